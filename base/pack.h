@@ -1,0 +1,22 @@
+/* Lays out buffers with lifetimes in one arena: the small planner that the compiler and the runtime share. */
+#ifndef SMELT_BASE_PACK_H
+#define SMELT_BASE_PACK_H
+
+#include "base/memory.h"
+
+typedef struct PackItem {
+    int64_t size;        /* bytes, >= 0 */
+    int32_t first, last; /* steps during which it is alive, inclusive, first <= last */
+    int64_t offset;      /* out: multiple of alignment; 0 for size 0 */
+} PackItem;
+
+/* Chooses offsets so that items alive at one step never overlap; deterministic: tries the greedy orders (by
+ * size, by lifetime, by step) and keeps the best, ties to the first. order is scratch for count items.
+ * Returns the arena size in bytes, or -1 on overflow. Needs no allocation. Source: greedy-by-size offset
+ * assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020. */
+int64_t pack_items(PackItem *items, int32_t *order, int32_t count, int64_t alignment);
+
+/* The largest sum of (aligned) sizes alive at one step: no layout can be smaller. -1 on overflow. */
+int64_t pack_lower_bound(const PackItem *items, int32_t count, int32_t step_count, int64_t alignment);
+
+#endif

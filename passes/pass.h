@@ -1,0 +1,69 @@
+/* The list of passes and its runner. */
+#ifndef SMELT_PASSES_PASS_H
+#define SMELT_PASSES_PASS_H
+
+#include "ir/graph.h"
+
+enum { PASS_COUNTERS = 8 };
+
+/* What a pass did, for --verbose, dumps and studies. */
+typedef struct PassCounter {
+    const char *name; /* "folded" */
+    int64_t value;
+} PassCounter;
+
+/* A fusion or fold that was looked at and refused; kept for `inspect --why`. */
+typedef struct Rejection {
+    const char *pass;
+    NodeId node;
+    const char *reason; /* "output has 2 users" */
+} Rejection;
+
+typedef struct PassCtx {
+    Graph *graph;
+    Arena *scratch; /* reset after each pass */
+    const Log *log;
+    Diag *diag;
+    const char *pass; /* name of the running one */
+    int32_t counter_count;
+    PassCounter counters[PASS_COUNTERS];
+    int32_t rejection_count, rejection_capacity;
+    Rejection *rejections; /* in the graph's arena, over all passes */
+    ThreadPool *pool;      /* for folding; may be NULL */
+    const Blas *blas;
+} PassCtx;
+
+typedef struct Pass {
+    const char *name; /* "fold_constants" */
+    Status (*run)(PassCtx *ctx);
+    const char *what; /* one line for --help and docs */
+    bool required;    /* cannot be disabled */
+} Pass;
+
+/* In order, from passes.def. */
+int32_t pass_count(void);
+const Pass *pass_at(int32_t index);
+int32_t pass_find(const char *name); /* -1 */
+
+typedef struct PassOptions {
+    const char *dump_dir;   /* NULL: no dumps; NN-<pass>.ir after each, 00-import.ir first */
+    const char *stop_after; /* NULL: all */
+    const char *start_from; /* NULL: the first; the graph is taken to have been through the ones before */
+    const char *const *disabled;
+    int32_t disabled_count;
+    const Log *log;
+    /* Called before each pass (index of count); may be NULL. */
+    void (*progress)(void *user, const char *pass, int32_t index, int32_t count);
+    void *user;
+    ThreadPool *pool;
+    const Blas *blas;
+} PassOptions;
+
+/* Runs the list: each pass, then its dump, then the verifier (whose failure names the pass). Unknown pass
+ * names: USAGE with the list of names. ctx_out (may be NULL) receives the rejections. */
+Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag);
+
+void pass_count_add(PassCtx *ctx, const char *counter, int64_t amount);
+void pass_reject(PassCtx *ctx, NodeId node, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,119 @@
+/* smelt's runtime: loads a plan and runs it. This header stands alone; link libsmelt_runtime.
+ *
+ *     smelt_engine_load("model.plan", &engine, &error);
+ *     smelt_context_create(engine, NULL, &context, &error);
+ *     smelt_context_run(context, buffers, &error);        one pointer per binding
+ *
+ * Every function that can fail returns 0 (SMELT_OK) or a SmeltStatus and fills *error, which may be NULL.
+ * Nothing prints, exits or aborts. A handle is for one thread at a time; an engine may be shared by contexts
+ * on any threads and must outlive them. Destroy functions accept NULL. */
+#ifndef SMELT_RUNTIME_H
+#define SMELT_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SMELT_API __attribute__((visibility("default")))
+
+typedef enum SmeltStatus {
+    SMELT_OK = 0,
+    SMELT_USAGE = 1,
+    SMELT_BAD_MODEL = 2,
+    SMELT_UNSUPPORTED = 3,
+    SMELT_BAD_PLAN = 4,
+    SMELT_BAD_DATA = 5,
+    SMELT_IO = 6,
+    SMELT_WRONG_DEVICE = 7,
+    SMELT_NO_MEMORY = 8,
+    SMELT_CUDA_FAILED = 9,
+    SMELT_INTERNAL = 10
+} SmeltStatus;
+
+typedef struct SmeltError {
+    int status;
+    char message[1536]; /* one line, and a second "hint: ..." line where there is advice */
+} SmeltError;
+
+enum { SMELT_RANK_LIMIT = 8 };
+
+/* Element types have ONNX's TensorProto numbers: 1 = float32, 2 = uint8, 7 = int64, 10 = float16, ... */
+typedef struct SmeltBinding {
+    const char *name; /* the engine's */
+    int is_output;
+    int dtype;
+    int rank;
+    int64_t dims[SMELT_RANK_LIMIT];     /* -1 where dynamic */
+    int64_t min_dims[SMELT_RANK_LIMIT]; /* what the plan was built for; equal where exact */
+    int64_t max_dims[SMELT_RANK_LIMIT]; /* INT64_MAX: no stated maximum */
+} SmeltBinding;
+
+typedef struct SmeltEngine SmeltEngine;
+typedef struct SmeltContext SmeltContext;
+
+/* Zero-initialise for the defaults. */
+typedef struct SmeltContextOptions {
+    int threads; /* of host steps; 0: the cores this process may use */
+} SmeltContextOptions;
+
+/* Maps the file and verifies it once. */
+SMELT_API int smelt_engine_load(const char *path, SmeltEngine **engine, SmeltError *error);
+/* The bytes, aligned to 64, must stay until the engine is destroyed. */
+SMELT_API int smelt_engine_load_memory(const void *bytes, size_t size, SmeltEngine **engine,
+                                       SmeltError *error);
+SMELT_API void smelt_engine_destroy(SmeltEngine *engine);
+
+/* Bindings are numbered: inputs first, then outputs, each in the model's order. */
+SMELT_API int smelt_engine_binding_count(const SmeltEngine *engine);
+SMELT_API int smelt_engine_binding(const SmeltEngine *engine, int index, SmeltBinding *binding,
+                                   SmeltError *error);
+/* -1 when there is none of that name. */
+SMELT_API int smelt_engine_find_binding(const SmeltEngine *engine, const char *name);
+
+SMELT_API int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options,
+                                   SmeltContext **context, SmeltError *error);
+SMELT_API void smelt_context_destroy(SmeltContext *context);
+
+/* Inputs with dynamic dimensions need a shape before a run; it stays until changed. */
+SMELT_API int smelt_context_set_shape(SmeltContext *context, int input, int rank, const int64_t *dims,
+                                      SmeltError *error);
+/* Lays memory out for the shapes that are set (a run does it otherwise); after it, runs allocate nothing
+ * unless sizes depend on data. */
+SMELT_API int smelt_context_prepare(SmeltContext *context, SmeltError *error);
+/* Of an output: its shape for the shapes that are set; -1 in dims where only a run tells, and after a run all
+ * of it. */
+SMELT_API int smelt_context_shape(SmeltContext *context, int binding, int *rank, int64_t *dims,
+                                  SmeltError *error);
+/* Bytes of memory for intermediate tensors. */
+SMELT_API size_t smelt_context_workspace(const SmeltContext *context);
+
+/* Runs with host memory: buffers[i] holds binding i's elements, row-major. An output's pointer may be NULL:
+ * the context then keeps the result, and smelt_context_output gives it. A caller's buffer for an output whose
+ * size depends on data is not filled beyond sizes[i] bytes: the run fails with SMELT_BAD_DATA naming the size
+ * it needs. sizes may be NULL where all sizes are known. */
+SMELT_API int smelt_context_run(SmeltContext *context, void *const *buffers, const size_t *sizes,
+                                SmeltError *error);
+/* The result of the last run: memory of the caller or of the context, valid until its next run. */
+SMELT_API int smelt_context_output(SmeltContext *context, int binding, const void **data, size_t *size,
+                                   SmeltError *error);
+
+/* Per-step time of the following runs. */
+typedef struct SmeltStepProfile {
+    const char *name;    /* "conv+bias+relu" */
+    const char *origins; /* ONNX nodes behind it, separated by newlines */
+    int64_t runs;
+    double microseconds; /* sum over the runs */
+} SmeltStepProfile;
+SMELT_API int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error);
+SMELT_API int smelt_context_step_count(const SmeltContext *context);
+SMELT_API int smelt_context_step(const SmeltContext *context, int index, SmeltStepProfile *profile,
+                                 SmeltError *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -31,7 +31,8 @@ typedef struct Attr {
 
 typedef struct AttrList {
     int32_t count;
-    Attr *items; /* sorted by name, no name twice */
+    Attr *items;      /* sorted by name, no name twice */
+    int32_t capacity; /* of items, for attr_set_*; zero is always right */
 } AttrList;
 
 const Attr *attr_find(const AttrList *list, const char *name); /* NULL when absent */

@@ -14,7 +14,7 @@
 #include "ops/op.h"
 
 typedef int32_t ValueId, NodeId, BlockId, RegionId, BufferId;
-enum { NONE = -1, MAIN_BLOCK = 0 };
+enum { NONE = -1, MAIN_BLOCK = 0, GRAPH_MAX_NESTING = 32 /* bodies within bodies */ };
 
 typedef enum Layout { LAYOUT_PLAIN, LAYOUT_CHANNELS_LAST } Layout;
 
@@ -48,6 +48,7 @@ typedef struct Node {
     const void *parsed; /* the operator's struct for attrs; kept in step by node_set_attrs */
     BlockId block;      /* where it stands */
     RegionId region;    /* NONE: a step of its own */
+    int32_t place;      /* about where it stands in its block: where node_position begins to look */
 } Node;
 
 /* A list of nodes in topological order with parameters and results. */
@@ -113,9 +114,13 @@ ValueId graph_find_value(const Graph *graph, const char *name);
 BlockId graph_add_block(Graph *graph, const char *name, NodeId owner);
 bool block_add_param(Graph *graph, BlockId block, ValueId value);
 bool block_add_result(Graph *graph, BlockId block, ValueId value);
+/* The main block, or the body of a node that stands in a live block. */
+bool block_is_live(const Graph *graph, BlockId block);
 
 /* Appends a node to block, or puts it before / behind another. Parses attrs (copied) and fails with the
- * parser's words; sets producer of the outputs, which must have none. */
+ * parser's words; sets producer of the outputs, which must have none (BAD_MODEL), and becomes the owner of
+ * the blocks that attrs name. Body blocks are thus made first, with owner NONE. Trailing NONE operands are
+ * cut. */
 Status graph_add_node(Graph *graph, BlockId block, OpId op, const char *name, const AttrList *attrs,
                       int32_t input_count, const ValueId *inputs, int32_t output_count,
                       const ValueId *outputs, NodeId *out, Diag *diag);
@@ -126,8 +131,13 @@ Status graph_insert_node(Graph *graph, NodeId anchor, bool before, OpId op, cons
 Status node_set_attrs(Graph *graph, NodeId node, const AttrList *attrs, Diag *diag);
 /* Takes the node out of its block; its outputs lose their producer. Its body blocks become unreachable. */
 void graph_remove_node(Graph *graph, NodeId node);
-/* Every use of `from` (node inputs, block results, in all blocks) becomes `to`. */
+/* Sets a block's list to these nodes, which must be a selection or reordering of its present ones. */
+void block_set_nodes(Graph *graph, BlockId block, int32_t count, const NodeId *nodes);
+/* Every use of `from` (node inputs, block results, in all blocks) becomes `to`. Graph outputs are known to
+ * users by the name of their value: see graph_swap_names. Linear in the graph's size. */
 void graph_replace_uses(Graph *graph, ValueId from, ValueId to);
+/* Exchanges the names of two values, so that an output keeps its name when another value takes its place. */
+bool graph_swap_names(Graph *graph, ValueId a, ValueId b);
 /* Appends the ONNX origins of `from` to those of `to`. */
 bool node_add_origins(Graph *graph, NodeId to, NodeId from);
 /* Position in its block. */

@@ -1,0 +1,50 @@
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/compile.h"
+
+typedef struct BuildOptions {
+    CompileSettings compile;
+    const char *output;
+    bool verbose, reproducible;
+} BuildOptions;
+
+static void report_build(App *app, const BuildOptions *options, const Compiled *compiled, double seconds) {
+    const Plan *plan = &compiled->plan;
+    fprintf(stderr, "%s: %d steps, %d operators, weights %s, arena %s (lower bound %s)%s, %.2f s\n",
+            options->output, plan->step_count, plan->op_count,
+            format_bytes(&app->arena, (double)plan->weights_size),
+            format_bytes(&app->arena, (double)plan->arena_size),
+            format_bytes(&app->arena, (double)plan->arena_lower_bound),
+            plan->fixed ? "" : " at the profile's shapes", seconds);
+}
+
+Status command_build(App *app, const Command *self, int argc, char **argv) {
+    BuildOptions o = {0};
+    const Option table[] = {
+        {"output", 'o', OPTION_TEXT, &o.output, "FILE",
+         "where the plan goes; an old file stays whole until the new one is", 0, 0},
+        COMPILE_OPTIONS(o.compile),
+        {"stop-after", 0, OPTION_TEXT, &o.compile.stop_after, "PASS",
+         "ends after a pass, without a plan (with --dump-dir)", 0, 0},
+        {"from", 0, OPTION_TEXT, &o.compile.from, "PASS", "begins at a pass; MODEL is a dumped .ir file", 0,
+         0},
+        {"reproducible", 0, OPTION_FLAG, &o.reproducible, NULL,
+         "same input, same bytes (always so; kept for scripts)", 0, 0},
+        {"verbose", 'v', OPTION_FLAG, &o.verbose, NULL, "says what each pass did", 0, 0},
+    };
+    TextList models = {0};
+    bool done;
+    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
+    if (done) return STATUS_OK;
+    if (o.output == NULL && o.compile.stop_after == NULL)
+        return FAIL(&app->diag, STATUS_USAGE, "build needs -o FILE");
+    if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
+    double start = clock_seconds();
+    Compiled compiled;
+    Status status = compile_model(app, models.items[0], &o.compile, &compiled);
+    if (status == STATUS_OK && !compiled.stopped) status = plan_write(&compiled.plan, o.output, &app->diag);
+    if (status == STATUS_OK && !compiled.stopped) report_build(app, &o, &compiled, clock_seconds() - start);
+    compiled_destroy(&compiled);
+    return status;
+}

@@ -1,0 +1,188 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/tensor_file.h"
+#include "cli/commands.h"
+#include "cli/compare.h"
+#include "cli/session.h"
+
+typedef struct CheckOptions {
+    CompileSettings compile;
+    TextList data;
+    const char *atol_text, *report;
+    double rtol, min_cosine;
+    int64_t seed;
+    bool quiet;
+} CheckOptions;
+
+/* The worst output of all data sets, and lines for --report. */
+typedef struct CheckState {
+    bool failed;
+    char worst[512];
+    ByteWriter report;
+} CheckState;
+
+/* "--atol A" for all outputs, or "A,B,..." one per output (the last repeats). */
+static Status output_atol(App *app, const char *text, int output, double *out) {
+    *out = 1e-7;
+    if (text == NULL) return STATUS_OK;
+    for (int i = 0;; ++i) {
+        char *end;
+        *out = strtod(text, &end);
+        if (end == text || (*end != '\0' && *end != ',') || !(*out >= 0))
+            return FAIL(&app->diag, STATUS_USAGE, "--atol '%s': expected numbers separated by commas", text);
+        if (i == output || *end == '\0') return STATUS_OK;
+        text = end + 1;
+    }
+}
+
+static void describe_failure(CheckState *state, const char *set, const char *name, const Comparison *c,
+                             const Tensor *got, const Tensor *expected) {
+    char left[128], right[128];
+    if (state->failed) return; /* the first one is named */
+    state->failed = true;
+    if (strcmp(c->reason, "values") == 0) {
+        snprintf(state->worst, sizeof state->worst,
+                 "%s output '%s' element %lld: got %.9g, expected %.9g (largest difference %.3g)", set, name,
+                 (long long)c->worst, c->got, c->expected, c->max_abs);
+    } else if (strcmp(c->reason, "cosine") == 0) {
+        snprintf(state->worst, sizeof state->worst, "%s output '%s': cosine %.8f is too low", set, name,
+                 c->cosine);
+    } else {
+        tensor_format(got, left, sizeof left);
+        tensor_format(expected, right, sizeof right);
+        snprintf(state->worst, sizeof state->worst, "%s output '%s': got %s, expected %s", set, name, left,
+                 right);
+    }
+}
+
+static Status compare_output(App *app, const CheckOptions *o, CheckState *state, const char *set,
+                             const SmeltBinding *binding, int index, const Tensor *got,
+                             const Tensor *expected) {
+    double atol;
+    TRY(output_atol(app, o->atol_text, index, &atol));
+    Comparison c = tensor_compare(got, expected, o->rtol, atol, o->min_cosine);
+    if (!c.passed) describe_failure(state, set, binding->name, &c, got, expected);
+    if (!o->quiet)
+        fprintf(stderr, "%s output '%s': %s, largest difference %.3g, cosine %.8f\n", set, binding->name,
+                c.passed ? "ok" : c.reason, c.max_abs, c.cosine);
+    write_format(
+        &state->report,
+        "%s    {\"data\": \"%s\", \"output\": %d, \"passed\": %s, \"max_abs\": %.9g, \"cosine\": %.9g}",
+        state->report.size > 0 ? ",\n" : "", set, index, c.passed ? "true" : "false", c.max_abs, c.cosine);
+    return STATUS_OK;
+}
+
+/* Inputs of a data set (NULL: random) and memory for the outputs. */
+static Status run_set(App *app, const CheckOptions *o, Session *session, const char *folder,
+                      Tensor **outputs) {
+    Tensor *inputs = ARENA_ARRAY(&app->arena, Tensor, session->input_count);
+    *outputs = ARENA_ARRAY(&app->arena, Tensor, session->binding_count - session->input_count);
+    TRY_ALLOC(&app->diag, inputs);
+    TRY_ALLOC(&app->diag, *outputs);
+    if (folder != NULL)
+        TRY(session_read_inputs(app, session, folder, inputs));
+    else
+        TRY(session_fill_random(app, session, (uint64_t)o->seed, inputs));
+    return session_run(app, session, inputs, *outputs);
+}
+
+static Status check_set(App *app, const CheckOptions *o, Session *session, const char *folder,
+                        CheckState *state) {
+    Tensor *outputs;
+    int compared = 0;
+    TRY(run_set(app, o, session, folder, &outputs));
+    for (int i = 0; session->input_count + i < session->binding_count; ++i) {
+        Tensor expected;
+        const char *path = arena_printf(&app->arena, "%s/output_%d.pb", folder, i);
+        if (path != NULL && !file_exists(path))
+            path = arena_printf(&app->arena, "%s/output_%d.npy", folder, i);
+        TRY_ALLOC(&app->diag, path);
+        if (!file_exists(path)) continue;
+        TRY(tensor_file_read(path, &app->arena, &expected, NULL, &app->diag));
+        TRY(compare_output(app, o, state, folder, &session->bindings[session->input_count + i], i,
+                           &outputs[i], &expected));
+        compared++;
+    }
+    if (compared == 0 && session->binding_count > session->input_count)
+        return FAIL(&app->diag, STATUS_BAD_DATA, "'%s' has no output_0.pb to compare with", folder);
+    return STATUS_OK;
+}
+
+/* Without data: the same inputs through the graph with every optional pass off. */
+static Status check_against_plain(App *app, const CheckOptions *o, const char *path, Session *session,
+                                  CheckState *state) {
+    CheckOptions plain = *o;
+    plain.compile.dump_dir = NULL;
+    plain.compile.disabled = (TextList){0};
+    TextList *disabled = &plain.compile.disabled;
+    for (int32_t i = 0; i < pass_count(); ++i) {
+        if (pass_at(i)->required) continue;
+        if (!ARENA_RESERVE(&app->arena, disabled->items, disabled->count, disabled->capacity))
+            return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+        disabled->items[disabled->count++] = pass_at(i)->name;
+    }
+    Session reference;
+    Tensor *outputs, *expected;
+    Status status = session_open(app, path, &plain.compile, &reference);
+    if (status == STATUS_OK) status = run_set(app, o, session, NULL, &outputs);
+    if (status == STATUS_OK) status = run_set(app, o, &reference, NULL, &expected);
+    for (int i = 0; status == STATUS_OK && session->input_count + i < session->binding_count; ++i)
+        status = compare_output(app, o, state, "random", &session->bindings[session->input_count + i], i,
+                                &outputs[i], &expected[i]);
+    session_close(app, &reference);
+    return status;
+}
+
+static Status write_report(App *app, const CheckOptions *o, const CheckState *state) {
+    if (o->report == NULL) return STATUS_OK;
+    ByteWriter text = byte_writer(&app->arena);
+    write_format(&text, "{\n  \"passed\": %s,\n  \"outputs\": [\n", state->failed ? "false" : "true");
+    write_bytes(&text, state->report.data, state->report.size);
+    write_format(&text, "\n  ]\n}\n");
+    if (text.failed) return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+    return file_replace(o->report, text.data, text.size, &app->diag);
+}
+
+static Status check_all(App *app, const CheckOptions *o, const char *path, Session *session) {
+    CheckState state = {.report = byte_writer(&app->arena)};
+    if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, &state));
+    for (int32_t i = 0; i < o->data.count; ++i) {
+        Status status = check_set(app, o, session, o->data.items[i], &state);
+        diag_context(&app->diag, DIAG_FILE, "%s, data %s", path, o->data.items[i]);
+        TRY(status);
+    }
+    TRY(write_report(app, o, &state));
+    if (!state.failed) {
+        printf("check: passed\n");
+        return STATUS_OK;
+    }
+    printf("check: FAILED %s\n", state.worst);
+    return STATUS_MISMATCH;
+}
+
+Status command_check(App *app, const Command *self, int argc, char **argv) {
+    CheckOptions o = {.rtol = 1e-3, .seed = 1};
+    const Option table[] = {
+        {"data", 0, OPTION_LIST, &o.data, "DIR",
+         "a data set in ONNX's test layout (repeatable); without it: random inputs", 0, 0},
+        {"rtol", 0, OPTION_REAL, &o.rtol, "R", "relative tolerance (1e-3)", 0, 0},
+        {"atol", 0, OPTION_TEXT, &o.atol_text, "A[,A...]", "absolute tolerance, one or per output (1e-7)", 0,
+         0},
+        {"min-cosine", 0, OPTION_REAL, &o.min_cosine, "C", "least cosine of outputs (not asked for)", 0, 0},
+        {"seed", 0, OPTION_INT, &o.seed, "N", "of the random inputs (1)", 0, INT64_MAX},
+        {"report", 0, OPTION_TEXT, &o.report, "F.json", "writes every comparison", 0, 0},
+        {"quiet", 'q', OPTION_FLAG, &o.quiet, NULL, "only the last line", 0, 0},
+        COMPILE_OPTIONS(o.compile),
+    };
+    TextList models = {0};
+    bool done;
+    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
+    if (done) return STATUS_OK;
+    Session session;
+    Status status = session_open(app, models.items[0], &o.compile, &session);
+    if (status == STATUS_OK) status = check_all(app, &o, models.items[0], &session);
+    session_close(app, &session);
+    return status;
+}

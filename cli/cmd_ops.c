@@ -1,0 +1,54 @@
+#include <string.h>
+
+#include "cli/commands.h"
+#include "ops/op.h"
+
+static const char *half_rule_name(HalfRule rule) {
+    static const char *const names[] = {
+        [HALF_OK] = "f16", [HALF_ACC32] = "f16, f32 inside", [HALF_NEVER] = "f32", [HALF_MOVES] = "any"};
+    return names[rule];
+}
+
+static void print_row(const OpDef *def, bool markdown) {
+    char name[96], inputs[16], outputs[16];
+    snprintf(name, sizeof name, "%s%s%s", def->domain, def->domain[0] != '\0' ? "::" : "", def->name);
+    snprintf(inputs, sizeof inputs, def->min_in == def->max_in ? "%d" : "%d-%d", def->min_in, def->max_in);
+    snprintf(outputs, sizeof outputs, def->min_out == def->max_out ? "%d" : "%d-%d", def->min_out,
+             def->max_out);
+    if (markdown)
+        printf("| %s | %d | %s | %s | %s | %s |\n", name, def->since, inputs, outputs,
+               op_class_name(def->op_class), half_rule_name(def->half));
+    else
+        printf("%-28s %5d  %-6s %-7s %-14s %s\n", name, def->since, inputs, outputs,
+               op_class_name(def->op_class), half_rule_name(def->half));
+}
+
+/* Indices of the table in alphabetical order. */
+static int sorted_ops(OpId *order) {
+    int count = 0;
+    for (int id = OP_NONE + 1; id < OP_COUNT; ++id) {
+        int at = count++;
+        for (; at > 0 && strcmp(op_def(order[at - 1])->name, op_def((OpId)id)->name) > 0; --at)
+            order[at] = order[at - 1];
+        order[at] = (OpId)id;
+    }
+    return count;
+}
+
+Status command_ops(App *app, const Command *self, int argc, char **argv) {
+    bool markdown = false, done;
+    const Option table[] = {{"markdown", 0, OPTION_FLAG, &markdown, NULL, "as a Markdown table", 0, 0}};
+    TextList none = {0};
+    TRY(command_begin(app, self, argc, argv, table, 1, &none, 0, 0, &done));
+    if (done) return STATUS_OK;
+    OpId order[OP_COUNT];
+    int count = sorted_ops(order);
+    if (markdown)
+        printf("| operator | opset | inputs | outputs | class | precision |\n|---|---|---|---|---|---|\n");
+    else
+        printf("%-28s %5s  %-6s %-7s %-14s %s\n", "operator", "opset", "inputs", "outputs", "class",
+               "precision");
+    for (int i = 0; i < count; ++i) print_row(op_def(order[i]), markdown);
+    if (!markdown) printf("%d operators; older opsets from 7 on are rewritten to these meanings\n", count);
+    return STATUS_OK;
+}

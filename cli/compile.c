@@ -1,0 +1,210 @@
+#include "cli/compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/tensor.h"
+#include "kernels/lower.h"
+#include "ops/blas.h"
+
+enum { WILDCARD_DIM = -1 };
+
+/* "1x3x?x224" into dims; "scalar" is rank 0. */
+static Status parse_dims(App *app, const char *option, const char *text, const char *end, int32_t *rank,
+                         int64_t *dims) {
+    *rank = 0;
+    if ((size_t)(end - text) == strlen("scalar") && strncmp(text, "scalar", strlen("scalar")) == 0)
+        return STATUS_OK;
+    for (const char *at = text;;) {
+        if (*rank == SMELT_MAX_RANK)
+            return FAIL(&app->diag, STATUS_USAGE, "%s '%s': more than %d dimensions", option, text,
+                        (int)SMELT_MAX_RANK);
+        char *stop = NULL;
+        if (*at == '?') {
+            dims[(*rank)++] = WILDCARD_DIM;
+            at++;
+        } else {
+            long long value = strtoll(at, &stop, 10);
+            if (stop == at || value < 0)
+                return FAIL(&app->diag, STATUS_USAGE, "%s '%s': expected dimensions such as 1x3x224x224",
+                            option, text);
+            dims[(*rank)++] = value;
+            at = stop;
+        }
+        if (at == end) return STATUS_OK;
+        if (*at != 'x')
+            return FAIL(&app->diag, STATUS_USAGE, "%s '%s': expected 'x' between dimensions", option, text);
+        at++;
+    }
+}
+
+/* The shape given for an input so far, or a new entry where every dimension is open. */
+static Status find_shape(App *app, const char *option, const char *text, InputShape *shapes, int32_t *count,
+                         InputShape **out, const char **dims) {
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text)
+        return FAIL(&app->diag, STATUS_USAGE, "%s '%s': expected NAME:DIMENSIONS", option, text);
+    const char *name = arena_strndup(&app->arena, text, (size_t)(colon - text));
+    TRY_ALLOC(&app->diag, name);
+    for (int32_t i = 0; i < *count; ++i)
+        if (strcmp(shapes[i].name, name) == 0)
+            return FAIL(&app->diag, STATUS_USAGE, "input '%s' has two shapes on the command line", name);
+    *out = &shapes[(*count)++];
+    **out = (InputShape){.name = name};
+    *dims = colon + 1;
+    return STATUS_OK;
+}
+
+static Status add_fixed_shape(App *app, const char *text, InputShape *shapes, int32_t *count) {
+    InputShape *shape;
+    const char *dims;
+    TRY(find_shape(app, "--shape", text, shapes, count, &shape, &dims));
+    return parse_dims(app, "--shape", dims, dims + strlen(dims), &shape->rank, shape->dim);
+}
+
+static Status add_profile(App *app, const char *text, InputShape *shapes, int32_t *count) {
+    InputShape *shape;
+    const char *at;
+    TRY(find_shape(app, "--profile-shape", text, shapes, count, &shape, &at));
+    int64_t parts[3][SMELT_MAX_RANK];
+    int32_t ranks[3];
+    for (int i = 0; i < 3; ++i) {
+        const char *end = i < 2 ? strchr(at, ',') : at + strlen(at);
+        if (end == NULL)
+            return FAIL(&app->diag, STATUS_USAGE, "--profile-shape '%s': expected NAME:MIN,OPT,MAX", text);
+        TRY(parse_dims(app, "--profile-shape", at, end, &ranks[i], parts[i]));
+        at = end + 1;
+    }
+    if (ranks[0] != ranks[1] || ranks[1] != ranks[2])
+        return FAIL(&app->diag, STATUS_USAGE, "--profile-shape '%s': the three shapes have different ranks",
+                    text);
+    shape->rank = ranks[0];
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        int64_t low = parts[0][i], opt = parts[1][i], high = parts[2][i];
+        if (low < 0 || low > opt || opt > high)
+            return FAIL(&app->diag, STATUS_USAGE,
+                        "--profile-shape '%s': dimension %d is not MIN <= OPT <= MAX", text, i);
+        shape->dim[i] = low == high ? low : WILDCARD_DIM;
+        shape->min[i] = low;
+        shape->opt[i] = opt;
+        shape->max[i] = high;
+    }
+    return STATUS_OK;
+}
+
+static Status input_shapes(App *app, const CompileSettings *settings, InputShape **shapes, int32_t *count) {
+    *count = 0;
+    *shapes = ARENA_ARRAY(&app->arena, InputShape, settings->shapes.count + settings->profiles.count);
+    TRY_ALLOC(&app->diag, *shapes);
+    for (int32_t i = 0; i < settings->shapes.count; ++i)
+        TRY(add_fixed_shape(app, settings->shapes.items[i], *shapes, count));
+    for (int32_t i = 0; i < settings->profiles.count; ++i)
+        TRY(add_profile(app, settings->profiles.items[i], *shapes, count));
+    return STATUS_OK;
+}
+
+static bool ends_with(const char *text, const char *ending) {
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static Status load_ir(App *app, const char *path, Compiled *out) {
+    TRY(file_map(path, &out->text, &app->diag));
+    const char *folder = path_folder(&app->arena, path);
+    TRY_ALLOC(&app->diag, folder);
+    return graph_parse((const char *)out->text.data, out->text.size, path, folder, &out->arena, &out->graph,
+                       &app->diag);
+}
+
+Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    *out = (Compiled){0};
+    arena_init(&out->arena, &app->allocator);
+    if (ends_with(path, ".ir")) return load_ir(app, path, out);
+    if (settings->from != NULL) {
+        diag_hint(&app->diag, "--dump-dir writes such files");
+        return FAIL(&app->diag, STATUS_USAGE, "--from continues from an .ir file, got '%s'", path);
+    }
+    ImportOptions options = {.log = &app->log};
+    InputShape *shapes;
+    TRY(input_shapes(app, settings, &shapes, &options.shape_count));
+    options.shapes = shapes;
+    TRY(model_import(path, &options, &app->allocator, &out->model, &app->diag));
+    out->graph = out->model.graph;
+    return STATUS_OK;
+}
+
+static void show_pass(void *user, const char *pass, int32_t index, int32_t count) {
+    progress_step(user, pass, index, count);
+}
+
+Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
+    Progress progress;
+    Blas blas = {0};
+    PassOptions options = {.dump_dir = settings->dump_dir,
+                           .stop_after = settings->stop_after,
+                           .start_from = settings->from,
+                           .disabled = settings->disabled.items,
+                           .disabled_count = settings->disabled.count,
+                           .log = &app->log,
+                           .progress = show_pass,
+                           .user = &progress,
+                           .blas = &blas};
+    ThreadPool *pool = NULL;
+    TRY(thread_pool_create((int)settings->threads, &app->allocator, &pool, &app->diag));
+    options.pool = pool;
+    blas_open(&blas);
+    progress_begin(&progress, "passes");
+    Status status = passes_run(compiled->graph, &options, &compiled->passes, &app->diag);
+    progress_end(&progress);
+    blas_close(&blas);
+    thread_pool_destroy(pool);
+    compiled->stopped = settings->stop_after != NULL;
+    return status;
+}
+
+static Status check_settings(App *app, const CompileSettings *settings) {
+    if (settings->target != NULL && strcmp(settings->target, "cpu") != 0)
+        return FAIL(&app->diag, STATUS_USAGE, "--target is '%s', expected cpu", settings->target);
+    if (settings->precision != NULL && strcmp(settings->precision, "fp32") != 0)
+        return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32", settings->precision);
+    return STATUS_OK;
+}
+
+/* What changes the plan's bytes besides the model; one META line each. */
+static Status plan_options(App *app, const CompileSettings *settings, LowerOptions *options) {
+    int32_t count = 0, most = 2 + settings->disabled.count;
+    const char **lines = ARENA_ARRAY(&app->arena, const char *, most);
+    TRY_ALLOC(&app->diag, lines);
+    lines[count++] = "precision=fp32";
+    for (int32_t i = 0; i < settings->disabled.count; ++i) {
+        lines[count] = arena_printf(&app->arena, "disabled-pass.%s=1", settings->disabled.items[i]);
+        TRY_ALLOC(&app->diag, lines[count]);
+        count++;
+    }
+    options->options = lines;
+    options->option_count = count;
+    return STATUS_OK;
+}
+
+Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    *out = (Compiled){0};
+    TRY(check_settings(app, settings));
+    TRY(compile_load(app, path, settings, out));
+    Status status = compile_passes(app, settings, out);
+    diag_context(&app->diag, DIAG_FILE, "%s", path);
+    TRY(status);
+    if (out->stopped) return STATUS_OK;
+    LowerOptions options = {.target = "cpu", .model_hash = out->model.hash, .log = &app->log};
+    TRY(plan_options(app, settings, &options));
+    status = lower_to_host(out->graph, &options, &out->arena, &out->plan, &app->diag);
+    diag_context(&app->diag, DIAG_FILE, "%s", path);
+    return status;
+}
+
+void compiled_destroy(Compiled *compiled) {
+    model_destroy(&compiled->model);
+    arena_reset(&compiled->arena);
+    file_unmap(&compiled->text);
+    compiled->graph = NULL;
+}

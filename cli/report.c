@@ -1,0 +1,68 @@
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+double clock_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+enum { PROGRESS_DELAY = 2 }; /* seconds */
+
+void progress_begin(Progress *progress, const char *what) {
+    *progress = (Progress){.started = clock_seconds(), .what = what};
+}
+
+void progress_step(Progress *progress, const char *detail, int64_t done, int64_t total) {
+    double elapsed = clock_seconds() - progress->started;
+    if (!isatty(STDERR_FILENO) || elapsed < PROGRESS_DELAY) return;
+    double left = done > 0 ? elapsed / (double)done * (double)(total - done) : 0;
+    fprintf(stderr, "\r\033[K%s %lld/%lld %s (%.0f s left)", progress->what, (long long)done,
+            (long long)total, detail, left);
+    fflush(stderr);
+    progress->shown = true;
+}
+
+void progress_end(Progress *progress) {
+    if (progress->shown) fprintf(stderr, "\r\033[K");
+    progress->shown = false;
+}
+
+const char *format_bytes(Arena *arena, double bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 4) {
+        bytes /= 1024;
+        unit++;
+    }
+    const char *text = arena_printf(arena, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, units[unit]);
+    return text != NULL ? text : "?";
+}
+
+const char *format_count(Arena *arena, double count) {
+    static const char *const units[] = {"", " k", " M", " G", " T"};
+    int unit = 0;
+    while (count >= 1000 && unit < 4) {
+        count /= 1000;
+        unit++;
+    }
+    const char *text = arena_printf(arena, unit == 0 ? "%.0f%s" : "%.2f%s", count, units[unit]);
+    return text != NULL ? text : "?";
+}
+
+void write_json_string(FILE *out, const char *text) {
+    fputc('"', out);
+    for (; *text != '\0'; ++text) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c < 0x20)
+            fprintf(out, "\\u%04x", c);
+        else
+            fputc(c, out);
+    }
+    fputc('"', out);
+}

@@ -40,9 +40,10 @@ static inline bool dtype_is_integer(DType dtype) {
  * count < 0. */
 bool dtype_storage(DType dtype, int64_t count, size_t *bytes);
 
-/* One element as double or int64 and back. Storing rounds to nearest even; integers wrap on dtype_store_i64
- * and saturate (NaN becomes 0) on dtype_store_f64; bool stores value != 0. f8 kinds saturate. index counts
- * elements. */
+/* One element as double or int64 and back. Loading a float as int64 truncates towards zero and saturates.
+ * Storing rounds to nearest even, to integers too (for C's conversion, truncate first); integers wrap on
+ * dtype_store_i64 and saturate (NaN becomes 0) on dtype_store_f64; bool stores value != 0. f8 kinds saturate.
+ * Each value is rounded once. index counts elements. Types of kind OTHER read as 0 and are not written. */
 double dtype_load_f64(DType dtype, const void *data, int64_t index);
 int64_t dtype_load_i64(DType dtype, const void *data, int64_t index);
 void dtype_store_f64(DType dtype, void *data, int64_t index, double value);

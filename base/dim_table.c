@@ -332,8 +332,9 @@ bool dim_poly_intern(DimTable *table, const DimPoly *poly, Dim *out) {
         return dim_is_exact(*out);
     }
     int32_t entry = dim_intern(table, DIM_ENTRY_POLY, poly->terms, poly->count);
+    if (entry < 0) return false;
     *out = dim_of_entry(entry);
-    return entry >= 0;
+    return true;
 }
 
 bool dim_make_atom(DimTable *table, DimOp op, Dim a, Dim b, Dim *out) {
@@ -344,6 +345,7 @@ bool dim_make_atom(DimTable *table, DimOp op, Dim a, Dim b, Dim *out) {
     if (monomial < 0) return false;
     DimTerm term = {1, monomial};
     int32_t entry = dim_intern(table, DIM_ENTRY_POLY, &term, 1);
+    if (entry < 0) return false;
     *out = dim_of_entry(entry);
-    return entry >= 0;
+    return true;
 }

@@ -132,8 +132,7 @@ static DimCost cost_total(CostSum sum) {
 }
 
 DimCost dim_cost(const DimTable *table, Dim d) {
-    int32_t entry = (int32_t)(d - INT64_MIN);
-    return dim_is_exact(d) ? (DimCost){.codes = 1, .stack = 1} : table->entries[entry].cost;
+    return dim_is_exact(d) ? (DimCost){.codes = 1, .stack = 1} : table->entries[d - INT64_MIN].cost;
 }
 
 DimCost dim_term_cost(const DimTable *table, const DimTerm *term) {

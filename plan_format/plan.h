@@ -9,7 +9,13 @@
 #include "base/file.h"
 #include "base/log.h"
 
-enum { PLAN_MAJOR = 1, PLAN_MINOR = 0, PLAN_ALIGNMENT = 256 };
+enum {
+    PLAN_MAJOR = 1,
+    PLAN_MINOR = 0,
+    PLAN_ALIGNMENT = 256,       /* of WEIGHTS in the file, and of buffers in the arena */
+    PLAN_WEIGHT_ALIGNMENT = 64, /* of each constant in WEIGHTS */
+    PLAN_MAX_DEPTH = 32         /* of bodies within bodies */
+};
 
 /* A dimension, size or offset: an exact number, or an index into the plan's expressions, encoded like a Dim.
  */
@@ -33,7 +39,7 @@ typedef enum PlanStorage {
     PLAN_WEIGHT,  /* offset bytes into WEIGHTS */
     PLAN_BUFFER,  /* offset bytes into buffer `index` of the arena */
     PLAN_BINDING, /* the caller's memory for binding `index` */
-    PLAN_OWN,     /* the context's own memory for this value: its size depends on data */
+    PLAN_OWN,     /* the context's own memory for this value (its size depends on data); a body's parameter */
     PLAN_NOWHERE  /* inside a fused kernel: never in memory */
 } PlanStorage;
 
@@ -50,6 +56,7 @@ typedef struct PlanBuffer {
     PlanDim size;        /* bytes */
     int32_t first, last; /* main-program steps during which it is alive */
     int64_t offset;      /* in the arena; -1 when the plan is not fixed */
+    int64_t capacity;    /* bytes kept for it, at least size; 0 when the plan is not fixed */
 } PlanBuffer;
 
 typedef struct PlanBinding {
@@ -83,6 +90,7 @@ typedef struct PlanStep {
 /* A straight line of steps: program 0 is the model, the others are bodies of control-flow operators. */
 typedef struct PlanProgram {
     const char *name;
+    int32_t owner; /* the operator whose body this is; -1 for program 0 */
     int32_t param_count, result_count;
     const int32_t *params, *results; /* value indices */
     int32_t step_first, step_count;
@@ -112,8 +120,12 @@ typedef struct Plan {
 const char *plan_meta(const Plan *plan, const char *key); /* NULL when absent */
 /* Value of a PlanDim for symbol values (-1 = unknown). False: unknown or overflow. */
 bool plan_dim_eval(const Plan *plan, PlanDim d, const int64_t *symbols, int64_t *out);
-/* Text of a PlanDim in arena. */
+/* Text of a PlanDim in arena; NULL: out of memory. */
 const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena);
+/* A symbol of kind SYMBOL_LATE takes part. */
+bool plan_dim_is_late(const Plan *plan, PlanDim d);
+/* Index of the symbol that d is, alone; -1 when d is anything else. */
+int32_t plan_dim_symbol(const Plan *plan, PlanDim d);
 
 /* Writes through a temporary file and rename; the same plan gives the same bytes. */
 Status plan_write(const Plan *plan, const char *path, Diag *diag);
@@ -126,8 +138,8 @@ Status plan_read(const void *bytes, size_t size, const char *name, Arena *arena,
 
 /* Every rule that does not depend on the bytes' form: indices, storage ranges, aliasing of buffers, order of
  * definition and use, expression form. plan_read calls it; the compiler calls it (as an internal check)
- * before writing. */
-Status plan_verify(const Plan *plan, Diag *diag);
+ * before writing. scratch is for its tables. */
+Status plan_verify(const Plan *plan, Arena *scratch, Diag *diag);
 
 /* For people (`smelt inspect`): summary, bindings, steps with origins, memory map; and as JSON. */
 Status plan_print(const Plan *plan, ByteWriter *out, Diag *diag);

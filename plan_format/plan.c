@@ -1,0 +1,79 @@
+#include "plan_format/plan.h"
+
+#include <string.h>
+
+const char *plan_meta(const Plan *plan, const char *key) {
+    for (int32_t i = 0; i < plan->meta_count; ++i)
+        if (strcmp(plan->meta[i].key, key) == 0) return plan->meta[i].value;
+    return NULL;
+}
+
+bool plan_dim_eval(const Plan *plan, PlanDim d, const int64_t *symbols, int64_t *out) {
+    if (dim_is_exact(d)) {
+        *out = d;
+        return true;
+    }
+    const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
+    return dim_postfix_eval(plan->codes + expression->first, expression->count, symbols, out);
+}
+
+bool plan_dim_is_late(const Plan *plan, PlanDim d) {
+    if (dim_is_exact(d)) return false;
+    const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
+    for (int32_t i = 0; i < expression->count; ++i) {
+        const DimCode *code = &plan->codes[expression->first + i];
+        if (code->op == DIM_SYMBOL && plan->symbols[code->value].kind == SYMBOL_LATE) return true;
+    }
+    return false;
+}
+
+int32_t plan_dim_symbol(const Plan *plan, PlanDim d) {
+    if (dim_is_exact(d)) return -1;
+    const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
+    const DimCode *code = &plan->codes[expression->first];
+    return expression->count == 1 && code->op == DIM_SYMBOL ? (int32_t)code->value : -1;
+}
+
+enum { LONGEST_TERM = 4096 };
+
+/* Text of a part of an expression, and whether it needs brackets as a factor. */
+typedef struct Term {
+    const char *text;
+    bool is_sum;
+} Term;
+
+/* op -DIM_MUL: a product whose factors have been put in order. */
+static Term join_terms(Arena *arena, int32_t op, Term a, Term b) {
+    static const char *const functions[] = {
+        [DIM_FLOOR_DIV] = "floor", [DIM_MIN] = "min", [DIM_MAX] = "max", [DIM_BCAST] = "bcast"};
+    if (a.text == NULL || b.text == NULL) return (Term){NULL, false};
+    if (strlen(a.text) + strlen(b.text) > LONGEST_TERM) return (Term){"...", false};
+    if (op == DIM_MUL && b.text[0] >= '0' && b.text[0] <= '9') return join_terms(arena, -DIM_MUL, b, a);
+    if (op == DIM_ADD && b.text[0] == '-')
+        return (Term){arena_printf(arena, "%s - %s", a.text, b.text + 1), true};
+    if (op == DIM_ADD) return (Term){arena_printf(arena, "%s + %s", a.text, b.text), true};
+    if (op == DIM_MUL || op == -DIM_MUL)
+        return (Term){arena_printf(arena, "%s%s%s*%s%s%s", a.is_sum ? "(" : "", a.text, a.is_sum ? ")" : "",
+                                   b.is_sum ? "(" : "", b.text, b.is_sum ? ")" : ""),
+                      false};
+    return (Term){arena_printf(arena, "%s(%s, %s)", functions[op], a.text, b.text), false};
+}
+
+const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena) {
+    if (dim_is_exact(d)) return arena_printf(arena, "%lld", (long long)d);
+    const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
+    Term stack[DIM_POSTFIX_DEPTH];
+    int32_t depth = 0;
+    for (int32_t i = 0; i < expression->count; ++i) {
+        const DimCode *code = &plan->codes[expression->first + i];
+        if (code->op == DIM_PUSH)
+            stack[depth++] = (Term){arena_printf(arena, "%lld", (long long)code->value), false};
+        else if (code->op == DIM_SYMBOL)
+            stack[depth++] = (Term){plan->symbols[code->value].name, false};
+        else {
+            depth--;
+            stack[depth - 1] = join_terms(arena, code->op, stack[depth - 1], stack[depth]);
+        }
+    }
+    return stack[0].text;
+}

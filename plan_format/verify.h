@@ -1,0 +1,43 @@
+/* The parts of plan_verify. Each takes for granted what the ones before it have checked. */
+#ifndef SMELT_PLAN_FORMAT_VERIFY_H
+#define SMELT_PLAN_FORMAT_VERIFY_H
+
+#include "plan_format/plan.h"
+
+typedef enum DefinitionKind { DEFINED_NOWHERE, DEFINED_BEFORE, DEFINED_PARAM, DEFINED_OP } DefinitionKind;
+
+/* Where a value comes from: a constant or input (before), a parameter of program `place`, or operator
+ * `place`. */
+typedef struct Definition {
+    DefinitionKind kind;
+    int32_t place;
+} Definition;
+
+typedef struct Verifier {
+    const Plan *plan;
+    Arena *scratch;
+    Diag *diag;
+    int32_t main_steps;      /* steps of program 0 */
+    int32_t *op_program;     /* per operator */
+    int32_t *op_step;        /* per operator: its step of program 0, or that of the outermost owner */
+    int32_t *program_depth;  /* per program */
+    Definition *definitions; /* per value */
+} Verifier;
+
+/* FORMAT.md, section 6, rule 2. */
+Status verify_dims(const Verifier *v);
+/* The first half of rule 6: who divides what, and owners. Fills the tables of v but definitions. */
+Status verify_programs(Verifier *v);
+/* Rule 3. */
+Status verify_buffers(const Verifier *v);
+/* Rule 4, as far as one value is concerned. */
+Status verify_values(const Verifier *v);
+/* Rule 5. */
+Status verify_bindings(const Verifier *v);
+/* Rule 7 and the rest of 4 and 6. Fills definitions. */
+Status verify_flow(Verifier *v);
+
+/* A dim of `what` number index names an expression that exists and is not negative. */
+Status verify_dim(const Verifier *v, PlanDim d, const char *what, int32_t index);
+
+#endif

@@ -54,7 +54,7 @@ Status kit_axis(int64_t axis, int32_t rank, int32_t *out, Diag *diag) {
 Status kit_axes(const int64_t *axes, int32_t count, int32_t rank, bool marked[SMELT_MAX_RANK], Diag *diag) {
     memset(marked, 0, SMELT_MAX_RANK * sizeof *marked);
     for (int32_t i = 0; i < count; ++i) {
-        int32_t axis;
+        int32_t axis = 0;
         TRY(kit_axis(axes[i], rank, &axis, diag));
         if (marked[axis]) return FAIL(diag, STATUS_BAD_MODEL, "axis %d is named twice", axis);
         marked[axis] = true;
@@ -142,6 +142,27 @@ Status kit_scalar_i64(InferCtx *ctx, int32_t input, int64_t *out, bool *known) {
     return STATUS_OK;
 }
 
+Status kit_same_dim(InferCtx *ctx, Dim a, Dim b, const char *what, Dim *out) {
+    if (dim_is_exact(a) && dim_is_exact(b) && a != b)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "%s: %lld and %lld differ", what, (long long)a,
+                    (long long)b);
+    *out = dim_is_exact(b) ? b : a;
+    return STATUS_OK;
+}
+
+Status kit_check_dim(InferCtx *ctx, Dim dim, const char *what) {
+    if (!dim_is_exact(dim) || dim >= 0) return STATUS_OK;
+    return FAIL(ctx->diag, STATUS_BAD_MODEL, "%s would be %lld", what, (long long)dim);
+}
+
+Status kit_late_by_count(InferCtx *ctx, int32_t count, const char *what, Shape *out) {
+    if (count < 0)
+        return FAIL(ctx->diag, STATUS_UNSUPPORTED,
+                    "the output's rank is the extent of '%s', which is not known before the run", what);
+    kit_late_shape(ctx, count, what, out);
+    return STATUS_OK;
+}
+
 void kit_late_shape(InferCtx *ctx, int32_t rank, const char *stem, Shape *out) {
     out->rank = rank;
     for (int32_t i = 0; i < rank; ++i) out->dim[i] = dim_fresh(ctx->dims, stem);
@@ -151,6 +172,13 @@ Status kit_parse_none(const ParseCtx *ctx, const void **attrs) {
     (void)ctx;
     *attrs = NULL;
     return STATUS_OK;
+}
+
+int32_t kit_read_ints(const Tensor *tensor, int64_t *values, int32_t capacity) {
+    if (tensor == NULL) return 0;
+    int64_t count = min_i64(tensor_count(tensor), capacity);
+    dtype_read_i64(tensor->dtype, tensor->data, 0, count, values);
+    return (int32_t)count;
 }
 
 void kit_strides(int32_t rank, const int64_t *dims, int64_t *strides) {

@@ -38,6 +38,14 @@ Status kit_infer_same(InferCtx *ctx);
 /* Element of a constant scalar input as double / int64; *known false when it has no data. */
 Status kit_scalar_f64(InferCtx *ctx, int32_t input, double *out, bool *known);
 Status kit_scalar_i64(InferCtx *ctx, int32_t input, int64_t *out, bool *known);
+/* The dimension that two equal ones are: fails where both are exact and differ ("what: 3 and 4 differ"), else
+ * gives the exact one or the first. */
+Status kit_same_dim(InferCtx *ctx, Dim a, Dim b, const char *what, Dim *out);
+/* Fails for an exact negative dimension, named by what. */
+Status kit_check_dim(InferCtx *ctx, Dim dim, const char *what);
+/* An output whose rank is the extent of a shape-like input (count as kit_dims_of gave it): all-late dims.
+ * Fails with UNSUPPORTED where even the extent is unknown. */
+Status kit_late_by_count(InferCtx *ctx, int32_t count, const char *what, Shape *out);
 /* All-late shape of a given rank; stem names the symbols. */
 void kit_late_shape(InferCtx *ctx, int32_t rank, const char *stem, Shape *out);
 
@@ -57,6 +65,15 @@ static inline const Tensor *kernel_input(const KernelCtx *ctx, int32_t i) {
 }
 static inline Tensor *kernel_result(const KernelCtx *ctx, int32_t i) {
     return i < ctx->output_count ? ctx->outputs[i] : NULL;
+}
+
+/* The elements of an integer tensor (at most capacity of them); returns how many. NULL: 0. */
+int32_t kit_read_ints(const Tensor *tensor, int64_t *values, int32_t capacity);
+/* One index of an index tensor, fast for i64 and i32. */
+static inline int64_t kit_index(const Tensor *tensor, int64_t i) {
+    if (tensor->dtype == DTYPE_I64) return ((const int64_t *)tensor->data)[i];
+    if (tensor->dtype == DTYPE_I32) return ((const int32_t *)tensor->data)[i];
+    return dtype_load_i64(tensor->dtype, tensor->data, i);
 }
 
 /* Row-major strides in elements. */

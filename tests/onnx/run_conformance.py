@@ -21,7 +21,7 @@ ROOT = HERE.parent.parent
 ONNX_VERSION = "1.22.0"
 FOLDERS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 TOLERANCES = ["--rtol", "1e-3", "--atol", "1e-7"]
-EXIT_OK, EXIT_MISMATCH, EXIT_BAD_INPUT, EXIT_NO_DATA = 0, 1, 3, 77
+EXIT_OK, EXIT_MISMATCH, EXIT_BAD_INPUT, EXIT_NO_PROGRAM, EXIT_NO_DATA = 0, 1, 3, 2, 77
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 Case = collections.namedtuple("Case", "name folder operators")
@@ -159,7 +159,7 @@ class Runner:
         problem, refused = self.check(case)
         if problem is None:
             return Result(case, PASSED, "")
-        if case.name in self.reasons and not problem.startswith(("killed", "exit 5")):
+        if case.name in self.reasons and not problem.startswith(("killed", "exit 5", "no result")):
             return Result(case, SKIPPED, self.reasons[case.name])
         missing = sorted(case.operators - self.supported)
         if refused and missing:
@@ -195,7 +195,7 @@ def print_table(results):
     print("Cases per operator; each case counts for every operator in it.\n")
     print(f"{'operator':40} {PASSED:>7} {FAILED:>7} {SKIPPED:>7}  reasons of the skipped")
     for operator in sorted(rows):
-        why = "; ".join(f"{reason} ({count})" for reason, count in reasons[operator].most_common(2))
+        why = "; ".join(f"{textwrap.shorten(reason, 80)} ({count})" for reason, count in reasons[operator].most_common(2))
         more = len(reasons[operator]) - 2
         why += f"; {more} more reasons below" if more > 0 else ""
         row = rows[operator]
@@ -266,6 +266,9 @@ def main():
         print(f"{args.data} has no ONNX test data. Fetch it with\n"
               f"  pip install --no-deps --target {ROOT / 'build/onnx'} onnx=={ONNX_VERSION}")
         return EXIT_NO_DATA
+    if not os.access(args.smelt, os.X_OK):
+        print(f"{args.smelt} is not there: build it first (./dev build) or name it with --smelt")
+        return EXIT_NO_PROGRAM
     reasons = read_reasons(HERE / "wrong_data.tsv")
     runner = Runner(args.smelt, args.options or ["--threads", "1"], args.timeout, reasons)
     cases = find_cases(args.data, args.filter)

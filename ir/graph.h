@@ -149,6 +149,11 @@ RegionId graph_add_region(Graph *graph, NodeId anchor, const char *name);
 static inline bool value_is_constant(const Graph *g, ValueId v) {
     return v != NONE && g->values[v].data != NULL;
 }
+/* Whether the node at a place of its block begins a step: a region is one step, any other node is its own. */
+static inline bool node_starts_step(const Graph *g, const Block *block, int32_t position) {
+    RegionId region = g->nodes[block->nodes[position]].region;
+    return position == 0 || region == NONE || region != g->nodes[block->nodes[position - 1]].region;
+}
 /* Elements of an exact shape. */
 int64_t value_count(const Value *value);
 bool value_is_exact(const Value *value); /* has a shape, and every dim is exact */

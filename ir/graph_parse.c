@@ -265,14 +265,13 @@ static Status parse_constant(Parser *parser) {
     Definition definition;
     Value *value = &definition.value;
     ValueId id;
+    int64_t count;
     TRY(parse_definition(parser, &definition));
-    if (definition.name == NULL || value->dtype == DTYPE_NONE || !value_is_exact(value))
-        return FAIL(lexer->diag, STATUS_BAD_MODEL, "a constant without a name, a type or an exact shape");
+    if (definition.name == NULL || value->dtype == DTYPE_NONE || !value->has_shape)
+        return FAIL(lexer->diag, STATUS_BAD_MODEL, "a constant without a name, a type or a shape");
+    TRY(exact_count(parser, &value->shape, &count));
     TRY(lex_expect(lexer, "="));
-    Tensor tensor = {0};
-    TRY(tensor_describe(&tensor, value->dtype, value->shape.rank, value->shape.dim, SIZE_MAX / 2,
-                        lexer->diag));
-    TRY(parse_data(parser, value->dtype, tensor_count(&tensor), &value->data));
+    TRY(parse_data(parser, value->dtype, count, &value->data));
     return add_definition(parser, &definition, &id);
 }
 
@@ -280,7 +279,7 @@ static Status parse_graph_line(Parser *parser, Arena *arena) {
     Lexer *lexer = &parser->lexer;
     const char *name;
     int32_t version, opset = 0;
-    TRY(lex_end_line(lexer));
+    lex_skip_lines(lexer);
     TRY(lex_expect_word(lexer, "smelt-ir"));
     TRY(lex_i32(lexer, "the version", IR_VERSION, IR_VERSION, &version));
     TRY(lex_end_line(lexer));

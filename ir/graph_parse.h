@@ -30,6 +30,8 @@ Status add_definition(Parser *parser, const Definition *definition, ValueId *out
 Status parse_use(Parser *parser, ValueId *out);
 /* Elements, inline or in the blob, in the graph's arena. */
 Status parse_data(Parser *parser, DType dtype, int64_t count, const void **data);
+/* The elements of a shape; fails where it is not exact or they overflow. */
+Status exact_count(Parser *parser, const Shape *shape, int64_t *out);
 /* "f32[2,3]": an exact type; count receives its elements. */
 Status parse_tensor_type(Parser *parser, Tensor *out, int64_t *count);
 

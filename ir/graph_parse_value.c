@@ -92,8 +92,7 @@ static Status parse_type(Parser *parser, Value *value) {
     return STATUS_OK;
 }
 
-/* The elements of an exact shape, checked. */
-static Status exact_count(Parser *parser, const Shape *shape, int64_t *out) {
+Status exact_count(Parser *parser, const Shape *shape, int64_t *out) {
     *out = 1;
     for (int32_t i = 0; i < shape->rank; ++i)
         if (!dim_is_exact(shape->dim[i]) || !checked_mul_i64(*out, shape->dim[i], out))

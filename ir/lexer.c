@@ -81,12 +81,16 @@ bool lex_at_end(Lexer *lexer) {
     return lexer->at >= lexer->size;
 }
 
-Status lex_end_line(Lexer *lexer) {
-    if (!lex_at_end(lexer) && look(lexer) != '\n') return lex_fail(lexer, "the end of the line");
+void lex_skip_lines(Lexer *lexer) {
     while (!lex_at_end(lexer) && look(lexer) == '\n') {
         lexer->at++;
         if (lexer->line < INT32_MAX) lexer->line++;
     }
+}
+
+Status lex_end_line(Lexer *lexer) {
+    if (!lex_at_end(lexer) && look(lexer) != '\n') return lex_fail(lexer, "the end of the line");
+    lex_skip_lines(lexer);
     return STATUS_OK;
 }
 

@@ -47,6 +47,7 @@ bool lex_accept(Lexer *lexer, const char *mark);
 bool lex_accept_word(Lexer *lexer, const char *word);
 Status lex_expect(Lexer *lexer, const char *mark);
 Status lex_expect_word(Lexer *lexer, const char *word);
+void lex_skip_lines(Lexer *lexer); /* empty ones */
 /* The end of a line, and empty lines behind it. */
 Status lex_end_line(Lexer *lexer);
 bool lex_at_end(Lexer *lexer);

@@ -1,0 +1,146 @@
+#include <string.h>
+
+#include "kernels/lowering.h"
+
+enum { LARGE_WEIGHT = 4096 };
+
+/* -- constants -- */
+
+static int64_t align_up(int64_t offset, int64_t alignment) {
+    return (offset + alignment - 1) / alignment * alignment;
+}
+
+static Status add_weight(Lowering *l, const void *data, size_t size, int32_t *index) {
+    const char *key = arena_printf(l->arena, "%016llx.%zu", (unsigned long long)hash_bytes(data, size), size);
+    TRY_ALLOC(l->diag, key);
+    int32_t known = name_map_find(&l->weight_keys, key);
+    if (known >= 0 && memcmp(l->weights[known].data, data, size) == 0) {
+        *index = known;
+        return STATUS_OK;
+    }
+    if (!ARENA_RESERVE(l->arena, l->weights, l->weight_count, l->weight_capacity) ||
+        !name_map_set(&l->weight_keys, l->arena, key, l->weight_count))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    int64_t offset = align_up(l->weights_size, size >= LARGE_WEIGHT ? PLAN_ALIGNMENT : PLAN_WEIGHT_ALIGNMENT);
+    l->weights[l->weight_count] = (WeightItem){.data = data, .size = size, .offset = offset};
+    l->weights_size = offset + (int64_t)size;
+    *index = l->weight_count++;
+    return STATUS_OK;
+}
+
+Status lower_weights(Lowering *l) {
+    uint8_t *blob = arena_alloc(l->arena, (size_t)l->weights_size);
+    TRY_ALLOC(l->diag, blob);
+    for (int32_t i = 0; i < l->weight_count; ++i)
+        if (l->weights[i].size > 0)
+            memcpy(blob + l->weights[i].offset, l->weights[i].data, l->weights[i].size);
+    l->plan->weights = blob;
+    l->plan->weights_size = (uint64_t)l->weights_size;
+    return STATUS_OK;
+}
+
+static Status store_constant(Lowering *l, const Value *from, PlanValue *to) {
+    size_t size;
+    int32_t index = 0;
+    if (!value_is_exact(from) || !dtype_storage(from->dtype, value_count(from), &size))
+        return FAIL(l->diag, STATUS_INTERNAL, "a constant without exact shape");
+    TRY(add_weight(l, from->data, size, &index));
+    to->storage = PLAN_WEIGHT;
+    to->offset = l->weights[index].offset;
+    return STATUS_OK;
+}
+
+/* -- the others -- */
+
+static bool is_late(const Lowering *l, const Value *value) {
+    for (int32_t i = 0; i < value->shape.rank; ++i)
+        if (dim_is_late(l->graph->dims, value->shape.dim[i])) return true;
+    return false;
+}
+
+/* The plan's value that `value` shows under another shape, or NULL. */
+static const PlanValue *viewed_value(const Lowering *l, const Value *value) {
+    if (value->producer == NONE || value->output_index != 0) return NULL;
+    const Node *node = &l->graph->nodes[value->producer];
+    if ((op_def(node->op)->flags & OPF_VIEW) == 0 || l->values[node->inputs[0]] < 0) return NULL;
+    return &l->plan->values[l->values[node->inputs[0]]];
+}
+
+static Status store_computed(Lowering *l, ValueId id, const Value *from, PlanValue *to) {
+    const PlanValue *viewed = viewed_value(l, from);
+    if (l->output_bindings[id] >= 0) {
+        to->storage = PLAN_BINDING;
+        to->index = l->output_bindings[id];
+    } else if (from->buffer != NONE) {
+        to->storage = PLAN_BUFFER;
+        to->index = from->buffer;
+        TRY(lower_dim(l, from->buffer_offset, &to->offset));
+    } else if (from->producer == NONE || is_late(l, from)) {
+        to->storage = PLAN_OWN;
+    } else if (viewed != NULL && (viewed->storage == PLAN_WEIGHT || viewed->storage == PLAN_BINDING)) {
+        to->storage = viewed->storage;
+        to->index = viewed->index;
+        to->offset = viewed->offset;
+    } else {
+        return FAIL(l->diag, STATUS_INTERNAL, "no memory has been planned for it");
+    }
+    return STATUS_OK;
+}
+
+/* Graph inputs are added first, each with the binding of its number. */
+static bool is_input(const Lowering *l, ValueId id, int32_t index) {
+    const Block *block = &l->graph->blocks[MAIN_BLOCK];
+    return index < block->param_count && block->params[index] == id;
+}
+
+static Status fill_value(Lowering *l, ValueId id, int32_t index, PlanValue *to) {
+    const Value *from = &l->graph->values[id];
+    *to = (PlanValue){.dtype = (int32_t)from->dtype, .rank = from->shape.rank, .index = -1};
+    to->name = arena_strdup(l->arena, from->name);
+    TRY_ALLOC(l->diag, to->name);
+    if (!from->has_shape || from->dtype == DTYPE_NONE)
+        return FAIL(l->diag, STATUS_INTERNAL, "its type has not been inferred");
+    for (int32_t i = 0; i < to->rank; ++i) TRY(lower_dim(l, from->shape.dim[i], &to->dim[i]));
+    if (is_input(l, id, index)) {
+        to->storage = PLAN_BINDING;
+        to->index = index;
+        return STATUS_OK;
+    }
+    return from->data != NULL ? store_constant(l, from, to) : store_computed(l, id, from, to);
+}
+
+Status lower_value(Lowering *l, ValueId id, int32_t *out) {
+    Plan *plan = l->plan;
+    *out = id == NONE ? -1 : l->values[id];
+    if (id == NONE || *out >= 0) return STATUS_OK;
+    if (!ARENA_RESERVE(l->arena, plan->values, plan->value_count, l->value_capacity))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    Status status = fill_value(l, id, plan->value_count, &plan->values[plan->value_count]);
+    if (status != STATUS_OK) {
+        diag_value(l->diag, l->graph, id);
+        return status;
+    }
+    *out = l->values[id] = plan->value_count++;
+    return STATUS_OK;
+}
+
+Status lower_buffers(Lowering *l) {
+    const MemoryPlan *memory = &l->graph->memory;
+    Plan *plan = l->plan;
+    plan->buffers = ARENA_ARRAY(l->arena, PlanBuffer, memory->buffer_count);
+    TRY_ALLOC(l->diag, plan->buffers);
+    for (int32_t i = 0; i < memory->buffer_count; ++i) {
+        const Buffer *from = &memory->buffers[i];
+        PlanBuffer *to = &plan->buffers[i];
+        int64_t low, high;
+        *to = (PlanBuffer){.first = from->first, .last = from->last, .offset = from->offset};
+        TRY(lower_dim(l, from->size, &to->size));
+        dim_bounds(l->graph->dims, from->size, &low, &high);
+        to->capacity = memory->fixed ? high : 0;
+    }
+    plan->buffer_count = memory->buffer_count;
+    plan->arena_size = memory->arena_size;
+    plan->arena_lower_bound = memory->lower_bound;
+    plan->fixed = memory->fixed;
+    return STATUS_OK;
+}

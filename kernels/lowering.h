@@ -1,0 +1,44 @@
+/* What the files of lower_host share. */
+#ifndef SMELT_KERNELS_LOWERING_H
+#define SMELT_KERNELS_LOWERING_H
+
+#include "kernels/lower.h"
+
+/* A constant of the weights blob. */
+typedef struct WeightItem {
+    const void *data;
+    size_t size;
+    int64_t offset;
+} WeightItem;
+
+typedef struct Lowering {
+    const Graph *graph;
+    const LowerOptions *options;
+    Arena *arena; /* the plan's */
+    Plan *plan;   /* arrays grow in arena; their capacities follow */
+    Diag *diag;
+    int32_t code_capacity, expression_capacity, value_capacity, op_capacity, step_capacity, program_capacity;
+    int32_t *symbols;         /* DimTable symbol -> plan symbol */
+    NameMap expressions;      /* Dim as text -> expression */
+    int32_t *values;          /* graph value -> plan value, -1: not yet */
+    int32_t *output_bindings; /* graph value -> its first output binding, -1: none */
+    WeightItem *weights;
+    int32_t weight_count, weight_capacity;
+    NameMap weight_keys; /* content hash and size as text -> weight */
+    int64_t weights_size;
+    BlockId *blocks; /* block of each program */
+    int32_t block_capacity;
+} Lowering;
+
+/* Symbols of the graph, those of inputs first. */
+Status lower_symbols(Lowering *l);
+Status lower_dim(Lowering *l, Dim dim, PlanDim *out);
+
+/* The plan's value for a graph value, which is added, with its storage, when it is new: constants to the
+ * weights, the others to buffers, bindings or memory of their own. A view must come after what it shows. */
+Status lower_value(Lowering *l, ValueId value, int32_t *out);
+Status lower_buffers(Lowering *l);
+/* Copies the constants into one blob. */
+Status lower_weights(Lowering *l);
+
+#endif

@@ -41,21 +41,12 @@ Status kernel_pointwise(KernelCtx *ctx);
 
 /* The OpDef of a row of pointwise.def. */
 #define POINTWISE_ROW(id, name_, since_, min_in_, max_in_, signature_, half_, flags_, attributes_, ...)      \
-    {.name = (name_),                                                                                        \
-     .domain = "",                                                                                           \
-     .since = (since_),                                                                                      \
-     .min_in = (min_in_),                                                                                    \
-     .max_in = (max_in_),                                                                                    \
-     .min_out = 1,                                                                                           \
-     .max_out = 1,                                                                                           \
-     .op_class = OPCLASS_POINTWISE,                                                                          \
-     .half = HALF_##half_,                                                                                   \
-     .flags = (flags_),                                                                                      \
-     .parse = parse_##id,                                                                                    \
-     .infer = infer_pointwise,                                                                               \
-     .kernel = kernel_pointwise,                                                                             \
-     .scratch = NULL,                                                                                        \
-     .expression = #__VA_ARGS__}
+    {                                                                                                        \
+        .name = (name_), .domain = "", .since = (since_), .min_in = (min_in_), .max_in = (max_in_),          \
+        .min_out = 1, .max_out = 1, .op_class = OPCLASS_POINTWISE, .half = HALF_##half_, .flags = (flags_),  \
+        .parse = parse_##id, .infer = infer_pointwise, .kernel = kernel_pointwise, .scratch = NULL,          \
+        .expression = #__VA_ARGS__                                                                           \
+    }
 
 /* -- chains of f32 operators, block by block -- */
 

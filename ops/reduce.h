@@ -31,20 +31,11 @@ Status kernel_reduce(KernelCtx *ctx);
 
 /* The OpDef of a row of reduce.def. */
 #define REDUCE_ROW(id, name_, since_, signature_, half_, merge_, element_, result_)                          \
-    {.name = (name_),                                                                                        \
-     .domain = "",                                                                                           \
-     .since = (since_),                                                                                      \
-     .min_in = 1,                                                                                            \
-     .max_in = 2,                                                                                            \
-     .min_out = 1,                                                                                           \
-     .max_out = 1,                                                                                           \
-     .op_class = OPCLASS_REDUCTION,                                                                          \
-     .half = HALF_##half_,                                                                                   \
-     .flags = OPF_NONE,                                                                                      \
-     .parse = parse_##id,                                                                                    \
-     .infer = infer_reduce,                                                                                  \
-     .kernel = kernel_reduce,                                                                                \
-     .scratch = NULL,                                                                                        \
-     .expression = #element_ " ; " #result_}
+    {                                                                                                        \
+        .name = (name_), .domain = "", .since = (since_), .min_in = 1, .max_in = 2, .min_out = 1,            \
+        .max_out = 1, .op_class = OPCLASS_REDUCTION, .half = HALF_##half_, .flags = OPF_NONE,                \
+        .parse = parse_##id, .infer = infer_reduce, .kernel = kernel_reduce, .scratch = NULL,                \
+        .expression = #element_ " ; " #result_                                                               \
+    }
 
 #endif

@@ -11,9 +11,11 @@ typedef struct PackItem {
 } PackItem;
 
 /* Chooses offsets so that items alive at one step never overlap; deterministic: tries the greedy orders (by
- * size, by lifetime, by step) and keeps the best, ties to the first. order is scratch for count items.
- * Returns the arena size in bytes, or -1 on overflow. Needs no allocation. Source: greedy-by-size offset
- * assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020. */
+ * size, by lifetime, by step) and keeps the best, ties to the first; by size alone for thousands of items, as
+ * the work grows with their square. order is scratch for count items. Returns the arena size in bytes, a
+ * multiple of alignment, or -1 on overflow or for an item with size < 0 or first > last. Needs no allocation.
+ * Source: greedy-by-size offset assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural
+ * Net Inference", 2020. */
 int64_t pack_items(PackItem *items, int32_t *order, int32_t count, int64_t alignment);
 
 /* The largest sum of (aligned) sizes alive at one step: no layout can be smaller. -1 on overflow. */

@@ -55,54 +55,54 @@ static bool divides_as_floor(DimTable *dims, Dim a, Dim b) {
 static bool content_element(InferCtx *ctx, OpId op, Dim x, Dim y, Dim z, Dim *out) {
     DimTable *dims = ctx->dims;
     switch (op) {
-    case OP_ADD:
-    case OP_SUM:
+    case OP_Add:
+    case OP_Sum:
         *out = dim_add(dims, x, y);
         return true;
-    case OP_SUB:
+    case OP_Sub:
         *out = dim_sub(dims, x, y);
         return true;
-    case OP_MUL:
+    case OP_Mul:
         *out = dim_mul(dims, x, y);
         return true;
-    case OP_MIN:
+    case OP_Min:
         *out = dim_min(dims, x, y);
         return true;
-    case OP_MAX:
+    case OP_Max:
         *out = dim_max(dims, x, y);
         return true;
-    case OP_NEG:
+    case OP_Neg:
         *out = dim_sub(dims, 0, x);
         return true;
-    case OP_ABS:
+    case OP_Abs:
         *out = x;
         return dim_known_at_least(dims, x, 0);
-    case OP_DIV:
+    case OP_Div:
         *out = dim_floor_div(dims, x, y);
         return true;
-    case OP_MOD:
+    case OP_Mod:
         *out = dim_sub(dims, x, dim_mul(dims, dim_floor_div(dims, x, y), y));
         return true;
-    case OP_EQUAL:
+    case OP_Equal:
         return set_truth(decide_equal(dims, x, y), out);
-    case OP_LESS:
+    case OP_Less:
         return set_truth(decide_less(dims, x, y, 0), out);
-    case OP_GREATER:
+    case OP_Greater:
         return set_truth(decide_less(dims, y, x, 0), out);
-    case OP_LESS_OR_EQUAL:
+    case OP_LessOrEqual:
         return set_truth(decide_less(dims, x, y, 1), out);
-    case OP_GREATER_OR_EQUAL:
+    case OP_GreaterOrEqual:
         return set_truth(decide_less(dims, y, x, 1), out);
-    case OP_AND:
+    case OP_And:
         *out = x & y;
         return true;
-    case OP_OR:
+    case OP_Or:
         *out = x | y;
         return true;
-    case OP_NOT:
+    case OP_Not:
         *out = !x;
         return true;
-    case OP_WHERE:
+    case OP_Where:
         *out = x != 0 ? y : z;
         return true;
     default:
@@ -119,20 +119,20 @@ static bool is_small(Dim d) {
  * (where large ones wrap, or stand for infinity, they are no sizes). */
 static bool content_applies(InferCtx *ctx, OpId op, const Dim *operand) {
     switch (op) {
-    case OP_WHERE:
-    case OP_NOT:
+    case OP_Where:
+    case OP_Not:
         return dim_is_exact(operand[0]);
-    case OP_AND:
-    case OP_OR:
+    case OP_And:
+    case OP_Or:
         return dim_is_exact(operand[0]) && dim_is_exact(operand[1]);
-    case OP_DIV:
-    case OP_MOD:
+    case OP_Div:
+    case OP_Mod:
         return divides_as_floor(ctx->dims, operand[0], operand[1]);
-    case OP_ADD:
-    case OP_SUM:
-    case OP_SUB:
-    case OP_MUL:
-    case OP_NEG:
+    case OP_Add:
+    case OP_Sum:
+    case OP_Sub:
+    case OP_Mul:
+    case OP_Neg:
         return is_small(operand[0]) && is_small(operand[1]);
     default:
         return true;

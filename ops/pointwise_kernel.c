@@ -314,9 +314,9 @@ static void run_blocks(void *context, int64_t first_block, int64_t last_block, i
 /* x to the power 2 is a product. */
 static void simplify_power(Operation *run, const PointwiseAttrs *attrs) {
     const Operand *y = &run->operands[1];
-    if (attrs->op != OP_POW || run->type > COMPUTE_F64 || y->kind != OPERAND_SCALAR) return;
+    if (attrs->op != OP_Pow || run->type > COMPUTE_F64 || y->kind != OPERAND_SCALAR) return;
     if (dtype_load_f64(y->dtype, y->tensor->data, 0) != 2) return;
-    run->block = block_tables[run->type][OP_MUL];
+    run->block = block_tables[run->type][OP_Mul];
     run->operands[1] = run->operands[0];
 }
 

@@ -64,16 +64,16 @@ static Status reduce_content(InferCtx *ctx) {
     *folded = elements[0];
     for (int32_t i = 1; i < count; ++i) {
         switch (attrs->op) {
-        case OP_REDUCE_SUM:
+        case OP_ReduceSum:
             *folded = dim_add(ctx->dims, *folded, elements[i]);
             break;
-        case OP_REDUCE_PROD:
+        case OP_ReduceProd:
             *folded = dim_mul(ctx->dims, *folded, elements[i]);
             break;
-        case OP_REDUCE_MAX:
+        case OP_ReduceMax:
             *folded = dim_max(ctx->dims, *folded, elements[i]);
             break;
-        case OP_REDUCE_MIN:
+        case OP_ReduceMin:
             *folded = dim_min(ctx->dims, *folded, elements[i]);
             break;
         default:

@@ -184,7 +184,7 @@ static void set_functions(Reduction *run, const ReduceAttrs *attrs) {
         run->native = DTYPE_I64;
     }
     run->functions = &table[attrs->op];
-    run->largest = attrs->merge == REDUCE_BY_MAX_SUM ? &table[OP_REDUCE_MAX] : NULL;
+    run->largest = attrs->merge == REDUCE_BY_MAX_SUM ? &table[OP_ReduceMax] : NULL;
 }
 
 Status kernel_reduce(KernelCtx *ctx) {

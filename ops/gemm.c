@@ -98,6 +98,13 @@ typedef struct GemmPlan {
     size_t worker_bytes, b_bytes, a_bytes, line_bytes; /* of scratch: per worker, and its parts */
 } GemmPlan;
 
+typedef struct GemmBlock {
+    int64_t batch, row, rows, col, cols;
+    char *c; /* its first element */
+    int64_t ldc;
+    char *panels, *panel, *lines; /* parts of the worker's scratch */
+} GemmBlock;
+
 static int64_t round_up(int64_t value, int64_t multiple) {
     return ceil_div_i64(value, multiple) * multiple;
 }
@@ -130,7 +137,7 @@ static GemmPlan plan_make(const Gemm *gemm, int threads) {
     plan.row_blocks = max_i64(1, ceil_div_i64(gemm->m, plan.rows));
     plan.b_bytes = round_bytes(plan.depth * plan.cols * element);
     plan.a_bytes = round_bytes(plan.depth * plan.tiles->rows * element);
-    plan.line_bytes = round_bytes(plan.tiles->rows * max_i64(plan.depth, plan.cols) * element);
+    plan.line_bytes = round_bytes(8 * max_i64(plan.depth, plan.cols) * element);
     size_t c_bytes = gemm->store != NULL ? round_bytes(plan.rows * plan.cols * element) : 0;
     plan.worker_bytes = plan.b_bytes + plan.a_bytes + plan.line_bytes + c_bytes;
     return plan;
@@ -140,39 +147,6 @@ size_t gemm_scratch(const Gemm *gemm, int threads) {
     GemmPlan plan = plan_make(gemm, threads);
     size_t bytes;
     return checked_mul_size(plan.worker_bytes, (size_t)threads, &bytes) ? bytes : SIZE_MAX;
-}
-
-/* Panels have rows of 192, 96 or 48 bytes: copies of known size need no call. */
-static inline void copy_panel_row(char *to, const char *from, size_t bytes) {
-    if (bytes == 192)
-        memcpy(to, from, 192);
-    else if (bytes == 96)
-        memcpy(to, from, 96);
-    else
-        memcpy(to, from, bytes);
-}
-
-/* Rows of B into panels of 3 vectors (the last as narrow as its columns allow), columns past the end zero. */
-static void pack_b(const GemmPlan *plan, int64_t batch, int64_t k, int64_t depth, int64_t col, int64_t cols,
-                   char *panels, void *line) {
-    const Gemm *gemm = plan->gemm;
-    size_t element = plan->tiles->element;
-    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
-    for (int64_t i = 0; i < depth; ++i) {
-        const char *row = gemm->row_b(gemm->context, batch, k + i, col, cols, line);
-        char *panel = panels;
-        int64_t left = cols;
-        for (; left >= width; left -= width) {
-            copy_panel_row(panel + (size_t)(i * width) * element, row, (size_t)width * element);
-            row += (size_t)width * element;
-            panel += (size_t)(depth * width) * element;
-        }
-        if (left == 0) continue;
-        int64_t last = round_up(left, lanes);
-        char *to = panel + (size_t)(i * last) * element;
-        memcpy(to, row, (size_t)left * element);
-        memset(to + (size_t)left * element, 0, (size_t)(last - left) * element);
-    }
 }
 
 typedef uint32_t Quad __attribute__((vector_size(16), aligned(4), may_alias));
@@ -189,19 +163,82 @@ static inline void interleave_quad(const uint32_t *const from[4], int64_t i, uin
     *(Quad *)(to + 3 * step) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
 }
 
-static void interleave_32(const void *const *from, int64_t rows, int64_t depth, uint32_t *to) {
-    int64_t done = rows % 4 == 0 ? depth / 4 * 4 : 0;
-    for (int64_t r = 0; r < rows && done > 0; r += 4) {
+/* to[i * step + r] = from[r][i] for rows of `depth` elements. */
+static void interleave_32(const void *const *from, int64_t rows, int64_t depth, int64_t step, uint32_t *to) {
+    int64_t done = depth / 4 * 4, fours = rows / 4 * 4;
+    for (int64_t r = 0; r < fours; r += 4) {
         const uint32_t *const four[4] = {from[r], from[r + 1], from[r + 2], from[r + 3]};
-        for (int64_t i = 0; i < done; i += 4) interleave_quad(four, i, to + i * rows + r, rows);
+        for (int64_t i = 0; i < done; i += 4) interleave_quad(four, i, to + i * step + r, step);
     }
-    for (int64_t i = done; i < depth; ++i)
-        for (int64_t r = 0; r < rows; ++r) to[i * rows + r] = ((const uint32_t *)from[r])[i];
+    for (int64_t i = 0; i < depth; ++i)
+        for (int64_t r = i < done ? fours : 0; r < rows; ++r)
+            to[i * step + r] = ((const uint32_t *)from[r])[i];
 }
 
-static void interleave_64(const void *const *from, int64_t rows, int64_t depth, uint64_t *to) {
+static void interleave_64(const void *const *from, int64_t rows, int64_t depth, int64_t step, uint64_t *to) {
     for (int64_t i = 0; i < depth; ++i)
-        for (int64_t r = 0; r < rows; ++r) to[i * rows + r] = ((const uint64_t *)from[r])[i];
+        for (int64_t r = 0; r < rows; ++r) to[i * step + r] = ((const uint64_t *)from[r])[i];
+}
+
+static void interleave(size_t element, const void *const *from, int64_t rows, int64_t depth, int64_t step,
+                       void *to) {
+    if (element == 4)
+        interleave_32(from, rows, depth, step, to);
+    else
+        interleave_64(from, rows, depth, step, to);
+}
+
+/* Panels have rows of 192, 96 or 48 bytes: copies of known size need no call. */
+static inline void copy_panel_row(char *to, const char *from, size_t bytes) {
+    if (bytes == 192)
+        memcpy(to, from, 192);
+    else if (bytes == 96)
+        memcpy(to, from, 96);
+    else
+        memcpy(to, from, bytes);
+}
+
+/* Rows of B into panels of 3 vectors (the last as narrow as its columns allow), columns past the end zero. */
+static void pack_b_rows(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+    const Gemm *gemm = plan->gemm;
+    size_t element = plan->tiles->element;
+    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
+    for (int64_t i = 0; i < depth; ++i) {
+        const char *row =
+            gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines);
+        char *panel = block->panels;
+        int64_t left = block->cols;
+        for (; left >= width; left -= width) {
+            copy_panel_row(panel + (size_t)(i * width) * element, row, (size_t)width * element);
+            row += (size_t)width * element;
+            panel += (size_t)(depth * width) * element;
+        }
+        if (left == 0) continue;
+        int64_t last = round_up(left, lanes);
+        char *to = panel + (size_t)(i * last) * element;
+        memcpy(to, row, (size_t)left * element);
+        memset(to + (size_t)left * element, 0, (size_t)(last - left) * element);
+    }
+}
+
+/* The same from columns of B. */
+static void pack_b_columns(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+    const Gemm *gemm = plan->gemm;
+    size_t element = plan->tiles->element;
+    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
+    for (int64_t j = 0; j < block->cols; j += width) {
+        int64_t left = min_i64(width, block->cols - j), step = round_up(left, lanes);
+        char *panel = block->panels + (size_t)(j * depth) * element;
+        if (step != left) memset(panel, 0, (size_t)(step * depth) * element);
+        for (int64_t c = 0; c < left; c += 8) {
+            const void *from[8];
+            int64_t some = min_i64(8, left - c);
+            for (int64_t i = 0; i < some; ++i)
+                from[i] = gemm->col_b(gemm->context, block->batch, block->col + j + c + i, k, depth,
+                                      block->lines + (size_t)(i * plan->depth) * element);
+            interleave(element, from, some, depth, step, panel + (size_t)c * element);
+        }
+    }
 }
 
 /* rows rows of A into a panel that has them side by side. */
@@ -213,10 +250,7 @@ static void pack_a(const GemmPlan *plan, int64_t batch, int64_t row, int64_t row
     for (int64_t r = 0; r < rows; ++r)
         from[r] =
             gemm->row_a(gemm->context, batch, row + r, k, depth, lines + (size_t)(r * plan->depth) * element);
-    if (element == 4)
-        interleave_32(from, rows, depth, panel);
-    else
-        interleave_64(from, rows, depth, panel);
+    interleave(element, from, rows, depth, rows, panel);
 }
 
 /* A tile that ends before its vectors do goes through a buffer. */
@@ -250,13 +284,6 @@ static void run_panel(const GemmPlan *plan, int log_rows, int64_t depth, int64_t
     }
 }
 
-typedef struct GemmBlock {
-    int64_t batch, row, rows, col, cols;
-    char *c; /* its first element */
-    int64_t ldc;
-    char *panels, *panel, *lines; /* parts of the worker's scratch */
-} GemmBlock;
-
 static void start_values(const Gemm *gemm, int64_t batch, int64_t row, int64_t rows, uint64_t *values) {
     if (gemm->start != NULL)
         gemm->start(gemm->context, batch, row, rows, values);
@@ -268,7 +295,10 @@ static void start_values(const Gemm *gemm, int64_t batch, int64_t row, int64_t r
 static void run_depth(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
     const Gemm *gemm = plan->gemm;
     bool first = k == 0 && !(gemm->accumulate && gemm->store == NULL);
-    pack_b(plan, block->batch, k, depth, block->col, block->cols, block->panels, block->lines);
+    if (gemm->col_b != NULL)
+        pack_b_columns(plan, block, k, depth);
+    else
+        pack_b_rows(plan, block, k, depth);
     int log_rows = plan->tiles->rows == 8 ? 3 : 2;
     for (int64_t r = 0; r < block->rows;) {
         while (r + ((int64_t)1 << log_rows) > block->rows) --log_rows;
@@ -283,27 +313,39 @@ static void run_depth(const GemmPlan *plan, const GemmBlock *block, int64_t k, i
     }
 }
 
-/* n = 1: each element of C is a dot product, with nothing to reuse. */
-static void run_column(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+/* Elements [k, k + depth) of column `col` of B. */
+static const void *column_of(const GemmPlan *plan, const GemmBlock *block, int64_t col, int64_t k,
+                             int64_t depth) {
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
+    if (gemm->col_b != NULL) return gemm->col_b(gemm->context, block->batch, col, k, depth, block->panels);
     for (int64_t i = 0; i < depth; ++i) {
         uint64_t one;
         memcpy(block->panels + (size_t)i * element,
-               gemm->row_b(gemm->context, block->batch, k + i, block->col, 1, &one), element);
+               gemm->row_b(gemm->context, block->batch, k + i, col, 1, &one), element);
     }
+    return block->panels;
+}
+
+/* n = 1: each element of C is a dot product, with nothing to reuse. */
+static void run_column(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+    const Gemm *gemm = plan->gemm;
+    const void *column = column_of(plan, block, block->col, k, depth);
     for (int64_t r = 0; r < block->rows; ++r) {
         const void *row = gemm->row_a(gemm->context, block->batch, block->row + r, k, depth, block->lines);
-        plan->tiles->dot(depth, row, block->panels, block->c + (size_t)(r * block->ldc) * element);
+        plan->tiles->dot(depth, row, column, block->c + (size_t)(r * block->ldc) * plan->tiles->element);
     }
 }
 
-/* m = 1: C is a sum of rows of B. */
+/* m = 1: dot products with columns of B, or a sum of its rows. */
 static void run_row(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
     const char *factors = gemm->row_a(gemm->context, block->batch, block->row, k, depth, block->panel);
-    for (int64_t i = 0; i < depth; ++i) {
+    for (int64_t j = 0; gemm->col_b != NULL && j < block->cols; ++j)
+        plan->tiles->dot(depth, column_of(plan, block, block->col + j, k, depth), factors,
+                         block->c + (size_t)j * element);
+    for (int64_t i = 0; gemm->col_b == NULL && i < depth; ++i) {
         const void *row =
             gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines);
         plan->tiles->axpy(block->cols, row, factors + (size_t)i * element, block->c);

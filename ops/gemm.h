@@ -21,6 +21,9 @@ typedef struct Gemm {
     /* Elements [col, col + cols) of row k of B, likewise. */
     const void *(*row_b)(const void *context, int64_t batch, int64_t k, int64_t col, int64_t cols,
                          void *buffer);
+    /* Where not NULL, asked instead of row_b: elements [k, k + depth) of column `col` of B. */
+    const void *(*col_b)(const void *context, int64_t batch, int64_t col, int64_t k, int64_t depth,
+                         void *buffer);
     /* What C starts from in each of rows [row, row + rows); NULL: zero. */
     void (*start)(const void *context, int64_t batch, int64_t row, int64_t rows, void *values);
     /* C in memory, row-major with rows of n elements, products one after another. */

@@ -94,10 +94,12 @@ Status window_extent(InferCtx *ctx, const WindowAttrs *attrs, int32_t axis, Dim 
     return STATUS_OK;
 }
 
-int64_t window_auto_pad(AutoPad auto_pad, int64_t in, int64_t out, int64_t stride, int64_t extent) {
-    if (auto_pad == AUTO_PAD_VALID) return 0;
-    int64_t total = max_i64(0, (out - 1) * stride + extent - in);
-    return auto_pad == AUTO_PAD_SAME_LOWER ? total - total / 2 : total / 2;
+/* Padding of one axis from auto_pad, for the extents of input, output and one window. */
+static void auto_padding(AutoPad auto_pad, int64_t in, int64_t out, int64_t stride, int64_t extent,
+                         int64_t *begin, int64_t *end) {
+    int64_t total = auto_pad == AUTO_PAD_VALID ? 0 : max_i64(0, (out - 1) * stride + extent - in);
+    *begin = auto_pad == AUTO_PAD_SAME_LOWER ? total - total / 2 : total / 2;
+    *end = total - *begin;
 }
 
 Window window_of(const WindowAttrs *attrs, const int64_t *kernel, const Tensor *input, const Tensor *output) {
@@ -112,10 +114,11 @@ Window window_of(const WindowAttrs *attrs, const int64_t *kernel, const Tensor *
         window.kernel[i] = kernel[own];
         window.stride[i] = attrs->stride[own];
         window.dilation[i] = attrs->dilation[own];
-        window.pad[i] = attrs->auto_pad == AUTO_PAD_NONE
-                            ? attrs->pad_begin[own]
-                            : window_auto_pad(attrs->auto_pad, window.in[i], window.out[i], window.stride[i],
-                                              (kernel[own] - 1) * attrs->dilation[own] + 1);
+        window.pad[i] = attrs->pad_begin[own];
+        window.pad_end[i] = attrs->pad_end[own];
+        if (attrs->auto_pad != AUTO_PAD_NONE)
+            auto_padding(attrs->auto_pad, window.in[i], window.out[i], window.stride[i],
+                         (kernel[own] - 1) * attrs->dilation[own] + 1, &window.pad[i], &window.pad_end[i]);
         window.in_count *= window.in[i];
         window.out_count *= window.out[i];
         window.taps *= window.kernel[i];

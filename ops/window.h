@@ -21,8 +21,9 @@ typedef struct WindowAttrs {
 /* Numbers of one run: always three axes, those that the input lacks come first and have extent 1. */
 typedef struct Window {
     int64_t in[WINDOW_AXES], out[WINDOW_AXES], kernel[WINDOW_AXES];
-    int64_t stride[WINDOW_AXES], dilation[WINDOW_AXES], pad[WINDOW_AXES]; /* pad before the first element */
-    int64_t in_count, out_count, taps;                                    /* products over the axes */
+    int64_t stride[WINDOW_AXES], dilation[WINDOW_AXES];
+    int64_t pad[WINDOW_AXES], pad_end[WINDOW_AXES]; /* before the first element, after the last */
+    int64_t in_count, out_count, taps;              /* products over the axes */
 } Window;
 
 /* Refuses values below 1 (pads: below 0), above 2^30, more than three axes, or counts that disagree. */
@@ -39,8 +40,6 @@ Status window_extent(InferCtx *ctx, const WindowAttrs *attrs, int32_t axis, Dim 
 
 /* The numbers for tensors whose dims are known; kernel: `axes` extents. */
 Window window_of(const WindowAttrs *attrs, const int64_t *kernel, const Tensor *input, const Tensor *output);
-/* Begin padding that auto_pad gives: extents of input and output, effective kernel extent. */
-int64_t window_auto_pad(AutoPad auto_pad, int64_t in, int64_t out, int64_t stride, int64_t extent);
 
 /* The taps [*first, *last) of axis `axis` that fall inside the input for output position `position`. */
 static inline void window_taps(const Window *window, int axis, int64_t position, int64_t *first,

@@ -168,10 +168,38 @@ void kit_late_shape(InferCtx *ctx, int32_t rank, const char *stem, Shape *out) {
     for (int32_t i = 0; i < rank; ++i) out->dim[i] = dim_fresh(ctx->dims, stem);
 }
 
+Dim kit_late_at_most(InferCtx *ctx, const char *stem, Dim most) {
+    Dim late = dim_fresh(ctx->dims, stem);
+    int32_t index = dim_symbol_index(ctx->dims, late);
+    int64_t low, high;
+    dim_bounds(ctx->dims, most, &low, &high);
+    if (index >= 0) dim_symbol_at(ctx->dims, index)->max = max_i64(high, 0);
+    return late;
+}
+
 Status kit_parse_none(const ParseCtx *ctx, const void **attrs) {
     (void)ctx;
     *attrs = NULL;
     return STATUS_OK;
+}
+
+Status kit_late_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims) {
+    Tensor *out = ctx->outputs[index];
+    if (out->data == NULL) return kernel_output(ctx, index, rank, dims);
+    for (int32_t i = 0; i < rank; ++i)
+        if (out->rank != rank || out->dim[i] != dims[i])
+            return FAIL(ctx->diag, STATUS_BAD_DATA, "output %d has extent %lld on axis %d, expected %lld",
+                        index, (long long)dims[i], i, (long long)out->dim[i]);
+    return STATUS_OK;
+}
+
+size_t kit_worker_scratch(const KernelCtx *ctx, size_t bytes) {
+    size_t workers = ctx->host == NULL ? 1 : (size_t)thread_pool_size(ctx->host->pool), total;
+    return checked_mul_size(bytes, workers, &total) ? total : SIZE_MAX;
+}
+
+ThreadPool *kit_worker_pool(const KernelCtx *ctx, size_t bytes) {
+    return ctx->host->scratch_size < kit_worker_scratch(ctx, bytes) ? NULL : ctx->host->pool;
 }
 
 int32_t kit_read_ints(const Tensor *tensor, int64_t *values, int32_t capacity) {

@@ -49,6 +49,9 @@ Status kit_late_by_count(InferCtx *ctx, int32_t count, const char *what, Shape *
 /* All-late shape of a given rank; stem names the symbols. */
 void kit_late_shape(InferCtx *ctx, int32_t rank, const char *stem, Shape *out);
 
+/* A fresh late dimension that never exceeds the largest value of `most`. */
+Dim kit_late_at_most(InferCtx *ctx, const char *stem, Dim most);
+
 static inline const TypeInfo *infer_input(const InferCtx *ctx, int32_t i) {
     return i < ctx->input_count ? ctx->inputs[i] : NULL;
 }
@@ -67,6 +70,13 @@ static inline Tensor *kernel_result(const KernelCtx *ctx, int32_t i) {
     return i < ctx->output_count ? ctx->outputs[i] : NULL;
 }
 
+/* Gives an output whose size only the kernel knows its dims and memory. Where inference already knew them,
+ * only checks that they agree (BAD_DATA). */
+Status kit_late_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims);
+/* Scratch where each worker needs `bytes` of its own (worker i: from i * bytes on): what to ask for, and the
+ * pool to use with what was given: NULL where it does for the calling thread only. */
+size_t kit_worker_scratch(const KernelCtx *ctx, size_t bytes);
+ThreadPool *kit_worker_pool(const KernelCtx *ctx, size_t bytes);
 /* The elements of an integer tensor (at most capacity of them); returns how many. NULL: 0. */
 int32_t kit_read_ints(const Tensor *tensor, int64_t *values, int32_t capacity);
 /* One index of an index tensor, fast for i64 and i32. */

@@ -108,8 +108,7 @@ static Status pad_tensor(KernelCtx *ctx, PadMode mode, const void *value, const 
         if (plan.count[i] == 0)
             return FAIL(ctx->diag, STATUS_BAD_DATA, "axis %d has no element to pad with", i);
     int64_t row = plan.out->dim[plan.axis] * plan.unit;
-    bool whole_bytes = dtype_bits(plan.in->dtype) >= 8;
-    parallel_for(whole_bytes ? ctx->host->pool : NULL, tensor_span(plan.out, 0, plan.axis),
+    parallel_for(element_pool(ctx, plan.in->dtype), tensor_span(plan.out, 0, plan.axis),
                  max_i64(1, 16384 / row), pad_rows, &plan);
     return STATUS_OK;
 }

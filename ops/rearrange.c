@@ -7,11 +7,6 @@
 
 enum { GRAIN = 16384 }; /* elements per piece of parallel work */
 
-/* Sub-byte elements share bytes, which threads must not. */
-static ThreadPool *pool_for(const KernelCtx *ctx, DType dtype) {
-    return dtype_bits(dtype) < 8 ? NULL : ctx->host->pool;
-}
-
 /* -- Trilu -- */
 
 Status parse_Trilu(const ParseCtx *ctx, const void **attrs) {
@@ -59,8 +54,8 @@ Status kernel_Trilu(KernelCtx *ctx) {
     TriluRun run = {in, ctx->outputs[0], attrs->upper, 0, in->dim[in->rank - 2], in->dim[in->rank - 1]};
     if (tensor_count(in) == 0) return STATUS_OK;
     if (k != NULL) run.k = clamp_i64(kit_index(k, 0), -run.rows, run.columns);
-    parallel_for(pool_for(ctx, in->dtype), tensor_count(in) / run.columns, max_i64(1, GRAIN / run.columns),
-                 trilu_rows, &run);
+    parallel_for(element_pool(ctx, in->dtype), tensor_count(in) / run.columns,
+                 max_i64(1, GRAIN / run.columns), trilu_rows, &run);
     return STATUS_OK;
 }
 
@@ -129,7 +124,7 @@ Status kernel_ReverseSequence(KernelCtx *ctx) {
             return FAIL(ctx->diag, STATUS_BAD_DATA, "sequence length %lld is outside 0 to %lld",
                         (long long)length, (long long)run.time);
     }
-    parallel_for(pool_for(ctx, in->dtype), run.batch, max_i64(1, GRAIN / max_i64(1, run.time * inner)),
+    parallel_for(element_pool(ctx, in->dtype), run.batch, max_i64(1, GRAIN / max_i64(1, run.time * inner)),
                  reverse_sequences, &run);
     return STATUS_OK;
 }
@@ -281,7 +276,7 @@ Status kernel_Col2Im(KernelCtx *ctx) {
                      .column_count = ctx->inputs[0]->dim[2]};
     if (tensor_count(run.out) == 0) return STATUS_OK;
     TRY(col2im_prepare(ctx, &run));
-    parallel_for(pool_for(ctx, run.out->dtype), tensor_count(run.out), max_i64(1, GRAIN / run.block_size),
+    parallel_for(element_pool(ctx, run.out->dtype), tensor_count(run.out), max_i64(1, GRAIN / run.block_size),
                  col2im_pixels, &run);
     return STATUS_OK;
 }

@@ -1,0 +1,200 @@
+/* Runs the text tests of a folder: ir_runner [--update] FOLDER | FILE...
+ *
+ * A file holds cases, separated by lines that begin with "=====". A case is an input graph (docs/ir.md),
+ * a line "---", and the graph that is expected, compared byte by byte. Comment lines of the input steer it:
+ *   # pass: NAME, NAME    passes to run, in this order; without it the graph is read, verified and printed
+ *   # error: TEXT         instead of an expected graph: reading, verifying or a pass fails, and the message
+ *                         contains TEXT
+ *   # rejects: TEXT       a reason that the passes give for something they did not do contains TEXT
+ * --update rewrites the expected graphs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "passes/pass.h"
+
+typedef struct Case {
+    const char *file;
+    int32_t number;                       /* in its file, from 1 */
+    const char *input, *expected;         /* expected NULL: there is no "---" line */
+    const char *passes, *error, *rejects; /* NULL where not said */
+} Case;
+
+typedef struct Totals {
+    int32_t cases, failures;
+    bool update;
+} Totals;
+
+/* -- reading cases -- */
+
+/* Text of the first line that begins with prefix, blanks after it skipped. */
+static const char *find_line(Arena *arena, const char *text, const char *prefix) {
+    for (const char *line = text; line != NULL && *line != '\0';) {
+        if (strncmp(line, prefix, strlen(prefix)) == 0) {
+            line += strlen(prefix);
+            line += strspn(line, " ");
+            return arena_strndup(arena, line, strcspn(line, "\n"));
+        }
+        line = strchr(line, '\n');
+        if (line != NULL) line++;
+    }
+    return NULL;
+}
+
+/* Cuts text before the next line that begins with prefix and returns what follows that line, or NULL. */
+static char *cut_at_line(char *text, const char *prefix) {
+    for (char *line = text; line != NULL && *line != '\0';) {
+        char *next = strchr(line, '\n');
+        if (strncmp(line, prefix, strlen(prefix)) == 0) {
+            *line = '\0';
+            return next == NULL ? line + strlen(line) : next + 1;
+        }
+        line = next == NULL ? NULL : next + 1;
+    }
+    return NULL;
+}
+
+static Case read_case(Arena *arena, const char *file, int32_t number, char *text) {
+    Case out = {.file = file, .number = number, .input = text};
+    out.expected = cut_at_line(text, "---");
+    out.passes = find_line(arena, text, "# pass:");
+    out.error = find_line(arena, text, "# error:");
+    out.rejects = find_line(arena, text, "# rejects:");
+    return out;
+}
+
+/* -- running them -- */
+
+static Status run_passes(const Case *test, Graph *graph, Arena *arena, bool *rejected, Diag *diag) {
+    char *names = arena_strdup(arena, test->passes == NULL ? "" : test->passes), *rest = NULL;
+    for (char *name = strtok_r(names, ", ", &rest); name != NULL; name = strtok_r(NULL, ", ", &rest)) {
+        PassOptions options = {.start_from = name, .stop_after = name};
+        PassCtx ctx = {0};
+        TRY(passes_run(graph, &options, &ctx, diag));
+        for (int32_t i = 0; i < ctx.rejection_count && test->rejects != NULL; ++i)
+            *rejected = *rejected || strstr(ctx.rejections[i].reason, test->rejects) != NULL;
+    }
+    return STATUS_OK;
+}
+
+static Status run_case(const Case *test, Arena *arena, const char **printed, bool *rejected, Diag *diag) {
+    Graph *graph;
+    ByteWriter out = byte_writer(arena);
+    TRY(graph_parse(test->input, strlen(test->input), test->file, NULL, arena, &graph, diag));
+    TRY(graph_verify(graph, STATUS_BAD_MODEL, diag));
+    TRY(run_passes(test, graph, arena, rejected, diag));
+    TRY(graph_print(graph, NULL, &out, diag));
+    write_u8(&out, 0);
+    *printed = (const char *)out.data;
+    return STATUS_OK;
+}
+
+static void say(const Case *test, const char *what, const char *text) {
+    fprintf(stderr, "%s, case %d: %s%s\n", test->file, test->number, what, text);
+}
+
+/* Shows the first line in which the texts differ. */
+static void say_difference(const Case *test, const char *expected, const char *actual) {
+    size_t line = 0, i = 0;
+    for (; expected[i] != '\0' && expected[i] == actual[i]; ++i)
+        if (expected[i] == '\n') line = i + 1;
+    say(test, "the graph is not the expected one", "");
+    fprintf(stderr, "  expected: %.*s\n", (int)strcspn(expected + line, "\n"), expected + line);
+    fprintf(stderr, "  actual:   %.*s\n", (int)strcspn(actual + line, "\n"), actual + line);
+}
+
+static bool check_error(const Case *test, Status status, const char *message) {
+    if (status == STATUS_OK) {
+        say(test, "passes, expected to fail with: ", test->error);
+        return false;
+    }
+    if (strstr(message, test->error) != NULL) return true;
+    say(test, "fails with: ", message);
+    say(test, "expected: ", test->error);
+    return false;
+}
+
+/* Checks one case; *printed receives the graph where there is one. */
+static bool check_case(const Case *test, bool update, Arena *arena, const char **printed) {
+    Diag diag = {0};
+    char message[2048];
+    bool rejected = false;
+    Status status = run_case(test, arena, printed, &rejected, &diag);
+    diag_format(&diag, message, sizeof message);
+    if (test->error != NULL) return check_error(test, status, message);
+    if (status != STATUS_OK) {
+        say(test, "fails: ", message);
+        return false;
+    }
+    if (test->rejects != NULL && !rejected) {
+        say(test, "nothing was rejected with: ", test->rejects);
+        return false;
+    }
+    if (update) return true;
+    if (test->expected == NULL) {
+        say(test, "has no expected graph and no error line", "");
+        return false;
+    }
+    if (strcmp(test->expected, *printed) == 0) return true;
+    say_difference(test, test->expected, *printed);
+    return false;
+}
+
+static bool run_file(const char *path, Totals *totals) {
+    Arena arena = {0};
+    Diag diag = {0};
+    FileMap map;
+    ByteWriter rewritten = byte_writer(&arena);
+    if (file_map(path, &map, &diag) != STATUS_OK) {
+        fprintf(stderr, "%s\n", diag.text);
+        return false;
+    }
+    char *text = arena_strndup(&arena, (const char *)map.data, map.size);
+    file_unmap(&map);
+    int32_t number = 1;
+    for (char *next; text != NULL; text = next, ++number) {
+        next = cut_at_line(text, "=====");
+        Case test = read_case(&arena, path, number, text);
+        const char *printed = NULL;
+        totals->cases++;
+        if (!check_case(&test, totals->update, &arena, &printed)) totals->failures++;
+        if (printed == NULL) printed = test.expected;
+        write_format(&rewritten, "%s%s", number > 1 ? "=====\n" : "", test.input);
+        if (test.error == NULL) write_format(&rewritten, "---\n%s", printed == NULL ? "" : printed);
+    }
+    bool fine = !totals->update || file_replace(path, rewritten.data, rewritten.size, &diag) == STATUS_OK;
+    if (!fine) fprintf(stderr, "%s\n", diag.text);
+    arena_reset(&arena);
+    return fine;
+}
+
+static bool run_path(const char *path, Totals *totals) {
+    Arena arena = {0};
+    Diag diag = {0};
+    char **names;
+    int32_t count;
+    size_t length = strlen(path);
+    if (length > 3 && strcmp(path + length - 3, ".ir") == 0) return run_file(path, totals);
+    bool fine = folder_list(&arena, path, &names, &count, &diag) == STATUS_OK;
+    if (!fine) fprintf(stderr, "%s\n", diag.text);
+    for (int32_t i = 0; fine && i < count; ++i) {
+        length = strlen(names[i]);
+        if (length > 3 && strcmp(names[i] + length - 3, ".ir") == 0)
+            fine = run_file(path_join(&arena, path, names[i]), totals);
+    }
+    arena_reset(&arena);
+    return fine;
+}
+
+int main(int argc, char **argv) {
+    Totals totals = {0};
+    for (int i = 1; i < argc; ++i) {
+        if (strcmp(argv[i], "--update") == 0)
+            totals.update = true;
+        else if (!run_path(argv[i], &totals))
+            return 2;
+    }
+    fprintf(stderr, "%d cases, %d failed\n", totals.cases, totals.failures);
+    return totals.cases > 0 && totals.failures == 0 ? 0 : 1;
+}

@@ -9,26 +9,43 @@
 #include "base/half.h"
 #include "base/simd.h"
 
-/* X(dtype, C type, its limits, the first double above the range) */
-#define PLAIN_INTEGERS(X)                                                                                    \
-    X(U8, uint8_t, 0, UINT8_MAX, 0x1p8)                                                                      \
-    X(I8, int8_t, INT8_MIN, INT8_MAX, 0x1p7)                                                                 \
-    X(U16, uint16_t, 0, UINT16_MAX, 0x1p16)                                                                  \
-    X(I16, int16_t, INT16_MIN, INT16_MAX, 0x1p15)                                                            \
-    X(U32, uint32_t, 0, UINT32_MAX, 0x1p32)                                                                  \
-    X(I32, int32_t, INT32_MIN, INT32_MAX, 0x1p31)                                                            \
-    X(U64, uint64_t, 0, UINT64_MAX, 0x1p64)                                                                  \
-    X(I64, int64_t, INT64_MIN, INT64_MAX, 0x1p63)
+/* X(dtype, C type, its limits, the largest double in its range) */
+#define SMALL_INTEGERS(X)                                                                                    \
+    X(U8, uint8_t, 0, UINT8_MAX, 0xffp0)                                                                     \
+    X(I8, int8_t, INT8_MIN, INT8_MAX, 0x7fp0)                                                                \
+    X(U16, uint16_t, 0, UINT16_MAX, 0xffffp0)                                                                \
+    X(I16, int16_t, INT16_MIN, INT16_MAX, 0x7fffp0)
+#define LARGE_INTEGERS(X)                                                                                    \
+    X(U32, uint32_t, 0, UINT32_MAX, 0xffffffffp0)                                                            \
+    X(I32, int32_t, INT32_MIN, INT32_MAX, 0x7fffffffp0)                                                      \
+    X(U64, uint64_t, 0, UINT64_MAX, 0x1.fffffffffffffp63)                                                    \
+    X(I64, int64_t, INT64_MIN, INT64_MAX, 0x1.fffffffffffffp62)
+#define PLAIN_INTEGERS(X) SMALL_INTEGERS(X) LARGE_INTEGERS(X)
 
-/* to_U8 ... to_I64: nearest even, saturating, NaN becomes 0. */
-#define DEFINE_ROUND(id, type, low, high, above)                                                             \
+/* to_U8 ... to_I64: nearest even, saturating, NaN becomes 0. The conversion is always in range, so that loops
+ * over it need no branch. */
+#define DEFINE_ROUND(id, type, low, high, top)                                                               \
     static inline type to_##id(double value) {                                                               \
         double rounded = rint(value);                                                                        \
-        if (!(rounded > (double)(low))) return isnan(value) ? 0 : (low);                                     \
-        return rounded >= (above) ? (high) : (type)rounded;                                                  \
+        double inside = rounded < (double)(low) ? (double)(low) : rounded;                                   \
+        inside = inside > (top) ? (top) : inside;                                                            \
+        type result = (type)(inside == inside ? inside : 0);                                                 \
+        return rounded > (top) ? (high) : result;                                                            \
     }
 PLAIN_INTEGERS(DEFINE_ROUND)
 #undef DEFINE_ROUND
+
+/* The same from f32 for types whose limits are floats: the form that vectorises. */
+#define DEFINE_ROUND_F32(id, type, low, high, top)                                                           \
+    static inline type f32_to_##id(float value) {                                                            \
+        float rounded = rintf(value);                                                                        \
+        rounded = rounded < (float)(low) ? (float)(low) : rounded;                                           \
+        rounded = rounded > (float)(top) ? (float)(top) : rounded;                                           \
+        rounded = rounded == rounded ? rounded : 0;                                                          \
+        return (type)(int32_t)rounded;                                                                       \
+    }
+SMALL_INTEGERS(DEFINE_ROUND_F32)
+#undef DEFINE_ROUND_F32
 
 /* Sub-byte elements: low bits first. */
 static unsigned packed_get(const void *data, int64_t index, unsigned bits) {
@@ -75,7 +92,7 @@ static double double_odd_from_i64(int64_t value) {
 
 double dtype_load_f64(DType dtype, const void *data, int64_t index) {
     switch (dtype) {
-#define LOAD(id, type, low, high, above)                                                                     \
+#define LOAD(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
         return (double)((const type *)data)[index];
         PLAIN_INTEGERS(LOAD)
@@ -110,7 +127,7 @@ double dtype_load_f64(DType dtype, const void *data, int64_t index) {
 
 int64_t dtype_load_i64(DType dtype, const void *data, int64_t index) {
     switch (dtype) {
-#define LOAD(id, type, low, high, above)                                                                     \
+#define LOAD(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
         return (int64_t)((const type *)data)[index];
         PLAIN_INTEGERS(LOAD)
@@ -129,7 +146,7 @@ int64_t dtype_load_i64(DType dtype, const void *data, int64_t index) {
 
 void dtype_store_f64(DType dtype, void *data, int64_t index, double value) {
     switch (dtype) {
-#define STORE(id, type, low, high, above)                                                                    \
+#define STORE(id, type, low, high, top)                                                                      \
     case DTYPE_##id:                                                                                         \
         ((type *)data)[index] = to_##id(value);                                                              \
         break;
@@ -173,7 +190,7 @@ void dtype_store_f64(DType dtype, void *data, int64_t index, double value) {
 
 void dtype_store_i64(DType dtype, void *data, int64_t index, int64_t value) {
     switch (dtype) {
-#define STORE(id, type, low, high, above)                                                                    \
+#define STORE(id, type, low, high, top)                                                                      \
     case DTYPE_##id:                                                                                         \
         ((type *)data)[index] = (type)value;                                                                 \
         break;
@@ -199,10 +216,10 @@ void dtype_store_i64(DType dtype, void *data, int64_t index, int64_t value) {
 
 /* Runs. Loops over plain C numbers vectorise; everything else goes element by element. */
 
-SIMD_CLONES void dtype_read_f32(DType dtype, const void *data, int64_t first, int64_t count,
-                                float *restrict out) {
+static SIMD_CLONES void read_f32(DType dtype, const void *data, int64_t first, int64_t count,
+                                 float *restrict out) {
     switch (dtype) {
-#define READ(id, type, low, high, above)                                                                     \
+#define READ(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) out[i] = (float)((const type *)data)[first + i];                 \
         break;
@@ -229,14 +246,20 @@ SIMD_CLONES void dtype_read_f32(DType dtype, const void *data, int64_t first, in
     }
 }
 
-SIMD_CLONES void dtype_write_f32(DType dtype, void *data, int64_t first, int64_t count,
-                                 const float *restrict in) {
+static SIMD_CLONES void write_f32(DType dtype, void *data, int64_t first, int64_t count,
+                                  const float *restrict in) {
     switch (dtype) {
-#define WRITE(id, type, low, high, above)                                                                    \
+#define WRITE(id, type, low, high, top)                                                                      \
+    case DTYPE_##id:                                                                                         \
+        for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = f32_to_##id(in[i]);                  \
+        break;
+        SMALL_INTEGERS(WRITE)
+#undef WRITE
+#define WRITE(id, type, low, high, top)                                                                      \
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = to_##id((double)in[i]);              \
         break;
-        PLAIN_INTEGERS(WRITE)
+        LARGE_INTEGERS(WRITE)
 #undef WRITE
     case DTYPE_F32:
         if (count > 0) memcpy((float *)data + first, in, (size_t)count * sizeof *in);
@@ -259,9 +282,17 @@ SIMD_CLONES void dtype_write_f32(DType dtype, void *data, int64_t first, int64_t
     }
 }
 
+void dtype_read_f32(DType dtype, const void *data, int64_t first, int64_t count, float *restrict out) {
+    read_f32(dtype, data, first, count, out);
+}
+
+void dtype_write_f32(DType dtype, void *data, int64_t first, int64_t count, const float *restrict in) {
+    write_f32(dtype, data, first, count, in);
+}
+
 void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count, double *restrict out) {
     switch (dtype) {
-#define READ(id, type, low, high, above)                                                                     \
+#define READ(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) out[i] = (double)((const type *)data)[first + i];                \
         break;
@@ -295,7 +326,7 @@ void dtype_write_f64(DType dtype, void *data, int64_t first, int64_t count, cons
 
 void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count, int64_t *restrict out) {
     switch (dtype) {
-#define READ(id, type, low, high, above)                                                                     \
+#define READ(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) out[i] = (int64_t)((const type *)data)[first + i];               \
         break;
@@ -309,7 +340,7 @@ void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count,
 
 void dtype_write_i64(DType dtype, void *data, int64_t first, int64_t count, const int64_t *restrict in) {
     switch (dtype) {
-#define WRITE(id, type, low, high, above)                                                                    \
+#define WRITE(id, type, low, high, top)                                                                      \
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = (type)in[i];                         \
         break;

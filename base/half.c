@@ -77,20 +77,36 @@ uint16_t bf16_from_float(float value) {
     return bf16_narrow(value);
 }
 
-SIMD_CLONES void half_to_float_run(const uint16_t *restrict in, int64_t count, float *restrict out) {
+static SIMD_CLONES void widen_halves(const uint16_t *restrict in, int64_t count, float *restrict out) {
     for (int64_t i = 0; i < count; ++i) out[i] = half_widen(in[i]);
 }
 
-SIMD_CLONES void half_from_float_run(const float *restrict in, int64_t count, uint16_t *restrict out) {
+static SIMD_CLONES void narrow_to_halves(const float *restrict in, int64_t count, uint16_t *restrict out) {
     for (int64_t i = 0; i < count; ++i) out[i] = half_narrow(in[i]);
 }
 
-SIMD_CLONES void bf16_to_float_run(const uint16_t *restrict in, int64_t count, float *restrict out) {
+static SIMD_CLONES void widen_bf16s(const uint16_t *restrict in, int64_t count, float *restrict out) {
     for (int64_t i = 0; i < count; ++i) out[i] = bf16_widen(in[i]);
 }
 
-SIMD_CLONES void bf16_from_float_run(const float *restrict in, int64_t count, uint16_t *restrict out) {
+static SIMD_CLONES void narrow_to_bf16s(const float *restrict in, int64_t count, uint16_t *restrict out) {
     for (int64_t i = 0; i < count; ++i) out[i] = bf16_narrow(in[i]);
+}
+
+void half_to_float_run(const uint16_t *in, int64_t count, float *out) {
+    widen_halves(in, count, out);
+}
+
+void half_from_float_run(const float *in, int64_t count, uint16_t *out) {
+    narrow_to_halves(in, count, out);
+}
+
+void bf16_to_float_run(const uint16_t *in, int64_t count, float *out) {
+    widen_bf16s(in, count, out);
+}
+
+void bf16_from_float_run(const float *in, int64_t count, uint16_t *out) {
+    narrow_to_bf16s(in, count, out);
 }
 
 float float_odd_from_double(double value) {

@@ -1,5 +1,6 @@
 /* SIMD_CLONES before a function with a hot loop: the compiler emits it for AVX-512, AVX2 and the baseline,
- * and the loader picks. Off under sanitizers, whose start-up cannot run the loader's resolvers. */
+ * and the loader picks. For static functions: GCC exports the dispatcher of any other whatever its
+ * visibility. Off under sanitizers, whose start-up cannot run the loader's resolvers. */
 #ifndef SMELT_BASE_SIMD_H
 #define SMELT_BASE_SIMD_H
 

@@ -65,6 +65,22 @@ static void test_integers(void) {
     CHECK_INT(dtype_load_i64(DTYPE_F32, f32, 2), 0);
 }
 
+static void test_special_runs(void) {
+    const float special[5] = {NAN, INFINITY, -INFINITY, 2.5f, -3.5f};
+    const DType types[] = {DTYPE_U8,  DTYPE_I8,  DTYPE_U16, DTYPE_I16,
+                           DTYPE_U32, DTYPE_I32, DTYPE_I64, DTYPE_I4};
+    int64_t data[5], single[5];
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; ++t) {
+        memset(data, 0, sizeof data);
+        memset(single, 0, sizeof single);
+        dtype_write_f32(types[t], data, 0, 5, special);
+        for (int i = 0; i < 5; ++i) dtype_store_f64(types[t], single, i, (double)special[i]);
+        CHECK(memcmp(data, single, sizeof data) == 0);
+        CHECK_INT(dtype_load_i64(types[t], data, 0), 0);
+        CHECK_INT(dtype_load_i64(types[t], data, 3), 2);
+    }
+}
+
 static void test_packed(void) {
     uint8_t bytes[3] = {0xff, 0xff, 0xff};
     dtype_store_i64(DTYPE_I4, bytes, 1, -3);
@@ -146,6 +162,7 @@ int main(void) {
     test_table();
     test_storage();
     test_integers();
+    test_special_runs();
     test_packed();
     test_single_rounding();
     test_runs();

@@ -1,0 +1,88 @@
+/* Writing the translation unit of one kernel launch, with its arguments and geometry.
+ *
+ * Device code is templates in kernels/cuda/<family>.cuh; a unit includes them and holds one extern "C" kernel
+ * of a few lines that calls a template with the problem's numbers. Exact dimensions become literals, symbolic
+ * ones become kernel parameters whose expressions the plan stores. Every kernel parameter is 8 bytes: a
+ * pointer or a signed 64-bit integer. */
+#ifndef SMELT_KERNELS_EMIT_H
+#define SMELT_KERNELS_EMIT_H
+
+#include "base/bytes.h"
+#include "kernels/problem.h"
+
+typedef enum KernelArgKind { KERNEL_ARG_VALUE, KERNEL_ARG_NUMBER, KERNEL_ARG_SCRATCH } KernelArgKind;
+
+typedef struct KernelArg {
+    KernelArgKind kind;
+    ValueId value; /* KERNEL_ARG_VALUE */
+    bool written;
+    Dim number; /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
+                   memory */
+} KernelArg;
+
+typedef struct KernelLaunch {
+    const char *entry;  /* name of the kernel in its cubin; derived from the source, so that equal units share
+                           a cubin */
+    const char *source; /* the whole translation unit */
+    Dim grid[3];        /* blocks; a launch whose grid has a zero is skipped */
+    int32_t block[3];   /* threads */
+    int32_t shared_bytes; /* dynamic shared memory */
+    int32_t arg_count;
+    KernelArg *args;
+} KernelLaunch;
+
+enum { EMISSION_LAUNCHES = 16 };
+
+/* What a tactic makes of a problem: launches in order, with scratch memory shared by them. */
+typedef struct Emission {
+    Arena *arena;
+    Graph *graph; /* dims are built in its table; nothing else of it changes */
+    const Problem *problem;
+    Diag *diag;
+    int32_t launch_count;
+    KernelLaunch launches[EMISSION_LAUNCHES];
+    Dim scratch_bytes; /* of the whole step; 0 = none */
+} Emission;
+
+typedef struct KernelWriter KernelWriter;
+
+/* One at a time: begin, add text and parameters, finish. family names the entry ("conv_direct"). NULL: out of
+ * memory. */
+KernelWriter *kernel_begin(Emission *emission, const char *family);
+
+/* Parameters, found or added; the text to use in the body. Names stay valid for the emission's arena. Never
+ * NULL: after an allocation failure they return "" and kernel_finish fails. */
+const char *kernel_pointer(KernelWriter *w, ValueId value);                /* "p0", a const T *__restrict__ */
+const char *kernel_result(KernelWriter *w, ValueId value);                 /* "r0", a T * that is written */
+const char *kernel_number(KernelWriter *w, Dim d);                         /* "56" or "n0" (of type Index) */
+const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type); /* "s0", a type * into scratch */
+/* Dimension i of a value's shape. */
+const char *kernel_dim(KernelWriter *w, ValueId value, int32_t i);
+
+/* "smelt/<file>" of kernels/cuda; each once. core.cuh is always there. */
+void kernel_include(KernelWriter *w, const char *file);
+/* Text before the kernel (structs, functions), and in its body. */
+void kernel_declare(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void kernel_line(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "float", "smelt_half", "smelt_bf16", "signed char", ..., as core.cuh defines them. */
+const char *cuda_type(DType dtype);
+/* The type to compute in: "float" ("double" for f64), "long long", "unsigned long long". */
+const char *cuda_compute_type(DType dtype);
+
+/* Declares `struct Epilogue`, the pointwise nodes behind the anchor as a function object:
+ *     __device__ void operator()(Index i, A x) const
+ * takes element i (row-major in the anchor's output 0) of the anchor's result in the compute type A, applies
+ * the chain and stores what leaves the region (through its members). Returns the text that constructs it in
+ * the body, "Epilogue{p3, r0}". With no pointwise nodes it stores x as it is. */
+const char *kernel_epilogue(KernelWriter *w);
+
+/* Threads for a grid-stride loop over count elements: sets grid and block for kernel_finish. */
+Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
+
+/* Adds the launch to the emission. Index is 32-bit where no value that it touches can have 2^31 elements or
+ * more. */
+Status kernel_finish(KernelWriter *w, Dim grid_x, Dim grid_y, Dim grid_z, int32_t threads,
+                     int32_t shared_bytes);
+
+#endif

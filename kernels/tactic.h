@@ -1,0 +1,39 @@
+/* Tactics: the ways to do a problem. The search loop knows none by name. */
+#ifndef SMELT_KERNELS_TACTIC_H
+#define SMELT_KERNELS_TACTIC_H
+
+#include "kernels/emit.h"
+
+/* The GPU that a plan is made for. */
+typedef struct Device {
+    const char *arch;                   /* "sm_90a" */
+    int32_t sm;                         /* 90 */
+    int32_t sm_count, shared_per_block; /* bytes, with opt-in */
+} Device;
+
+enum { CONFIG_NUMBERS = 8, MOST_CONFIGS = 64 };
+
+/* One choice of a tactic's tunable numbers; their meaning is the tactic's. */
+typedef struct Config {
+    int32_t count;
+    int32_t number[CONFIG_NUMBERS];
+} Config;
+
+typedef struct Tactic {
+    const char *name; /* "conv_direct"; with version the name in timing caches */
+    int32_t version;  /* goes up when its code changes */
+    /* NULL where it applies; else why not ("groups > 1"). */
+    const char *(*refuses)(const Problem *problem, const Device *device);
+    /* Legal configs, best guess first; at least one where it applies. */
+    int32_t (*configs)(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]);
+    Status (*emit)(const Config *config, const Device *device, Emission *emission);
+} Tactic;
+
+/* In order of preference, from tactics.def: TACTIC(name) in tactics/<name>.c defines `const Tactic
+ * tactic_<name>`. */
+int32_t tactic_count(void);
+const Tactic *tactic_at(int32_t index);
+/* The first that applies, or NULL: then the step runs on the host. *why collects the refusals in arena. */
+const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why);
+
+#endif

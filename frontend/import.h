@@ -10,7 +10,8 @@ typedef struct InputShape {
     const char *name;
     int32_t rank;
     int64_t dim[SMELT_MAX_RANK];
-    int64_t min[SMELT_MAX_RANK], max[SMELT_MAX_RANK]; /* used where dim < 0 and max > 0 */
+    /* Where dim < 0 and max > 0: the range that the symbol gets, and the value to tune for. */
+    int64_t min[SMELT_MAX_RANK], opt[SMELT_MAX_RANK], max[SMELT_MAX_RANK];
 } InputShape;
 
 typedef struct ImportOptions {
@@ -30,8 +31,8 @@ typedef struct Model {
 } Model;
 
 /* Reads a model from a file, or from memory (folder: where external data may lie; NULL: external data is
- * refused). On failure *out is empty and model_destroy is harmless. All unsupported operators are gathered
- * into one UNSUPPORTED failure with counts and the first node of each. */
+ * refused; bytes may go once the call returns). On failure *out is empty and model_destroy is harmless. All
+ * unsupported operators are gathered into one UNSUPPORTED failure with counts and the first node of each. */
 Status model_import(const char *path, const ImportOptions *options, Allocator *allocator, Model *out,
                     Diag *diag);
 Status model_import_bytes(const void *bytes, size_t size, const char *name, const char *folder,

@@ -109,7 +109,7 @@ typedef struct SmeltStepProfile {
 } SmeltStepProfile;
 SMELT_API int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error);
 SMELT_API int smelt_context_step_count(const SmeltContext *context);
-SMELT_API int smelt_context_step(const SmeltContext *context, int index, SmeltStepProfile *profile,
+SMELT_API int smelt_context_step(SmeltContext *context, int index, SmeltStepProfile *profile,
                                  SmeltError *error);
 
 #ifdef __cplusplus

@@ -1,0 +1,280 @@
+#include "runtime/context.h"
+
+#include <string.h>
+
+/* -- creation -- */
+
+/* Every operator's operands as pointers to the tensors, which never move. */
+static Status bind_operands(SmeltContext *context, int32_t index, Diag *diag) {
+    const PlanOp *op = &context->plan->ops[index];
+    OpState *state = &context->ops[index];
+    state->inputs = ARENA_ARRAY(&context->arena, const Tensor *, op->input_count);
+    state->outputs = ARENA_ARRAY(&context->arena, Tensor *, op->output_count);
+    TRY_ALLOC(diag, state->inputs);
+    TRY_ALLOC(diag, state->outputs);
+    for (int32_t i = 0; i < op->input_count; ++i)
+        state->inputs[i] = op->inputs[i] < 0 ? NULL : &context->tensors[op->inputs[i]];
+    for (int32_t i = 0; i < op->output_count; ++i)
+        state->outputs[i] = op->outputs[i] < 0 ? NULL : &context->tensors[op->outputs[i]];
+    return STATUS_OK;
+}
+
+static Status allocate_tables(SmeltContext *context, Diag *diag) {
+    const Plan *plan = context->plan;
+    Arena *arena = &context->arena;
+    context->symbols = ARENA_ARRAY(arena, int64_t, plan->symbol_count);
+    context->tensors = ARENA_ARRAY(arena, Tensor, plan->value_count);
+    context->values = ARENA_ARRAY(arena, ValueState, plan->value_count);
+    context->ops = ARENA_ARRAY(arena, OpState, plan->op_count);
+    context->bindings = ARENA_ARRAY(arena, BindingState, plan->binding_count);
+    context->buffer_offsets = ARENA_ARRAY(arena, int64_t, plan->buffer_count);
+    context->buffer_sizes = ARENA_ARRAY(arena, int64_t, plan->buffer_count);
+    context->times = ARENA_ARRAY(arena, StepTime, plan->step_count);
+    TRY_ALLOC(diag, context->symbols);
+    TRY_ALLOC(diag, context->tensors);
+    TRY_ALLOC(diag, context->values);
+    TRY_ALLOC(diag, context->ops);
+    TRY_ALLOC(diag, context->bindings);
+    TRY_ALLOC(diag, context->buffer_offsets);
+    TRY_ALLOC(diag, context->buffer_sizes);
+    TRY_ALLOC(diag, context->times);
+    return STATUS_OK;
+}
+
+/* Inputs without dynamic dims have their shape from the start. */
+static void set_exact_shape(SmeltContext *context, int32_t input) {
+    const PlanValue *value = &context->plan->values[context->plan->bindings[input].value];
+    BindingState *state = &context->bindings[input];
+    state->rank = value->rank;
+    state->has_shape = true;
+    for (int32_t i = 0; i < value->rank; ++i) {
+        state->dims[i] = value->dim[i];
+        if (!dim_is_exact(value->dim[i])) state->has_shape = false;
+    }
+}
+
+static Status context_init(SmeltContext *context, const SmeltContextOptions *options, Diag *diag) {
+    arena_init(&context->arena, &context->allocator);
+    arena_init(&context->prepare_arena, &context->allocator);
+    arena_init(&context->late_arena, &context->allocator);
+    TRY(allocate_tables(context, diag));
+    for (int32_t i = 0; i < context->plan->op_count; ++i) TRY(bind_operands(context, i, diag));
+    for (int32_t i = 0; i < context->engine->input_count; ++i) set_exact_shape(context, i);
+    TRY(thread_pool_create(options != NULL ? options->threads : 0, &context->allocator, &context->pool,
+                           diag));
+    context->host.pool = context->pool;
+    return STATUS_OK;
+}
+
+int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options, SmeltContext **out,
+                         SmeltError *error) {
+    Diag diag = {0};
+    *out = NULL;
+    SmeltContext *context = mem_alloc(NULL, sizeof *context);
+    if (context == NULL) return report_status(FAIL(&diag, STATUS_NO_MEMORY, "out of memory"), &diag, error);
+    memset(context, 0, sizeof *context);
+    context->engine = engine;
+    context->plan = &engine->plan;
+    Status status = context_init(context, options, &diag);
+    if (status == STATUS_OK)
+        *out = context;
+    else
+        smelt_context_destroy(context);
+    return report_status(status, &diag, error);
+}
+
+void smelt_context_destroy(SmeltContext *context) {
+    if (context == NULL) return;
+    thread_pool_destroy(context->pool);
+    for (int32_t i = 0; context->values != NULL && i < context->plan->value_count; ++i)
+        mem_free(&context->allocator, context->values[i].own.data);
+    for (int32_t i = 0; context->bindings != NULL && i < context->plan->binding_count; ++i)
+        mem_free(&context->allocator, context->bindings[i].own.data);
+    mem_free(&context->allocator, context->buffers.data);
+    mem_free(&context->allocator, context->scratch.data);
+    arena_reset(&context->late_arena);
+    arena_reset(&context->prepare_arena);
+    arena_reset(&context->arena);
+    mem_free(NULL, context);
+}
+
+/* -- shapes -- */
+
+static Status check_binding(const SmeltContext *context, int index, bool is_output, Diag *diag) {
+    const Plan *plan = context->plan;
+    if (index < 0 || index >= plan->binding_count)
+        return FAIL(diag, STATUS_USAGE, "there is no binding %d, of %d", index, plan->binding_count);
+    if (plan->bindings[index].is_output != is_output)
+        return FAIL(diag, STATUS_USAGE, "binding %d '%s' is an %s", index, plan->bindings[index].name,
+                    is_output ? "input" : "output");
+    return STATUS_OK;
+}
+
+static Status set_shape(SmeltContext *context, int input, int rank, const int64_t *dims, Diag *diag) {
+    TRY(check_binding(context, input, false, diag));
+    const PlanBinding *binding = &context->plan->bindings[input];
+    const PlanValue *value = &context->plan->values[binding->value];
+    BindingState *state = &context->bindings[input];
+    if (rank != value->rank)
+        return FAIL(diag, STATUS_BAD_DATA, "input '%s' has rank %d, expected %d", binding->name, rank,
+                    value->rank);
+    for (int32_t i = 0; i < rank; ++i) {
+        if (dims[i] < 0)
+            return FAIL(diag, STATUS_BAD_DATA, "input '%s': dimension %d is %lld", binding->name, i,
+                        (long long)dims[i]);
+        if (dim_is_exact(value->dim[i]) && dims[i] != value->dim[i])
+            return FAIL(diag, STATUS_BAD_DATA, "input '%s': dimension %d is %lld, expected %lld",
+                        binding->name, i, (long long)dims[i], (long long)value->dim[i]);
+    }
+    if (!state->has_shape || memcmp(state->dims, dims, (size_t)rank * sizeof *dims) != 0) {
+        context->prepared = false;
+        context->ran = false;
+    }
+    memcpy(state->dims, dims, (size_t)rank * sizeof *dims);
+    state->has_shape = true;
+    return STATUS_OK;
+}
+
+int smelt_context_set_shape(SmeltContext *context, int input, int rank, const int64_t *dims,
+                            SmeltError *error) {
+    Diag diag = {0};
+    return report_status(set_shape(context, input, rank, dims, &diag), &diag, error);
+}
+
+int smelt_context_prepare(SmeltContext *context, SmeltError *error) {
+    Diag diag = {0};
+    return report_status(context_prepare(context, &diag), &diag, error);
+}
+
+static Status output_shape(SmeltContext *context, int index, int *rank, int64_t *dims, Diag *diag) {
+    TRY(context_prepare(context, diag));
+    int32_t value = context->plan->bindings[index].value;
+    const Tensor *tensor = &context->tensors[value];
+    *rank = tensor->rank;
+    for (int32_t i = 0; i < tensor->rank; ++i)
+        dims[i] = context->values[value].known || context->ran ? tensor->dim[i] : -1;
+    return STATUS_OK;
+}
+
+int smelt_context_shape(SmeltContext *context, int index, int *rank, int64_t *dims, SmeltError *error) {
+    Diag diag = {0};
+    if (index >= 0 && index < context->engine->input_count) {
+        const BindingState *state = &context->bindings[index];
+        *rank = state->rank;
+        for (int32_t i = 0; i < state->rank; ++i)
+            dims[i] = dim_is_exact(state->dims[i]) ? state->dims[i] : -1;
+        return report_status(STATUS_OK, &diag, error);
+    }
+    Status status = check_binding(context, index, true, &diag);
+    if (status == STATUS_OK) status = output_shape(context, index, rank, dims, &diag);
+    return report_status(status, &diag, error);
+}
+
+size_t smelt_context_workspace(const SmeltContext *context) {
+    size_t total = context->buffers.capacity + context->scratch.capacity;
+    for (int32_t i = 0; i < context->plan->value_count; ++i) total += context->values[i].own.capacity;
+    for (int32_t i = 0; i < context->plan->binding_count; ++i) total += context->bindings[i].own.capacity;
+    return total;
+}
+
+/* -- runs -- */
+
+static Status take_memory(SmeltContext *context, int32_t index, void *memory, size_t size, Diag *diag) {
+    const PlanBinding *binding = &context->plan->bindings[index];
+    const Tensor *tensor = &context->tensors[binding->value];
+    BindingState *state = &context->bindings[index];
+    bool known = context->values[binding->value].known;
+    size_t bytes = known ? tensor_bytes(tensor) : 0, element = (size_t)dtype_bits(tensor->dtype) / 8;
+    state->memory = memory;
+    state->size = size;
+    state->result = NULL;
+    state->result_size = 0;
+    if (memory == NULL && !binding->is_output && bytes > 0)
+        return FAIL(diag, STATUS_USAGE, "input '%s' has no memory", binding->name);
+    if (element > 1 && (uintptr_t)memory % element != 0)
+        return FAIL(diag, STATUS_USAGE, "the memory of '%s' is not aligned to its elements of %zu bytes",
+                    binding->name, element);
+    if (memory != NULL && known && size < bytes)
+        return FAIL(diag, STATUS_BAD_DATA, "'%s' needs %zu bytes, its memory has %zu", binding->name, bytes,
+                    size);
+    return STATUS_OK;
+}
+
+static Status run(SmeltContext *context, void *const *buffers, const size_t *sizes, Diag *diag) {
+    TRY(context_prepare(context, diag));
+    context->ran = false;
+    for (int32_t i = 0; i < context->plan->binding_count; ++i)
+        TRY(take_memory(context, i, buffers[i], sizes != NULL ? sizes[i] : SIZE_MAX, diag));
+    TRY(execute_plan(context, diag));
+    context->ran = true;
+    return STATUS_OK;
+}
+
+int smelt_context_run(SmeltContext *context, void *const *buffers, const size_t *sizes, SmeltError *error) {
+    Diag diag = {0};
+    return report_status(run(context, buffers, sizes, &diag), &diag, error);
+}
+
+int smelt_context_output(SmeltContext *context, int index, const void **data, size_t *size,
+                         SmeltError *error) {
+    Diag diag = {0};
+    Status status = check_binding(context, index, true, &diag);
+    if (status == STATUS_OK && !context->ran) status = FAIL(&diag, STATUS_USAGE, "there has been no run");
+    if (status == STATUS_OK) {
+        *data = context->bindings[index].result;
+        *size = context->bindings[index].result_size;
+    }
+    return report_status(status, &diag, error);
+}
+
+/* -- profile -- */
+
+int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error) {
+    Diag diag = {0};
+    if (enable != 0)
+        for (int32_t i = 0; i < context->plan->step_count; ++i) {
+            context->times[i].runs = 0;
+            context->times[i].microseconds = 0.0;
+        }
+    context->profiling = enable != 0;
+    return report_status(STATUS_OK, &diag, error);
+}
+
+int smelt_context_step_count(const SmeltContext *context) {
+    return context->plan->step_count;
+}
+
+/* The origins of a step's operators, joined when first asked for, and cut where they get too long. */
+static Status step_origins(SmeltContext *context, int32_t index, Diag *diag) {
+    enum { LONGEST_ORIGINS = 1 << 16 };
+    const Plan *plan = context->plan;
+    const PlanStep *step = &plan->steps[index];
+    ByteWriter writer = byte_writer(&context->arena);
+    for (int32_t i = 0; i < step->op_count && writer.size < LONGEST_ORIGINS; ++i) {
+        const char *origins = plan->ops[step->op_first + i].origins;
+        size_t length = strnlen(origins, LONGEST_ORIGINS);
+        if (length > 0 && writer.size > 0) write_u8(&writer, '\n');
+        write_bytes(&writer, origins, length);
+    }
+    write_u8(&writer, 0);
+    if (writer.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    context->times[index].origins = (const char *)writer.data;
+    return STATUS_OK;
+}
+
+static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *profile, Diag *diag) {
+    if (index < 0 || index >= context->plan->step_count)
+        return FAIL(diag, STATUS_USAGE, "there is no step %d, of %d", index, context->plan->step_count);
+    StepTime *time = &context->times[index];
+    if (time->origins == NULL) TRY(step_origins(context, index, diag));
+    *profile = (SmeltStepProfile){.name = context->plan->steps[index].name,
+                                  .origins = time->origins,
+                                  .runs = time->runs,
+                                  .microseconds = time->microseconds};
+    return STATUS_OK;
+}
+
+int smelt_context_step(SmeltContext *context, int index, SmeltStepProfile *profile, SmeltError *error) {
+    Diag diag = {0};
+    return report_status(step_profile(context, index, profile, &diag), &diag, error);
+}

@@ -1,0 +1,97 @@
+/* The state of one user of an engine: shapes, memory and threads. */
+#ifndef SMELT_RUNTIME_CONTEXT_H
+#define SMELT_RUNTIME_CONTEXT_H
+
+#include "runtime/engine.h"
+
+/* Memory that is kept between runs and grows when needed. */
+typedef struct OwnMemory {
+    void *data;
+    size_t capacity;
+} OwnMemory;
+
+/* What a run needs to know of a value beside its tensor. */
+typedef struct ValueState {
+    bool known; /* its dims are, since shapes were set */
+    OwnMemory own;
+} ValueState;
+
+typedef struct OpState {
+    const Tensor **inputs; /* NULL where omitted; into the context's tensors */
+    Tensor **outputs;
+    bool late;  /* some output's dims are known only when it runs */
+    bool check; /* dims are known, but only while it runs can inference confirm them or its inputs */
+    int32_t chain_length; /* pointwise operators from here on that run block by block; 0: none */
+    int64_t chain_count;  /* elements of each of their results */
+} OpState;
+
+typedef struct BindingState {
+    bool has_shape; /* inputs: set, or exact in the plan */
+    int32_t rank;
+    int64_t dims[SMELT_MAX_RANK];
+    void *memory; /* of the caller during a run, or NULL */
+    size_t size;  /* of memory, bytes; SIZE_MAX where the caller states none */
+    OwnMemory own;
+    const void *result; /* outputs, after a run */
+    size_t result_size;
+} BindingState;
+
+typedef struct StepTime {
+    int64_t runs;
+    double microseconds;
+    const char *origins; /* in the context's arena, NULL until asked for */
+} StepTime;
+
+struct SmeltContext {
+    const SmeltEngine *engine;
+    const Plan *plan;
+    Allocator allocator;
+    Arena arena;         /* tables of the context's lifetime */
+    Arena prepare_arena; /* of one preparation */
+    Arena late_arena;    /* of one operator during a run */
+    ThreadPool *pool;
+    Host host;
+    OwnMemory scratch, buffers;
+    int64_t *symbols;        /* values; -1 for late ones */
+    Tensor *tensors;         /* per value */
+    ValueState *values;      /* per value */
+    OpState *ops;            /* per operator */
+    BindingState *bindings;  /* per binding */
+    int64_t *buffer_offsets; /* in buffers, per buffer */
+    int64_t *buffer_sizes;
+    bool prepared, ran, profiling;
+    StepTime *times; /* per step */
+};
+
+/* Makes at least size bytes available, not initialised; what was there is lost when it grows. */
+Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag);
+
+/* -- prepare.c: once per set of shapes -- */
+
+/* Symbols, shapes, layout, scratch and chains for the inputs' shapes. */
+Status context_prepare(SmeltContext *context, Diag *diag);
+
+/* -- shapes.c -- */
+
+/* Infers every operator's outputs for the inputs' shapes, completes the tensors' dims where the plan left
+ * them late, and refuses a plan that states other dims than inference finds. Sets late and check. */
+Status infer_all(SmeltContext *context, Diag *diag);
+/* The same for one operator during a run, with its inputs' data: gives late outputs dims and memory where
+ * inference finds them. */
+Status infer_late(SmeltContext *context, int32_t op, Diag *diag);
+
+/* -- execute.c -- */
+
+Status execute_plan(SmeltContext *context, Diag *diag);
+/* A call of an operator's kernel or scratch function on the context's tensors. */
+KernelCtx kernel_context(SmeltContext *context, int32_t op, Diag *diag);
+/* Gives a value whose dims were late its dims, and memory: the caller's or the context's. */
+Status place_late(SmeltContext *context, int32_t value, int32_t rank, const int64_t *dims, Diag *diag);
+
+/* -- chain.c: pointwise operators of one step, block by block -- */
+
+/* Finds the chains of a step whose shapes are known. */
+void find_chains(SmeltContext *context, const PlanStep *step);
+void run_chain(SmeltContext *context, int32_t op);
+
+#endif

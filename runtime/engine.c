@@ -1,0 +1,131 @@
+#include "runtime/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int report_status(Status status, const Diag *diag, SmeltError *error) {
+    if (error == NULL) return (int)status;
+    error->status = (int)status;
+    error->message[0] = '\0';
+    if (status != STATUS_OK) diag_format(diag, error->message, sizeof error->message);
+    return (int)status;
+}
+
+/* -- loading -- */
+
+static Status check_target(const Plan *plan, Diag *diag) {
+    const char *target = plan_meta(plan, "target");
+    if (target == NULL) return FAIL(diag, STATUS_BAD_PLAN, "META: there is no target");
+    if (strcmp(target, "cpu") == 0) return STATUS_OK;
+    return FAIL(diag, STATUS_WRONG_DEVICE, "the plan is for target '%s'; this runtime has 'cpu'", target);
+}
+
+static Status load_bytes(SmeltEngine *engine, const void *bytes, size_t size, const char *name, Diag *diag) {
+    const Plan *plan = &engine->plan;
+    TRY(plan_read(bytes, size, name, &engine->arena, &engine->plan, diag));
+    TRY(check_target(plan, diag));
+    while (engine->input_count < plan->binding_count && !plan->bindings[engine->input_count].is_output)
+        engine->input_count++;
+    return engine_bind_ops(engine, diag);
+}
+
+static SmeltEngine *engine_new(Diag *diag) {
+    SmeltEngine *engine = mem_alloc(NULL, sizeof *engine);
+    if (engine == NULL) {
+        (void)FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    memset(engine, 0, sizeof *engine);
+    arena_init(&engine->arena, &engine->allocator);
+    return engine;
+}
+
+static int finish_load(SmeltEngine *engine, Status status, Diag *diag, const char *name, SmeltEngine **out,
+                       SmeltError *error) {
+    if (status == STATUS_OK) {
+        *out = engine;
+    } else {
+        diag_context(diag, DIAG_FILE, "%s", name);
+        smelt_engine_destroy(engine);
+    }
+    return report_status(status, diag, error);
+}
+
+int smelt_engine_load(const char *path, SmeltEngine **out, SmeltError *error) {
+    Diag diag = {0};
+    *out = NULL;
+    SmeltEngine *engine = engine_new(&diag);
+    if (engine == NULL) return report_status(STATUS_NO_MEMORY, &diag, error);
+    Status status = file_map(path, &engine->map, &diag);
+    if (status == STATUS_OK) status = load_bytes(engine, engine->map.data, engine->map.size, path, &diag);
+    return finish_load(engine, status, &diag, path, out, error);
+}
+
+int smelt_engine_load_memory(const void *bytes, size_t size, SmeltEngine **out, SmeltError *error) {
+    Diag diag = {0};
+    *out = NULL;
+    if ((uintptr_t)bytes % PLAN_WEIGHT_ALIGNMENT != 0)
+        return report_status(
+            FAIL(&diag, STATUS_USAGE, "the plan's bytes must be aligned to %d", PLAN_WEIGHT_ALIGNMENT), &diag,
+            error);
+    SmeltEngine *engine = engine_new(&diag);
+    if (engine == NULL) return report_status(STATUS_NO_MEMORY, &diag, error);
+    Status status = load_bytes(engine, bytes, size, "plan", &diag);
+    return finish_load(engine, status, &diag, "plan", out, error);
+}
+
+void smelt_engine_destroy(SmeltEngine *engine) {
+    if (engine == NULL) return;
+    arena_reset(&engine->arena);
+    file_unmap(&engine->map);
+    mem_free(NULL, engine);
+}
+
+/* -- bindings -- */
+
+int smelt_engine_binding_count(const SmeltEngine *engine) {
+    return engine->plan.binding_count;
+}
+
+/* The range of a dim when all symbols are at their least and at their greatest; everything where that cannot
+ * be told. */
+static void dim_range(const Plan *plan, PlanDim d, Arena *arena, int64_t *low, int64_t *high) {
+    int64_t *values = ARENA_ARRAY(arena, int64_t, plan->symbol_count);
+    *low = 0;
+    *high = INT64_MAX;
+    if (values == NULL || plan_dim_is_late(plan, d)) return;
+    int64_t least, greatest;
+    for (int32_t i = 0; i < plan->symbol_count; ++i) values[i] = plan->symbols[i].min;
+    if (!plan_dim_eval(plan, d, values, &least)) return;
+    for (int32_t i = 0; i < plan->symbol_count; ++i) values[i] = plan->symbols[i].max;
+    if (!plan_dim_eval(plan, d, values, &greatest)) greatest = INT64_MAX;
+    *low = least < greatest ? least : greatest;
+    *high = least < greatest ? greatest : least;
+}
+
+int smelt_engine_binding(const SmeltEngine *engine, int index, SmeltBinding *binding, SmeltError *error) {
+    const Plan *plan = &engine->plan;
+    Diag diag = {0};
+    if (index < 0 || index >= plan->binding_count)
+        return report_status(
+            FAIL(&diag, STATUS_USAGE, "there is no binding %d, of %d", index, plan->binding_count), &diag,
+            error);
+    const PlanValue *value = &plan->values[plan->bindings[index].value];
+    Arena arena = {0};
+    *binding = (SmeltBinding){.name = plan->bindings[index].name,
+                              .is_output = plan->bindings[index].is_output,
+                              .dtype = value->dtype,
+                              .rank = value->rank};
+    for (int32_t i = 0; i < value->rank; ++i) {
+        binding->dims[i] = dim_is_exact(value->dim[i]) ? value->dim[i] : -1;
+        dim_range(plan, value->dim[i], &arena, &binding->min_dims[i], &binding->max_dims[i]);
+    }
+    arena_reset(&arena);
+    return report_status(STATUS_OK, &diag, error);
+}
+
+int smelt_engine_find_binding(const SmeltEngine *engine, const char *name) {
+    for (int32_t i = 0; i < engine->plan.binding_count; ++i)
+        if (strcmp(engine->plan.bindings[i].name, name) == 0) return i;
+    return -1;
+}

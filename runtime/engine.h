@@ -1,0 +1,34 @@
+/* A loaded plan, ready to be shared by contexts. */
+#ifndef SMELT_RUNTIME_ENGINE_H
+#define SMELT_RUNTIME_ENGINE_H
+
+#include "ops/op.h"
+#include "plan_format/plan.h"
+#include "runtime/smelt_runtime.h"
+
+/* An operator of the plan, looked up and parsed once. */
+typedef struct EngineOp {
+    OpId id;
+    const void *attrs;
+    bool is_alias; /* a view whose output lies where its input lies: nothing runs */
+} EngineOp;
+
+struct SmeltEngine {
+    Allocator allocator;
+    Arena arena;
+    FileMap map;
+    Plan plan;
+    EngineOp *ops; /* per operator of the plan */
+    int32_t input_count;
+};
+
+/* FORMAT.md, section 6, rule 8: every operator against the operator table. */
+Status engine_bind_ops(SmeltEngine *engine, Diag *diag);
+
+/* Adds which operator it was: "operator 12 (Conv) from 'conv1'". */
+void diag_operator(Diag *diag, const Plan *plan, int32_t op);
+
+/* Copies what diag says to the caller's error (may be NULL); returns status. */
+int report_status(Status status, const Diag *diag, SmeltError *error);
+
+#endif

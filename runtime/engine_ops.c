@@ -1,0 +1,122 @@
+#include <string.h>
+
+#include "runtime/engine.h"
+
+void diag_operator(Diag *diag, const Plan *plan, int32_t index) {
+    const PlanOp *op = &plan->ops[index];
+    size_t first = strcspn(op->origins, "\n");
+    if (first == 0)
+        diag_context(diag, DIAG_NODE, "operator %d (%s)", index, op->name);
+    else
+        diag_context(diag, DIAG_NODE, "operator %d (%s) from '%.*s'", index, op->name, (int)first,
+                     op->origins);
+}
+
+static Status find_op(const PlanOp *op, OpId *id, Diag *diag) {
+    *id = op_find(op->domain, op->name);
+    if (*id == OP_NONE)
+        return FAIL(diag, STATUS_UNSUPPORTED, "operator '%s' of domain '%s' is unknown to this runtime",
+                    op->name, op->domain);
+    if (op_def(*id)->since == op->opset) return STATUS_OK;
+    (void)FAIL(diag, STATUS_UNSUPPORTED,
+               "the operator has the meaning of opset %d; this runtime knows that of %d", op->opset,
+               op_def(*id)->since);
+    diag_hint(diag, "build the plan again with this version of smelt");
+    return STATUS_UNSUPPORTED;
+}
+
+/* Each body that the attributes name belongs to this operator and is named once. */
+static Status check_bodies(const Plan *plan, int32_t index, const AttrList *list, int32_t *named,
+                           Diag *diag) {
+    for (int32_t i = 0; i < list->count; ++i) {
+        if (list->items[i].kind != ATTR_BLOCK) continue;
+        int64_t program = list->items[i].ints[0];
+        if (program < 1 || program >= plan->program_count)
+            return FAIL(diag, STATUS_BAD_PLAN, "attribute '%s' names program %lld, of %d",
+                        list->items[i].name, (long long)program, plan->program_count);
+        if (plan->programs[program].owner != index)
+            return FAIL(diag, STATUS_BAD_PLAN,
+                        "attribute '%s' names program %lld, whose owner is operator %d", list->items[i].name,
+                        (long long)program, plan->programs[program].owner);
+        if (named[program]++ > 0)
+            return FAIL(diag, STATUS_BAD_PLAN, "program %lld is named twice", (long long)program);
+    }
+    return STATUS_OK;
+}
+
+static Status parse_op(SmeltEngine *engine, int32_t index, int32_t *named, Diag *diag) {
+    const PlanOp *op = &engine->plan.ops[index];
+    ByteReader reader = byte_reader(op->attrs, op->attrs_size);
+    AttrList list;
+    TRY(attr_read(&reader, &engine->arena, &list, diag));
+    if (reader.position != op->attrs_size)
+        return FAIL(diag, STATUS_BAD_PLAN, "its attributes end after %zu of %u bytes", reader.position,
+                    op->attrs_size);
+    TRY(check_bodies(&engine->plan, index, &list, named, diag));
+    ParseCtx ctx = {.list = &list,
+                    .input_count = op->input_count,
+                    .output_count = op->output_count,
+                    .arena = &engine->arena,
+                    .diag = diag};
+    for (int32_t i = 0; i < op->input_count && i < 64; ++i)
+        if (op->inputs[i] >= 0) ctx.inputs_present |= (uint64_t)1 << i;
+    return op_parse(engine->ops[index].id, &ctx, &engine->ops[index].attrs);
+}
+
+static bool same_place(const PlanValue *a, const PlanValue *b) {
+    return a->storage == b->storage && a->index == b->index && a->offset == b->offset;
+}
+
+/* Memory that is not the operator's to write: weights, and bindings of other values. */
+static bool is_foreign(const Plan *plan, int32_t index) {
+    const PlanValue *value = &plan->values[index];
+    return value->storage == PLAN_WEIGHT ||
+           (value->storage == PLAN_BINDING && plan->bindings[value->index].value != index);
+}
+
+static Status check_outputs(SmeltEngine *engine, int32_t index, Diag *diag) {
+    const Plan *plan = &engine->plan;
+    const PlanOp *op = &plan->ops[index];
+    EngineOp *bound = &engine->ops[index];
+    for (int32_t i = 0; i < op->output_count; ++i) {
+        if (op->outputs[i] < 0) continue;
+        const PlanValue *value = &plan->values[op->outputs[i]];
+        bool is_view = i == 0 && (op_def(bound->id)->flags & OPF_VIEW) != 0 && op->inputs[0] >= 0;
+        bool alias = is_view && value->storage != PLAN_OWN && same_place(value, &plan->values[op->inputs[0]]);
+        if (alias)
+            bound->is_alias = true;
+        else if (is_foreign(plan, op->outputs[i]))
+            return FAIL(diag, STATUS_BAD_PLAN, "output %d is value %d, whose memory it may not write", i,
+                        op->outputs[i]);
+    }
+    return STATUS_OK;
+}
+
+static Status bind_op(SmeltEngine *engine, int32_t index, int32_t *named, Diag *diag) {
+    TRY(find_op(&engine->plan.ops[index], &engine->ops[index].id, diag));
+    TRY(parse_op(engine, index, named, diag));
+    return check_outputs(engine, index, diag);
+}
+
+Status engine_bind_ops(SmeltEngine *engine, Diag *diag) {
+    const Plan *plan = &engine->plan;
+    engine->ops = ARENA_ARRAY(&engine->arena, EngineOp, plan->op_count);
+    int32_t *named = ARENA_ARRAY(&engine->arena, int32_t, plan->program_count);
+    TRY_ALLOC(diag, engine->ops);
+    TRY_ALLOC(diag, named);
+    for (int32_t i = 0; i < plan->op_count; ++i) {
+        Diag fault = {0};
+        Status status = bind_op(engine, i, named, &fault);
+        if (status == STATUS_OK) continue;
+        if (status == STATUS_BAD_MODEL) status = STATUS_BAD_PLAN; /* the operators' word for it */
+        (void)FAIL(diag, status, "%s", fault.text);
+        if (fault.hint[0] != '\0') diag_hint(diag, "%s", fault.hint);
+        diag_operator(diag, plan, i);
+        return status;
+    }
+    for (int32_t p = 1; p < plan->program_count; ++p)
+        if (named[p] == 0)
+            return FAIL(diag, STATUS_BAD_PLAN, "program %d is not named by its owner, operator %d", p,
+                        plan->programs[p].owner);
+    return STATUS_OK;
+}

@@ -1,0 +1,271 @@
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/pack.h"
+#include "runtime/context.h"
+
+Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag) {
+    if (own->data != NULL && size <= own->capacity) return STATUS_OK;
+    mem_free(&context->allocator, own->data);
+    *own = (OwnMemory){0};
+    void *memory = mem_alloc(&context->allocator, size);
+    if (memory == NULL) return FAIL(diag, STATUS_NO_MEMORY, "out of memory: %zu bytes are needed", size);
+    *own = (OwnMemory){memory, size};
+    return STATUS_OK;
+}
+
+/* -- symbols -- */
+
+static Status bind_symbol(SmeltContext *context, int32_t input, int32_t axis, int32_t index, Diag *diag) {
+    const Symbol *symbol = &context->plan->symbols[index];
+    const char *name = context->plan->bindings[input].name;
+    int64_t dim = context->bindings[input].dims[axis];
+    if (context->symbols[index] >= 0 && context->symbols[index] != dim)
+        return FAIL(diag, STATUS_BAD_DATA, "input '%s': dimension %d ('%s') is %lld, and %lld elsewhere",
+                    name, axis, symbol->name, (long long)dim, (long long)context->symbols[index]);
+    if (dim >= symbol->min && dim <= symbol->max) {
+        context->symbols[index] = dim;
+        return STATUS_OK;
+    }
+    if (symbol->max == INT64_MAX)
+        return FAIL(diag, STATUS_BAD_DATA,
+                    "input '%s': dimension %d ('%s') is %lld; the plan is for %lld or more", name, axis,
+                    symbol->name, (long long)dim, (long long)symbol->min);
+    return FAIL(diag, STATUS_BAD_DATA,
+                "input '%s': dimension %d ('%s') is %lld; the plan is for %lld to %lld", name, axis,
+                symbol->name, (long long)dim, (long long)symbol->min, (long long)symbol->max);
+}
+
+static Status check_shape_is_set(SmeltContext *context, int32_t input, Diag *diag) {
+    const BindingState *state = &context->bindings[input];
+    if (state->has_shape) return STATUS_OK;
+    (void)FAIL(diag, STATUS_USAGE, "input '%s' has dynamic dimensions and no shape has been set",
+               context->plan->bindings[input].name);
+    diag_hint(diag, "call smelt_context_set_shape for it");
+    return STATUS_USAGE;
+}
+
+/* Dims that are a symbol bind it; the others are compared once all symbols have values. */
+static Status bind_symbols(SmeltContext *context, Diag *diag) {
+    const Plan *plan = context->plan;
+    for (int32_t i = 0; i < plan->symbol_count; ++i) context->symbols[i] = -1;
+    for (int32_t b = 0; b < context->engine->input_count; ++b) {
+        const PlanValue *value = &plan->values[plan->bindings[b].value];
+        TRY(check_shape_is_set(context, b, diag));
+        for (int32_t axis = 0; axis < value->rank; ++axis) {
+            int32_t symbol = plan_dim_symbol(plan, value->dim[axis]);
+            if (symbol >= 0) TRY(bind_symbol(context, b, axis, symbol, diag));
+        }
+    }
+    return STATUS_OK;
+}
+
+static Status check_input_shape(SmeltContext *context, int32_t input, Diag *diag) {
+    const Plan *plan = context->plan;
+    const PlanValue *value = &plan->values[plan->bindings[input].value];
+    const int64_t *dims = context->bindings[input].dims;
+    for (int32_t axis = 0; axis < value->rank; ++axis) {
+        int64_t expected;
+        if (!plan_dim_eval(plan, value->dim[axis], context->symbols, &expected))
+            return FAIL(diag, STATUS_BAD_DATA,
+                        "input '%s': dimension %d cannot be computed from the other inputs' shapes",
+                        plan->bindings[input].name, axis);
+        if (dims[axis] != expected)
+            return FAIL(diag, STATUS_BAD_DATA, "input '%s': dimension %d is %lld, expected %lld",
+                        plan->bindings[input].name, axis, (long long)dims[axis], (long long)expected);
+    }
+    return STATUS_OK;
+}
+
+/* -- shapes -- */
+
+static Status describe_value(SmeltContext *context, int32_t index, Diag *diag) {
+    const Plan *plan = context->plan;
+    const PlanValue *value = &plan->values[index];
+    Tensor *tensor = &context->tensors[index];
+    int64_t count = 1;
+    size_t bytes;
+    *tensor = (Tensor){.dtype = (DType)value->dtype, .rank = value->rank};
+    context->values[index].known = true;
+    for (int32_t i = 0; i < value->rank; ++i) {
+        if (plan_dim_is_late(plan, value->dim[i])) {
+            tensor->dim[i] = -1;
+            context->values[index].known = false;
+            continue;
+        }
+        if (!plan_dim_eval(plan, value->dim[i], context->symbols, &tensor->dim[i]) || tensor->dim[i] < 0 ||
+            !checked_mul_i64(count, tensor->dim[i], &count))
+            return FAIL(diag, STATUS_BAD_DATA,
+                        "the inputs' shapes give value %d '%s' an impossible dimension %d", index,
+                        value->name, i);
+    }
+    if (!dtype_storage(tensor->dtype, count, &bytes))
+        return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes give value %d '%s' more than 2^63 bytes",
+                    index, value->name);
+    if (value->storage == PLAN_WEIGHT) tensor->data = (void *)(plan->weights + value->offset); /* only read */
+    return STATUS_OK;
+}
+
+/* -- memory -- */
+
+static Status evaluate_buffers(SmeltContext *context, Diag *diag) {
+    const Plan *plan = context->plan;
+    for (int32_t i = 0; i < plan->buffer_count; ++i) {
+        const PlanBuffer *buffer = &plan->buffers[i];
+        int64_t size;
+        if (!plan_dim_eval(plan, buffer->size, context->symbols, &size) || size < 0)
+            return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes give buffer %d an impossible size", i);
+        if (plan->fixed && size > buffer->capacity)
+            return FAIL(diag, STATUS_BAD_PLAN,
+                        "buffer %d needs %lld bytes for these shapes; the plan keeps %lld", i,
+                        (long long)size, (long long)buffer->capacity);
+        context->buffer_sizes[i] = size;
+        context->buffer_offsets[i] = buffer->offset;
+    }
+    return STATUS_OK;
+}
+
+/* Plans without a layout for all shapes get one for these. */
+static Status pack_buffers(SmeltContext *context, int64_t *total, Diag *diag) {
+    const Plan *plan = context->plan;
+    PackItem *items = ARENA_ARRAY(&context->prepare_arena, PackItem, plan->buffer_count);
+    int32_t *order = ARENA_ARRAY(&context->prepare_arena, int32_t, plan->buffer_count);
+    TRY_ALLOC(diag, items);
+    TRY_ALLOC(diag, order);
+    for (int32_t i = 0; i < plan->buffer_count; ++i)
+        items[i] = (PackItem){
+            .size = context->buffer_sizes[i], .first = plan->buffers[i].first, .last = plan->buffers[i].last};
+    *total = pack_items(items, order, plan->buffer_count, PLAN_ALIGNMENT);
+    if (*total < 0) return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes need more than 2^63 bytes");
+    for (int32_t i = 0; i < plan->buffer_count; ++i) context->buffer_offsets[i] = items[i].offset;
+    return STATUS_OK;
+}
+
+static Status lay_out_buffers(SmeltContext *context, Diag *diag) {
+    int64_t total = context->plan->arena_size;
+    TRY(evaluate_buffers(context, diag));
+    if (!context->plan->fixed) TRY(pack_buffers(context, &total, diag));
+    return own_reserve(context, &context->buffers, (size_t)total, diag);
+}
+
+static Status place_in_buffer(SmeltContext *context, int32_t index, Diag *diag) {
+    const PlanValue *value = &context->plan->values[index];
+    Tensor *tensor = &context->tensors[index];
+    int64_t offset, size = context->buffer_sizes[value->index], element = dtype_bits(tensor->dtype) / 8;
+    size_t bytes = tensor_bytes(tensor);
+    if (!plan_dim_eval(context->plan, value->offset, context->symbols, &offset) || offset < 0 ||
+        offset > size || bytes > (size_t)(size - offset) || (element > 1 && offset % element != 0))
+        return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' with %zu bytes does not fit in buffer %d of %lld",
+                    index, value->name, bytes, value->index, (long long)size);
+    tensor->data = (uint8_t *)context->buffers.data + context->buffer_offsets[value->index] + offset;
+    return STATUS_OK;
+}
+
+/* Memory for what an operator writes; the caller's comes with each run. */
+static Status place_output_value(SmeltContext *context, int32_t index, Diag *diag) {
+    const PlanValue *value = &context->plan->values[index];
+    Tensor *tensor = &context->tensors[index];
+    if (value->storage == PLAN_BUFFER && !context->values[index].known)
+        return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' lies in a buffer, and its size depends on data",
+                    index, value->name);
+    if (value->storage == PLAN_BUFFER) return place_in_buffer(context, index, diag);
+    if (value->storage != PLAN_OWN || !context->values[index].known) return STATUS_OK;
+    TRY(own_reserve(context, &context->values[index].own, tensor_bytes(tensor), diag));
+    tensor->data = context->values[index].own.data;
+    return STATUS_OK;
+}
+
+/* -- operators -- */
+
+static bool ranges_overlap(const Tensor *a, const Tensor *b) {
+    const uint8_t *x = a->data, *y = b->data;
+    return x < y + tensor_bytes(b) && y < x + tensor_bytes(a);
+}
+
+/* Both have places in the arena. */
+static bool in_arena(const SmeltContext *context, int32_t value) {
+    return value >= 0 && context->plan->values[value].storage == PLAN_BUFFER &&
+           context->tensors[value].data != NULL;
+}
+
+/* An output must be apart from the operator's other operands, but for in-place results and views, which lie
+ * exactly where an input lies. */
+static Status check_overlap(SmeltContext *context, int32_t index, int32_t output, Diag *diag) {
+    const PlanOp *op = &context->plan->ops[index];
+    const EngineOp *bound = &context->engine->ops[index];
+    const Tensor *out = &context->tensors[op->outputs[output]];
+    bool may_share = output == 0 && (bound->is_alias || (op_def(bound->id)->flags & OPF_IN_PLACE) != 0);
+    for (int32_t i = 0; i < op->input_count + output; ++i) {
+        int32_t value = i < op->input_count ? op->inputs[i] : op->outputs[i - op->input_count];
+        if (!in_arena(context, value)) continue;
+        const Tensor *other = &context->tensors[value];
+        bool same = other->data == out->data && tensor_bytes(other) == tensor_bytes(out);
+        if (!ranges_overlap(out, other) || (may_share && same)) continue;
+        (void)FAIL(diag, STATUS_BAD_PLAN, "its output %d (value %d) overlaps value %d", output,
+                   op->outputs[output], value);
+        diag_operator(diag, context->plan, index);
+        return STATUS_BAD_PLAN;
+    }
+    return STATUS_OK;
+}
+
+/* A view shows as many bytes as it is a view of. */
+static Status check_alias(SmeltContext *context, int32_t index, Diag *diag) {
+    const PlanOp *op = &context->plan->ops[index];
+    const Tensor *in = &context->tensors[op->inputs[0]], *out = &context->tensors[op->outputs[0]];
+    bool known = context->values[op->inputs[0]].known && context->values[op->outputs[0]].known;
+    if (known && tensor_bytes(in) == tensor_bytes(out)) return STATUS_OK;
+    (void)FAIL(diag, STATUS_BAD_PLAN, "its output is a view, and not known to have the size of its input");
+    diag_operator(diag, context->plan, index);
+    return STATUS_BAD_PLAN;
+}
+
+static Status place_op(SmeltContext *context, int32_t index, Diag *diag) {
+    const PlanOp *op = &context->plan->ops[index];
+    for (int32_t i = 0; i < op->output_count; ++i)
+        if (op->outputs[i] >= 0) TRY(place_output_value(context, op->outputs[i], diag));
+    if (context->engine->ops[index].is_alias) TRY(check_alias(context, index, diag));
+    for (int32_t i = 0; i < op->output_count; ++i)
+        if (in_arena(context, op->outputs[i])) TRY(check_overlap(context, index, i, diag));
+    return STATUS_OK;
+}
+
+static Status reserve_scratch(SmeltContext *context, Diag *diag) {
+    size_t most = 0;
+    for (int32_t i = 0; i < context->plan->op_count; ++i) {
+        const OpDef *def = op_def(context->engine->ops[i].id);
+        if (def->scratch == NULL || context->ops[i].late) continue;
+        KernelCtx ctx = kernel_context(context, i, diag);
+        bool shapes_known = true; /* an input's may be late where the output's is not */
+        for (int32_t k = 0; k < ctx.input_count; ++k)
+            if (ctx.inputs[k] != NULL && !context->values[context->plan->ops[i].inputs[k]].known)
+                shapes_known = false;
+        size_t size = shapes_known ? def->scratch(&ctx) : 0;
+        if (!shapes_known) context->ops[i].late = true;
+        if (size > most) most = size;
+    }
+    TRY(own_reserve(context, &context->scratch, most, diag));
+    return STATUS_OK;
+}
+
+static Status prepare_all(SmeltContext *context, Diag *diag) {
+    const Plan *plan = context->plan;
+    TRY(bind_symbols(context, diag));
+    for (int32_t b = 0; b < context->engine->input_count; ++b) TRY(check_input_shape(context, b, diag));
+    for (int32_t i = 0; i < plan->value_count; ++i) TRY(describe_value(context, i, diag));
+    TRY(infer_all(context, diag));
+    TRY(lay_out_buffers(context, diag));
+    for (int32_t i = 0; i < plan->op_count; ++i) TRY(place_op(context, i, diag));
+    TRY(reserve_scratch(context, diag));
+    for (int32_t i = 0; i < plan->step_count; ++i) find_chains(context, &plan->steps[i]);
+    return STATUS_OK;
+}
+
+Status context_prepare(SmeltContext *context, Diag *diag) {
+    if (context->prepared) return STATUS_OK;
+    context->ran = false;
+    Status status = prepare_all(context, diag);
+    arena_reset(&context->prepare_arena);
+    context->prepared = status == STATUS_OK;
+    return status;
+}

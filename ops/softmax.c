@@ -1,0 +1,230 @@
+/* Softmax, LogSoftmax and Hardmax along one axis. */
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/simd.h"
+#include "ops/fastmath.h"
+#include "ops/kit.h"
+
+typedef struct SoftmaxAttrs {
+    int64_t axis;
+    bool logarithm;
+} SoftmaxAttrs;
+
+static Status parse_softmax(const ParseCtx *ctx, bool logarithm, const void **attrs) {
+    SoftmaxAttrs *own = ARENA_NEW(ctx->arena, SoftmaxAttrs);
+    TRY_ALLOC(ctx->diag, own);
+    TRY(attr_int(ctx->list, "axis", -1, &own->axis, ctx->diag));
+    own->logarithm = logarithm;
+    *attrs = own;
+    return STATUS_OK;
+}
+
+Status parse_Softmax(const ParseCtx *ctx, const void **attrs) {
+    return parse_softmax(ctx, false, attrs);
+}
+
+Status parse_LogSoftmax(const ParseCtx *ctx, const void **attrs) {
+    return parse_softmax(ctx, true, attrs);
+}
+
+Status parse_Hardmax(const ParseCtx *ctx, const void **attrs) {
+    return parse_softmax(ctx, false, attrs);
+}
+
+Status infer_Softmax(InferCtx *ctx) {
+    int32_t axis;
+    TRY(kit_expect_float(ctx, 0));
+    TRY(kit_axis(((const SoftmaxAttrs *)ctx->attrs)->axis, ctx->inputs[0]->shape.rank, &axis, ctx->diag));
+    return kit_infer_same(ctx);
+}
+
+Status infer_LogSoftmax(InferCtx *ctx) {
+    return infer_Softmax(ctx);
+}
+
+Status infer_Hardmax(InferCtx *ctx) {
+    return infer_Softmax(ctx);
+}
+
+/* -- kernels -- */
+
+enum { COLUMNS = 64, LANES = 16 };
+
+/* The tensor as [outer, extent, inner]. */
+typedef struct AxisView {
+    const Tensor *in;
+    Tensor *out;
+    int64_t outer, extent, inner;
+    bool logarithm;
+} AxisView;
+
+static Status axis_view(const KernelCtx *ctx, AxisView *view) {
+    const SoftmaxAttrs *attrs = ctx->attrs;
+    const Tensor *in = ctx->inputs[0];
+    int32_t axis;
+    TRY(kit_axis(attrs->axis, in->rank, &axis, ctx->diag));
+    *view = (AxisView){.in = in,
+                       .out = ctx->outputs[0],
+                       .outer = tensor_span(in, 0, axis),
+                       .extent = in->dim[axis],
+                       .inner = tensor_span(in, axis + 1, in->rank),
+                       .logarithm = attrs->logarithm};
+    return STATUS_OK;
+}
+
+/* Contiguous f32 rows; x and y may be the same. */
+
+SIMD_CLONES static float row_max(int64_t count, const float *x) {
+    float lane[LANES], largest = -INFINITY;
+    int64_t i = 0;
+    for (int j = 0; j < LANES; ++j) lane[j] = -INFINITY;
+    for (; count - i >= LANES; i += LANES)
+        for (int j = 0; j < LANES; ++j) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (int j = 0; j < LANES; ++j) largest = lane[j] > largest ? lane[j] : largest;
+    for (; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+/* y = exp(x - m), or nothing where y is NULL; returns the sum. */
+SIMD_CLONES static float row_exp(int64_t count, const float *x, float m, float *y) {
+    float lane[LANES] = {0}, e[LANES], sum = 0;
+    int64_t i = 0;
+    for (; count - i >= LANES; i += LANES) {
+        for (int j = 0; j < LANES; ++j) e[j] = exp_f32(x[i + j] - m);
+        for (int j = 0; j < LANES; ++j) lane[j] += e[j];
+        if (y != NULL) memcpy(y + i, e, sizeof e);
+    }
+    for (int j = 0; j < LANES; ++j) sum += lane[j];
+    for (; i < count; ++i) {
+        e[0] = exp_f32(x[i] - m);
+        sum += e[0];
+        if (y != NULL) y[i] = e[0];
+    }
+    return sum;
+}
+
+SIMD_CLONES static void row_scale(int64_t count, const float *x, float factor, float shift, float *y) {
+    for (int64_t i = 0; i < count; ++i) y[i] = x[i] * factor + shift;
+}
+
+static void softmax_row_f32(const AxisView *view, int64_t row) {
+    const float *x = (const float *)view->in->data + row * view->extent;
+    float *y = (float *)view->out->data + row * view->extent;
+    float m = row_max(view->extent, x);
+    if (view->logarithm) {
+        float shift = m + logf(row_exp(view->extent, x, m, NULL));
+        row_scale(view->extent, x, 1, -shift, y);
+    } else {
+        float sum = row_exp(view->extent, x, m, y);
+        row_scale(view->extent, y, 1 / sum, 0, y);
+    }
+}
+
+static void softmax_rows_f32(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    for (int64_t row = first; row < last; ++row) softmax_row_f32(context, row);
+}
+
+/* Any type, any axis: COLUMNS neighbours side by side, in double. */
+
+static void column_results(const AxisView *view, int64_t base, int64_t count, const double *m,
+                           const double *sum) {
+    double x[COLUMNS];
+    for (int64_t a = 0; a < view->extent; ++a) {
+        dtype_read_f64(view->in->dtype, view->in->data, base + a * view->inner, count, x);
+        for (int64_t i = 0; i < count; ++i)
+            x[i] = view->logarithm ? x[i] - m[i] - log(sum[i]) : exp(x[i] - m[i]) / sum[i];
+        dtype_write_f64(view->out->dtype, view->out->data, base + a * view->inner, count, x);
+    }
+}
+
+static void softmax_columns(const AxisView *view, int64_t base, int64_t count) {
+    double x[COLUMNS], m[COLUMNS], sum[COLUMNS] = {0};
+    for (int64_t i = 0; i < count; ++i) m[i] = -(double)INFINITY;
+    for (int64_t a = 0; a < view->extent; ++a) {
+        dtype_read_f64(view->in->dtype, view->in->data, base + a * view->inner, count, x);
+        for (int64_t i = 0; i < count; ++i) m[i] = x[i] > m[i] ? x[i] : m[i];
+    }
+    for (int64_t a = 0; a < view->extent; ++a) {
+        dtype_read_f64(view->in->dtype, view->in->data, base + a * view->inner, count, x);
+        for (int64_t i = 0; i < count; ++i) sum[i] += exp(x[i] - m[i]);
+    }
+    column_results(view, base, count, m, sum);
+}
+
+/* The same in f32, with vector code. */
+
+SIMD_CLONES static void softmax_columns_f32(const AxisView *view, int64_t base, int64_t count) {
+    float m[COLUMNS], sum[COLUMNS], factor[COLUMNS];
+    const float *x = (const float *)view->in->data + base;
+    float *y = (float *)view->out->data + base;
+    for (int64_t i = 0; i < count; ++i) m[i] = -INFINITY, sum[i] = 0;
+    for (int64_t a = 0; a < view->extent; ++a)
+        for (int64_t i = 0; i < count; ++i) {
+            float element = x[a * view->inner + i];
+            m[i] = element > m[i] ? element : m[i];
+        }
+    for (int64_t a = 0; a < view->extent; ++a)
+        for (int64_t i = 0; i < count; ++i) sum[i] += exp_f32(x[a * view->inner + i] - m[i]);
+    for (int64_t i = 0; i < count; ++i) factor[i] = view->logarithm ? log_f32(sum[i]) : 1 / sum[i];
+    for (int64_t a = 0; a < view->extent; ++a) {
+        const float *from = x + a * view->inner;
+        float *to = y + a * view->inner;
+        if (view->logarithm)
+            for (int64_t i = 0; i < count; ++i) to[i] = from[i] - m[i] - factor[i];
+        else
+            for (int64_t i = 0; i < count; ++i) to[i] = exp_f32(from[i] - m[i]) * factor[i];
+    }
+}
+
+static void softmax_tiles(void *context, int64_t first, int64_t last, int worker) {
+    const AxisView *view = context;
+    int64_t tiles = ceil_div_i64(view->inner, COLUMNS);
+    (void)worker;
+    for (int64_t tile = first; tile < last; ++tile) {
+        int64_t column = tile % tiles * COLUMNS, count = min_i64(COLUMNS, view->inner - column);
+        int64_t base = tile / tiles * view->extent * view->inner + column;
+        if (view->in->dtype == DTYPE_F32)
+            softmax_columns_f32(view, base, count);
+        else
+            softmax_columns(view, base, count);
+    }
+}
+
+Status kernel_Softmax(KernelCtx *ctx) {
+    enum { ELEMENTS_PER_PIECE = 16384 };
+    AxisView view;
+    if (ctx->outputs[0] == NULL || tensor_count(ctx->inputs[0]) == 0) return STATUS_OK;
+    TRY(axis_view(ctx, &view));
+    bool rows = view.inner == 1 && view.in->dtype == DTYPE_F32;
+    bool packed = dtype_bits(view.out->dtype) < 8; /* neighbours share bytes: one thread */
+    int64_t units = rows ? view.outer : view.outer * ceil_div_i64(view.inner, COLUMNS);
+    int64_t unit_work = view.extent * (rows ? 1 : min_i64(view.inner, COLUMNS));
+    parallel_for(packed ? NULL : ctx->host->pool, units, max_i64(1, ELEMENTS_PER_PIECE / unit_work),
+                 rows ? softmax_rows_f32 : softmax_tiles, &view);
+    return STATUS_OK;
+}
+
+Status kernel_LogSoftmax(KernelCtx *ctx) {
+    return kernel_Softmax(ctx);
+}
+
+/* One at the first largest element, zero elsewhere. */
+Status kernel_Hardmax(KernelCtx *ctx) {
+    AxisView view;
+    if (ctx->outputs[0] == NULL || tensor_count(ctx->inputs[0]) == 0) return STATUS_OK;
+    TRY(axis_view(ctx, &view));
+    memset(view.out->data, 0, tensor_bytes(view.out));
+    for (int64_t row = 0; row < view.outer * view.inner; ++row) {
+        int64_t base = row / view.inner * view.extent * view.inner + row % view.inner, at = base;
+        double largest = dtype_load_f64(view.in->dtype, view.in->data, base);
+        for (int64_t a = 1; a < view.extent; ++a) {
+            double x = dtype_load_f64(view.in->dtype, view.in->data, base + a * view.inner);
+            if (x > largest) largest = x, at = base + a * view.inner;
+        }
+        dtype_store_f64(view.out->dtype, view.out->data, at, 1);
+    }
+    return STATUS_OK;
+}

@@ -363,8 +363,7 @@ static Status run_conv(KernelCtx *ctx, const ConvInputs *at) {
         return STATUS_OK;
     }
     Gemm gemm = conv_gemm(&run);
-    gemm_run(&gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size);
-    return STATUS_OK;
+    return gemm_run(&gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }
 
 size_t scratch_Conv(const KernelCtx *ctx) {

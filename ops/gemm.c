@@ -122,6 +122,16 @@ static int64_t row_blocks_for(const GemmPlan *plan, int64_t tasks, int threads) 
     return max_i64(blocks, 1);
 }
 
+/* Sizes of the parts of scratch. */
+static void set_bytes(GemmPlan *plan) {
+    int64_t element = (int64_t)plan->tiles->element;
+    plan->b_bytes = round_bytes(plan->depth * plan->cols * element);
+    plan->a_bytes = round_bytes(plan->depth * plan->tiles->rows * element);
+    plan->line_bytes = round_bytes(8 * max_i64(plan->depth, plan->cols) * element);
+    size_t c_bytes = plan->gemm->store != NULL ? round_bytes(plan->rows * plan->cols * element) : 0;
+    plan->worker_bytes = plan->b_bytes + plan->a_bytes + plan->line_bytes + c_bytes;
+}
+
 static GemmPlan plan_make(const Gemm *gemm, int threads) {
     GemmPlan plan = {.gemm = gemm, .tiles = tiles_of(gemm->type)};
     int64_t element = (int64_t)plan.tiles->element, panel = 3 * plan.tiles->lanes;
@@ -135,17 +145,23 @@ static GemmPlan plan_make(const Gemm *gemm, int threads) {
     int64_t blocks = row_blocks_for(&plan, max_i64(tasks, 1), threads);
     plan.rows = round_up(max_i64(1, ceil_div_i64(gemm->m, blocks)), plan.tiles->rows);
     plan.row_blocks = max_i64(1, ceil_div_i64(gemm->m, plan.rows));
-    plan.b_bytes = round_bytes(plan.depth * plan.cols * element);
-    plan.a_bytes = round_bytes(plan.depth * plan.tiles->rows * element);
-    plan.line_bytes = round_bytes(8 * max_i64(plan.depth, plan.cols) * element);
-    size_t c_bytes = gemm->store != NULL ? round_bytes(plan.rows * plan.cols * element) : 0;
-    plan.worker_bytes = plan.b_bytes + plan.a_bytes + plan.line_bytes + c_bytes;
+    set_bytes(&plan);
     return plan;
 }
 
 size_t gemm_scratch(const Gemm *gemm, int threads) {
     GemmPlan plan = plan_make(gemm, threads);
     size_t bytes;
+    return checked_mul_size(plan.worker_bytes, (size_t)threads, &bytes) ? bytes : SIZE_MAX;
+}
+
+size_t gemm_scratch_most(const Gemm *gemm, int threads) {
+    GemmPlan plan = plan_make(gemm, threads);
+    int64_t panel = 3 * plan.tiles->lanes, most_cols = BLOCK_COLS * 4 / (int64_t)plan.tiles->element;
+    size_t bytes;
+    plan.cols = round_up(clamp_i64(gemm->n, 1, most_cols), panel);
+    plan.rows = gemm->store != NULL ? STORED_ROWS + plan.tiles->rows : 0;
+    set_bytes(&plan);
     return checked_mul_size(plan.worker_bytes, (size_t)threads, &bytes) ? bytes : SIZE_MAX;
 }
 
@@ -409,14 +425,18 @@ static void run_tasks(void *context, int64_t first, int64_t last, int worker) {
     }
 }
 
-void gemm_run(const Gemm *gemm, const Host *host, void *scratch, size_t scratch_size) {
-    if (gemm->batch == 0 || gemm->m == 0 || gemm->n == 0) return;
+Status gemm_run(const Gemm *gemm, const Host *host, void *scratch, size_t scratch_size, Diag *diag) {
+    if (gemm->batch == 0 || gemm->m == 0 || gemm->n == 0) return STATUS_OK;
     ThreadPool *pool = host->pool;
     GemmPlan plan = plan_make(gemm, thread_pool_size(pool));
     if (scratch_size / plan.worker_bytes < (size_t)thread_pool_size(pool)) {
         plan = plan_make(gemm, 1);
         pool = NULL;
     }
+    if (scratch_size < plan.worker_bytes)
+        return FAIL(diag, STATUS_INTERNAL, "scratch of %zu bytes, a product needs %zu", scratch_size,
+                    plan.worker_bytes);
     plan.scratch = scratch;
     parallel_for(pool, gemm->batch * plan.col_blocks * plan.row_blocks, 1, run_tasks, &plan);
+    return STATUS_OK;
 }

@@ -40,7 +40,10 @@ GemmType gemm_type_of(DType dtype);
 /* Bytes of scratch for `threads` workers; SIZE_MAX where that overflows. Looks at type, sizes and store
  * alone. */
 size_t gemm_scratch(const Gemm *gemm, int threads);
-/* Runs on the host's pool with scratch of gemm_scratch for its size; with less, on fewer threads. */
-void gemm_run(const Gemm *gemm, const Host *host, void *scratch, size_t scratch_size);
+/* Enough for any product with n, k up to those of gemm. */
+size_t gemm_scratch_most(const Gemm *gemm, int threads);
+/* Runs on the host's pool with scratch of gemm_scratch for its size; with less, on one thread; INTERNAL where
+ * that is too little even so. */
+Status gemm_run(const Gemm *gemm, const Host *host, void *scratch, size_t scratch_size, Diag *diag);
 
 #endif

@@ -374,8 +374,7 @@ static size_t product_scratch(const KernelCtx *ctx, const Product *product) {
 }
 
 static Status product_run(const KernelCtx *ctx, const Product *product) {
-    gemm_run(&product->gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size);
-    return STATUS_OK;
+    return gemm_run(&product->gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }
 
 size_t scratch_MatMul(const KernelCtx *ctx) {

@@ -1,0 +1,51 @@
+/* Which input positions an output position of Resize reads along one axis, and with what weights. */
+#ifndef SMELT_OPS_RESIZE_TABLE_H
+#define SMELT_OPS_RESIZE_TABLE_H
+
+#include "ops/kit.h"
+
+typedef enum ResizeMode { RESIZE_NEAREST, RESIZE_LINEAR, RESIZE_CUBIC } ResizeMode;
+typedef enum ResizeCoordinates {
+    RESIZE_HALF_PIXEL,
+    RESIZE_HALF_PIXEL_SYMMETRIC,
+    RESIZE_PYTORCH_HALF_PIXEL,
+    RESIZE_ALIGN_CORNERS,
+    RESIZE_ASYMMETRIC,
+    RESIZE_TF_HALF_PIXEL_FOR_NN, /* of opset 11; later ones dropped it */
+    RESIZE_TF_CROP
+} ResizeCoordinates;
+typedef enum ResizeRounding {
+    RESIZE_ROUND_PREFER_FLOOR,
+    RESIZE_ROUND_PREFER_CEIL,
+    RESIZE_FLOOR,
+    RESIZE_CEIL
+} ResizeRounding;
+
+typedef struct ResizeRule {
+    ResizeMode mode;
+    ResizeCoordinates coordinates;
+    ResizeRounding rounding;
+    double cubic_a;
+    bool antialias, exclude_outside;
+} ResizeRule;
+
+/* One axis. `first` has an entry per output position: the first input position read, or -1 where tf_crop
+ * leaves the input; NULL: position i reads position i. `weights` has taps entries per output position; NULL:
+ * one tap of weight 1. */
+typedef struct ResizeAxis {
+    int64_t in, out;
+    double scale;      /* out / in as the operator was asked for, > 0 */
+    double begin, end; /* of the region of interest, normalized; 0 and 1 without */
+    int64_t taps;      /* <= in */
+    int64_t *first;
+    double *weights;
+} ResizeAxis;
+
+/* Whether output equals input along the axis. */
+bool resize_axis_is_identity(const ResizeRule *rule, const ResizeAxis *axis);
+/* Sets taps from in, out and scale; returns the bytes of both tables. */
+size_t resize_axis_size(const ResizeRule *rule, ResizeAxis *axis);
+/* Fills first and weights, which the caller has placed in memory of that size. */
+void resize_axis_fill(const ResizeRule *rule, ResizeAxis *axis);
+
+#endif

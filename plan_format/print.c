@@ -1,0 +1,324 @@
+#include "plan_format/print.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LISTED_WEIGHTS = 20, ORIGINS_WIDTH = 100, TYPE_WIDTH = 28, NAME_WIDTH = 26 };
+
+/* -- pieces -- */
+
+int utf8_length(const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
+    if (c[0] >= 0x20 && c[0] < 0x7f) return 1;
+    int length = c[0] >= 0xc2 && c[0] < 0xe0   ? 2
+                 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3
+                 : c[0] >= 0xf0 && c[0] < 0xf5 ? 4
+                                               : 0;
+    for (int i = 1; i < length; ++i)
+        if (c[i] < 0x80 || c[i] > 0xbf) return 0;
+    if (length == 2 && c[0] == 0xc2 && c[1] < 0xa0) return 0; /* C1 controls */
+    if (length == 3 && ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f))) return 0;
+    if (length == 4 && ((c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))) return 0;
+    return length;
+}
+
+static void print_span(ByteWriter *out, const char *text, size_t size) {
+    for (size_t i = 0; i < size;) {
+        int length = utf8_length(text + i);
+        if (length == 0)
+            write_u8(out, '?');
+        else
+            write_bytes(out, text + i, (size_t)length);
+        i += length == 0 ? 1 : (size_t)length;
+    }
+}
+
+void print_text(ByteWriter *out, const char *text) {
+    print_span(out, text, strlen(text));
+}
+
+void print_type(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanValue *value = &plan->values[index];
+    write_format(out, "%s[", dtype_name((DType)value->dtype));
+    for (int32_t i = 0; i < value->rank; ++i) {
+        const char *text = plan_dim_print(plan, value->dim[i], out->arena);
+        if (i > 0) write_format(out, ", ");
+        if (text == NULL)
+            out->failed = true;
+        else
+            print_text(out, text);
+    }
+    write_u8(out, ']');
+}
+
+void print_value_name(const Plan *plan, int32_t index, ByteWriter *out) {
+    if (plan->values[index].name[0] != '\0')
+        print_text(out, plan->values[index].name);
+    else
+        write_format(out, "value %d", index);
+}
+
+void print_storage(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanValue *value = &plan->values[index];
+    switch (value->storage) {
+    case PLAN_WEIGHT:
+        write_format(out, "weight %lld", (long long)value->offset);
+        break;
+    case PLAN_BUFFER:
+        write_format(out, "buffer %d", value->index);
+        if (value->offset != 0) {
+            const char *text = plan_dim_print(plan, value->offset, out->arena);
+            write_format(out, " + %s", text != NULL ? text : "?");
+        }
+        break;
+    case PLAN_BINDING:
+        write_format(out, "%s '", plan->bindings[value->index].is_output ? "output" : "input");
+        print_text(out, plan->bindings[value->index].name);
+        write_u8(out, '\'');
+        break;
+    case PLAN_OWN:
+        write_format(out, "own memory");
+        break;
+    default:
+        write_format(out, "nowhere");
+    }
+}
+
+int64_t plan_value_bytes(const Plan *plan, int32_t index) {
+    const PlanValue *value = &plan->values[index];
+    int64_t count = 1;
+    size_t bytes;
+    for (int32_t i = 0; i < value->rank; ++i)
+        if (!dim_is_exact(value->dim[i]) || __builtin_mul_overflow(count, value->dim[i], &count)) return -1;
+    return dtype_storage((DType)value->dtype, count, &bytes) ? (int64_t)bytes : -1;
+}
+
+/* Spaces up to column `width` of what began at `start`. */
+static void pad(ByteWriter *out, size_t start, size_t width) {
+    do write_u8(out, ' ');
+    while (!out->failed && out->size - start < width);
+}
+
+static void print_bytes(ByteWriter *out, uint64_t bytes) {
+    if (bytes < 10000)
+        write_format(out, "%llu B", (unsigned long long)bytes);
+    else if (bytes < 10000000)
+        write_format(out, "%.1f kB", (double)bytes / 1e3);
+    else
+        write_format(out, "%.1f MB", (double)bytes / 1e6);
+}
+
+/* -- parts -- */
+
+static const char *meta_or(const Plan *plan, const char *key, const char *fallback) {
+    const char *value = plan_meta(plan, key);
+    return value != NULL ? value : fallback;
+}
+
+static void print_meta_line(const Plan *plan, const char *label, const char *key, ByteWriter *out) {
+    const char *value = plan_meta(plan, key);
+    if (value == NULL || value[0] == '\0') return;
+    write_format(out, "  %-10s ", label);
+    print_text(out, value);
+    write_u8(out, '\n');
+}
+
+static void print_summary(const Plan *plan, ByteWriter *out) {
+    write_format(out, "plan %d.%d for ", plan->major, plan->minor);
+    print_text(out, meta_or(plan, "target", "an unknown target"));
+    write_u8(out, '\n');
+    print_meta_line(plan, "producer", "producer", out);
+    print_meta_line(plan, "model", "model", out);
+    print_meta_line(plan, "model hash", "model_hash", out);
+    print_meta_line(plan, "opset", "opset", out);
+    for (int32_t i = 0; i < plan->meta_count; ++i) {
+        if (strncmp(plan->meta[i].key, "option.", 7) != 0) continue;
+        write_format(out, "  option     ");
+        print_text(out, plan->meta[i].key + 7);
+        write_format(out, " = ");
+        print_text(out, plan->meta[i].value);
+        write_u8(out, '\n');
+    }
+    if (plan->size > 0) {
+        write_format(out, "  file       ");
+        print_bytes(out, plan->size);
+        write_u8(out, '\n');
+    }
+    write_format(out, "  weights    ");
+    print_bytes(out, plan->weights_size);
+    write_format(out, "\n  arena      ");
+    print_bytes(out, (uint64_t)plan->arena_size);
+    write_format(out, ", lower bound ");
+    print_bytes(out, (uint64_t)plan->arena_lower_bound);
+    write_format(out, "%s\n", plan->fixed ? "" : " (at the usual shapes; laid out anew for each)");
+    write_format(out, "  contents   %d steps, %d operators, %d values, %d buffers, %d bodies\n",
+                 plan->step_count, plan->op_count, plan->value_count, plan->buffer_count,
+                 plan->program_count - 1);
+}
+
+static void print_symbols(const Plan *plan, ByteWriter *out) {
+    if (plan->symbol_count > 0) write_format(out, "\nsymbols\n");
+    for (int32_t i = 0; i < plan->symbol_count; ++i) {
+        const Symbol *symbol = &plan->symbols[i];
+        size_t start = out->size;
+        write_format(out, "  ");
+        print_text(out, symbol->name);
+        pad(out, start, NAME_WIDTH);
+        write_format(out, "%lld to ", (long long)symbol->min);
+        if (symbol->max == INT64_MAX)
+            write_format(out, "any");
+        else
+            write_format(out, "%lld", (long long)symbol->max);
+        if (symbol->kind == SYMBOL_LATE)
+            write_format(out, ", depends on data\n");
+        else
+            write_format(out, ", usually %lld\n", (long long)symbol->opt);
+    }
+}
+
+static void print_bindings(const Plan *plan, ByteWriter *out) {
+    write_format(out, "\nbindings\n");
+    for (int32_t i = 0; i < plan->binding_count; ++i) {
+        size_t start = out->size;
+        write_format(out, "  %-6s  ", plan->bindings[i].is_output ? "output" : "input");
+        print_text(out, plan->bindings[i].name);
+        pad(out, start, NAME_WIDTH + 10);
+        print_type(plan, plan->bindings[i].value, out);
+        write_u8(out, '\n');
+    }
+}
+
+/* The ONNX nodes of a step on one line, cut where there are too many. */
+static void print_origins(const Plan *plan, const PlanStep *step, ByteWriter *out) {
+    size_t start = out->size;
+    for (int32_t i = 0; i < step->op_count; ++i) {
+        const char *text = plan->ops[step->op_first + i].origins;
+        while (*text != '\0') {
+            size_t length = strcspn(text, "\n");
+            if (out->size - start > ORIGINS_WIDTH) {
+                write_format(out, ", ...");
+                return;
+            }
+            if (out->size > start) write_format(out, ", ");
+            print_span(out, text, length);
+            text += length + (text[length] == '\n');
+        }
+    }
+}
+
+static void print_step(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanStep *step = &plan->steps[index];
+    const PlanOp *last = &plan->ops[step->op_first + step->op_count - 1];
+    size_t start = out->size;
+    write_format(out, "%6d  ", index);
+    print_text(out, step->name);
+    if (step->late) write_format(out, " (late)");
+    pad(out, start, NAME_WIDTH + 8);
+    size_t type_at = out->size;
+    if (last->output_count > 0 && last->outputs[0] >= 0) print_type(plan, last->outputs[0], out);
+    pad(out, type_at, TYPE_WIDTH);
+    print_origins(plan, step, out);
+    write_u8(out, '\n');
+}
+
+static void print_steps(const Plan *plan, ByteWriter *out) {
+    for (int32_t p = 0; p < plan->program_count; ++p) {
+        const PlanProgram *program = &plan->programs[p];
+        if (p == 0) {
+            write_format(out, "\nsteps %28s %-*s ONNX nodes\n", "", TYPE_WIDTH - 1, "result");
+        } else {
+            write_format(out, "\nbody %d '", p);
+            print_text(out, program->name);
+            write_format(out, "' of operator %d (", program->owner);
+            print_text(out, plan->ops[program->owner].name);
+            write_format(out, ")\n");
+        }
+        for (int32_t i = 0; i < program->step_count; ++i) print_step(plan, program->step_first + i, out);
+    }
+}
+
+typedef struct Row {
+    int64_t key;
+    int32_t index;
+} Row;
+
+static int row_order(const void *a, const void *b) {
+    const Row *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* The values of each buffer, in one pass over values sorted by buffer. */
+static Row *values_by_buffer(const Plan *plan, Arena *arena, int32_t *count) {
+    Row *rows = ARENA_ARRAY(arena, Row, plan->value_count);
+    *count = 0;
+    for (int32_t i = 0; rows != NULL && i < plan->value_count; ++i)
+        if (plan->values[i].storage == PLAN_BUFFER) rows[(*count)++] = (Row){plan->values[i].index, i};
+    if (rows != NULL) qsort(rows, (size_t)*count, sizeof *rows, row_order);
+    return rows;
+}
+
+static Status print_memory(const Plan *plan, ByteWriter *out, Diag *diag) {
+    int32_t count, next = 0;
+    Row *rows = values_by_buffer(plan, out->arena, &count);
+    TRY_ALLOC(diag, rows);
+    if (plan->buffer_count > 0)
+        write_format(out, "\nmemory map\n  buffer      offset  steps        size, values\n");
+    for (int32_t b = 0; b < plan->buffer_count; ++b) {
+        const PlanBuffer *buffer = &plan->buffers[b];
+        const char *size = plan_dim_print(plan, buffer->size, out->arena);
+        TRY_ALLOC(diag, size);
+        size_t start = out->size;
+        write_format(out, "  %6d  ", b);
+        if (buffer->offset >= 0)
+            write_format(out, "%10lld", (long long)buffer->offset);
+        else
+            write_format(out, "%10s", "-");
+        write_format(out, "  %d to %d", buffer->first, buffer->last);
+        pad(out, start, 35);
+        print_text(out, size);
+        write_format(out, " B:");
+        for (int32_t shown = 0; next < count && rows[next].key == b; ++next, ++shown) {
+            if (shown > 3) continue;
+            write_format(out, shown > 0 ? ", " : " ");
+            if (shown == 3)
+                write_format(out, "...");
+            else
+                print_value_name(plan, rows[next].index, out);
+        }
+        write_u8(out, '\n');
+    }
+    return STATUS_OK;
+}
+
+static Status print_weights(const Plan *plan, ByteWriter *out, Diag *diag) {
+    Row *rows = ARENA_ARRAY(out->arena, Row, plan->value_count);
+    int32_t count = 0;
+    TRY_ALLOC(diag, rows);
+    for (int32_t i = 0; i < plan->value_count; ++i)
+        if (plan->values[i].storage == PLAN_WEIGHT) rows[count++] = (Row){-plan_value_bytes(plan, i), i};
+    qsort(rows, (size_t)count, sizeof *rows, row_order);
+    if (count > 0)
+        write_format(out, "\nweights: %d constants%s\n", count,
+                     count > LISTED_WEIGHTS ? ", the largest" : "");
+    for (int32_t i = 0; i < count && i < LISTED_WEIGHTS; ++i) {
+        size_t start = out->size;
+        write_format(out, "  %12lld B  ", (long long)-rows[i].key);
+        print_type(plan, rows[i].index, out);
+        pad(out, start, 16 + TYPE_WIDTH);
+        print_value_name(plan, rows[i].index, out);
+        write_u8(out, '\n');
+    }
+    return STATUS_OK;
+}
+
+Status plan_print(const Plan *plan, ByteWriter *out, Diag *diag) {
+    print_summary(plan, out);
+    print_bindings(plan, out);
+    print_symbols(plan, out);
+    print_steps(plan, out);
+    TRY(print_memory(plan, out, diag));
+    TRY(print_weights(plan, out, diag));
+    if (out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}

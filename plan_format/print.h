@@ -1,0 +1,21 @@
+/* Pieces that the printers and the comparison share. */
+#ifndef SMELT_PLAN_FORMAT_PRINT_H
+#define SMELT_PLAN_FORMAT_PRINT_H
+
+#include "plan_format/plan.h"
+
+/* Text from a plan with control characters and broken UTF-8 made visible as '?': plans may come from
+ * anywhere. */
+void print_text(ByteWriter *out, const char *text);
+/* "f32[batch, 3, 224, 224]" */
+void print_type(const Plan *plan, int32_t value, ByteWriter *out);
+/* "weight 512", "buffer 3", "buffer 3 + 64", "input 'x'", "output 'y'", "own memory", "nowhere" */
+void print_storage(const Plan *plan, int32_t value, ByteWriter *out);
+/* The value's name, or "value 7" where DEBUG was left out. */
+void print_value_name(const Plan *plan, int32_t value, ByteWriter *out);
+/* Bytes of a value; -1 where its shape is not exact. */
+int64_t plan_value_bytes(const Plan *plan, int32_t value);
+/* Length of the UTF-8 character at text, 0 where there is none of printable form. */
+int utf8_length(const char *text);
+
+#endif

@@ -1,0 +1,185 @@
+#include <string.h>
+
+#include "plan_format/print.h"
+
+static void json_string(ByteWriter *out, const char *text) {
+    write_u8(out, '"');
+    while (*text != '\0') {
+        int length = utf8_length(text);
+        if (*text == '"' || *text == '\\')
+            write_format(out, "\\%c", *text);
+        else if (*text == '\n')
+            write_format(out, "\\n");
+        else if (length > 0)
+            write_bytes(out, text, (size_t)length);
+        else
+            write_format(out, (unsigned char)*text < 0x20 ? "\\u%04x" : "\\ufffd", (unsigned char)*text);
+        text += length > 0 ? length : 1;
+    }
+    write_u8(out, '"');
+}
+
+static void json_key(ByteWriter *out, const char *name) {
+    write_format(out, "\"%s\": ", name);
+}
+
+static void json_dim(const Plan *plan, PlanDim d, ByteWriter *out) {
+    if (dim_is_exact(d)) {
+        write_format(out, "%lld", (long long)d);
+        return;
+    }
+    const char *text = plan_dim_print(plan, d, out->arena);
+    json_string(out, text != NULL ? text : "?");
+}
+
+static void json_shape(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanValue *value = &plan->values[index];
+    write_format(out, "\"dtype\": \"%s\", \"shape\": [", dtype_name((DType)value->dtype));
+    for (int32_t i = 0; i < value->rank; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_dim(plan, value->dim[i], out);
+    }
+    write_u8(out, ']');
+}
+
+static void json_list(const int32_t *items, int32_t count, ByteWriter *out) {
+    write_u8(out, '[');
+    for (int32_t i = 0; i < count; ++i) write_format(out, i > 0 ? ", %d" : "%d", items[i]);
+    write_u8(out, ']');
+}
+
+/* The lines of one list: begins with `"name": [`, one row per line. */
+static void json_open(ByteWriter *out, const char *name) {
+    write_format(out, ",\n\"%s\": [", name);
+}
+
+static void json_row(ByteWriter *out, int32_t index) {
+    write_format(out, index > 0 ? ",\n  {" : "\n  {");
+}
+
+static void json_meta(const Plan *plan, ByteWriter *out) {
+    write_format(out, "{\"format\": \"%d.%d\",\n\"meta\": {", plan->major, plan->minor);
+    for (int32_t i = 0; i < plan->meta_count; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_string(out, plan->meta[i].key);
+        write_format(out, ": ");
+        json_string(out, plan->meta[i].value);
+    }
+    write_format(out,
+                 "},\n\"file_bytes\": %llu, \"weights_bytes\": %llu, \"arena_bytes\": %lld, "
+                 "\"arena_lower_bound\": %lld, \"fixed\": %s",
+                 (unsigned long long)plan->size, (unsigned long long)plan->weights_size,
+                 (long long)plan->arena_size, (long long)plan->arena_lower_bound,
+                 plan->fixed ? "true" : "false");
+}
+
+static void json_bindings(const Plan *plan, ByteWriter *out) {
+    json_open(out, "symbols");
+    for (int32_t i = 0; i < plan->symbol_count; ++i) {
+        const Symbol *symbol = &plan->symbols[i];
+        json_row(out, i);
+        json_key(out, "name");
+        json_string(out, symbol->name);
+        write_format(out, ", \"late\": %s, \"min\": %lld, \"opt\": %lld, \"max\": ",
+                     symbol->kind == SYMBOL_LATE ? "true" : "false", (long long)symbol->min,
+                     (long long)symbol->opt);
+        if (symbol->max == INT64_MAX)
+            write_format(out, "null}");
+        else
+            write_format(out, "%lld}", (long long)symbol->max);
+    }
+    write_u8(out, ']');
+    json_open(out, "bindings");
+    for (int32_t i = 0; i < plan->binding_count; ++i) {
+        json_row(out, i);
+        json_key(out, "name");
+        json_string(out, plan->bindings[i].name);
+        write_format(out, ", \"output\": %s, \"value\": %d, ", plan->bindings[i].is_output ? "true" : "false",
+                     plan->bindings[i].value);
+        json_shape(plan, plan->bindings[i].value, out);
+        write_u8(out, '}');
+    }
+    write_u8(out, ']');
+}
+
+static void json_memory(const Plan *plan, ByteWriter *out) {
+    static const char *const storages[] = {"weight", "buffer", "binding", "own", "nowhere"};
+    json_open(out, "buffers");
+    for (int32_t i = 0; i < plan->buffer_count; ++i) {
+        const PlanBuffer *buffer = &plan->buffers[i];
+        json_row(out, i);
+        json_key(out, "size");
+        json_dim(plan, buffer->size, out);
+        write_format(out, ", \"capacity\": %lld, \"offset\": %lld, \"first\": %d, \"last\": %d}",
+                     (long long)buffer->capacity, (long long)buffer->offset, buffer->first, buffer->last);
+    }
+    write_u8(out, ']');
+    json_open(out, "values");
+    for (int32_t i = 0; i < plan->value_count; ++i) {
+        const PlanValue *value = &plan->values[i];
+        json_row(out, i);
+        json_key(out, "name");
+        json_string(out, value->name);
+        write_format(out, ", ");
+        json_shape(plan, i, out);
+        write_format(out, ", \"storage\": \"%s\", \"index\": %d, \"offset\": ", storages[value->storage],
+                     value->index);
+        json_dim(plan, value->offset, out);
+        write_u8(out, '}');
+    }
+    write_u8(out, ']');
+}
+
+static void json_ops(const Plan *plan, const PlanStep *step, ByteWriter *out) {
+    for (int32_t i = 0; i < step->op_count; ++i) {
+        const PlanOp *op = &plan->ops[step->op_first + i];
+        write_format(out, i > 0 ? ", {" : "{");
+        json_key(out, "op");
+        json_string(out, op->name);
+        write_format(out, ", \"domain\": ");
+        json_string(out, op->domain);
+        write_format(out, ", \"opset\": %d, \"inputs\": ", op->opset);
+        json_list(op->inputs, op->input_count, out);
+        write_format(out, ", \"outputs\": ");
+        json_list(op->outputs, op->output_count, out);
+        write_format(out, ", \"origins\": ");
+        json_string(out, op->origins);
+        write_u8(out, '}');
+    }
+}
+
+static void json_programs(const Plan *plan, ByteWriter *out) {
+    json_open(out, "programs");
+    for (int32_t i = 0; i < plan->program_count; ++i) {
+        const PlanProgram *program = &plan->programs[i];
+        json_row(out, i);
+        json_key(out, "name");
+        json_string(out, program->name);
+        write_format(out, ", \"owner\": %d, \"params\": ", program->owner);
+        json_list(program->params, program->param_count, out);
+        write_format(out, ", \"results\": ");
+        json_list(program->results, program->result_count, out);
+        write_format(out, ", \"step_first\": %d, \"step_count\": %d}", program->step_first,
+                     program->step_count);
+    }
+    write_u8(out, ']');
+    json_open(out, "steps");
+    for (int32_t i = 0; i < plan->step_count; ++i) {
+        json_row(out, i);
+        json_key(out, "name");
+        json_string(out, plan->steps[i].name);
+        write_format(out, ", \"late\": %s, \"operators\": [", plan->steps[i].late ? "true" : "false");
+        json_ops(plan, &plan->steps[i], out);
+        write_format(out, "]}");
+    }
+    write_format(out, "]}\n");
+}
+
+Status plan_print_json(const Plan *plan, ByteWriter *out, Diag *diag) {
+    json_meta(plan, out);
+    json_bindings(plan, out);
+    json_memory(plan, out);
+    json_programs(plan, out);
+    if (out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}

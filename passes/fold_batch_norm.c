@@ -7,7 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/norm.h"
 #include "passes/pass.h"
 
 enum { CHANNEL_AXIS = 1 };
@@ -53,15 +52,18 @@ static bool batch_norm_is_constant(const Graph *graph, const Node *node) {
     return true;
 }
 
-static void read_batch_norm(const Graph *graph, const Node *node, Affine *out) {
-    const BatchNormAttrs *attrs = node->parsed;
+static Status read_batch_norm(PassCtx *ctx, const Node *node, Affine *out) {
+    const Graph *graph = ctx->graph;
+    float epsilon;
+    TRY(attr_float(&node->attrs, "epsilon", 1e-5f, &epsilon, ctx->diag));
     for (int64_t c = 0; c < out->channels; ++c) {
         double scale = per_channel(graph, node->inputs[1], c), bias = per_channel(graph, node->inputs[2], c);
         double mean = per_channel(graph, node->inputs[3], c),
                variance = per_channel(graph, node->inputs[4], c);
-        out->scale[c] = scale / sqrt(variance + (double)attrs->epsilon);
+        out->scale[c] = scale / sqrt(variance + (double)epsilon);
         out->shift[c] = bias - mean * out->scale[c];
     }
+    return STATUS_OK;
 }
 
 /* Mul, Add, Sub, Div with a constant on the side where it is affine in x. */
@@ -106,7 +108,7 @@ static Status read_affine(PassCtx *ctx, NodeId id, ValueId x, int32_t rank, int6
     if (!candidate) return STATUS_OK;
     TRY(affine_create(ctx, channels, out));
     if (node->op == OP_BatchNormalization) {
-        read_batch_norm(ctx->graph, node, out);
+        TRY(read_batch_norm(ctx, node, out));
         *found = true;
     } else {
         *found = read_pointwise(ctx->graph, node, x, rank, out);
@@ -283,7 +285,7 @@ static Status split_batch_norm(PassCtx *ctx, NodeId id) {
     NodeId mul, add;
     if (product == NONE) return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
     TRY(affine_create(ctx, value_count(&graph->values[node.inputs[1]]), &affine));
-    read_batch_norm(graph, &node, &affine);
+    TRY(read_batch_norm(ctx, &node, &affine));
     TRY(add_channel_constant(ctx, &node, affine.scale, affine.channels, &scale));
     TRY(add_channel_constant(ctx, &node, affine.shift, affine.channels, &shift));
     graph->values[product].dtype = x.dtype;

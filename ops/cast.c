@@ -47,7 +47,7 @@ Status parse_CastLike(const ParseCtx *ctx, const void **attrs) {
 }
 
 Status parse_Cast(const ParseCtx *ctx, const void **attrs) {
-    DType to;
+    DType to = DTYPE_NONE;
     TRY(parse_target(ctx, &to));
     TRY(parse_CastLike(ctx, attrs));
     ((CastAttrs *)*attrs)->to = to; /* just made by parse_CastLike */

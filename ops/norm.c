@@ -24,7 +24,7 @@ static Status parse_norm(const ParseCtx *ctx, NormAttrs **out, const void **attr
 }
 
 Status parse_LayerNormalization(const ParseCtx *ctx, const void **attrs) {
-    NormAttrs *own;
+    NormAttrs *own = NULL;
     int64_t stash;
     TRY(parse_norm(ctx, &own, attrs));
     TRY(attr_int(ctx->list, "stash_type", DTYPE_F32, &stash, ctx->diag));
@@ -35,23 +35,23 @@ Status parse_LayerNormalization(const ParseCtx *ctx, const void **attrs) {
 }
 
 Status parse_RMSNormalization(const ParseCtx *ctx, const void **attrs) {
-    NormAttrs *own;
+    NormAttrs *own = NULL;
     return parse_norm(ctx, &own, attrs);
 }
 
 Status parse_InstanceNormalization(const ParseCtx *ctx, const void **attrs) {
-    NormAttrs *own;
+    NormAttrs *own = NULL;
     return parse_norm(ctx, &own, attrs);
 }
 
 Status parse_GroupNormalization(const ParseCtx *ctx, const void **attrs) {
-    NormAttrs *own;
+    NormAttrs *own = NULL;
     TRY(parse_norm(ctx, &own, attrs));
     return attr_int_in(ctx->list, "num_groups", 0, 1, INT32_MAX, &own->groups, ctx->diag);
 }
 
 Status parse_BatchNormalization(const ParseCtx *ctx, const void **attrs) {
-    NormAttrs *own;
+    NormAttrs *own = NULL;
     int64_t training;
     TRY(attr_int(ctx->list, "training_mode", 0, &training, ctx->diag));
     if (training != 0 || ctx->output_count > 1)

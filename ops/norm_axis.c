@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/simd.h"
+#include "ops/fastmath.h"
 #include "ops/kit.h"
 
-enum { COLUMNS = 64 };
+enum { COLUMNS = 256 };
 
 /* -- LpNormalization -- */
 
@@ -90,32 +92,58 @@ typedef struct LrnRun {
     int64_t channels, space;
 } LrnRun;
 
-/* Elements [base, base + count) of channel c, whose batch entry starts at `batch`. Each window is summed
- * anew: a running sum would keep infinities that have left it. */
-static void lrn_columns(const LrnRun *run, int64_t batch, int64_t c, int64_t column, int64_t count) {
+/* x / (bias + factor * sum)^beta, in f32 by exp and log. */
+SIMD_CLONES static void lrn_divide_f32(int64_t count, const float *sum, float factor, float bias, float beta,
+                                       float *x) {
+    for (int64_t i = 0; i < count; ++i) x[i] *= exp_f32(-beta * log_f32(bias + factor * sum[i]));
+}
+
+SIMD_CLONES static void add_squares_f32(int64_t count, const float *x, float *sum) {
+    for (int64_t i = 0; i < count; ++i) sum[i] += x[i] * x[i];
+}
+
+static void lrn_block_f32(const LrnRun *run, int64_t at, int64_t below, int64_t above, int64_t count) {
     const LrnAttrs *attrs = run->attrs;
-    double block[COLUMNS], sum[COLUMNS] = {0};
-    int64_t first = max_i64(0, c - (attrs->size - 1) / 2);
-    int64_t last = min_i64(run->channels - 1, c + attrs->size / 2);
-    for (int64_t k = first; k <= last; ++k) {
-        dtype_read_f64(run->x->dtype, run->x->data, batch + k * run->space + column, count, block);
+    float block[COLUMNS], sum[COLUMNS] = {0};
+    for (int64_t k = below; k <= above; ++k) {
+        dtype_read_f32(run->x->dtype, run->x->data, at + k * run->space, count, block);
+        add_squares_f32(count, block, sum);
+    }
+    dtype_read_f32(run->x->dtype, run->x->data, at, count, block);
+    lrn_divide_f32(count, sum, attrs->alpha / (float)attrs->size, attrs->bias, attrs->beta, block);
+    dtype_write_f32(run->y->dtype, run->y->data, at, count, block);
+}
+
+static void lrn_block_f64(const LrnRun *run, int64_t at, int64_t below, int64_t above, int64_t count) {
+    const LrnAttrs *attrs = run->attrs;
+    double block[COLUMNS], sum[COLUMNS] = {0}, factor = (double)attrs->alpha / (double)attrs->size;
+    for (int64_t k = below; k <= above; ++k) {
+        dtype_read_f64(run->x->dtype, run->x->data, at + k * run->space, count, block);
         for (int64_t i = 0; i < count; ++i) sum[i] += block[i] * block[i];
     }
-    int64_t at = batch + c * run->space + column;
     dtype_read_f64(run->x->dtype, run->x->data, at, count, block);
-    double alpha = (double)attrs->alpha / (double)attrs->size;
     for (int64_t i = 0; i < count; ++i)
-        block[i] /= pow((double)attrs->bias + alpha * sum[i], (double)attrs->beta);
+        block[i] /= pow((double)attrs->bias + factor * sum[i], (double)attrs->beta);
     dtype_write_f64(run->y->dtype, run->y->data, at, count, block);
 }
 
-static void lrn_rows(void *context, int64_t first_row, int64_t last_row, int worker) {
-    const LrnRun *run = context;
+/* One channel of one batch entry. Each window is summed anew: a running sum would keep infinities that have
+ * left it. */
+static void lrn_channel(const LrnRun *run, int64_t row) {
+    int64_t c = row % run->channels, size = run->attrs->size;
+    int64_t below = max_i64(-c, -((size - 1) / 2)), above = min_i64(run->channels - 1 - c, size / 2);
+    for (int64_t i = 0; i < run->space; i += COLUMNS) {
+        int64_t count = min_i64(COLUMNS, run->space - i);
+        if (run->x->dtype == DTYPE_F64)
+            lrn_block_f64(run, row * run->space + i, below, above, count);
+        else
+            lrn_block_f32(run, row * run->space + i, below, above, count);
+    }
+}
+
+static void lrn_rows(void *context, int64_t first, int64_t last, int worker) {
     (void)worker;
-    for (int64_t row = first_row; row < last_row; ++row)
-        for (int64_t i = 0; i < run->space; i += COLUMNS)
-            lrn_columns(run, row / run->channels * run->channels * run->space, row % run->channels, i,
-                        min_i64(COLUMNS, run->space - i));
+    for (int64_t row = first; row < last; ++row) lrn_channel(context, row);
 }
 
 Status kernel_LRN(KernelCtx *ctx) {

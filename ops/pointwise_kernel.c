@@ -16,6 +16,11 @@ static const PointwiseBlock *const block_tables[] = {pointwise_f32, pointwise_f6
                                                      pointwise_u64};
 static const DType native_dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_I64, DTYPE_U64};
 
+/* Elements of that type in memory are of the compute type (signed and unsigned ones are the same bits). */
+static bool is_native(ComputeType type, DType dtype) {
+    return dtype == native_dtypes[type] || (type == COMPUTE_U64 && dtype == DTYPE_I64);
+}
+
 static size_t compute_size(ComputeType type) {
     return type == COMPUTE_F32 ? sizeof(float) : sizeof(double);
 }
@@ -24,7 +29,7 @@ static size_t compute_size(ComputeType type) {
 static void read_run(ComputeType type, DType dtype, const void *data, int64_t first, int64_t count,
                      void *out) {
     size_t size = compute_size(type);
-    if (dtype == native_dtypes[type])
+    if (is_native(type, dtype))
         memcpy(out, (const char *)data + (size_t)first * size, (size_t)count * size);
     else if (type == COMPUTE_F32)
         dtype_read_f32(dtype, data, first, count, out);
@@ -248,7 +253,7 @@ static const void *fetch(const Operation *run, const Operand *operand, int64_t f
         gather(run, operand, first, count, buffer);
         return buffer;
     }
-    if (operand->dtype == native_dtypes[run->type])
+    if (is_native(run->type, operand->dtype))
         return (const char *)operand->tensor->data + (size_t)first * compute_size(run->type);
     read_run(run->type, operand->dtype, operand->tensor->data, first, count, buffer);
     return buffer;
@@ -265,7 +270,7 @@ typedef struct Buffers {
  * bool), else through the result buffer. */
 static void *block_target(const Operation *run, Buffers *buffers, int64_t first) {
     if (run->gives_bool) return (char *)run->out + first;
-    if (run->out_dtype != native_dtypes[run->type]) return buffers->result;
+    if (!is_native(run->type, run->out_dtype)) return buffers->result;
     return (char *)run->out + (size_t)first * compute_size(run->type);
 }
 

@@ -4,6 +4,13 @@
 #include "base/simd.h"
 #include "ops/pointwise_math.h"
 
+/* The vectoriser wants a loop over the lanes, not its unrolled form. */
+#ifdef __clang__
+#define KEEP_LOOP
+#else
+#define KEEP_LOOP _Pragma("GCC unroll 1")
+#endif
+
 #define abs    BLOCK_MATH(abs)
 #define square BLOCK_MATH(square)
 #define divide BLOCK_MATH(divide)

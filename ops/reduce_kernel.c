@@ -8,7 +8,7 @@
 #include "ops/kit.h"
 #include "ops/reduce_block.h"
 
-enum { ROW_BLOCK = 1024, COLUMN_BLOCK = 256 };
+enum { ROW_BLOCK = 1024, COLUMN_BLOCK = 1024 };
 
 /* Dims that are walked together, slowest first, with their strides in the input. */
 typedef struct Walk {

@@ -50,7 +50,7 @@ Status infer_Hardmax(InferCtx *ctx) {
 
 /* -- kernels -- */
 
-enum { COLUMNS = 64, LANES = 16 };
+enum { COLUMNS = 64, ROW_BLOCK = 256, LANES = 16 };
 
 /* The tensor as [outer, extent, inner]. */
 typedef struct AxisView {
@@ -89,19 +89,16 @@ SIMD_CLONES static float row_max(int64_t count, const float *x) {
 
 /* y = exp(x - m), or nothing where y is NULL; returns the sum. */
 SIMD_CLONES static float row_exp(int64_t count, const float *x, float m, float *y) {
-    float lane[LANES] = {0}, e[LANES], sum = 0;
-    int64_t i = 0;
-    for (; count - i >= LANES; i += LANES) {
-        for (int j = 0; j < LANES; ++j) e[j] = exp_f32(x[i + j] - m);
-        for (int j = 0; j < LANES; ++j) lane[j] += e[j];
-        if (y != NULL) memcpy(y + i, e, sizeof e);
+    float e[ROW_BLOCK], lane[LANES] = {0}, sum = 0;
+    for (int64_t done = 0; done < count; done += ROW_BLOCK) {
+        int64_t length = min_i64(ROW_BLOCK, count - done), i = 0;
+        for (int64_t k = 0; k < length; ++k) e[k] = exp_f32(x[done + k] - m);
+        for (; length - i >= LANES; i += LANES)
+            for (int j = 0; j < LANES; ++j) lane[j] += e[i + j];
+        for (; i < length; ++i) sum += e[i];
+        if (y != NULL) memcpy(y + done, e, (size_t)length * sizeof *e);
     }
     for (int j = 0; j < LANES; ++j) sum += lane[j];
-    for (; i < count; ++i) {
-        e[0] = exp_f32(x[i] - m);
-        sum += e[0];
-        if (y != NULL) y[i] = e[0];
-    }
     return sum;
 }
 
@@ -122,12 +119,41 @@ static void softmax_row_f32(const AxisView *view, int64_t row) {
     }
 }
 
-static void softmax_rows_f32(void *context, int64_t first, int64_t last, int worker) {
-    (void)worker;
-    for (int64_t row = first; row < last; ++row) softmax_row_f32(context, row);
+/* A row of narrower floats, block by block through f32. */
+static void softmax_row_narrow(const AxisView *view, int64_t row) {
+    DType dtype = view->in->dtype;
+    int64_t base = row * view->extent;
+    float x[ROW_BLOCK], m = -INFINITY, sum = 0;
+    for (int64_t done = 0, count; done < view->extent; done += count) {
+        count = min_i64(ROW_BLOCK, view->extent - done);
+        dtype_read_f32(dtype, view->in->data, base + done, count, x);
+        m = fmaxf(m, row_max(count, x));
+    }
+    for (int64_t done = 0, count; done < view->extent; done += count) {
+        count = min_i64(ROW_BLOCK, view->extent - done);
+        dtype_read_f32(dtype, view->in->data, base + done, count, x);
+        sum += row_exp(count, x, m, NULL);
+    }
+    for (int64_t done = 0, count; done < view->extent; done += count) {
+        count = min_i64(ROW_BLOCK, view->extent - done);
+        dtype_read_f32(dtype, view->in->data, base + done, count, x);
+        if (!view->logarithm) row_exp(count, x, m, x);
+        row_scale(count, x, view->logarithm ? 1 : 1 / sum, view->logarithm ? -(m + logf(sum)) : 0, x);
+        dtype_write_f32(dtype, view->out->data, base + done, count, x);
+    }
 }
 
-/* Any type, any axis: COLUMNS neighbours side by side, in double. */
+static void softmax_rows(void *context, int64_t first, int64_t last, int worker) {
+    const AxisView *view = context;
+    (void)worker;
+    for (int64_t row = first; row < last; ++row)
+        if (view->in->dtype == DTYPE_F32)
+            softmax_row_f32(view, row);
+        else
+            softmax_row_narrow(view, row);
+}
+
+/* f64, and any type along another axis: COLUMNS neighbours side by side, in double. */
 
 static void column_results(const AxisView *view, int64_t base, int64_t count, const double *m,
                            const double *sum) {
@@ -198,12 +224,12 @@ Status kernel_Softmax(KernelCtx *ctx) {
     AxisView view;
     if (ctx->outputs[0] == NULL || tensor_count(ctx->inputs[0]) == 0) return STATUS_OK;
     TRY(axis_view(ctx, &view));
-    bool rows = view.inner == 1 && view.in->dtype == DTYPE_F32;
+    bool rows = view.inner == 1 && view.in->dtype != DTYPE_F64;
     bool packed = dtype_bits(view.out->dtype) < 8; /* neighbours share bytes: one thread */
     int64_t units = rows ? view.outer : view.outer * ceil_div_i64(view.inner, COLUMNS);
     int64_t unit_work = view.extent * (rows ? 1 : min_i64(view.inner, COLUMNS));
     parallel_for(packed ? NULL : ctx->host->pool, units, max_i64(1, ELEMENTS_PER_PIECE / unit_work),
-                 rows ? softmax_rows_f32 : softmax_tiles, &view);
+                 rows ? softmax_rows : softmax_tiles, &view);
     return STATUS_OK;
 }
 

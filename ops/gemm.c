@@ -85,6 +85,26 @@ GemmType gemm_type_of(DType dtype) {
     return dtype_is_float(dtype) ? GEMM_F64 : GEMM_I64;
 }
 
+const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_t step, int64_t count,
+                      void *buffer) {
+    DType dtype = tensor->dtype;
+    if (type == GEMM_F32) {
+        const float *from = (const float *)tensor->data + first;
+        if (step == 1) return from;
+        for (int64_t i = 0; i < count; ++i) ((float *)buffer)[i] = from[i * step];
+    } else if (type == GEMM_F64) {
+        if (step == 1 && dtype == DTYPE_F64) return (const double *)tensor->data + first;
+        if (step == 1) dtype_read_f64(dtype, tensor->data, first, count, buffer);
+        for (int64_t i = 0; i < count && step != 1; ++i)
+            ((double *)buffer)[i] = dtype_load_f64(dtype, tensor->data, first + i * step);
+    } else {
+        if (step == 1) dtype_read_i64(dtype, tensor->data, first, count, buffer);
+        for (int64_t i = 0; i < count && step != 1; ++i)
+            ((int64_t *)buffer)[i] = dtype_load_i64(dtype, tensor->data, first + i * step);
+    }
+    return buffer;
+}
+
 /* Block sizes in elements. A block of B is DEPTH x COLS x 4 bytes = 384 KiB: most of a second-level cache. */
 enum { BLOCK_DEPTH = 256, BLOCK_COLS = 384, STORED_ROWS = 128, TILE_MAX = 8 * 48 };
 

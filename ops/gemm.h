@@ -37,6 +37,11 @@ typedef struct Gemm {
 /* F32 for f32, I64 for integers and bool, F64 for other floats. */
 GemmType gemm_type_of(DType dtype);
 
+/* For callbacks: count elements of tensor from element `first` on, `step` apart, as elements of that type: a
+ * pointer to them where the tensor holds them so, else buffer after filling it. F32: tensor is f32. */
+const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_t step, int64_t count,
+                      void *buffer);
+
 /* Bytes of scratch for `threads` workers; SIZE_MAX where that overflows. Looks at type, sizes and store
  * alone. */
 size_t gemm_scratch(const Gemm *gemm, int threads);

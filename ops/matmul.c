@@ -186,34 +186,13 @@ static double quantizer_of(const Operand *operand, const Tensor *quantizer, int6
     return dtype_load_f64(quantizer->dtype, quantizer->data, index);
 }
 
-/* count elements from `first` on, `step` apart, in the type of the product. */
-static const void *read_elements(GemmType type, const Tensor *tensor, int64_t first, int64_t step,
-                                 int64_t count, void *buffer) {
-    DType dtype = tensor->dtype;
-    if (type == GEMM_F32) {
-        const float *from = (const float *)tensor->data + first;
-        if (step == 1) return from;
-        for (int64_t i = 0; i < count; ++i) ((float *)buffer)[i] = from[i * step];
-    } else if (type == GEMM_F64) {
-        if (step == 1 && dtype == DTYPE_F64) return (const double *)tensor->data + first;
-        if (step == 1) dtype_read_f64(dtype, tensor->data, first, count, buffer);
-        for (int64_t i = 0; i < count && step != 1; ++i)
-            ((double *)buffer)[i] = dtype_load_f64(dtype, tensor->data, first + i * step);
-    } else {
-        if (step == 1) dtype_read_i64(dtype, tensor->data, first, count, buffer);
-        for (int64_t i = 0; i < count && step != 1; ++i)
-            ((int64_t *)buffer)[i] = dtype_load_i64(dtype, tensor->data, first + i * step);
-    }
-    return buffer;
-}
-
 /* Part of a line of an operand. */
 static const void *read_line(const Product *product, const Operand *operand, int64_t batch, int64_t line,
                              int64_t k, int64_t depth, void *buffer) {
     int64_t base = operand_base(product, operand, batch);
     const void *from =
-        read_elements(product->gemm.type, operand->tensor,
-                      base + line * operand->line_stride + k * operand->step, operand->step, depth, buffer);
+        gemm_read(product->gemm.type, operand->tensor, base + line * operand->line_stride + k * operand->step,
+                  operand->step, depth, buffer);
     double zero = quantizer_of(operand, operand->zero, base, line, 0);
     for (int64_t i = 0; zero != 0 && i < depth; ++i) ((double *)buffer)[i] -= zero;
     return from;
@@ -244,8 +223,8 @@ static const void *row_b(const void *context, int64_t batch, int64_t k, int64_t 
     const Product *product = context;
     const Operand *b = &product->b;
     int64_t base = operand_base(product, b, batch);
-    const void *from = read_elements(product->gemm.type, b->tensor, base + k * b->step + col * b->line_stride,
-                                     b->line_stride, cols, buffer);
+    const void *from = gemm_read(product->gemm.type, b->tensor, base + k * b->step + col * b->line_stride,
+                                 b->line_stride, cols, buffer);
     for (int64_t i = 0; b->zero != NULL && i < cols; ++i)
         ((double *)buffer)[i] -= quantizer_of(b, b->zero, base, col + i, 0);
     return from;

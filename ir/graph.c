@@ -216,7 +216,7 @@ static Status add_node_at(Graph *graph, BlockId block, int32_t position, const N
     Node node = {.op = spec->op,
                  .name = arena_strdup(graph->arena, spec->name == NULL ? "" : spec->name),
                  .input_count = trimmed_count(spec->input_count, spec->inputs),
-                 .output_count = trimmed_count(spec->output_count, spec->outputs),
+                 .output_count = spec->output_count,
                  .block = block,
                  .region = NONE,
                  .place = position};

@@ -119,7 +119,7 @@ bool block_is_live(const Graph *graph, BlockId block);
 
 /* Appends a node to block, or puts it before / behind another. Parses attrs (copied) and fails with the
  * parser's words; sets producer of the outputs, which must have none (BAD_MODEL), and becomes the owner of
- * the blocks that attrs name. Body blocks are thus made first, with owner NONE. Trailing NONE operands are
+ * the blocks that attrs name. Body blocks are thus made first, with owner NONE. Trailing NONE inputs are
  * cut. */
 Status graph_add_node(Graph *graph, BlockId block, OpId op, const char *name, const AttrList *attrs,
                       int32_t input_count, const ValueId *inputs, int32_t output_count,
@@ -133,6 +133,8 @@ Status node_set_attrs(Graph *graph, NodeId node, const AttrList *attrs, Diag *di
 void graph_remove_node(Graph *graph, NodeId node);
 /* Sets a block's list to these nodes, which must be a selection or reordering of its present ones. */
 void block_set_nodes(Graph *graph, BlockId block, int32_t count, const NodeId *nodes);
+/* Moves all nodes of `body` to directly before `node`, which keeps its place. */
+bool block_splice(Graph *graph, NodeId node, BlockId body);
 /* Every use of `from` (node inputs, block results, in all blocks) becomes `to`. Graph outputs are known to
  * users by the name of their value: see graph_swap_names. Linear in the graph's size. */
 void graph_replace_uses(Graph *graph, ValueId from, ValueId to);

@@ -46,6 +46,27 @@ void block_set_nodes(Graph *graph, BlockId block, int32_t count, const NodeId *n
     row->node_count = count;
 }
 
+bool block_splice(Graph *graph, NodeId node, BlockId body) {
+    BlockId block = graph->nodes[node].block;
+    Block *into = &graph->blocks[block], *from = &graph->blocks[body];
+    int32_t position = node_position(graph, node), moved = from->node_count;
+    if (into->node_count > INT32_MAX - moved) return false;
+    int32_t total = into->node_count + moved;
+    NodeId *nodes = arena_grow(graph->arena, into->nodes, (size_t)position, (size_t)total, sizeof *nodes);
+    if (nodes == NULL) return false;
+    for (int32_t i = 0; i < moved; ++i) {
+        nodes[position + i] = from->nodes[i];
+        graph->nodes[from->nodes[i]].block = block;
+        graph->nodes[from->nodes[i]].place = position + i;
+    }
+    memcpy(nodes + position + moved, into->nodes + position,
+           (size_t)(into->node_count - position) * sizeof *nodes);
+    into->nodes = nodes;
+    into->node_count = into->node_capacity = total;
+    from->node_count = 0;
+    return true;
+}
+
 static void replace_ids(int32_t count, ValueId *ids, ValueId from, ValueId to) {
     for (int32_t i = 0; i < count; ++i)
         if (ids[i] == from) ids[i] = to;

@@ -1,0 +1,20 @@
+/* Rewrites that several passes make. */
+#ifndef SMELT_PASSES_REWRITE_H
+#define SMELT_PASSES_REWRITE_H
+
+#include "passes/pass.h"
+
+/* Turns a computed value into a constant with this data (which lives as long as the graph); its producer no
+ * longer gives it, and is removed when nothing is left of it. */
+void make_constant(PassCtx *ctx, ValueId value, const void *data);
+
+/* Puts the nodes of `body` in the place of the control-flow node that owns it; the body's results become the
+ * node's outputs. The body must have no parameters. */
+Status inline_body(PassCtx *ctx, NodeId node, BlockId body);
+/* The branch that an If with this condition takes. */
+Status if_branch(const PassCtx *ctx, const Node *node, bool condition, BlockId *out);
+
+/* Removes nodes that no graph output depends on, and no longer asks for outputs that nobody reads. */
+Status remove_dead(PassCtx *ctx);
+
+#endif

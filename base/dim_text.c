@@ -209,7 +209,7 @@ static Status parse_call(Parser *parser, int function, Dim *out) {
 }
 
 static Status parse_factor(Parser *parser, Dim *out) {
-    const char *name;
+    const char *name = NULL;
     bool literal;
     if (accept(parser, '(')) {
         TRY(parse_sum(parser, out));

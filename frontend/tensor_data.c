@@ -153,7 +153,7 @@ static Status use_external(Importer *im, const Onnx__TensorProto *proto, Tensor 
         return FAIL(im->diag, STATUS_BAD_MODEL,
                     "external data in '%s', but the model was given without the folder to look in", location);
     TRY(check_size(im, "external data", length, out));
-    const FileRange *file;
+    const FileRange *file = NULL;
     TRY(map_external(im, location, &file));
     if (offset > file->size || length > file->size - offset)
         return FAIL(im->diag, STATUS_BAD_MODEL,

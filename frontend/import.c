@@ -17,7 +17,7 @@ static Status check_header(Importer *im) {
                  im->graph->name, (long long)proto->ir_version, KNOWN_IR_VERSION);
     Scope scope = {0};
     int64_t opset = scope_opset(im, &scope, "");
-    if (opset != 0 && (opset < MIN_OPSET || opset > MAX_OPSET))
+    if (opset < 0 || opset > MAX_OPSET)
         return FAIL(im->diag, STATUS_UNSUPPORTED, "opset %lld of ai.onnx is outside the supported %d to %d",
                     (long long)opset, MIN_OPSET, MAX_OPSET);
     im->graph->opset = (int32_t)opset;

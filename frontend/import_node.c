@@ -100,8 +100,10 @@ static Status drop_outputs(Importer *im, Scope *scope, const Onnx__NodeProto *no
     return STATUS_OK;
 }
 
-static Status check_opset(Importer *im, const char *domain, int64_t opset) {
+static Status check_opset(Importer *im, const char *domain, const char *op, int64_t opset) {
     if (domain[0] != '\0' || (opset >= MIN_OPSET && opset <= MAX_OPSET)) return STATUS_OK;
+    OpId id = op_find(domain, op);
+    if (opset > 0 && opset < MIN_OPSET && id != OP_NONE && op_def(id)->since <= opset) return STATUS_OK;
     if (opset == 0) return FAIL(im->diag, STATUS_BAD_MODEL, "the model imports no opset of ai.onnx");
     return FAIL(im->diag, STATUS_UNSUPPORTED, "opset %lld of ai.onnx is outside the supported %d to %d",
                 (long long)opset, MIN_OPSET, MAX_OPSET);
@@ -116,7 +118,7 @@ static Status import_operator(Importer *im, Scope *scope, const Onnx__NodeProto 
                  .block = scope->block};
     if (proto_text(node->name)[0] == '\0') form.name = "";
     form.opset = scope_opset(im, scope, form.domain);
-    TRY(check_opset(im, form.domain, form.opset));
+    TRY(check_opset(im, form.domain, form.op, form.opset));
     TRY(find_inputs(im, scope, node, &form));
     TRY(import_attributes(im, scope, node, &form.attrs));
     TRY(make_outputs(im, scope, node, &form));

@@ -9,10 +9,10 @@ enum {
     MIN_IR_VERSION = 3,
     KNOWN_IR_VERSION = 13, /* newer ones are read with a warning */
     MAX_IR_VERSION = 99,
-    MIN_OPSET = 7,
+    MIN_OPSET = 6, /* before, only operators that have not changed since */
     MAX_OPSET = 27,
     MAX_DEPTH = 64,         /* of body graphs and inlined functions within one another */
-    MAX_NODES = 1 << 20,    /* after inlining */
+    MAX_NODES = 1 << 18,    /* after inlining */
     MAX_DENSIFIED = 1 << 28 /* bytes of all sparse tensors, written out */
 };
 

@@ -57,6 +57,9 @@ ValueId form_int(Form *form, int64_t value);                         /* 1-D of o
 ValueId form_scalar(Form *form, ValueId like, double value);
 ValueId form_floats(Form *form, ValueId like, int32_t count, const float *values);
 
+/* The rank of a value as far as it can be seen without inference; -1: not. */
+int32_t form_rank(const Form *form, ValueId value);
+
 /* Attributes of the node; a wrong kind sets form->status. */
 int64_t form_attr_int(Form *form, const char *name, int64_t fallback);
 float form_attr_float(Form *form, const char *name, float fallback);

@@ -74,32 +74,10 @@ Status rewrite_fused_gemm(Form *form) {
 
 /* -- matrix products with transposed operands -- */
 
-/* The rank of a value as far as it can be seen without inference; -1: not. */
-static int32_t known_rank(const Graph *graph, ValueId value) {
-    for (int steps = 0; value != NONE && steps < 64; ++steps) {
-        const Value *row = &graph->values[value];
-        if (row->has_shape) return row->shape.rank;
-        if (row->producer == NONE) return -1;
-        const Node *node = &graph->nodes[row->producer];
-        const OpDef *def = op_def(node->op);
-        const Attr *perm = attr_find(&node->attrs, "perm");
-        if (strcmp(def->name, "Transpose") == 0 && perm != NULL) return perm->count;
-        if (strcmp(def->name, "Reshape") == 0) {
-            const Value *shape = &graph->values[node->inputs[1]];
-            return shape->data != NULL && shape->shape.rank == 1 ? (int32_t)shape->shape.dim[0] : -1;
-        }
-        bool keeps = def->op_class == OPCLASS_NORMALIZATION || strcmp(def->name, "Transpose") == 0 ||
-                     (def->op_class == OPCLASS_POINTWISE && node->input_count == 1);
-        if (!keeps) return -1;
-        value = node->inputs[0];
-    }
-    return -1;
-}
-
 /* matrix: the last two axes change places. batch: the last axis but one comes first (before `matrix`). */
 static ValueId transposed(Form *form, ValueId x, bool matrix, bool batch) {
     if (!matrix && !batch) return x;
-    int32_t rank = known_rank(form->im->graph, x);
+    int32_t rank = form_rank(form, x);
     if (rank < 2 || rank > SMELT_MAX_RANK) {
         form_refuse(form, "a transposed operand of unknown rank is not supported");
         return NONE;

@@ -3,6 +3,34 @@
 
 #include "frontend/opset_rules.h"
 
+/* Up to opset 6, the second operand's axes lie along the first one's from `axis` on; without it, they are the
+ * last ones, as ever since. */
+Status rewrite_broadcast(Form *form) {
+    bool places = form_attr_int(form, "broadcast", 0) != 0 && attr_find(&form->attrs, "axis") != NULL;
+    int64_t axis = form_attr_int(form, "axis", 0);
+    form->attrs = (AttrList){0};
+    if (!places) return form->status;
+    int32_t rank = form_rank(form, form_input(form, 0)), other = form_rank(form, form_input(form, 1));
+    if (rank < 0 || other < 0)
+        return form_refuse(form, "broadcasting along an axis needs operands of known rank");
+    if (axis < 0) axis += rank;
+    if (axis < 0 || axis + other > rank)
+        return FAIL(form->im->diag, STATUS_BAD_MODEL, "%d axes from axis %lld on are outside rank %d", other,
+                    (long long)axis, rank);
+    int64_t behind[SMELT_MAX_RANK];
+    int32_t count = rank - other - (int32_t)axis;
+    for (int32_t i = 0; i < count; ++i) behind[i] = other + i;
+    if (count > 0)
+        form_set_input(
+            form, 1, FORM_NODE(form, "Unsqueeze", NULL, form_input(form, 1), form_ints(form, count, behind)));
+    return form->status;
+}
+
+Status rewrite_gemm_6(Form *form) {
+    attr_remove(&form->attrs, "broadcast");
+    return form->status;
+}
+
 /* Up to opset 12, everything from `axis` on (by default 1) is one row. */
 Status rewrite_softmax(Form *form) {
     int64_t axis = form_attr_int(form, "axis", 1);

@@ -15,6 +15,8 @@ Status rewrite_dropout(Form *form);
 Status rewrite_dft(Form *form);
 
 /* opset_meaning.c: operators that changed */
+Status rewrite_broadcast(Form *form);
+Status rewrite_gemm_6(Form *form);
 Status rewrite_softmax(Form *form);
 Status rewrite_batch_norm(Form *form);
 Status rewrite_group_norm(Form *form);

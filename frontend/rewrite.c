@@ -213,3 +213,27 @@ void form_set_int(Form *form, const char *name, int64_t value) {
 void form_set_string(Form *form, const char *name, const char *value) {
     note_memory(form, attr_set_string(&form->attrs, form->im->arena, name, value));
 }
+
+/* -- ranks -- */
+
+int32_t form_rank(const Form *form, ValueId value) {
+    const Graph *graph = form->im->graph;
+    for (int steps = 0; value != NONE && steps < 64; ++steps) {
+        const Value *row = &graph->values[value];
+        if (row->has_shape) return row->shape.rank;
+        if (row->producer == NONE) return -1;
+        const Node *node = &graph->nodes[row->producer];
+        const OpDef *def = op_def(node->op);
+        const Attr *perm = attr_find(&node->attrs, "perm");
+        if (strcmp(def->name, "Transpose") == 0 && perm != NULL) return perm->count;
+        if (strcmp(def->name, "Reshape") == 0) {
+            const Value *shape = &graph->values[node->inputs[1]];
+            return shape->data != NULL && shape->shape.rank == 1 ? (int32_t)shape->shape.dim[0] : -1;
+        }
+        bool keeps = def->op_class == OPCLASS_NORMALIZATION || strcmp(def->name, "Transpose") == 0 ||
+                     (def->op_class == OPCLASS_POINTWISE && node->input_count == 1);
+        if (!keeps) return -1;
+        value = node->inputs[0];
+    }
+    return -1;
+}

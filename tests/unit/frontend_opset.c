@@ -1,0 +1,285 @@
+/* Older forms of operators: what each becomes, as text. */
+#include "frontend_test.h"
+
+/* Imports x f32[2,3] -> node -> y at an opset. */
+static void import_node(int line, int opset, const Wire *node) {
+    Wire model = wire_simple(opset, *node);
+    expect_import_at(line, &model);
+}
+#define IMPORT(opset, node) import_node(__LINE__, opset, &(node))
+
+static void test_attributes_to_inputs(void) {
+    static const int64_t pads[] = {0, 1, 0, 2}, axes[] = {0, -1}, k[] = {1, 2};
+    Wire node = wire_node("Clip", "", "x", "y");
+    node_float(&node, "max", 6);
+    IMPORT(6, node);
+    EXPECT_TEXT("= Clip(%x, _, %%2)");
+    EXPECT_TEXT("constant %%2 : f32[] = {6}");
+    node = wire_node("Pad", "", "x", "y");
+    node_ints(&node, "pads", 4, pads);
+    node_float(&node, "value", 0.5f);
+    IMPORT(10, node);
+    EXPECT_TEXT("i64[4] = {0, 1, 0, 2}");
+    EXPECT_TEXT("f32[] = {0.5}");
+    node = wire_node("Slice", "", "x", "y");
+    node_ints(&node, "starts", 2, axes);
+    node_ints(&node, "ends", 2, k);
+    IMPORT(9, node);
+    EXPECT_TEXT("= Slice(%x, %%2, %%3)");
+    node = wire_node("Unsqueeze", "", "x", "y");
+    node_ints(&node, "axes", 2, axes);
+    IMPORT(11, node);
+    EXPECT_TEXT("= Unsqueeze(%x, %%2)");
+    node = wire_node("Squeeze", "", "x", "y"); /* without axes: all */
+    IMPORT(11, node);
+    EXPECT_TEXT("= Squeeze(%x)");
+    node = wire_node("ReduceMean", "", "x", "y");
+    node_ints(&node, "axes", 2, axes);
+    node_int(&node, "keepdims", 0);
+    IMPORT(17, node);
+    EXPECT_TEXT("= ReduceMean(%x, %%2) {keepdims = 0}");
+    node = wire_node("ReduceSum", "", "x", "y");
+    node_ints(&node, "axes", 2, axes);
+    IMPORT(12, node);
+    EXPECT_TEXT("= ReduceSum(%x, %%2)");
+    node = wire_node("Split", "", "x", "y,z");
+    node_ints(&node, "split", 2, k);
+    node_int(&node, "axis", 1);
+    IMPORT(11, node);
+    EXPECT_TEXT("i64[2] = {1, 2}");
+    EXPECT_TEXT("{axis = 1}");
+    node = wire_node("Split", "", "x", "y,z");
+    IMPORT(13, node);
+    EXPECT_TEXT("num_outputs = 2");
+    node = wire_node("TopK", "", "x", "y,i");
+    node_int(&node, "k", 2);
+    IMPORT(9, node);
+    EXPECT_TEXT("i64[1] = {2}");
+    EXPECT_NO_TEXT("k = 2");
+}
+
+static void test_dropout(void) {
+    Wire node = wire_node("Dropout", "", "x", "y,mask");
+    node_float(&node, "ratio", 0.5f);
+    IMPORT(9, node);
+    EXPECT_TEXT("= Dropout(%x)");
+    EXPECT_TEXT("%mask : ? = Cast(");
+    node = wire_node("Dropout", "", "x", "y,mask");
+    IMPORT(11, node);
+    EXPECT_NO_TEXT("Cast");
+}
+
+static void test_softmax(void) {
+    Wire node = wire_node("Softmax", "soft", "x", "y");
+    IMPORT(12, node);
+    EXPECT_TEXT("= Flatten(%x) {axis = 1}");
+    EXPECT_TEXT("{axis = -1}");
+    EXPECT_TEXT("= Shape(%x)");
+    EXPECT_TEXT("%y : ? = Reshape(");
+    EXPECT_TEXT("Flatten(%x) {axis = 1} \"soft\"");
+    node_int(&node, "axis", -1);
+    IMPORT(12, node);
+    EXPECT_TEXT("%y : ? = Softmax(%x) {axis = -1}");
+    node = wire_node("Softmax", "", "x", "y");
+    IMPORT(13, node);
+    EXPECT_TEXT("%y : ? = Softmax(%x)");
+    EXPECT_NO_TEXT("Flatten");
+}
+
+static Wire norm_model(const char *op, const char *inputs, const char *outputs, Wire *node) {
+    Wire graph = {0};
+    *node = wire_node(op, "", inputs, outputs);
+    graph_input(&graph, wire_value("x", WIRE_F32, "N,C,H,W"));
+    for (const char *name = "sbmv"; *name != '\0'; ++name) {
+        char text[2] = {*name, '\0'};
+        graph_input(&graph, wire_value(text, WIRE_F32, "C"));
+    }
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    return graph;
+}
+
+static void test_norms(void) {
+    Wire node, graph = norm_model("BatchNormalization", "x,s,b,m,v", "y,m1,v1,m2,v2", &node), all = graph;
+    graph_node(&all, node);
+    Wire model = wire_model(8, 7, all);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("%y : ? = BatchNormalization(%x, %s, %b, %m, %v)");
+    graph_node(&all, wire_node("Relu", "late", "m2", "z"));
+    model = wire_model(8, 7, all);
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "input 0 'm2' is an output that its node only has in training");
+    node_int(&node, "spatial", 0);
+    graph_node(&graph, node);
+    model = wire_model(8, 7, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_NO_TEXT("BatchNormalization(");
+    EXPECT_TEXT("= Sub(%x, %m)");
+    graph = norm_model("GroupNormalization", "x,s,b", "y", &node);
+    node_int(&node, "num_groups", 2);
+    all = graph;
+    graph_node(&all, node);
+    model = wire_model(8, 18, all);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= Unsqueeze(%s, ");
+    EXPECT_TEXT("= Expand(");
+    model = wire_model(8, 21, all);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= GroupNormalization(%x, %s, %b)");
+}
+
+static Wire resize_model(const char *op, int opset, const float *scales, const char *dims, size_t size) {
+    Wire graph = {0};
+    graph_input(&graph, wire_value("x", WIRE_F32, "1,1,4,4"));
+    graph_initializer(&graph, wire_raw("scales", WIRE_F32, dims, scales, size));
+    graph_node(&graph, wire_node(op, "", "x,scales", "y"));
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    return wire_model(8, opset, graph);
+}
+
+static void test_resize(void) {
+    static const float up[] = {1, 1, 2, 2}, down[] = {1, 1, 0.5f, 0.5f}, mixed[] = {1, 1, 2, 0.5f};
+    if (op_find("", "Resize") == OP_NONE) {
+        Wire model = resize_model("Upsample", 9, up, "4", sizeof up);
+        EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "Upsample x1");
+        return;
+    }
+    Wire model = resize_model("Upsample", 9, up, "4", sizeof up);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("%y : ? = Resize(%x, _, %scales) {coordinate_transformation_mode = \"asymmetric\", "
+                "nearest_mode = \"floor\"}");
+    model = resize_model("Resize", 10, down, "4", sizeof down);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("nearest_mode = \"ceil\"");
+    model = resize_model("Resize", 10, mixed, "4", sizeof mixed);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("f32[4] = {1, 1, 2, 1}");
+    EXPECT_TEXT("f32[4] = {1, 1, 1, 0.5}");
+    Wire node = wire_node("Upsample", "", "x", "y"), graph = {0};
+    node_floats(&node, "scales", 4, up);
+    graph_input(&graph, wire_value("x", WIRE_F32, "1,1,4,4"));
+    graph_node(&graph, node);
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    model = wire_model(8, 7, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("f32[4] = {1, 1, 2, 2}");
+}
+
+static void test_broadcast(void) {
+    Wire graph = {0}, node = wire_node("Add", "", "x,b", "y");
+    node_int(&node, "broadcast", 1);
+    node_int(&node, "axis", 0);
+    graph_input(&graph, wire_value("x", WIRE_F32, "2,3"));
+    graph_input(&graph, wire_value("b", WIRE_F32, "2"));
+    graph_node(&graph, node);
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    Wire model = wire_model(8, 6, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= Unsqueeze(%b, ");
+    EXPECT_TEXT("i64[1] = {1}");
+    model = wire_model(8, 7, graph);
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "broadcasting by attribute ended with opset 6");
+}
+
+static void test_legacy(void) {
+    static const float bias[] = {1, 2, 3};
+    static const int64_t border[] = {1, 2, 0, 4};
+    Wire node = wire_node("ImageScaler", "", "x", "y");
+    node_float(&node, "scale", 0.5f);
+    node_floats(&node, "bias", 3, bias);
+    IMPORT(7, node);
+    EXPECT_TEXT("= Mul(%x, ");
+    EXPECT_TEXT("= Unsqueeze(");
+    EXPECT_TEXT("%y : ? = Add(");
+    node = wire_node("Crop", "", "x", "y");
+    node_ints(&node, "border", 4, border);
+    IMPORT(7, node);
+    EXPECT_TEXT("{2, 1}");                    /* top, left */
+    EXPECT_TEXT("{-4, 9223372036854775807}"); /* bottom, right */
+    node = wire_node("Affine", "", "x", "y");
+    IMPORT(7, node);
+    EXPECT_TEXT("%y : ? = Add(");
+    node = wire_node("Crop", "crop", "x", "y");
+    Wire model = wire_simple(7, node);
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "node 'crop' (Crop, opset 7): Crop needs 4 borders");
+}
+
+static void test_contrib(void) {
+    static const float bounds[] = {0, 6}, weights[12] = {0};
+    Wire graph = {0}, node = wire_call("com.microsoft", "FusedConv", "fused", "x,w,,z", "y");
+    node_text(&node, "activation", "Clip");
+    node_floats(&node, "activation_params", 2, bounds);
+    node_int(&node, "group", 1);
+    graph_input(&graph, wire_value("x", WIRE_F32, "1,3,4,4"));
+    graph_input(&graph, wire_value("z", WIRE_F32, "1,4,4,4"));
+    graph_initializer(&graph, wire_raw("w", WIRE_F32, "4,3,1,1", weights, sizeof weights));
+    Wire all = graph;
+    graph_node(&all, node);
+    graph_output(&all, wire_value("y", WIRE_F32, NULL));
+    Wire model = wire_model(8, 12, all);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= Conv(%x, %w) {group = 1}");
+    EXPECT_TEXT("= Add(");
+    EXPECT_TEXT("%y : ? = Clip(");
+    node = wire_call("com.microsoft", "FusedConv", "fused", "x,w", "y");
+    node_text(&node, "activation", "Sinus");
+    graph_node(&graph, node);
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    model = wire_model(8, 12, graph);
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED,
+                   "node 'fused' (com.microsoft.FusedConv): its activation is not supported\nhint: ");
+    node = wire_call("com.microsoft", "FusedMatMul", "", "x,x", "y");
+    node_int(&node, "transB", 1);
+    node_float(&node, "alpha", 0.5f);
+    IMPORT(12, node);
+    EXPECT_TEXT("= Transpose(%x) {perm = [1,0]}");
+    EXPECT_TEXT("= MatMul(%x, ");
+    EXPECT_TEXT("%y : ? = Mul(");
+    node = wire_call("com.microsoft", "FastGelu", "", "x", "y");
+    IMPORT(12, node);
+    EXPECT_TEXT("%y : ? = Gelu(%x) {approximate = \"tanh\"}");
+}
+
+static void test_quantized(void) {
+    static const float scale[] = {0.5f};
+    static const uint8_t zero[] = {128};
+    Wire graph = {0};
+    graph_input(&graph, wire_value("a", WIRE_U8, "2,3"));
+    graph_input(&graph, wire_value("b", WIRE_U8, "2,3"));
+    graph_initializer(&graph, wire_raw("s", WIRE_F32, "", scale, 4));
+    graph_initializer(&graph, wire_raw("z", WIRE_U8, "", zero, 1));
+    graph_node(&graph, wire_call("com.microsoft", "QLinearAdd", "", "a,s,z,b,s,z,s,z", "y"));
+    graph_output(&graph, wire_value("y", WIRE_U8, NULL));
+    Wire model = wire_model(8, 12, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= DequantizeLinear(%a, %s, %z)");
+    EXPECT_TEXT("= DequantizeLinear(%b, %s, %z)");
+    EXPECT_TEXT("%y : ? = QuantizeLinear(");
+}
+
+/* Constants beside a value take its element type, through the nodes before it. */
+static void test_types(void) {
+    Wire graph = {0}, cast = wire_node("Cast", "", "x", "h"), clip = wire_node("Clip", "", "r", "y");
+    node_int(&cast, "to", 10);
+    node_float(&clip, "min", 0.5f);
+    graph_input(&graph, wire_value("x", WIRE_F32, "2"));
+    graph_node(&graph, cast);
+    graph_node(&graph, wire_node("Relu", "", "h", "r"));
+    graph_node(&graph, clip);
+    graph_output(&graph, wire_value("y", WIRE_F16, NULL));
+    Wire model = wire_model(8, 9, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("f16[] = {0.5}");
+}
+
+int main(void) {
+    test_attributes_to_inputs();
+    test_dropout();
+    test_softmax();
+    test_norms();
+    test_resize();
+    test_broadcast();
+    test_legacy();
+    test_contrib();
+    test_quantized();
+    test_types();
+    return test_result();
+}

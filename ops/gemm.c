@@ -262,7 +262,7 @@ static void pack_b_columns(const GemmPlan *plan, const GemmBlock *block, int64_t
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
     int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
-    for (int64_t j = 0; j < block->cols; j += width) {
+    for (int64_t j = 0; j < block->cols && depth > 0; j += width) {
         int64_t left = min_i64(width, block->cols - j), step = round_up(left, lanes);
         char *panel = block->panels + (size_t)(j * depth) * element;
         if (step != left) memset(panel, 0, (size_t)(step * depth) * element);
@@ -283,10 +283,10 @@ static void pack_a(const GemmPlan *plan, int64_t batch, int64_t row, int64_t row
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
     const void *from[8];
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; r < rows && depth > 0; ++r)
         from[r] =
             gemm->row_a(gemm->context, batch, row + r, k, depth, lines + (size_t)(r * plan->depth) * element);
-    interleave(element, from, rows, depth, rows, panel);
+    if (depth > 0) interleave(element, from, rows, depth, rows, panel);
 }
 
 /* A tile that ends before its vectors do goes through a buffer. */
@@ -406,6 +406,7 @@ static void run_block(const GemmPlan *plan, const GemmBlock *block) {
     int64_t k = 0;
     do {
         int64_t depth = min_i64(plan->depth, gemm->k - k);
+        if (thin && depth == 0) break;
         if (gemm->n == 1)
             run_column(plan, block, k, depth);
         else if (gemm->m == 1)

@@ -106,7 +106,8 @@ typedef struct Host {
 
 struct KernelCtx;
 /* Runs a body (of If, Loop, Scan): inputs are bound to the body's parameters; *outputs receives tensors that
- * stay valid until the next call with the same body. Provided by whoever executes. */
+ * stay valid until the next call with the same body, which may get them as inputs, in any order. Bodies use
+ * host->scratch: a control-flow operator's own is not shared with them. Provided by whoever executes. */
 typedef Status (*RunBody)(void *executor, int32_t body, int32_t input_count, const Tensor *inputs,
                           int32_t output_count, Tensor *outputs, Diag *diag);
 
@@ -125,7 +126,8 @@ typedef struct KernelCtx {
     Diag *diag;
 } KernelCtx;
 
-/* Sets dims and memory of an output whose size only the kernel knows; the dtype is already set. */
+/* Sets dims and memory of an output whose size only the kernel knows; the dtype is already set. A kernel may
+ * call it again for the same output: the bytes that were there stay, as many as both sizes have. */
 static inline Status kernel_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims) {
     return ctx->allocate(ctx, index, rank, dims);
 }

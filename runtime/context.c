@@ -86,8 +86,12 @@ int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options
 void smelt_context_destroy(SmeltContext *context) {
     if (context == NULL) return;
     thread_pool_destroy(context->pool);
-    for (int32_t i = 0; context->values != NULL && i < context->plan->value_count; ++i)
+    for (int32_t i = 0; context->values != NULL && i < context->plan->value_count; ++i) {
         mem_free(&context->allocator, context->values[i].own.data);
+        mem_free(&context->allocator, context->values[i].other.data);
+    }
+    for (int32_t i = 0; context->ops != NULL && i < context->plan->op_count; ++i)
+        mem_free(&context->allocator, context->ops[i].scratch.data);
     for (int32_t i = 0; context->bindings != NULL && i < context->plan->binding_count; ++i)
         mem_free(&context->allocator, context->bindings[i].own.data);
     mem_free(&context->allocator, context->buffers.data);
@@ -172,7 +176,9 @@ int smelt_context_shape(SmeltContext *context, int index, int *rank, int64_t *di
 
 size_t smelt_context_workspace(const SmeltContext *context) {
     size_t total = context->buffers.capacity + context->scratch.capacity;
-    for (int32_t i = 0; i < context->plan->value_count; ++i) total += context->values[i].own.capacity;
+    for (int32_t i = 0; i < context->plan->value_count; ++i)
+        total += context->values[i].own.capacity + context->values[i].other.capacity;
+    for (int32_t i = 0; i < context->plan->op_count; ++i) total += context->ops[i].scratch.capacity;
     for (int32_t i = 0; i < context->plan->binding_count; ++i) total += context->bindings[i].own.capacity;
     return total;
 }

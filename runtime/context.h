@@ -14,6 +14,7 @@ typedef struct OwnMemory {
 typedef struct ValueState {
     bool known; /* its dims are, since shapes were set */
     OwnMemory own;
+    OwnMemory other; /* of a body's parameter: what it was last time, which may lie in what it gets next */
 } ValueState;
 
 typedef struct OpState {
@@ -23,6 +24,7 @@ typedef struct OpState {
     bool check; /* dims are known, but only while it runs can inference confirm them or its inputs */
     int32_t chain_length; /* pointwise operators from here on that run block by block; 0: none */
     int64_t chain_count;  /* elements of each of their results */
+    OwnMemory scratch;    /* of control flow: apart from the scratch that the operators of its bodies share */
 } OpState;
 
 typedef struct BindingState {
@@ -65,6 +67,8 @@ struct SmeltContext {
 
 /* Makes at least size bytes available, not initialised; what was there is lost when it grows. */
 Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag);
+/* The same for memory that may grow often, which keeps what is there. */
+Status own_grow(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag);
 
 /* -- prepare.c: once per set of shapes -- */
 

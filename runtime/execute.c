@@ -10,7 +10,7 @@ static Status late_in_binding(SmeltContext *context, int32_t index, size_t bytes
     BindingState *state = &context->bindings[index];
     const char *name = context->plan->bindings[index].name;
     if (state->memory == NULL) {
-        TRY(own_reserve(context, &state->own, bytes, diag));
+        TRY(own_grow(context, &state->own, bytes, diag));
         *data = state->own.data;
         return STATUS_OK;
     }
@@ -43,7 +43,7 @@ Status place_late(SmeltContext *context, int32_t index, int32_t rank, const int6
         return FAIL(diag, STATUS_BAD_DATA, "value %d '%s' gets more than 2^63 bytes", index, value->name);
     if (value->storage == PLAN_BINDING)
         return late_in_binding(context, value->index, bytes, &tensor->data, diag);
-    TRY(own_reserve(context, &context->values[index].own, bytes, diag));
+    TRY(own_grow(context, &context->values[index].own, bytes, diag));
     tensor->data = context->values[index].own.data;
     return STATUS_OK;
 }
@@ -90,10 +90,12 @@ static Status check_outputs(const SmeltContext *context, int32_t op, Diag *diag)
 static Status run_kernel(SmeltContext *context, int32_t op, Diag *diag) {
     const OpDef *def = op_def(context->engine->ops[op].id);
     KernelCtx ctx = kernel_context(context, op, diag);
-    if (context->ops[op].late && def->scratch != NULL)
-        TRY(own_reserve(context, &context->scratch, def->scratch(&ctx), diag));
-    context->host.scratch = context->scratch.data;
-    context->host.scratch_size = context->scratch.capacity;
+    bool is_control = def->op_class == OPCLASS_CONTROL;
+    OwnMemory *scratch = is_control ? &context->ops[op].scratch : &context->scratch;
+    if ((context->ops[op].late || is_control) && def->scratch != NULL)
+        TRY(own_reserve(context, scratch, def->scratch(&ctx), diag));
+    context->host.scratch = scratch->data;
+    context->host.scratch_size = scratch->capacity;
     TRY(def->kernel(&ctx));
     return context->ops[op].late ? check_outputs(context, op, diag) : STATUS_OK;
 }
@@ -154,7 +156,15 @@ static Status bind_parameter(SmeltContext *context, int32_t value, const Tensor 
         return FAIL(diag, STATUS_BAD_DATA, "parameter '%s' of a body gets %s, expected %s",
                     context->plan->values[value].name, given, expected);
     }
+    /* Results of the last run may come back as parameters, in any order: they are left in place. */
+    ValueState *state = &context->values[value];
+    OwnMemory last = state->own;
+    state->own = state->other;
+    state->other = last;
+    TRY(own_reserve(context, &state->own, tensor_bytes(from), diag));
     *tensor = *from;
+    tensor->data = state->own.data;
+    if (tensor_bytes(from) > 0) memcpy(tensor->data, from->data, tensor_bytes(from));
     return STATUS_OK;
 }
 

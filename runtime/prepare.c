@@ -14,6 +14,18 @@ Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *dia
     return STATUS_OK;
 }
 
+Status own_grow(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag) {
+    if (own->data == NULL) return own_reserve(context, own, size, diag);
+    if (size <= own->capacity) return STATUS_OK;
+    size_t roomy = own->capacity + own->capacity / 2;
+    OwnMemory old = *own;
+    *own = (OwnMemory){0};
+    Status status = own_reserve(context, own, size > roomy ? size : roomy, diag);
+    if (status == STATUS_OK) memcpy(own->data, old.data, old.capacity);
+    mem_free(&context->allocator, old.data);
+    return status;
+}
+
 /* -- symbols -- */
 
 static Status bind_symbol(SmeltContext *context, int32_t input, int32_t axis, int32_t index, Diag *diag) {

@@ -1,0 +1,288 @@
+/* GridSample in one to six spatial dimensions, and AffineGrid, which makes its grids. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/kit.h"
+
+typedef enum SampleMode { SAMPLE_LINEAR, SAMPLE_NEAREST, SAMPLE_CUBIC } SampleMode;
+typedef enum SamplePadding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION } SamplePadding;
+
+typedef struct SampleAttrs {
+    SampleMode mode;
+    SamplePadding padding;
+    bool align_corners;
+} SampleAttrs;
+
+enum { SAMPLE_AXES = SMELT_MAX_RANK - 2, CUBIC_AXES = 3, MOST_TAPS = 64 /* 4^3, 2^6 */ };
+
+Status parse_GridSample(const ParseCtx *ctx, const void **attrs) {
+    static const struct {
+        const char *name;
+        SampleMode mode;
+    } modes[] = {{"linear", SAMPLE_LINEAR},
+                 {"bilinear", SAMPLE_LINEAR}, /* before opset 20 */
+                 {"nearest", SAMPLE_NEAREST},
+                 {"cubic", SAMPLE_CUBIC},
+                 {"bicubic", SAMPLE_CUBIC}};
+    static const char *const paddings[] = {"zeros", "border", "reflection"};
+    SampleAttrs *own = ARENA_NEW(ctx->arena, SampleAttrs);
+    TRY_ALLOC(ctx->diag, own);
+    const char *mode, *padding;
+    int64_t align;
+    size_t i = 0;
+    TRY(attr_string(ctx->list, "mode", "linear", &mode, ctx->diag));
+    while (i < 5 && strcmp(mode, modes[i].name) != 0) ++i;
+    if (i == 5)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "mode is '%s', expected linear, nearest or cubic", mode);
+    own->mode = modes[i].mode;
+    TRY(attr_string(ctx->list, "padding_mode", "zeros", &padding, ctx->diag));
+    for (i = 0; i < 3 && strcmp(padding, paddings[i]) != 0;) ++i;
+    if (i == 3)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "padding_mode is '%s', expected zeros, border or reflection",
+                    padding);
+    own->padding = (SamplePadding)i;
+    TRY(attr_int(ctx->list, "align_corners", 0, &align, ctx->diag));
+    own->align_corners = align != 0;
+    *attrs = own;
+    return STATUS_OK;
+}
+
+Status infer_GridSample(InferCtx *ctx) {
+    const SampleAttrs *attrs = ctx->attrs;
+    TRY(kit_expect_rank(ctx, 0, 3, SMELT_MAX_RANK));
+    const Shape *x = &ctx->inputs[0]->shape, *grid = &ctx->inputs[1]->shape;
+    TRY(kit_expect_rank(ctx, 1, x->rank, x->rank));
+    TRY(kit_expect_float(ctx, 1));
+    Dim axes = grid->dim[grid->rank - 1];
+    if (dtype_kind(ctx->inputs[0]->dtype) == DTYPE_KIND_OTHER)
+        return FAIL(ctx->diag, STATUS_UNSUPPORTED, "GridSample of %s", dtype_name(ctx->inputs[0]->dtype));
+    if (attrs->mode == SAMPLE_CUBIC && x->rank - 2 > CUBIC_AXES)
+        return FAIL(ctx->diag, STATUS_UNSUPPORTED,
+                    "cubic sampling in %d dimensions, at most %d are supported", x->rank - 2, CUBIC_AXES);
+    if (dim_is_exact(axes) && axes != x->rank - 2)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "the grid has %lld coordinates, the input %d spatial axes",
+                    (long long)axes, x->rank - 2);
+    if (dim_is_exact(x->dim[0]) && dim_is_exact(grid->dim[0]) && x->dim[0] != grid->dim[0])
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "batch %lld of the input, %lld of the grid",
+                    (long long)x->dim[0], (long long)grid->dim[0]);
+    TRY(kit_infer_same(ctx));
+    for (int32_t i = 2; i < x->rank; ++i) ctx->outputs[0].shape.dim[i] = grid->dim[i - 1];
+    return STATUS_OK;
+}
+
+typedef struct SampleRun {
+    const SampleAttrs *attrs;
+    const Tensor *x, *grid;
+    Tensor *y;
+    int32_t axes;
+    int64_t points, plane; /* per batch entry: of the output, and elements of an input plane */
+    int64_t stride[SMELT_MAX_RANK];
+} SampleRun;
+
+/* The taps of one point on one axis. */
+typedef struct AxisTaps {
+    int count;
+    int64_t offset[4]; /* elements; -1: a zero */
+    double weight[4];
+} AxisTaps;
+
+/* Mirrors x at low and high until it is between them. */
+static double reflect(double x, double low, double high) {
+    double range = high - low;
+    if (!(range > 0)) return low;
+    double past = fmod(fabs(x - low), 2 * range);
+    return past <= range ? low + past : high - (past - range);
+}
+
+/* The element at integer position x of an axis; -1 for a zero. */
+static int64_t element_at(const SampleRun *run, int32_t axis, double x) {
+    int64_t extent = run->x->dim[2 + axis];
+    double last = (double)(extent - 1);
+    if (x < 0 || x > last) {
+        if (run->attrs->padding == PADDING_ZEROS) return -1;
+        if (run->attrs->padding == PADDING_REFLECTION)
+            x = run->attrs->align_corners ? reflect(x, 0, last) : reflect(x, -0.5, last + 0.5);
+        x = fmin(fmax(x, 0), last);
+    }
+    return (int64_t)x * run->stride[2 + axis];
+}
+
+/* Cubic convolution with a = -0.75 at distance x. */
+static double cubic(double x) {
+    const double a = -0.75;
+    x = fabs(x);
+    if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    return a * (((x - 5) * x + 8) * x - 4);
+}
+
+/* Where the normalized coordinate lies on an axis, after padding. Not a number counts as before everything.
+ */
+static double position_of(const SampleRun *run, int32_t axis, double coordinate) {
+    const SampleAttrs *attrs = run->attrs;
+    double extent = (double)run->x->dim[2 + axis], limit = 1e9;
+    double low = attrs->align_corners ? 0 : -0.5, high = attrs->align_corners ? extent - 1 : extent - 0.5;
+    double x =
+        attrs->align_corners ? (coordinate + 1) / 2 * (extent - 1) : ((coordinate + 1) * extent - 1) / 2;
+    x = isnan(x) ? -limit : x;
+    if (attrs->mode == SAMPLE_NEAREST) x = nearbyint(x);
+    if (x < low || x > high) {
+        if (attrs->padding == PADDING_BORDER) x = fmin(fmax(x, 0), extent - 1);
+        if (attrs->padding == PADDING_REFLECTION) x = reflect(x, low, high);
+    }
+    return fmin(fmax(x, -limit), extent + limit);
+}
+
+static void axis_taps(const SampleRun *run, int32_t axis, double coordinate, AxisTaps *taps) {
+    double x = position_of(run, axis, coordinate), floor_x = floor(x), part = x - floor_x;
+    switch (run->attrs->mode) {
+    case SAMPLE_NEAREST:
+        taps->count = 1;
+        taps->offset[0] = element_at(run, axis, x);
+        taps->weight[0] = 1;
+        break;
+    case SAMPLE_LINEAR:
+        taps->count = 2;
+        for (int i = 0; i < 2; ++i) {
+            taps->offset[i] = element_at(run, axis, floor_x + i);
+            taps->weight[i] = i == 0 ? 1 - part : part;
+        }
+        break;
+    case SAMPLE_CUBIC:
+        taps->count = 4;
+        for (int i = 0; i < 4; ++i) {
+            taps->offset[i] = element_at(run, axis, floor_x + i - 1);
+            taps->weight[i] = cubic(part + 1 - i);
+        }
+        break;
+    }
+}
+
+/* All taps of a point that are not zero, as offsets into a plane. */
+static int point_taps(const SampleRun *run, int64_t point, int64_t *offsets, double *weights) {
+    int count = 1;
+    offsets[0] = 0;
+    weights[0] = 1;
+    for (int32_t axis = 0; axis < run->axes; ++axis) {
+        AxisTaps taps = {0};
+        int64_t old_offsets[MOST_TAPS];
+        double old_weights[MOST_TAPS];
+        int next = 0;
+        /* the grid names the last axis first */
+        int64_t at = point * run->axes + run->axes - 1 - axis;
+        axis_taps(run, axis, dtype_load_f64(run->grid->dtype, run->grid->data, at), &taps);
+        memcpy(old_offsets, offsets, (size_t)count * sizeof *offsets);
+        memcpy(old_weights, weights, (size_t)count * sizeof *weights);
+        for (int i = 0; i < count; ++i)
+            for (int tap = 0; tap < taps.count; ++tap) {
+                if (taps.offset[tap] < 0) continue;
+                offsets[next] = old_offsets[i] + taps.offset[tap];
+                weights[next++] = old_weights[i] * taps.weight[tap];
+            }
+        count = next;
+    }
+    return count;
+}
+
+static void run_points(void *context, int64_t first, int64_t last, int worker) {
+    const SampleRun *run = context;
+    int64_t channels = run->x->dim[1];
+    (void)worker;
+    for (int64_t point = first; point < last; ++point) {
+        int64_t offsets[MOST_TAPS], batch = point / run->points;
+        double weights[MOST_TAPS];
+        int count = run->plane == 0 ? 0 : point_taps(run, point, offsets, weights);
+        for (int64_t c = 0; c < channels; ++c) {
+            int64_t plane = (batch * channels + c) * run->plane;
+            double sum = 0;
+            for (int i = 0; i < count; ++i)
+                sum += weights[i] * dtype_load_f64(run->x->dtype, run->x->data, plane + offsets[i]);
+            dtype_store_f64(run->y->dtype, run->y->data,
+                            (batch * channels + c) * run->points + point % run->points, sum);
+        }
+    }
+}
+
+Status kernel_GridSample(KernelCtx *ctx) {
+    const Tensor *x = ctx->inputs[0], *y = ctx->outputs[0];
+    SampleRun run = {.attrs = ctx->attrs,
+                     .x = x,
+                     .grid = ctx->inputs[1],
+                     .y = ctx->outputs[0],
+                     .axes = x->rank - 2,
+                     .points = tensor_span(y, 2, y->rank),
+                     .plane = tensor_span(x, 2, x->rank)};
+    kit_strides(x->rank, x->dim, run.stride);
+    if (run.points == 0) return STATUS_OK;
+    parallel_for(ctx->host->pool, x->dim[0] * run.points, 256, run_points, &run);
+    return STATUS_OK;
+}
+
+/* -- AffineGrid -- */
+
+Status parse_AffineGrid(const ParseCtx *ctx, const void **attrs) {
+    int64_t *align_corners = ARENA_NEW(ctx->arena, int64_t);
+    TRY_ALLOC(ctx->diag, align_corners);
+    TRY(attr_int(ctx->list, "align_corners", 0, align_corners, ctx->diag));
+    *attrs = align_corners;
+    return STATUS_OK;
+}
+
+Status infer_AffineGrid(InferCtx *ctx) {
+    TRY(kit_expect_float(ctx, 0));
+    TRY(kit_expect_rank(ctx, 0, 3, 3));
+    const Shape *theta = &ctx->inputs[0]->shape;
+    Dim size[5], axes = theta->dim[1];
+    int32_t count;
+    bool known;
+    TRY(kit_dims_of(ctx, ctx->inputs[1], "size", 5, size, &count, &known));
+    if (count < 0 && dim_is_exact(axes)) count = (int32_t)clamp_i64(axes, 0, 4) + 2;
+    if (count != 4 && count != 5)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "size has %d elements, expected 4 or 5", count);
+    if ((dim_is_exact(axes) && axes != count - 2) ||
+        (dim_is_exact(theta->dim[2]) && theta->dim[2] != count - 1))
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "theta does not hold %d x %d matrices", count - 2,
+                    count - 1);
+    Shape *out = &ctx->outputs[0].shape;
+    ctx->outputs[0].dtype = ctx->inputs[0]->dtype;
+    out->rank = count;
+    out->dim[0] = theta->dim[0];
+    out->dim[count - 1] = count - 2;
+    for (int32_t i = 1; i < count - 1; ++i) {
+        out->dim[i] = known ? size[i + 1] : dim_fresh(ctx->dims, "grid");
+        if (dim_is_exact(out->dim[i]) && out->dim[i] < 0)
+            return FAIL(ctx->diag, STATUS_BAD_MODEL, "size[%d] is %lld", i + 1, (long long)out->dim[i]);
+    }
+    return STATUS_OK;
+}
+
+/* Normalized coordinate of position i of an axis. */
+static double coordinate_of(int64_t i, int64_t extent, bool align_corners) {
+    if (!align_corners) return (2 * (double)i + 1) / (double)extent - 1;
+    return extent > 1 ? 2 * (double)i / (double)(extent - 1) - 1 : 0;
+}
+
+Status kernel_AffineGrid(KernelCtx *ctx) {
+    bool align_corners = *(const int64_t *)ctx->attrs != 0;
+    const Tensor *theta = ctx->inputs[0];
+    Tensor *grid = ctx->outputs[0];
+    int32_t axes = grid->rank - 2;
+    int64_t points = tensor_span(grid, 1, grid->rank - 1);
+    for (int64_t index = 0; index < grid->dim[0] * points; ++index) {
+        double at[4] = {0, 0, 0, 1}; /* the last axis first, then a 1 */
+        int64_t rest = index % points;
+        for (int32_t axis = 0; axis < axes; ++axis) {
+            int64_t extent = grid->dim[axes - axis];
+            at[axis] = coordinate_of(rest % extent, extent, align_corners);
+            rest /= extent;
+        }
+        at[axes] = 1;
+        for (int32_t row = 0; row < axes; ++row) {
+            double sum = 0;
+            int64_t matrix = (index / points * axes + row) * (axes + 1);
+            for (int32_t col = 0; col <= axes; ++col)
+                sum += at[col] * dtype_load_f64(theta->dtype, theta->data, matrix + col);
+            dtype_store_f64(grid->dtype, grid->data, index * axes + row, sum);
+        }
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""The program as its users meet it: commands, exit codes, messages, and files that stay whole. Usage: test_cli.py SMELT"""
+import hashlib
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
+SMELT = "build/smelt"
+OK, MISMATCH, USAGE, BAD_INPUT = 0, 1, 2, 3
+COMMANDS = ("build", "run", "check", "bench", "inspect", "diff", "ops", "doctor")
+
+
+def smelt(*arguments, **options):
+    return subprocess.run([SMELT, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+
+
+def digest(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="smelt-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.model = MODELS / "mnist-8" / "model.onnx"
+        self.data = MODELS / "mnist-8" / "test_data_set_0"
+        self.plan = self.folder / "mnist.plan"
+
+    def expect(self, done, code, *texts):
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, code, output)
+        for text in texts:
+            self.assertIn(text, output)
+
+    def build(self, *arguments):
+        self.expect(smelt("build", self.model, "-o", self.plan, *arguments), OK)
+
+
+class Usage(CliTest):
+    def test_help_of_each_command_has_an_example(self):
+        for command in COMMANDS:
+            self.expect(smelt(command, "--help"), OK, f"smelt {command}", "example:")
+
+    def test_no_command_and_unknown_command(self):
+        self.expect(smelt(), USAGE, "usage:")
+        self.expect(smelt("forge"), USAGE, "unknown command 'forge'")
+
+    def test_unknown_option_names_the_nearest(self):
+        self.expect(smelt("run", self.model, "--outptu-dir", "x"), USAGE, "unknown option --outptu-dir", "did you mean --output-dir?")
+
+    def test_missing_values_and_files(self):
+        self.expect(smelt("build", self.model), USAGE, "-o FILE")
+        self.expect(smelt("build"), USAGE, "1 file argument")
+        self.expect(smelt("bench", self.model, "--iterations"), USAGE, "--iterations needs a value")
+        self.expect(smelt("bench", self.model, "--iterations", "many"), USAGE, "expected an integer")
+
+    def test_unknown_pass_lists_the_passes(self):
+        self.expect(smelt("build", self.model, "-o", self.plan, "--disable-pass", "alchemy"), USAGE, "alchemy", "fuse_vertical")
+
+    def test_bad_shapes(self):
+        for shape in ("data", "Input3:1x1x28xbig", "Input3:1x1x28"):
+            self.assertIn(smelt("build", self.model, "-o", self.plan, "--shape", shape).returncode, (USAGE, BAD_INPUT), shape)
+        self.assertFalse(self.plan.exists())
+
+    def test_results_go_to_stdout_and_nothing_else(self):
+        done = smelt("check", self.model, "--data", self.data, "--atol", "0.1")
+        self.assertEqual(done.stdout, "check: passed\n")
+
+
+class WholePath(CliTest):
+    def test_build_run_check_inspect(self):
+        self.build()
+        out = self.folder / "out"
+        self.expect(smelt("run", self.plan, "--data", self.data, "--output-dir", out), OK, "Plus214_Output_0: f32[1,10]")
+        self.assertEqual([p.name for p in out.iterdir()], ["output_0.npy"])
+        self.expect(smelt("check", self.model, "--data", self.data, "--atol", "0.1"), OK, "check: passed")
+        self.expect(smelt("inspect", self.plan), OK, "Plus214_Output_0", "conv")
+        self.expect(smelt("inspect", self.model), OK, "GMAC", "Conv", "Input3")
+        json.loads(smelt("inspect", self.plan, "--json").stdout)
+        json.loads(smelt("inspect", self.model, "--json").stdout)
+
+    def test_outputs_can_be_inputs_again(self):
+        """What run writes as .npy and .pb reads back as expected outputs of a data set."""
+        for form in ("npy", "pb"):
+            out = self.folder / form
+            self.expect(smelt("run", self.model, "--data", self.data, "--output-dir", out, "--output-format", form), OK)
+            shutil.copy(self.data / "input_0.pb", out)
+            self.expect(smelt("check", self.model, "--data", out, "--rtol", "0", "--atol", "0"), OK, "check: passed")
+
+    def test_check_says_what_differs(self):
+        wrong = self.folder / "wrong"
+        shutil.copytree(self.data, wrong)
+        shutil.copy(MODELS / "mnist-8" / "test_data_set_1" / "output_0.pb", wrong)
+        done = smelt("check", self.model, "--data", wrong, "--report", self.folder / "r.json")
+        self.expect(done, MISMATCH, "check: FAILED", "Plus214_Output_0", "element", "got", "expected")
+        self.assertFalse(json.loads((self.folder / "r.json").read_text())["passed"])
+
+    def test_check_without_data_uses_the_plain_graph(self):
+        self.expect(smelt("check", self.model), OK, "check: passed")
+
+    def test_one_plan_for_two_batches(self):
+        folder = MODELS / "cifar10-winml"
+        self.expect(smelt("check", folder / "model.onnx", "--data", folder / "test_data_set_0", "--data", folder / "test_data_set_1", "--atol",
+                          "5e-5"), OK, "check: passed")
+
+    def test_bench_reports_and_writes_json(self):
+        done = smelt("bench", self.model, "--duration", "0.1", "--warmup", "10", "--profile", "--json", self.folder / "b.json")
+        self.expect(done, OK, "Throughput:", "median", "percentile(99%)", "=== Profile ===")
+        self.assertGreater(json.loads((self.folder / "b.json").read_text())["throughput_qps"], 0)
+
+    def test_diff(self):
+        self.build()
+        other = self.folder / "other.plan"
+        self.expect(smelt("build", self.model, "-o", other, "--disable-pass", "fuse_vertical"), OK)
+        self.expect(smelt("diff", self.plan, self.plan), OK, "0 differences")
+        self.expect(smelt("diff", self.plan, other), MISMATCH, "difference")
+
+
+class Reproducible(CliTest):
+    def test_same_bytes_every_time(self):
+        self.build()
+        first = digest(self.plan)
+        for extra in (["--threads", "1"], ["--threads", "2"], ["--dump-dir", str(self.folder / "d")]):
+            self.build(*extra)
+            self.assertEqual(digest(self.plan), first, extra)
+
+    def test_every_dump_continues_to_the_same_plan(self):
+        dumps = self.folder / "dumps"
+        self.build("--dump-dir", dumps)
+        direct = smelt("inspect", self.plan, "--json").stdout
+        files = sorted(dumps.glob("*.ir"))
+        names = [f.stem.split("-", 1)[1] for f in files]
+        self.assertGreaterEqual(len(files), 7)
+        for dump, next_pass in zip(files[:-1], names[1:]):
+            again = self.folder / "again.plan"
+            self.expect(smelt("build", dump, "-o", again, "--from", next_pass), OK)
+            data = smelt("check", self.model, "--data", self.data, "--atol", "0.1")
+            self.expect(data, OK)
+            self.assertEqual(len(json.loads(smelt("inspect", again, "--json").stdout)), len(json.loads(direct)))
+            self.expect(smelt("run", again, "--data", self.data), OK, smelt("run", self.plan, "--data", self.data).stdout)
+
+    def test_dumps_are_stable(self):
+        for name in ("a", "b"):
+            self.build("--dump-dir", self.folder / name)
+        for file in (self.folder / "a").iterdir():
+            self.assertEqual(digest(file), digest(self.folder / "b" / file.name), file.name)
+
+    def test_stop_after_writes_no_plan(self):
+        self.expect(smelt("build", self.model, "--stop-after", "fold_constants", "--dump-dir", self.folder / "d"), OK)
+        self.assertFalse(self.plan.exists())
+
+    def test_every_optional_pass_can_be_left_out(self):
+        for name in ("fold_constants", "eliminate_dead", "canonicalize", "fold_batch_norm", "fuse_vertical"):
+            done = smelt("check", self.model, "--data", self.data, "--atol", "0.1", "--disable-pass", name)
+            self.expect(done, OK, "check: passed")
+
+
+class BadInput(CliTest):
+    def test_files_that_are_no_models(self):
+        (self.folder / "empty.onnx").write_bytes(b"")
+        (self.folder / "noise.onnx").write_bytes(bytes(range(256)) * 16)
+        for name in ("empty.onnx", "noise.onnx", "absent.onnx", "."):
+            self.expect(smelt("build", self.folder / name, "-o", self.plan), BAD_INPUT, "smelt:")
+        self.assertFalse(self.plan.exists())
+
+    def test_cut_and_flipped_models(self):
+        whole = self.model.read_bytes()
+        for cut in range(0, len(whole), len(whole) // 40):
+            bad = self.folder / "cut.onnx"
+            bad.write_bytes(whole[:cut])
+            self.assertEqual(smelt("build", bad, "-o", self.plan).returncode, BAD_INPUT, f"cut at {cut}")
+        for at in range(0, 2000, 37):
+            flipped = bytearray(whole)
+            flipped[at] ^= 0x55
+            (self.folder / "flip.onnx").write_bytes(flipped)
+            self.assertIn(smelt("build", self.folder / "flip.onnx", "-o", self.plan).returncode, (OK, BAD_INPUT), f"flip at {at}")
+
+    def test_cut_and_flipped_plans(self):
+        self.build()
+        whole = self.plan.read_bytes()
+        bad = self.folder / "bad.plan"
+        for cut in range(0, len(whole), len(whole) // 40):
+            bad.write_bytes(whole[:cut])
+            self.expect(smelt("run", bad, "--data", self.data), BAD_INPUT, "smelt:")
+        for at in range(0, len(whole), len(whole) // 60):
+            flipped = bytearray(whole)
+            flipped[at] ^= 0x01
+            bad.write_bytes(flipped)
+            self.assertIn(smelt("run", bad, "--data", self.data).returncode, (OK, BAD_INPUT), f"flip at {at}")
+
+    def test_wrong_inputs(self):
+        self.build()
+        picture = self.data / "input_0.pb"
+        self.expect(smelt("run", self.plan, "--input", f"Image={picture}"), USAGE, "names no input", "'Input3'")
+        self.expect(smelt("run", self.plan), USAGE, "input 'Input3' is not given")
+        other = MODELS / "cifar10-winml" / "test_data_set_0" / "input_0.pb"
+        self.expect(smelt("run", self.plan, "--input", f"Input3={other}"), BAD_INPUT, "Input3")
+        self.expect(smelt("run", self.plan, "--input", "Input3=absent.pb"), BAD_INPUT, "absent.pb")
+        raw = self.folder / "short.bin"
+        raw.write_bytes(b"1234")
+        self.expect(smelt("run", self.plan, "--input", f"Input3={raw}"), BAD_INPUT, "short.bin")
+
+    def test_unwritable_outputs(self):
+        self.expect(smelt("build", self.model, "-o", self.folder / "no" / "such" / "m.plan"), BAD_INPUT, "m.plan")
+        self.expect(smelt("build", self.model, "-o", self.folder), BAD_INPUT)
+        (self.folder / "file").write_text("x")
+        self.expect(smelt("run", self.model, "--data", self.data, "--output-dir", self.folder / "file" / "x"), BAD_INPUT)
+
+    def test_full_disk_leaves_the_old_plan(self):
+        """A limit on file sizes makes writes fail as a full disk does."""
+        self.build()
+        before = digest(self.plan)
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+        done = smelt("build", self.model, "-o", self.plan, "--disable-pass", "fuse_vertical", preexec_fn=limit)
+        self.expect(done, BAD_INPUT, "mnist.plan")
+        self.assertEqual(digest(self.plan), before)
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["mnist.plan"])
+
+    def test_interrupted_builds_leave_the_old_plan(self):
+        self.build()
+        before = digest(self.plan)
+        for delay in (0.0, 0.001, 0.003, 0.006, 0.01, 0.02):
+            process = subprocess.Popen([SMELT, "build", str(self.model), "-o", str(self.plan)], stderr=subprocess.DEVNULL)
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            self.assertEqual(digest(self.plan), before)
+
+    def test_bounded_memory(self):
+        """Bad input is refused with 1 GiB of address space to spare."""
+        self.build()
+        (self.folder / "noise.onnx").write_bytes(os.urandom(4096))
+        (self.folder / "noise.plan").write_bytes(self.plan.read_bytes()[:64] + os.urandom(4096))
+        for name, command in (("noise.onnx", "inspect"), ("noise.plan", "inspect")):
+            if "asan" in SMELT:
+                continue  # its shadow memory takes address space without end
+            done = smelt(command, self.folder / name, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+            self.expect(done, BAD_INPUT)
+
+
+if __name__ == "__main__":
+    SMELT = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else SMELT
+    unittest.main()

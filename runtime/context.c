@@ -152,11 +152,14 @@ int smelt_context_prepare(SmeltContext *context, SmeltError *error) {
 
 static Status output_shape(SmeltContext *context, int index, int *rank, int64_t *dims, Diag *diag) {
     TRY(context_prepare(context, diag));
-    int32_t value = context->plan->bindings[index].value;
-    const Tensor *tensor = &context->tensors[value];
-    *rank = tensor->rank;
-    for (int32_t i = 0; i < tensor->rank; ++i)
-        dims[i] = context->values[value].known || context->ran ? tensor->dim[i] : -1;
+    int32_t index_of = context->plan->bindings[index].value;
+    const PlanValue *value = &context->plan->values[index_of];
+    bool known = context->values[index_of].known || context->ran;
+    *rank = value->rank;
+    for (int32_t i = 0; i < value->rank; ++i) {
+        dims[i] = context->tensors[index_of].dim[i];
+        if (!known && !plan_dim_eval(context->plan, value->dim[i], context->symbols, &dims[i])) dims[i] = -1;
+    }
     return STATUS_OK;
 }
 

@@ -120,8 +120,7 @@ static Status fold_content(Folder *f, ValueId id) {
 
 static Status fold_if(Folder *f, NodeId id, bool *inlined) {
     const Node *node = &f->graph->nodes[id];
-    if (attr_find(&node->attrs, "then_branch") == NULL || !value_is_constant(f->graph, node->inputs[0]))
-        return STATUS_OK;
+    if (node->op != OP_If || !value_is_constant(f->graph, node->inputs[0])) return STATUS_OK;
     const Value *condition = &f->graph->values[node->inputs[0]];
     BlockId branch;
     if (condition->dtype != DTYPE_BOOL || value_count(condition) != 1) return STATUS_OK;

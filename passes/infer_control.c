@@ -71,6 +71,14 @@ static Status check_results(Inference *inf, const Node *node, BlockId body, int3
                 op_def(node->op)->name, count, wanted);
 }
 
+/* Shapes that are of different rank in one run and another have no type here. */
+static Status check_branches(Inference *inf, int32_t index, const TypeInfo *a, const TypeInfo *b) {
+    Status status = check_same_kind(inf, "result", index, a, b);
+    if (status == STATUS_UNSUPPORTED)
+        diag_hint(inf->ctx->diag, "exact input shapes (--shape) may decide the condition beforehand");
+    return status;
+}
+
 static Status merge_branches(Inference *inf, const Node *node, BlockId first, BlockId second) {
     TRY(check_results(inf, node, first, node->output_count));
     TRY(check_results(inf, node, second, node->output_count));
@@ -78,7 +86,7 @@ static Status merge_branches(Inference *inf, const Node *node, BlockId first, Bl
         uint32_t loose = 0;
         TypeInfo a = type_of(inf, inf->graph->blocks[first].results[i]);
         TypeInfo b = type_of(inf, inf->graph->blocks[second].results[i]);
-        TRY(check_same_kind(inf, "result", i, &a, &b));
+        TRY(check_branches(inf, i, &a, &b));
         loosen(inf, &a.shape, &b.shape, &loose);
         escape(inf, &a.shape);
         if (node->outputs[i] != NONE) infer_set(inf, node->outputs[i], &a);
@@ -278,7 +286,14 @@ static Status infer_scan(Inference *inf, NodeId id) {
 }
 
 Status infer_control(Inference *inf, NodeId id, bool *inlined) {
-    const char *name = op_def(inf->graph->nodes[id].op)->name;
-    if (strcmp(name, "If") == 0) return infer_if(inf, id, inlined);
-    return strcmp(name, "Loop") == 0 ? infer_loop(inf, id) : infer_scan(inf, id);
+    switch (inf->graph->nodes[id].op) {
+    case OP_If:
+        return infer_if(inf, id, inlined);
+    case OP_Loop:
+        return infer_loop(inf, id);
+    case OP_Scan:
+        return infer_scan(inf, id);
+    default:
+        return FAIL(inf->ctx->diag, STATUS_INTERNAL, "no rule for its bodies");
+    }
 }

@@ -225,7 +225,7 @@ static Status bind_inputs(Inference *inf, const Node *node, InferCtx *infer) {
     return STATUS_OK;
 }
 
-static Status infer_node(Inference *inf, NodeId id) {
+static Status infer_node(Inference *inf, NodeId id, bool *inlined) {
     const Node *node = &inf->graph->nodes[id];
     InferCtx infer = {.attrs = node->parsed,
                       .input_count = node->input_count,
@@ -237,6 +237,7 @@ static Status infer_node(Inference *inf, NodeId id) {
     TRY_ALLOC(inf->ctx->diag, infer.outputs);
     TRY(bind_inputs(inf, node, &infer));
     TRY(op_infer(node->op, &infer));
+    if (op_def(node->op)->op_class == OPCLASS_CONTROL) return infer_control(inf, id, inlined);
     TRY(evaluate_small(inf, node, &infer));
     TRY(move_content(inf, node, &infer));
     return keep_outputs(inf, node, &infer);
@@ -248,9 +249,7 @@ Status infer_block(Inference *inf, BlockId id) {
         bool inlined = false;
         if (--inf->budget < 0)
             return FAIL(inf->ctx->diag, STATUS_UNSUPPORTED, "the shapes in its bodies do not settle");
-        Status status = op_def(inf->graph->nodes[node].op)->op_class == OPCLASS_CONTROL
-                            ? infer_control(inf, node, &inlined)
-                            : infer_node(inf, node);
+        Status status = infer_node(inf, node, &inlined);
         if (status != STATUS_OK) diag_node(inf->ctx->diag, inf->graph, node);
         TRY(status);
         if (inlined) --i; /* goes on with the first node that took its place */

@@ -143,8 +143,8 @@ static void join_buffer(Planner *p, ValueId value, ValueId other) {
         draft->last_position = life->last_position;
 }
 
-/* The input that output 0 of the node may overwrite, or NONE: its buffer dies here, has the same size, and
- * holds no other input. */
+/* The input that output 0 of the node may overwrite, or NONE: its buffer dies here, has the same element type
+ * and size (so that element i lies where element i goes), and holds no other input. */
 static ValueId in_place_input(const Planner *p, const Node *node, ValueId output) {
     const Graph *graph = p->graph;
     Dim bytes = value_bytes(graph, output);
@@ -154,6 +154,7 @@ static ValueId in_place_input(const Planner *p, const Node *node, ValueId output
         const Draft *draft = &p->drafts[graph->values[input].buffer];
         bool fits = draft->block == node->block &&
                     draft->last_position == p->positions[node - graph->nodes] &&
+                    graph->values[input].dtype == graph->values[output].dtype &&
                     value_bytes(graph, input) == bytes;
         for (int32_t k = 0; fits && k < node->input_count; ++k) {
             ValueId other = node->inputs[k];

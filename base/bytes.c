@@ -145,14 +145,20 @@ void write_align(ByteWriter *writer, size_t alignment) {
 void write_format(ByteWriter *writer, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    write_format_list(writer, format, arguments);
     va_end(arguments);
+}
+
+void write_format_list(ByteWriter *writer, const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
     if (length < 0) writer->failed = true;
     /* vsnprintf wants a byte for the terminator, which the writer then gives back. */
     uint8_t *start = length < 0 ? NULL : extend(writer, (size_t)length + 1);
-    if (start == NULL) return;
-    va_start(arguments, format);
-    vsnprintf((char *)start, (size_t)length + 1, format, arguments);
-    va_end(arguments);
-    writer->size--;
+    if (start != NULL) {
+        vsnprintf((char *)start, (size_t)length + 1, format, again);
+        writer->size--;
+    }
+    va_end(again);
 }

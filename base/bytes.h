@@ -3,6 +3,8 @@
 #ifndef SMELT_BASE_BYTES_H
 #define SMELT_BASE_BYTES_H
 
+#include <stdarg.h>
+
 #include "base/memory.h"
 
 typedef struct ByteReader {
@@ -45,5 +47,7 @@ void write_align(ByteWriter *writer,
                  size_t alignment); /* zero bytes up to a multiple of alignment (power of two) */
 /* printf into the writer, without the terminator. */
 void write_format(ByteWriter *writer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void write_format_list(ByteWriter *writer, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
 
 #endif

@@ -56,12 +56,16 @@ const char *kernel_pointer(KernelWriter *w, ValueId value);                /* "p
 const char *kernel_result(KernelWriter *w, ValueId value);                 /* "r0", a T * that is written */
 const char *kernel_number(KernelWriter *w, Dim d);                         /* "56" or "n0" (of type Index) */
 const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type); /* "s0", a type * into scratch */
-/* Dimension i of a value's shape. */
+/* Dimension i of a value's shape, and its number of elements. */
 const char *kernel_dim(KernelWriter *w, ValueId value, int32_t i);
+const char *kernel_count(KernelWriter *w, ValueId value);
+/* Text of the index of the element of `value`, broadcast to `shape`, that goes with element number `index`
+ * (text, an Index without side effects) of that shape: "quotient(i, 49)". */
+const char *kernel_broadcast_index(KernelWriter *w, ValueId value, const Shape *shape, const char *index);
 
 /* "smelt/<file>" of kernels/cuda; each once. core.cuh is always there. */
 void kernel_include(KernelWriter *w, const char *file);
-/* Text before the kernel (structs, functions), and in its body. */
+/* A line of text before the kernel (structs, functions), and in its body. All is in namespace smelt. */
 void kernel_declare(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void kernel_line(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -69,19 +73,36 @@ void kernel_line(KernelWriter *w, const char *format, ...) __attribute__((format
 const char *cuda_type(DType dtype);
 /* The type to compute in: "float" ("double" for f64), "long long", "unsigned long long". */
 const char *cuda_compute_type(DType dtype);
+/* The type that registers hold an element in between operators: "float" for narrow floats, "bool", "signed
+ * char". */
+const char *cuda_register_type(DType dtype);
+/* NULL where kernels can read and write elements of the type, else why not. */
+const char *cuda_type_refusal(DType dtype);
+/* Element `index` of constant data as an expression of the type that registers hold it in: "0x1.8p+1f",
+ * "(signed char)3", "true". NULL: out of memory. */
+const char *cuda_literal(Arena *arena, DType dtype, const void *data, int64_t index);
+/* A number in a compute type's notation, infinities and NaN too: "0x1p-1f" ("0x1p-1" unless narrow). */
+const char *cuda_real_literal(Arena *arena, double value, bool narrow);
 
 /* Declares `struct Epilogue`, the pointwise nodes behind the anchor as a function object:
- *     __device__ void operator()(Index i, A x) const
+ *     template <class A> __device__ void operator()(Index i, A x) const
  * takes element i (row-major in the anchor's output 0) of the anchor's result in the compute type A, applies
  * the chain and stores what leaves the region (through its members). Returns the text that constructs it in
- * the body, "Epilogue{p3, r0}". With no pointwise nodes it stores x as it is. */
+ * the body, "Epilogue{p3, r0}". With no pointwise nodes it stores x as convert<T>(x). Other outputs of the
+ * anchor are the tactic's to store. */
 const char *kernel_epilogue(KernelWriter *w);
+/* Why the nodes behind the anchor cannot be an Epilogue, or NULL. tactic_choose asks this before any tactic.
+ */
+const char *problem_epilogue_refuses(const Problem *problem);
 
-/* Threads for a grid-stride loop over count elements: sets grid and block for kernel_finish. */
+/* Blocks of a grid-stride loop over count elements that takes per_block of them in each block at a time; 0
+ * for none. */
 Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
 
-/* Adds the launch to the emission. Index is 32-bit where no value that it touches can have 2^31 elements or
- * more. */
+/* Adds the launch to the emission. Index is 32-bit where no value and no number that the kernel uses can
+ * reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and grid_z are at most 65535. Pointers
+ * are __restrict__ unless a result may lie in the memory of an input that is used up here, element upon
+ * element: then no thread may read an element that another may have written. */
 Status kernel_finish(KernelWriter *w, Dim grid_x, Dim grid_y, Dim grid_z, int32_t threads,
                      int32_t shared_bytes);
 

@@ -8,7 +8,7 @@ typedef struct Problem {
     const Graph *graph;
     int32_t node_count;
     const NodeId *nodes; /* in order; the anchor, if any, is first among those that are not its prologue */
-    NodeId anchor;       /* NONE: a chain of pointwise nodes; the node itself for a single one */
+    NodeId anchor;       /* the first node that is not pointwise; NONE: a chain of pointwise nodes, or one */
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */

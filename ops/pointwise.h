@@ -33,6 +33,9 @@ typedef struct PointwiseAttrs {
     double alpha, beta; /* the row's attributes in order (choices and switches as 0 or 1), else 0 */
 } PointwiseAttrs;
 
+/* What the expression computes in for these types of inputs 0 and 1 (NONE: omitted): f32, f64, i64 or u64. */
+DType pointwise_compute_dtype(const PointwiseAttrs *attrs, DType x, DType y);
+
 #define POINTWISE(id, ...) Status parse_##id(const ParseCtx *ctx, const void **attrs);
 #include "ops/pointwise.def"
 #undef POINTWISE

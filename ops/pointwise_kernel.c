@@ -110,19 +110,23 @@ typedef struct Operation {
     DType out_dtype;
 } Operation;
 
-static ComputeType compute_type(const PointwiseAttrs *attrs, const Tensor *x, const Tensor *y) {
-    DTypeKind kind = dtype_kind(x->dtype);
+static ComputeType compute_type(const PointwiseAttrs *attrs, DType x, DType y) {
+    DTypeKind kind = dtype_kind(x);
     bool real = attrs->signature == POINTWISE_REAL || attrs->signature == POINTWISE_SLOPE;
-    if (attrs->signature == POINTWISE_SELECT) return y->dtype == DTYPE_F32 ? COMPUTE_F32 : COMPUTE_U64;
+    if (attrs->signature == POINTWISE_SELECT) return y == DTYPE_F32 ? COMPUTE_F32 : COMPUTE_U64;
     if (attrs->signature == POINTWISE_POWER) {
-        if (y->dtype == DTYPE_F64) return COMPUTE_F64;
-        if (kind != DTYPE_KIND_FLOAT && dtype_is_float(y->dtype)) return COMPUTE_F64;
-        if (dtype_kind(y->dtype) == DTYPE_KIND_SIGNED && kind == DTYPE_KIND_UNSIGNED) return COMPUTE_I64;
+        if (y == DTYPE_F64) return COMPUTE_F64;
+        if (kind != DTYPE_KIND_FLOAT && dtype_is_float(y)) return COMPUTE_F64;
+        if (dtype_kind(y) == DTYPE_KIND_SIGNED && kind == DTYPE_KIND_UNSIGNED) return COMPUTE_I64;
     }
-    if (kind == DTYPE_KIND_FLOAT) return x->dtype == DTYPE_F64 ? COMPUTE_F64 : COMPUTE_F32;
+    if (kind == DTYPE_KIND_FLOAT) return x == DTYPE_F64 ? COMPUTE_F64 : COMPUTE_F32;
     if (real) return COMPUTE_F64;
     if (attrs->signature == POINTWISE_WRAPPING || attrs->signature == POINTWISE_BITS) return COMPUTE_U64;
     return kind == DTYPE_KIND_SIGNED ? COMPUTE_I64 : COMPUTE_U64;
+}
+
+DType pointwise_compute_dtype(const PointwiseAttrs *attrs, DType x, DType y) {
+    return native_dtypes[compute_type(attrs, x, y)];
 }
 
 /* The unsigned type of the same width: selection moves bits. */
@@ -146,15 +150,16 @@ static DType access_dtype(const Operation *run, PointwiseSignature signature, DT
                : dtype;
 }
 
-/* A slope with one element for each channel is seen as [C, 1, ...]. */
+/* A slope that does not broadcast, but has one element for each channel, is seen as [C, 1, ...]. */
 static void set_slope_strides(const Tensor *slope, const Tensor *out, int64_t *stride) {
-    bool per_channel = slope->rank == 1 && out->rank >= 2 && slope->dim[0] == out->dim[1];
+    bool broadcasts = slope->rank != 1 || slope->dim[0] == 1 || slope->dim[0] == out->dim[out->rank - 1];
+    bool per_channel = !broadcasts && out->rank >= 2 && slope->dim[0] == out->dim[1];
     if (!per_channel) {
         kit_broadcast_strides(slope, out->rank, stride);
         return;
     }
     memset(stride, 0, sizeof(int64_t) * SMELT_MAX_RANK);
-    stride[1] = slope->dim[0] == 1 ? 0 : 1;
+    stride[1] = 1;
 }
 
 static void set_operand(Operation *run, const PointwiseAttrs *attrs, const Tensor *tensor, const Tensor *out,
@@ -337,7 +342,8 @@ static Status check_divisor(const KernelCtx *ctx, const Tensor *divisor) {
 static void set_operation(const KernelCtx *ctx, Operation *run) {
     const PointwiseAttrs *attrs = ctx->attrs;
     const Tensor *x = ctx->inputs[0], *out = ctx->outputs[0];
-    run->type = compute_type(attrs, x, ctx->input_count > 1 ? ctx->inputs[1] : NULL);
+    const Tensor *y = kernel_input(ctx, 1);
+    run->type = compute_type(attrs, x->dtype, y != NULL ? y->dtype : DTYPE_NONE);
     run->block = block_tables[run->type][attrs->op];
     run->folds = (op_def(attrs->op)->flags & OPF_VARIADIC) != 0;
     run->gives_bool = out->dtype == DTYPE_BOOL && attrs->signature != POINTWISE_SELECT;

@@ -1,0 +1,100 @@
+#include "kernels/access.h"
+
+#include <string.h>
+
+#include "kernels/emit_writer.h"
+
+Access access_strided(DimTable *dims, const Shape *shape, const Dim *strides) {
+    Access access = {0};
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        if (shape->dim[i] == 1) continue;
+        int32_t last = access.rank - 1;
+        if (last >= 0 && access.stride[last] == dim_mul(dims, strides[i], shape->dim[i])) {
+            access.dim[last] = dim_mul(dims, access.dim[last], shape->dim[i]);
+            access.stride[last] = strides[i];
+            continue;
+        }
+        access.dim[access.rank] = shape->dim[i];
+        access.stride[access.rank++] = strides[i];
+    }
+    if (access.rank == 1 && access.stride[0] == 0) access.rank = 0;
+    return access;
+}
+
+/* 1 where the extent walks along, 0 where it is repeated. */
+static Dim walks(DimTable *dims, Dim own, Dim extent) {
+    if (own == extent) return 1;
+    if (dim_is_exact(own)) return own == 1 ? 0 : 1;
+    return dim_min(dims, 1, dim_sub(dims, own, 1));
+}
+
+Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {
+    Dim strides[SMELT_MAX_RANK] = {0}, stride = 1;
+    int32_t missing = shape->rank - operand->rank;
+    for (int32_t i = shape->rank - 1; i >= missing && i >= 0; --i) {
+        Dim own = operand->dim[i - missing];
+        strides[i] = dim_mul(dims, stride, walks(dims, own, shape->dim[i]));
+        stride = dim_mul(dims, stride, own);
+    }
+    return access_strided(dims, shape, strides);
+}
+
+bool access_is_linear(const Access *access) {
+    return access->rank == 1 && access->stride[0] == 1;
+}
+
+bool access_is_single(const Access *access) {
+    return access->rank == 0;
+}
+
+static bool is_multiple(Dim d, int32_t lanes) {
+    return dim_is_exact(d) && d % lanes == 0;
+}
+
+bool access_is_packed(const Access *access, int32_t lanes) {
+    int32_t last = access->rank - 1;
+    if (access_is_linear(access)) return true;
+    if (last < 0 || access->stride[last] != 1 || !is_multiple(access->dim[last], lanes)) return false;
+    for (int32_t i = 0; i < last; ++i)
+        if (!is_multiple(access->stride[i], lanes)) return false;
+    return true;
+}
+
+bool access_is_splat(const Access *access, int32_t lanes) {
+    int32_t last = access->rank - 1;
+    return last < 0 || (access->stride[last] == 0 && is_multiple(access->dim[last], lanes));
+}
+
+/* The coordinate along dimension g: the index over what lies behind it, without what lies before it. */
+static const char *coordinate(KernelWriter *w, const Access *access, int32_t g, const char *index) {
+    Emission *emission = kernel_emission(w);
+    Dim behind = 1;
+    for (int32_t i = g + 1; i < access->rank; ++i)
+        behind = dim_mul(emission->graph->dims, behind, access->dim[i]);
+    if (behind != 1)
+        index = kernel_text(
+            w, arena_printf(emission->arena, "quotient(%s, %s)", index, kernel_number(w, behind)));
+    if (g == 0) return index;
+    return kernel_text(
+        w, arena_printf(emission->arena, "residue(%s, %s)", index, kernel_number(w, access->dim[g])));
+}
+
+const char *access_index(KernelWriter *w, const Access *access, const char *index) {
+    Emission *emission = kernel_emission(w);
+    const char *sum = NULL;
+    for (int32_t g = 0; g < access->rank; ++g) {
+        if (access->stride[g] == 0) continue;
+        const char *term = coordinate(w, access, g, index);
+        if (access->stride[g] != 1)
+            term = kernel_text(
+                w, arena_printf(emission->arena, "%s * %s", term, kernel_number(w, access->stride[g])));
+        sum = sum == NULL ? term : kernel_text(w, arena_printf(emission->arena, "%s + %s", sum, term));
+    }
+    return sum == NULL ? "0" : sum;
+}
+
+const char *kernel_broadcast_index(KernelWriter *w, ValueId value, const Shape *shape, const char *index) {
+    Graph *graph = kernel_emission(w)->graph;
+    Access access = access_broadcast(graph->dims, &graph->values[value].shape, shape);
+    return access_index(w, &access, index);
+}

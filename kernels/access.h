@@ -1,0 +1,29 @@
+/* Where the element of an operand lies that goes with an element of a broadcast shape. */
+#ifndef SMELT_KERNELS_ACCESS_H
+#define SMELT_KERNELS_ACCESS_H
+
+#include "kernels/emit.h"
+
+/* Dimensions that the operand walks along, slowest first; neighbours that are one for it are merged. */
+typedef struct Access {
+    int32_t rank; /* 0: one element; 1 with stride 1: element i goes with element i */
+    Dim dim[SMELT_MAX_RANK], stride[SMELT_MAX_RANK];
+} Access;
+
+/* A row-major operand seen through `shape`, numpy's broadcasting. Whether a symbolic extent is repeated shows
+ * at run time: its stride is an expression that is 0 where the extent is 1. */
+Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape);
+/* The same for explicit strides (elements) of each dimension of shape. */
+Access access_strided(DimTable *dims, const Shape *shape, const Dim *strides);
+
+bool access_is_linear(const Access *access);
+bool access_is_single(const Access *access);
+/* How `lanes` consecutive elements from a multiple of lanes on lie: one behind the other from a multiple of
+ * lanes on; all the same one. */
+bool access_is_packed(const Access *access, int32_t lanes);
+bool access_is_splat(const Access *access, int32_t lanes);
+
+/* The index as text: "i", "0", "residue(quotient(i, 49), 64)". */
+const char *access_index(KernelWriter *w, const Access *access, const char *index);
+
+#endif

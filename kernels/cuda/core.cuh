@@ -1,0 +1,253 @@
+// What all device code shares: the index type, element types and their conversions, vectors of elements.
+//
+// Compiles with NVRTC without any include path and with nvcc, for sm_75 and up. A unit that defines SMELT_INDEX before it
+// includes this chooses the type of indices.
+#ifndef SMELT_CORE_CUH
+#define SMELT_CORE_CUH
+
+#ifndef SMELT_INDEX
+#define SMELT_INDEX int
+#endif
+#define SMELT_DEVICE __device__ __forceinline__
+
+namespace smelt {
+
+typedef SMELT_INDEX Index;
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+
+// -- types without compiler support, as they lie in memory --
+
+struct smelt_bool { u8 bits; };
+struct smelt_half { u16 bits; };
+struct smelt_bf16 { u16 bits; };
+struct smelt_f8e4m3fn { u8 bits; };
+struct smelt_f8e4m3fnuz { u8 bits; };
+struct smelt_f8e5m2 { u8 bits; };
+struct smelt_f8e5m2fnuz { u8 bits; };
+struct smelt_f8e8m0 { u8 bits; };
+
+template <class A, class B> struct Same { static const bool value = false; };
+template <class A> struct Same<A, A> { static const bool value = true; };
+
+// What registers hold an element in between operators: floats for narrow floats, bool, else the type itself.
+template <class T> struct RegisterOf { typedef T type; };
+template <> struct RegisterOf<smelt_bool> { typedef bool type; };
+template <> struct RegisterOf<smelt_half> { typedef float type; };
+template <> struct RegisterOf<smelt_bf16> { typedef float type; };
+template <> struct RegisterOf<smelt_f8e4m3fn> { typedef float type; };
+template <> struct RegisterOf<smelt_f8e4m3fnuz> { typedef float type; };
+template <> struct RegisterOf<smelt_f8e5m2> { typedef float type; };
+template <> struct RegisterOf<smelt_f8e5m2fnuz> { typedef float type; };
+template <> struct RegisterOf<smelt_f8e8m0> { typedef float type; };
+template <class T> using Register = typename RegisterOf<T>::type;
+
+// What sums and expressions compute in: float, double for f64, 64-bit integers.
+template <class R> struct ComputeOfRegister { typedef R type; };
+template <> struct ComputeOfRegister<signed char> { typedef i64 type; };
+template <> struct ComputeOfRegister<short> { typedef i64 type; };
+template <> struct ComputeOfRegister<int> { typedef i64 type; };
+template <> struct ComputeOfRegister<bool> { typedef u64 type; };
+template <> struct ComputeOfRegister<u8> { typedef u64 type; };
+template <> struct ComputeOfRegister<u16> { typedef u64 type; };
+template <> struct ComputeOfRegister<u32> { typedef u64 type; };
+template <class T> using Compute = typename ComputeOfRegister<Register<T>>::type;
+
+template <class T> struct IsFloat { static const bool value = Same<T, float>::value || Same<T, double>::value; };
+
+// -- numbers --
+
+SMELT_DEVICE float float_of_bits(u32 bits) { return __uint_as_float(bits); }
+SMELT_DEVICE u32 bits_of_float(float x) { return __float_as_uint(x); }
+SMELT_DEVICE float infinity_f32() { return float_of_bits(0x7f800000u); }
+SMELT_DEVICE float nan_f32() { return float_of_bits(0x7fc00000u); }
+SMELT_DEVICE double infinity_f64() { return (double)infinity_f32(); }
+SMELT_DEVICE double nan_f64() { return (double)nan_f32(); }
+
+template <class T> SMELT_DEVICE T smaller(T a, T b) { return b < a ? b : a; }
+template <class T> SMELT_DEVICE T larger(T a, T b) { return a < b ? b : a; }
+template <class T> SMELT_DEVICE T ceil_div(T a, T b) { return (a + b - 1) / b; }
+
+// Division of indices, which are never negative: cheaper without signs.
+SMELT_DEVICE int quotient(int a, int b) { return (int)((u32)a / (u32)b); }
+SMELT_DEVICE i64 quotient(i64 a, i64 b) { return (i64)((u64)a / (u64)b); }
+SMELT_DEVICE i64 quotient(i64 a, int b) { return quotient(a, (i64)b); }
+SMELT_DEVICE int residue(int a, int b) { return (int)((u32)a % (u32)b); }
+SMELT_DEVICE i64 residue(i64 a, i64 b) { return (i64)((u64)a % (u64)b); }
+SMELT_DEVICE i64 residue(i64 a, int b) { return residue(a, (i64)b); }
+
+// The lowest and highest value of a compute type.
+template <class T> SMELT_DEVICE T lowest();
+template <> SMELT_DEVICE float lowest<float>() { return -infinity_f32(); }
+template <> SMELT_DEVICE double lowest<double>() { return -infinity_f64(); }
+template <> SMELT_DEVICE i64 lowest<i64>() { return -0x7fffffffffffffffll - 1; }
+template <> SMELT_DEVICE u64 lowest<u64>() { return 0; }
+template <class T> SMELT_DEVICE T highest();
+template <> SMELT_DEVICE float highest<float>() { return infinity_f32(); }
+template <> SMELT_DEVICE double highest<double>() { return infinity_f64(); }
+template <> SMELT_DEVICE i64 highest<i64>() { return 0x7fffffffffffffffll; }
+template <> SMELT_DEVICE u64 highest<u64>() { return ~0ull; }
+
+// -- narrow floats --
+
+// The float next to the number that is odd in its last bit, or the number itself where it is exact: rounding that again
+// to a narrower type rounds once. Source: Boldo & Melquiond, "When double rounding is odd", 2005.
+SMELT_DEVICE float odd_float(float x) { return x; }
+SMELT_DEVICE float odd_float(double x) {
+    float cut = __double2float_rz(x);
+    bool exact = (double)cut == x || x != x;
+    return exact ? cut : float_of_bits(bits_of_float(cut) | 1);
+}
+SMELT_DEVICE float odd_float(u64 x) {
+    float cut = __ull2float_rz(x);
+    return (u64)cut == x ? cut : float_of_bits(bits_of_float(cut) | 1);
+}
+SMELT_DEVICE float odd_float(i64 x) {
+    float magnitude = odd_float(x < 0 ? 0 - (u64)x : (u64)x);
+    return x < 0 ? -magnitude : magnitude;
+}
+
+#ifndef SMELT_ON_HOST
+SMELT_DEVICE float half_to_float(u16 bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+SMELT_DEVICE u16 half_of_float(float x) {
+    u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+#endif
+
+// The u16 that bf16 rounds to, to nearest even.
+SMELT_DEVICE u16 bf16_of_float(float x) {
+    u32 bits = bits_of_float(x);
+    u32 rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (u16)(x != x ? bits >> 16 | 0x40 : rounded);
+}
+
+// An 8-bit format: mantissa bits, exponent bias, code of the largest magnitude, of infinity (that of NaN where there is
+// none) and NaN. FNUZ formats have one zero and one NaN, the code of the sign alone.
+template <int MANTISSA, int BIAS, int LARGEST, int INFINITE, int NAN_CODE, bool FNUZ> struct Minifloat {
+    static SMELT_DEVICE float widen(u8 code) {
+        const u32 sign = (u32)(code & 0x80) << 24, magnitude = code & 0x7f;
+        if (FNUZ && code == 0x80) return nan_f32();
+        if (!FNUZ && magnitude > LARGEST)
+            return float_of_bits((magnitude == INFINITE && INFINITE != NAN_CODE ? 0x7f800000u : 0x7fc00000u) | sign);
+        const u32 exponent = magnitude >> MANTISSA, fraction = magnitude & ((1u << MANTISSA) - 1);
+        const float scale = float_of_bits((larger(exponent, 1u) + 127 - BIAS - MANTISSA) << 23);
+        const float value = (float)(exponent == 0 ? fraction : fraction | 1u << MANTISSA) * scale;
+        return float_of_bits(bits_of_float(value) | sign);
+    }
+    // To nearest even; out of range becomes the largest value (saturate), else infinity or NaN.
+    static SMELT_DEVICE u8 narrow(float x, bool saturate) {
+        const u32 sign = bits_of_float(x) >> 24 & 0x80, magnitude = bits_of_float(x) & 0x7fffffff;
+        if (magnitude > 0x7f800000u) return (u8)(FNUZ ? NAN_CODE : NAN_CODE | sign);
+        const int exponent = (int)(magnitude >> 23) - 127, least = 1 - BIAS;
+        u32 code = 0;
+        if (exponent >= least - MANTISSA - 1) {
+            const int kept = larger(exponent, least), shift = 23 - MANTISSA + (kept - exponent);
+            const u32 significand = (magnitude & 0x7fffff) | 0x800000;
+            code = ((u32)(kept - least) << MANTISSA) +
+                   ((significand + (1u << (shift - 1)) - 1 + (significand >> shift & 1)) >> shift);
+        }
+        if (code > LARGEST) {
+            if (!saturate && FNUZ) return NAN_CODE;
+            code = saturate ? LARGEST : INFINITE;
+        }
+        return (u8)(FNUZ && code == 0 ? 0 : code | sign);
+    }
+};
+typedef Minifloat<3, 7, 0x7e, 0x7f, 0x7f, false> E4M3FN;
+typedef Minifloat<3, 8, 0x7f, 0x80, 0x80, true> E4M3FNUZ;
+typedef Minifloat<2, 15, 0x7b, 0x7c, 0x7e, false> E5M2;
+typedef Minifloat<2, 16, 0x7f, 0x80, 0x80, true> E5M2FNUZ;
+
+SMELT_DEVICE float e8m0_to_float(u8 code) {
+    return code == 0xff ? nan_f32() : code == 0 ? float_of_bits(0x00400000u) : float_of_bits((u32)code << 23);
+}
+
+// -- conversion between types of registers --
+
+// A real as an integer: cut off towards zero, bounded by the target's range, NaN as 0.
+template <class R> SMELT_DEVICE R integer_of_real(double x) {
+    const bool is_signed = (R)-1 < (R)0;
+    const double limit = 2.0 * (double)(1ull << (sizeof(R) * 8 - 1 - (is_signed ? 1 : 0)));
+    if (!(x == x)) return 0;
+    if (x >= limit) return is_signed ? (R)((1ull << (sizeof(R) * 8 - 1)) - 1) : (R)~0ull;
+    if (is_signed ? x < -limit : x <= 0) return is_signed ? (R)(1ull << (sizeof(R) * 8 - 1)) : (R)0;
+    return is_signed ? (R)(i64)x : (R)(u64)x;
+}
+
+template <class To, class From, bool REAL_TO_INTEGER> struct Converter {
+    static SMELT_DEVICE To apply(From x) { return (To)x; }
+};
+template <class To, class From> struct Converter<To, From, true> {
+    static SMELT_DEVICE To apply(From x) { return integer_of_real<To>((double)x); }
+};
+template <class From> struct Converter<bool, From, true> {
+    static SMELT_DEVICE bool apply(From x) { return x != 0; }
+};
+
+// Integers wrap; reals become integers by truncation, within the range; bool is x != 0. Integers become floats rounding
+// once.
+template <class To, class From> SMELT_DEVICE To convert(From x) {
+    return Converter<To, From, IsFloat<From>::value && !IsFloat<To>::value>::apply(x);
+}
+
+// -- memory --
+
+// An element in the register that holds it.
+template <class T> SMELT_DEVICE T fetch(T x) { return x; }
+SMELT_DEVICE bool fetch(smelt_bool x) { return x.bits != 0; }
+SMELT_DEVICE float fetch(smelt_half x) { return half_to_float(x.bits); }
+SMELT_DEVICE float fetch(smelt_bf16 x) { return float_of_bits((u32)x.bits << 16); }
+SMELT_DEVICE float fetch(smelt_f8e4m3fn x) { return E4M3FN::widen(x.bits); }
+SMELT_DEVICE float fetch(smelt_f8e4m3fnuz x) { return E4M3FNUZ::widen(x.bits); }
+SMELT_DEVICE float fetch(smelt_f8e5m2 x) { return E5M2::widen(x.bits); }
+SMELT_DEVICE float fetch(smelt_f8e5m2fnuz x) { return E5M2FNUZ::widen(x.bits); }
+SMELT_DEVICE float fetch(smelt_f8e8m0 x) { return e8m0_to_float(x.bits); }
+
+// Stores any number as an element: to nearest even for floats (8-bit ones saturate), as convert() for integers.
+template <class T, class A> SMELT_DEVICE void put(T &to, A x) { to = convert<T>(x); }
+template <class A> SMELT_DEVICE void put(smelt_bool &to, A x) { to.bits = x != 0; }
+template <class A> SMELT_DEVICE float rounds_once(A x) { return odd_float((Compute<A>)x); }
+template <class A> SMELT_DEVICE void put(smelt_half &to, A x) { to.bits = half_of_float(rounds_once(x)); }
+template <class A> SMELT_DEVICE void put(smelt_bf16 &to, A x) { to.bits = bf16_of_float(rounds_once(x)); }
+template <class A> SMELT_DEVICE void put(smelt_f8e4m3fn &to, A x) { to.bits = E4M3FN::narrow(rounds_once(x), true); }
+template <class A> SMELT_DEVICE void put(smelt_f8e4m3fnuz &to, A x) { to.bits = E4M3FNUZ::narrow(rounds_once(x), true); }
+template <class A> SMELT_DEVICE void put(smelt_f8e5m2 &to, A x) { to.bits = E5M2::narrow(rounds_once(x), true); }
+template <class A> SMELT_DEVICE void put(smelt_f8e5m2fnuz &to, A x) { to.bits = E5M2FNUZ::narrow(rounds_once(x), true); }
+// The nearest power of two, ties up.
+template <class A> SMELT_DEVICE void put(smelt_f8e8m0 &to, A x) {
+    const u32 magnitude = bits_of_float(rounds_once(x)) & 0x7fffffff;
+    const u32 code = magnitude < 0x800000u ? magnitude >= 0x600000u : magnitude + 0x400000 >> 23;
+    to.bits = magnitude > 0x7f800000u ? 0xff : (u8)smaller(code, 0xfeu);
+}
+
+// An element in its compute type, as the number type A ("load_as<float>(p, i)"), and back.
+template <class A, class T> SMELT_DEVICE A load_as(const T *p, Index i) { return convert<A>(fetch(p[i])); }
+template <class T> SMELT_DEVICE Compute<T> load(const T *p, Index i) { return convert<Compute<T>>(fetch(p[i])); }
+template <class T, class A> SMELT_DEVICE void store(T *p, Index i, A x) { put(p[i], x); }
+
+// N elements that are read and written with one access; index multiples of N of aligned arrays.
+template <class T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
+template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack(const T *p, Index i) {
+    return *reinterpret_cast<const Pack<T, N> *>(p + i);
+}
+template <class T, int N> SMELT_DEVICE void store_pack(T *p, Index i, const Pack<T, N> &pack) {
+    *reinterpret_cast<Pack<T, N> *>(p + i) = pack;
+}
+
+// -- loops --
+
+SMELT_DEVICE Index thread_index() { return (Index)blockIdx.x * (Index)blockDim.x + (Index)threadIdx.x; }
+SMELT_DEVICE Index thread_count() { return (Index)gridDim.x * (Index)blockDim.x; }
+
+} // namespace smelt
+
+#endif

@@ -1,0 +1,193 @@
+#include "kernels/problem.h"
+
+#include <string.h>
+
+#include "kernels/tactic.h"
+#include "ops/attr.h"
+
+enum { SHOWN_ELEMENTS = 32 }; /* integer constants up to this length are part of the key */
+
+/* -- what goes in and out -- */
+
+typedef struct Boundary {
+    const Graph *graph;
+    const NodeId *nodes;
+    int32_t node_count;
+    ValueId *inputs, *outputs;
+    int32_t input_count, output_count;
+} Boundary;
+
+static bool list_has(const ValueId *list, int32_t count, ValueId value) {
+    for (int32_t i = 0; i < count; ++i)
+        if (list[i] == value) return true;
+    return false;
+}
+
+static bool has_node(const Boundary *b, NodeId node) {
+    for (int32_t i = 0; i < b->node_count; ++i)
+        if (b->nodes[i] == node) return true;
+    return false;
+}
+
+static bool node_reads(const Node *node, ValueId value) {
+    return list_has(node->inputs, node->input_count, value);
+}
+
+/* Whether any other node (bodies count as reading all that their nodes read) or block result uses the value.
+ */
+static bool is_used_outside(const Boundary *b, ValueId value) {
+    const Graph *graph = b->graph;
+    for (BlockId id = 0; id < graph->block_count; ++id) {
+        const Block *block = &graph->blocks[id];
+        if (list_has(block->results, block->result_count, value)) return true;
+        for (int32_t i = 0; i < block->node_count; ++i)
+            if (node_reads(&graph->nodes[block->nodes[i]], value) && !has_node(b, block->nodes[i]))
+                return true;
+    }
+    return false;
+}
+
+static void collect_inputs(Boundary *b, const Node *node) {
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        ValueId value = node->inputs[i];
+        if (value == NONE || list_has(b->inputs, b->input_count, value)) continue;
+        NodeId producer = b->graph->values[value].producer;
+        if (producer == NONE || !has_node(b, producer)) b->inputs[b->input_count++] = value;
+    }
+}
+
+/* What a step makes and only the step reads stays inside. A lone node's outputs always leave. */
+static void collect_outputs(Boundary *b, const Node *node) {
+    for (int32_t i = 0; i < node->output_count; ++i) {
+        ValueId value = node->outputs[i];
+        if (value != NONE && (b->node_count == 1 || is_used_outside(b, value)))
+            b->outputs[b->output_count++] = value;
+    }
+}
+
+static Status find_boundary(Boundary *b, Arena *arena, Diag *diag) {
+    int32_t inputs = 0, outputs = 0;
+    for (int32_t i = 0; i < b->node_count; ++i) {
+        inputs += b->graph->nodes[b->nodes[i]].input_count;
+        outputs += b->graph->nodes[b->nodes[i]].output_count;
+    }
+    b->inputs = ARENA_ARRAY(arena, ValueId, inputs);
+    b->outputs = ARENA_ARRAY(arena, ValueId, outputs);
+    TRY_ALLOC(diag, b->inputs);
+    TRY_ALLOC(diag, b->outputs);
+    for (int32_t i = 0; i < b->node_count; ++i) {
+        collect_inputs(b, &b->graph->nodes[b->nodes[i]]);
+        collect_outputs(b, &b->graph->nodes[b->nodes[i]]);
+    }
+    return STATUS_OK;
+}
+
+/* -- key -- */
+
+static void write_attribute(const Attr *attr, ByteWriter *out) {
+    write_format(out, " %s=", attr->name);
+    if (attr->kind == ATTR_TENSOR) {
+        write_format(out, "tensor:%016llx",
+                     (unsigned long long)hash_bytes(attr->tensor->data, tensor_bytes(attr->tensor)));
+        return;
+    }
+    for (int32_t i = 0; i < attr->count; ++i) {
+        if (i > 0) write_u8(out, ',');
+        if (attr->kind == ATTR_INT || attr->kind == ATTR_INTS || attr->kind == ATTR_BLOCK)
+            write_format(out, "%lld", (long long)attr->ints[i]);
+        else if (attr->kind == ATTR_FLOAT || attr->kind == ATTR_FLOATS)
+            write_format(out, "%a", (double)attr->floats[i]);
+        else
+            write_format(out, "%s", attr->strings[i]);
+    }
+}
+
+/* "f32[1, 64]"; short integer constants, which decide what is done, with their elements: "i64[2]=3,4". */
+static void write_value(const Graph *graph, ValueId id, Arena *arena, ByteWriter *out) {
+    const Value *value = &graph->values[id];
+    const char *shape = shape_print(graph->dims, &value->shape, arena);
+    if (shape == NULL) out->failed = true;
+    write_format(out, "%s%s", dtype_name(value->dtype), shape != NULL ? shape : "");
+    if (value->data == NULL || !value_is_exact(value)) return;
+    write_format(out, "=");
+    if (!dtype_is_integer(value->dtype) || value_count(value) > SHOWN_ELEMENTS) return;
+    for (int64_t i = 0; i < value_count(value); ++i)
+        write_format(out, "%s%lld", i > 0 ? "," : "",
+                     (long long)dtype_load_i64(value->dtype, value->data, i));
+}
+
+/* "%3" for what the step's node 3 makes, "$1" for its input 1. */
+static void write_operand(const Boundary *b, ValueId value, ByteWriter *out) {
+    if (value == NONE) write_format(out, "-");
+    for (int32_t i = 0; i < b->input_count; ++i)
+        if (b->inputs[i] == value) write_format(out, "$%d", i);
+    for (int32_t i = 0; i < b->node_count; ++i) {
+        const Node *node = &b->graph->nodes[b->nodes[i]];
+        for (int32_t o = 0; value != NONE && o < node->output_count; ++o)
+            if (node->outputs[o] == value) write_format(out, "%%%d.%d", i, o);
+    }
+}
+
+static void write_key(const Boundary *b, Arena *arena, ByteWriter *out) {
+    for (int32_t n = 0; n < b->node_count; ++n) {
+        const Node *node = &b->graph->nodes[b->nodes[n]];
+        write_format(out, "%s%s(", n > 0 ? " + " : "", op_def(node->op)->name);
+        for (int32_t i = 0; i < node->input_count; ++i) {
+            if (i > 0) write_u8(out, ' ');
+            write_operand(b, node->inputs[i], out);
+        }
+        write_format(out, ")");
+        for (int32_t i = 0; i < node->attrs.count; ++i) write_attribute(&node->attrs.items[i], out);
+    }
+    write_format(out, " |");
+    for (int32_t i = 0; i < b->input_count; ++i) {
+        write_u8(out, ' ');
+        write_value(b->graph, b->inputs[i], arena, out);
+    }
+    write_format(out, " ->");
+    for (int32_t i = 0; i < b->output_count; ++i) {
+        write_u8(out, ' ');
+        write_operand(b, b->outputs[i], out);
+        write_u8(out, ':');
+        write_value(b->graph, b->outputs[i], arena, out);
+    }
+    write_u8(out, 0);
+}
+
+/* -- */
+
+static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count) {
+    for (int32_t i = 0; i < count; ++i)
+        if (op_def(graph->nodes[nodes[i]].op)->op_class != OPCLASS_POINTWISE) return nodes[i];
+    return NONE;
+}
+
+Status problem_create(const Graph *graph, const NodeId *nodes, int32_t node_count, Arena *arena, Problem *out,
+                      Diag *diag) {
+    Boundary b = {.graph = graph, .nodes = nodes, .node_count = node_count};
+    ByteWriter key = byte_writer(arena);
+    NodeId *copy = ARENA_ARRAY(arena, NodeId, node_count);
+    TRY_ALLOC(diag, copy);
+    memcpy(copy, nodes, sizeof(NodeId) * (size_t)node_count);
+    TRY(find_boundary(&b, arena, diag));
+    write_key(&b, arena, &key);
+    if (key.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    *out = (Problem){.graph = graph,
+                     .node_count = node_count,
+                     .nodes = copy,
+                     .anchor = find_anchor(graph, nodes, node_count),
+                     .input_count = b.input_count,
+                     .output_count = b.output_count,
+                     .inputs = b.inputs,
+                     .outputs = b.outputs,
+                     .key = (const char *)key.data};
+    return STATUS_OK;
+}
+
+const Node *problem_anchor(const Problem *problem) {
+    return problem->anchor == NONE ? NULL : &problem->graph->nodes[problem->anchor];
+}
+
+const Value *problem_value(const Problem *problem, ValueId value) {
+    return &problem->graph->values[value];
+}

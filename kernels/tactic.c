@@ -1,0 +1,63 @@
+#include "kernels/tactic.h"
+
+#define TACTIC(name) extern const Tactic tactic_##name;
+#include "kernels/tactics.def"
+#undef TACTIC
+
+static const Tactic *const tactics[] = {
+#define TACTIC(name) &tactic_##name,
+#include "kernels/tactics.def"
+#undef TACTIC
+};
+
+int32_t tactic_count(void) {
+    return (int32_t)(sizeof tactics / sizeof tactics[0]);
+}
+
+const Tactic *tactic_at(int32_t index) {
+    return tactics[index];
+}
+
+/* -- what no tactic takes -- */
+
+static const char *value_refusal(const Problem *problem, ValueId id) {
+    const Value *value = problem_value(problem, id);
+    if (!value->has_shape || value->dtype == DTYPE_NONE) return "a value of unknown type";
+    for (int32_t i = 0; i < value->shape.rank; ++i)
+        if (dim_is_late(problem->graph->dims, value->shape.dim[i])) return "sizes that depend on data";
+    return NULL;
+}
+
+static bool has_body(const Node *node) {
+    for (int32_t i = 0; i < node->attrs.count; ++i)
+        if (node->attrs.items[i].kind == ATTR_BLOCK) return true;
+    return false;
+}
+
+static const char *general_refusal(const Problem *problem) {
+    const char *why = NULL;
+    for (int32_t i = 0; why == NULL && i < problem->input_count; ++i)
+        why = value_refusal(problem, problem->inputs[i]);
+    for (int32_t i = 0; why == NULL && i < problem->output_count; ++i)
+        why = value_refusal(problem, problem->outputs[i]);
+    if (why != NULL) return why;
+    if (problem->output_count == 0) return "nothing leaves it";
+    for (int32_t i = 0; i < problem->node_count; ++i)
+        if (has_body(&problem->graph->nodes[problem->nodes[i]])) return "control flow";
+    if (problem->anchor != NONE && problem->nodes[0] != problem->anchor)
+        return "nodes in front of the anchor";
+    return problem->anchor != NONE ? problem_epilogue_refuses(problem) : NULL;
+}
+
+const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why) {
+    const char *general = general_refusal(problem);
+    *why = general;
+    for (int32_t i = 0; general == NULL && i < tactic_count(); ++i) {
+        const char *refusal = tactics[i]->refuses(problem, device);
+        if (refusal == NULL) return tactics[i];
+        const char *text = *why == NULL ? arena_printf(arena, "%s: %s", tactics[i]->name, refusal)
+                                        : arena_printf(arena, "%s; %s: %s", *why, tactics[i]->name, refusal);
+        *why = text != NULL ? text : refusal;
+    }
+    return NULL;
+}

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "ops/blas.h"
 
 /* What smelt looks for at run time, and what goes without it. */
 typedef struct Part {
@@ -25,15 +24,8 @@ Status command_doctor(App *app, const Command *self, int argc, char **argv) {
     bool done;
     TRY(command_begin(app, self, argc, argv, NULL, 0, &none, 0, 0, &done));
     if (done) return STATUS_OK;
-    Blas blas = {0};
-    blas_open(&blas);
     printf("%-16s %s\n", "smelt", SMELT_VERSION);
     printf("%-16s %ld\n", "CPU cores", sysconf(_SC_NPROCESSORS_ONLN));
-    printf("%-16s %s\n", "OpenBLAS",
-           blas.library != NULL
-               ? "found"
-               : "not found: smelt's own loops are used, which are slower (Debian: libopenblas0-pthread)");
-    blas_close(&blas);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i) report_part(&parts[i]);
     return STATUS_OK;
 }

@@ -6,7 +6,6 @@
 #include "base/checked.h"
 #include "base/tensor.h"
 #include "kernels/lower.h"
-#include "ops/blas.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -140,7 +139,6 @@ static void show_pass(void *user, const char *pass, int32_t index, int32_t count
 
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
     Progress progress;
-    Blas blas = {0};
     PassOptions options = {.dump_dir = settings->dump_dir,
                            .stop_after = settings->stop_after,
                            .start_from = settings->from,
@@ -148,16 +146,13 @@ Status compile_passes(App *app, const CompileSettings *settings, Compiled *compi
                            .disabled_count = settings->disabled.count,
                            .log = &app->log,
                            .progress = show_pass,
-                           .user = &progress,
-                           .blas = &blas};
+                           .user = &progress};
     ThreadPool *pool = NULL;
     TRY(thread_pool_create((int)settings->threads, &app->allocator, &pool, &app->diag));
     options.pool = pool;
-    blas_open(&blas);
     progress_begin(&progress, "passes");
     Status status = passes_run(compiled->graph, &options, &compiled->passes, &app->diag);
     progress_end(&progress);
-    blas_close(&blas);
     thread_pool_destroy(pool);
     compiled->stopped = settings->stop_after != NULL;
     return status;

@@ -85,20 +85,9 @@ typedef struct InferCtx {
     Diag *diag;
 } InferCtx;
 
-/* dlopened BLAS; both NULL where there is none, and op kernels use their own loops. */
-typedef struct Blas {
-    void *library;
-    /* cblas_sgemm / cblas_dgemm with ILP32 ints */
-    void (*sgemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                  const float *b, int ldb, float beta, float *c, int ldc);
-    void (*dgemm)(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda,
-                  const double *b, int ldb, double beta, double *c, int ldc);
-} Blas;
-
 /* What host kernels run on; one per context. */
 typedef struct Host {
     ThreadPool *pool; /* NULL: the calling thread alone */
-    const Blas *blas; /* NULL: own loops */
     void *scratch;    /* at least what the kernel's scratch function asked for, 64-byte aligned; contents
                          undefined */
     size_t scratch_size;

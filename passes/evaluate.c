@@ -46,7 +46,7 @@ static Status allocate_late(KernelCtx *kernel, int32_t index, int32_t rank, cons
 
 static Status run_kernel(Evaluator *e, const OpDef *def, const PassCtx *ctx, Arena *scratch) {
     enum { LEAST_SCRATCH = 4096 }; /* which an arena aligns to 64 bytes */
-    Host host = {.pool = ctx->pool, .blas = ctx->blas};
+    Host host = {.pool = ctx->pool};
     e->kernel.host = &host;
     e->kernel.executor = e;
     e->kernel.allocate = allocate_late;

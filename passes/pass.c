@@ -174,8 +174,7 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
                            .scratch = &scratch,
                            .log = options->log,
                            .diag = diag,
-                           .pool = options->pool,
-                           .blas = options->blas};
+                           .pool = options->pool};
     Status status = read_options(&runner, diag);
     if (status == STATUS_OK) status = open_dumps(&runner, diag);
     if (status == STATUS_OK) status = run_all(&runner, diag);

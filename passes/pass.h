@@ -30,7 +30,6 @@ typedef struct PassCtx {
     int32_t rejection_count, rejection_capacity;
     Rejection *rejections; /* in the graph's arena, over all passes */
     ThreadPool *pool;      /* for folding; may be NULL */
-    const Blas *blas;
 } PassCtx;
 
 typedef struct Pass {
@@ -56,7 +55,6 @@ typedef struct PassOptions {
     void (*progress)(void *user, const char *pass, int32_t index, int32_t count);
     void *user;
     ThreadPool *pool;
-    const Blas *blas;
 } PassOptions;
 
 /* Runs the list: each pass, then its dump, then the verifier (whose failure names the pass). Unknown pass

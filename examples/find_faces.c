@@ -148,8 +148,9 @@ static const float *output(SmeltEngine *engine, SmeltContext *context, const cha
                            SmeltError *error) {
     char name[32];
     const void *data = NULL;
+    size_t size;
     snprintf(name, sizeof name, "%s_%d", kind, stride);
-    if (smelt_context_output(context, smelt_engine_find_binding(engine, name), &data, NULL, error) !=
+    if (smelt_context_output(context, smelt_engine_find_binding(engine, name), &data, &size, error) !=
         SMELT_OK)
         return NULL;
     return data;

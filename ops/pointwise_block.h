@@ -8,9 +8,24 @@
 /* Elements that are computed at a time: their operands stay in the first-level cache. */
 enum { POINTWISE_BLOCK = 1024 };
 
-/* out[i] = expression(xs[i], ys[i], zs[i]) for i in [0, count). Operands are arrays of the table's compute
- * type (operands that the expression does not use may be any readable array of that size); results too, but
- * for rows whose result is bool: bytes of 0 or 1. out may be one of the operands. */
+/* Every count is a multiple of this, so that the loops need no code for a rest: arrays of the last few
+ * elements are padded instead. */
+enum { POINTWISE_STEP = 16 };
+
+/* Elements to compute next where `rest` are left: whole steps as long as there are any, then all the rest at
+ * once. */
+static inline int64_t pointwise_next(int64_t rest) {
+    if (rest >= POINTWISE_BLOCK) return POINTWISE_BLOCK;
+    return rest < POINTWISE_STEP ? rest : rest - rest % POINTWISE_STEP;
+}
+static inline bool pointwise_is_rest(int64_t count) {
+    return count < POINTWISE_STEP;
+}
+
+/* out[i] = expression(xs[i], ys[i], zs[i]) for i in [0, count), count a multiple of POINTWISE_STEP. Operands
+ * are arrays of the table's compute type (operands that the expression does not use may be any readable array
+ * of that size); results too, but for rows whose result is bool: bytes of 0 or 1. out may be one of the
+ * operands. */
 typedef void (*PointwiseBlock)(int64_t count, const void *xs, const void *ys, const void *zs, double alpha_,
                                double beta_, void *out);
 

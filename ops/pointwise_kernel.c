@@ -242,26 +242,28 @@ static void gather(const Operation *run, const Operand *operand, int64_t first, 
 }
 
 /* A pointer to the operand's elements [first, first + count) in the compute type: its own memory, or buffer.
- * Scalars are in buffer already unless fresh. */
+ * The rest of a tensor, less than a step, is always in buffer, which goes on for a whole step. */
 static const void *fetch(const Operation *run, const Operand *operand, int64_t first, int64_t count,
-                         bool fresh, bool highest, char *buffer) {
-    if (operand->kind == OPERAND_SCALAR) {
-        if (!fresh) return buffer;
-        if (operand->tensor == NULL)
-            store_extreme(run->type, highest, buffer);
-        else
-            read_run(run->type, operand->dtype, operand->tensor->data, 0, 1, buffer);
-        repeat_first(run->type, POINTWISE_BLOCK, buffer);
-        return buffer;
-    }
-    if (operand->kind == OPERAND_BROADCAST) {
+                         char *buffer) {
+    size_t size = compute_size(run->type);
+    if (operand->kind == OPERAND_SCALAR) return buffer; /* fill_scalar put it there */
+    if (pointwise_is_rest(count)) memset(buffer, 0, POINTWISE_STEP * size);
+    if (operand->kind == OPERAND_BROADCAST)
         gather(run, operand, first, count, buffer);
-        return buffer;
-    }
-    if (is_native(run->type, operand->dtype))
-        return (const char *)operand->tensor->data + (size_t)first * compute_size(run->type);
-    read_run(run->type, operand->dtype, operand->tensor->data, first, count, buffer);
+    else if (is_native(run->type, operand->dtype) && !pointwise_is_rest(count))
+        return (const char *)operand->tensor->data + (size_t)first * size;
+    else
+        read_run(run->type, operand->dtype, operand->tensor->data, first, count, buffer);
     return buffer;
+}
+
+static void fill_scalar(const Operation *run, const Operand *operand, bool highest, char *buffer) {
+    if (operand->kind != OPERAND_SCALAR) return;
+    if (operand->tensor == NULL)
+        store_extreme(run->type, highest, buffer);
+    else
+        read_run(run->type, operand->dtype, operand->tensor->data, 0, 1, buffer);
+    repeat_first(run->type, POINTWISE_BLOCK, buffer);
 }
 
 /* -- blocks -- */
@@ -273,49 +275,65 @@ typedef struct Buffers {
 
 /* The output elements [first, first + count) go straight to the output where it has the compute type (or
  * bool), else through the result buffer. */
-static void *block_target(const Operation *run, Buffers *buffers, int64_t first) {
+static void *block_target(const Operation *run, Buffers *buffers, int64_t first, int64_t count) {
+    if (pointwise_is_rest(count)) return buffers->result;
     if (run->gives_bool) return (char *)run->out + first;
     if (!is_native(run->type, run->out_dtype)) return buffers->result;
     return (char *)run->out + (size_t)first * compute_size(run->type);
 }
 
-static void run_block(const Operation *run, Buffers *buffers, int64_t first, int64_t count, bool fresh) {
+static void store_block(const Operation *run, Buffers *buffers, int64_t first, int64_t count) {
+    if (run->gives_bool)
+        memcpy((char *)run->out + first, buffers->result, (size_t)count);
+    else
+        write_run(run->type, run->out_dtype, run->out, first, count, buffers->result);
+}
+
+static int64_t padded(int64_t count) {
+    return pointwise_is_rest(count) ? POINTWISE_STEP : count;
+}
+
+static void run_block(const Operation *run, Buffers *buffers, int64_t first, int64_t count) {
     const void *operand[3];
     for (int32_t k = 0; k < 3; ++k) operand[k] = buffers->operand[0]; /* unused ones: anything readable */
     for (int32_t k = 0; k < run->operand_count; ++k)
-        operand[k] = fetch(run, &run->operands[k], first, count, fresh, k == 2, buffers->operand[k]);
-    void *target = block_target(run, buffers, first);
-    run->block(count, operand[0], operand[1], operand[2], run->alpha, run->beta, target);
-    if (target == (void *)buffers->result)
-        write_run(run->type, run->out_dtype, run->out, first, count, target);
+        operand[k] = fetch(run, &run->operands[k], first, count, buffers->operand[k]);
+    void *target = block_target(run, buffers, first, count);
+    run->block(padded(count), operand[0], operand[1], operand[2], run->alpha, run->beta, target);
+    if (target == (void *)buffers->result) store_block(run, buffers, first, count);
 }
 
 /* Folds over all inputs. Partial results stay in the buffer until the last step: the output may be any of the
  * inputs. */
 static void run_fold(const Operation *run, Buffers *buffers, int64_t first, int64_t count) {
-    const void *x = fetch(run, &run->operands[0], first, count, true, false, buffers->operand[0]);
-    void *target = block_target(run, buffers, first);
+    fill_scalar(run, &run->operands[0], false, buffers->operand[0]);
+    const void *x = fetch(run, &run->operands[0], first, count, buffers->operand[0]);
+    void *target = block_target(run, buffers, first, count);
     if (run->operand_count == 1) memmove(target, x, (size_t)count * compute_size(run->type));
     for (int32_t k = 1; k < run->operand_count; ++k) {
         bool last = k + 1 == run->operand_count;
-        const void *y = fetch(run, &run->operands[k], first, count, true, false, buffers->operand[1]);
-        run->block(count, x, y, x, last ? run->alpha : 1, 0, last ? target : buffers->operand[2]);
+        fill_scalar(run, &run->operands[k], false, buffers->operand[1]);
+        const void *y = fetch(run, &run->operands[k], first, count, buffers->operand[1]);
+        run->block(padded(count), x, y, x, last ? run->alpha : 1, 0, last ? target : buffers->operand[2]);
         x = buffers->operand[2];
     }
-    if (target == (void *)buffers->result)
-        write_run(run->type, run->out_dtype, run->out, first, count, target);
+    if (target == (void *)buffers->result) store_block(run, buffers, first, count);
 }
 
 static void run_blocks(void *context, int64_t first_block, int64_t last_block, int worker) {
     const Operation *run = context;
     Buffers buffers;
+    int64_t end = min_i64(last_block * POINTWISE_BLOCK, run->count);
     (void)worker;
-    for (int64_t block = first_block; block < last_block; ++block) {
-        int64_t first = block * POINTWISE_BLOCK, count = min_i64(POINTWISE_BLOCK, run->count - first);
+    if (!run->folds)
+        for (int32_t k = 0; k < run->operand_count; ++k)
+            fill_scalar(run, &run->operands[k], k == 2, buffers.operand[k]);
+    for (int64_t first = first_block * POINTWISE_BLOCK, count; first < end; first += count) {
+        count = pointwise_next(end - first);
         if (run->folds)
             run_fold(run, &buffers, first, count);
         else
-            run_block(run, &buffers, first, count, block == first_block);
+            run_block(run, &buffers, first, count);
     }
 }
 
@@ -371,76 +389,4 @@ Status kernel_pointwise(KernelCtx *ctx) {
     parallel_for(ctx->host->pool, ceil_div_i64(run.count, POINTWISE_BLOCK), BLOCKS_PER_PIECE, run_blocks,
                  &run);
     return STATUS_OK;
-}
-
-/* -- chains -- */
-
-/* Rows whose f32 blocks take and give f32. */
-static const bool has_block[OP_COUNT] = {
-#define ELEMENT       true
-#define PREDICATE     false
-#define NOTHING       false
-#define FIRST(a, ...) a
-#define KIND_F32(...) FIRST(__VA_ARGS__)
-#define POINTWISE(id, name, since, min_in, max_in, signature, ...)                                           \
-    [OP_##id] = KIND_F32(POINTWISE_KINDS_##signature) && POINTWISE_##signature != POINTWISE_SELECT,
-#include "ops/pointwise.def"
-#undef POINTWISE
-};
-
-bool pointwise_has_block_f32(OpId op) {
-    return has_block[op];
-}
-
-/* Operand k of the block from `first` on: its own memory, or buffer filled with its one element. */
-static const float *chain_operand(const float *const *inputs, const int32_t *steps, int32_t k, int64_t first,
-                                  int64_t count, float *buffer) {
-    if (inputs[k] != NULL && steps[k] != 0) return inputs[k] + first;
-    if (inputs[k] != NULL)
-        buffer[0] = inputs[k][0];
-    else
-        store_extreme(COMPUTE_F32, k == 2, buffer);
-    repeat_first(COMPUTE_F32, count, buffer);
-    return buffer;
-}
-
-static void chain_fold(const PointwiseAttrs *attrs, int32_t input_count, const float *const *inputs,
-                       const int32_t *steps, float *out, int64_t first, int64_t count) {
-    _Alignas(64) float buffers[2][POINTWISE_BLOCK], partial[POINTWISE_BLOCK];
-    const float *x = chain_operand(inputs, steps, 0, first, count, buffers[0]);
-    if (input_count == 1) memmove(out + first, x, (size_t)count * sizeof(float));
-    for (int32_t k = 1; k < input_count; ++k) {
-        bool last = k + 1 == input_count;
-        const float *y = chain_operand(inputs, steps, k, first, count, buffers[1]);
-        pointwise_f32[attrs->op](count, x, y, x, last ? attrs->alpha : 1, 0, last ? out + first : partial);
-        x = partial;
-    }
-}
-
-static void chain_block(const PointwiseAttrs *attrs, int32_t input_count, const float *const *inputs,
-                        const int32_t *steps, float *out, int64_t first, int64_t count) {
-    _Alignas(64) float buffers[3][POINTWISE_BLOCK];
-    const float *operand[3];
-    for (int32_t k = 0; k < 3; ++k)
-        operand[k] = k < input_count ? chain_operand(inputs, steps, k, first, count, buffers[k]) : operand[0];
-    pointwise_f32[attrs->op](count, operand[0], operand[1], operand[2], attrs->alpha, attrs->beta,
-                             out + first);
-}
-
-void pointwise_block_f32(const PointwiseAttrs *attrs, int32_t input_count, const float *const *inputs,
-                         const int32_t *steps, float *out, int64_t count) {
-    bool folds = (op_def(attrs->op)->flags & OPF_VARIADIC) != 0;
-    const float *bounds[3] = {inputs[0]};
-    int32_t bound_steps[3] = {steps[0]};
-    if (attrs->signature == POINTWISE_BOUND) { /* trailing omitted bounds may not be in the list */
-        for (int32_t k = 1; k < input_count; ++k) bounds[k] = inputs[k], bound_steps[k] = steps[k];
-        inputs = bounds, steps = bound_steps, input_count = 3;
-    }
-    for (int64_t first = 0; first < count; first += POINTWISE_BLOCK) {
-        int64_t length = min_i64(POINTWISE_BLOCK, count - first);
-        if (folds)
-            chain_fold(attrs, input_count, inputs, steps, out, first, length);
-        else
-            chain_block(attrs, input_count, inputs, steps, out, first, length);
-    }
 }

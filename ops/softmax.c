@@ -50,7 +50,7 @@ Status infer_Hardmax(InferCtx *ctx) {
 
 /* -- kernels -- */
 
-enum { COLUMNS = 64, ROW_BLOCK = 256, LANES = 16 };
+enum { COLUMNS = 256, ROW_BLOCK = 256, LANES = 16 };
 
 /* The tensor as [outer, extent, inner]. */
 typedef struct AxisView {
@@ -180,28 +180,43 @@ static void softmax_columns(const AxisView *view, int64_t base, int64_t count) {
     column_results(view, base, count, m, sum);
 }
 
-/* The same in f32, with vector code. */
+/* The same in f32, with vector code; m, sum, x and y are rows of `count` neighbours. */
 
-SIMD_CLONES static void softmax_columns_f32(const AxisView *view, int64_t base, int64_t count) {
-    float m[COLUMNS], sum[COLUMNS], factor[COLUMNS];
+SIMD_CLONES static void columns_max(int64_t count, const float *x, float *m) {
+    for (int64_t i = 0; i < count; ++i) m[i] = x[i] > m[i] ? x[i] : m[i];
+}
+
+SIMD_CLONES static void columns_exp(int64_t count, const float *x, const float *m, float *y, float *sum) {
+    for (int64_t i = 0; i < count; ++i) {
+        float e = exp_f32(x[i] - m[i]);
+        sum[i] += e;
+        y[i] = e;
+    }
+}
+
+SIMD_CLONES static void columns_scale(int64_t count, const float *factor, float *y) {
+    for (int64_t i = 0; i < count; ++i) y[i] *= factor[i];
+}
+
+SIMD_CLONES static void columns_shift(int64_t count, const float *x, const float *shift, float *y) {
+    for (int64_t i = 0; i < count; ++i) y[i] = x[i] - shift[i];
+}
+
+static void softmax_columns_f32(const AxisView *view, int64_t base, int64_t count) {
+    float m[COLUMNS], sum[COLUMNS], unused[COLUMNS];
     const float *x = (const float *)view->in->data + base;
     float *y = (float *)view->out->data + base;
+    int64_t stride = view->inner;
     for (int64_t i = 0; i < count; ++i) m[i] = -INFINITY, sum[i] = 0;
+    for (int64_t a = 0; a < view->extent; ++a) columns_max(count, x + a * stride, m);
     for (int64_t a = 0; a < view->extent; ++a)
-        for (int64_t i = 0; i < count; ++i) {
-            float element = x[a * view->inner + i];
-            m[i] = element > m[i] ? element : m[i];
-        }
-    for (int64_t a = 0; a < view->extent; ++a)
-        for (int64_t i = 0; i < count; ++i) sum[i] += exp_f32(x[a * view->inner + i] - m[i]);
-    for (int64_t i = 0; i < count; ++i) factor[i] = view->logarithm ? log_f32(sum[i]) : 1 / sum[i];
+        columns_exp(count, x + a * stride, m, view->logarithm ? unused : y + a * stride, sum);
+    for (int64_t i = 0; i < count; ++i) sum[i] = view->logarithm ? m[i] + logf(sum[i]) : 1 / sum[i];
     for (int64_t a = 0; a < view->extent; ++a) {
-        const float *from = x + a * view->inner;
-        float *to = y + a * view->inner;
         if (view->logarithm)
-            for (int64_t i = 0; i < count; ++i) to[i] = from[i] - m[i] - factor[i];
+            columns_shift(count, x + a * stride, sum, y + a * stride);
         else
-            for (int64_t i = 0; i < count; ++i) to[i] = exp_f32(from[i] - m[i]) * factor[i];
+            columns_scale(count, sum, y + a * stride);
     }
 }
 

@@ -1,0 +1,49 @@
+#include "kernels/arch.h"
+
+#include <string.h>
+
+static const Device devices[] = {
+#define ARCH(name, sm, sm_count, shared, example) {name, sm, sm_count, shared},
+#include "kernels/arch.def"
+#undef ARCH
+};
+
+int32_t arch_count(void) {
+    return (int32_t)(sizeof devices / sizeof devices[0]);
+}
+
+const Device *arch_at(int32_t index) {
+    return &devices[index];
+}
+
+const Device *arch_find(const char *name) {
+    for (int32_t i = 0; i < arch_count(); ++i) {
+        size_t digits = strspn(devices[i].arch, "sm_0123456789");
+        if (strcmp(devices[i].arch, name) == 0 ||
+            (strlen(name) == digits && strncmp(devices[i].arch, name, digits) == 0))
+            return &devices[i];
+    }
+    return NULL;
+}
+
+/* Code runs on later GPUs of the same major number, code with a letter only on the very one. */
+static bool runs_on(const Device *device, int32_t sm) {
+    bool exact = strspn(device->arch, "sm_0123456789") != strlen(device->arch);
+    return exact ? device->sm == sm : device->sm <= sm && device->sm / 10 == sm / 10;
+}
+
+const Device *arch_for_sm(int32_t sm) {
+    for (int32_t i = arch_count() - 1; i >= 0; --i)
+        if (runs_on(&devices[i], sm)) return &devices[i];
+    return NULL;
+}
+
+Device arch_common(const Device *const *list, int32_t count) {
+    Device common = *list[0];
+    for (int32_t i = 1; i < count; ++i) {
+        if (list[i]->sm < common.sm) common.sm = list[i]->sm;
+        if (list[i]->shared_per_block < common.shared_per_block)
+            common.shared_per_block = list[i]->shared_per_block;
+    }
+    return common;
+}

@@ -1,0 +1,16 @@
+/* The architectures of arch.def. */
+#ifndef SMELT_KERNELS_ARCH_H
+#define SMELT_KERNELS_ARCH_H
+
+#include "kernels/tactic.h"
+
+int32_t arch_count(void);
+const Device *arch_at(int32_t index);
+/* By name, with or without the letter: "sm_90", "sm_90a". NULL: unknown. */
+const Device *arch_find(const char *name);
+/* The newest one whose code runs on a GPU of compute capability 10 * major + minor; NULL: none. */
+const Device *arch_for_sm(int32_t sm);
+/* What all of a list can do: the lowest sm, the least shared memory; name and SMs of the first. */
+Device arch_common(const Device *const *list, int32_t count);
+
+#endif

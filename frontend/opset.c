@@ -45,6 +45,7 @@ static const OpsetRow rows[] = {
     {"", "LogSoftmax", 1, 12, rewrite_softmax, "Flatten Shape Reshape"},
     {"", "Hardmax", 1, 12, rewrite_softmax, "Flatten Shape Reshape"},
     {"", "BatchNormalization", 1, 13, rewrite_batch_norm, ""},
+    {"", "BatchNormalization", 14, MAX_OPSET, rewrite_batch_norm_training, "ReduceMean Sub Mul Add"},
     {"", "GroupNormalization", 18, 20, rewrite_group_norm, "Shape Div Concat Unsqueeze Expand Reshape"},
     {"", "Resize", 1, 10, rewrite_resize_10, ""},
     {"", "Resize", 11, MAX_OPSET, rewrite_resize, ""},

@@ -70,6 +70,40 @@ Status rewrite_batch_norm(Form *form) {
     return per_channel ? form->status : normalize_elements(form);
 }
 
+/* Output `index`, if it is wanted: momentum * old + (1 - momentum) * now. */
+static Status running_average(Form *form, int32_t index, ValueId old, ValueId now) {
+    if (index >= form->output_count || form->outputs[index] == NONE) return form->status;
+    double momentum = (double)form_attr_float(form, "momentum", 0.9f);
+    ValueId parts[] = {FORM_NODE(form, "Mul", NULL, old, form_scalar(form, old, momentum)),
+                       FORM_NODE(form, "Mul", NULL, now, form_scalar(form, now, 1 - momentum))};
+    TRY(form->status);
+    return form_add(form, "", "Add", form->name, NULL, 2, parts, 1, &form->outputs[index]);
+}
+
+/* In training mode, the statistics are those of the input, and the given ones only enter running averages. */
+Status rewrite_batch_norm_training(Form *form) {
+    if (form_attr_int(form, "training_mode", 0) == 0) return form->status;
+    ValueId x = form_input(form, 0);
+    int32_t rank = form_rank(form, x);
+    if (rank < 2) return form_refuse(form, "training mode needs an input of known rank, 2 or more");
+    int64_t others[SMELT_MAX_RANK];
+    for (int32_t i = 0; i < rank - 1; ++i) others[i] = i == 0 ? 0 : i + 1;
+    ValueId axes = form_ints(form, rank - 1, others);
+    AttrList flat = {0};
+    form_note_attr(form, attr_set_int(&flat, form->im->arena, "keepdims", 0));
+    ValueId centred = FORM_NODE(form, "Sub", NULL, x, FORM_NODE(form, "ReduceMean", NULL, x, axes));
+    ValueId mean = FORM_NODE(form, "ReduceMean", &flat, x, axes);
+    ValueId variance =
+        FORM_NODE(form, "ReduceMean", &flat, FORM_NODE(form, "Mul", NULL, centred, centred), axes);
+    TRY(running_average(form, 1, form_input(form, 3), mean));
+    TRY(running_average(form, 2, form_input(form, 4), variance));
+    form->output_count = 1;
+    attr_remove(&form->attrs, "training_mode");
+    attr_remove(&form->attrs, "momentum");
+    FORM_BECOME(form, "BatchNormalization", x, form_input(form, 1), form_input(form, 2), mean, variance);
+    return form->status;
+}
+
 /* scale or bias per group [G] becomes per channel [C]: each value C / G times. */
 static ValueId per_channel(Form *form, ValueId per_group, ValueId channels_per_group, ValueId groups) {
     AttrList axis = {0};
@@ -173,8 +207,60 @@ Status rewrite_roi_align(Form *form) {
     return form->status;
 }
 
+/* A parameter of block for each of the node's inputs from 1 on. */
+static Status add_params(Form *form, BlockId block) {
+    Importer *im = form->im;
+    for (int32_t i = 1; i < form->input_count; ++i) {
+        ValueId value = graph_add_value(im->graph, NULL);
+        if (value == NONE || !block_add_param(im->graph, block, value))
+            return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
+        TRY(guess_set(im, value, dtype_of(im, form->inputs[i])));
+    }
+    return STATUS_OK;
+}
+
+/* The node without its first input, moved into block, whose results its outputs become. */
+static Status move_into(Form *form, BlockId block) {
+    Importer *im = form->im;
+    Form inner = *form;
+    inner.block = block;
+    inner.outputs = ARENA_ARRAY(&im->scratch, ValueId, form->output_count);
+    TRY_ALLOC(im->diag, inner.outputs);
+    for (int32_t i = 0; i < form->output_count; ++i) {
+        inner.outputs[i] = graph_add_value(im->graph, NULL);
+        if (inner.outputs[i] == NONE) return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
+    }
+    TRY(form_add(&inner, "", form->op, form->name, &form->attrs, form->input_count - 1,
+                 im->graph->blocks[block].params, form->output_count, inner.outputs));
+    for (int32_t i = 0; i < form->output_count; ++i)
+        if (!block_add_result(im->graph, block, inner.outputs[i]))
+            return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}
+
+/* Opset 8 scans axis 1 of each element of a batch along axis 0: a Scan over the batch whose body is the Scan
+ * of today. */
 Status rewrite_scan_8(Form *form) {
-    return form_refuse(form, "Scan of opset 8 (with a batch axis) is not supported; opset 9 is");
+    Importer *im = form->im;
+    if (form_input(form, 0) != NONE)
+        return form_refuse(form, "Scan of opset 8 is supported without sequence_lens only");
+    int32_t count;
+    const int64_t *directions = form_attr_ints(form, "directions", &count);
+    if (count >= 0)
+        form_note_attr(form,
+                       attr_set_ints(&form->attrs, im->arena, "scan_input_directions", directions, count));
+    attr_remove(&form->attrs, "directions");
+    TRY(form->status);
+    BlockId batch = graph_add_block(im->graph, "batch", NONE);
+    if (batch == NONE) return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(add_params(form, batch));
+    TRY(move_into(form, batch));
+    form->attrs = (AttrList){0};
+    form_set_int(form, "num_scan_inputs", form->input_count - 1);
+    form_note_attr(form, attr_set_block(&form->attrs, im->arena, "body", batch));
+    form->inputs++;
+    form->input_count--;
+    return form->status;
 }
 
 Status rewrite_scatter(Form *form) {

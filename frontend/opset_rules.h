@@ -19,6 +19,7 @@ Status rewrite_broadcast(Form *form);
 Status rewrite_gemm_6(Form *form);
 Status rewrite_softmax(Form *form);
 Status rewrite_batch_norm(Form *form);
+Status rewrite_batch_norm_training(Form *form);
 Status rewrite_group_norm(Form *form);
 Status rewrite_resize_10(Form *form);
 Status rewrite_resize(Form *form);

@@ -135,6 +135,57 @@ static Wire resize_model(const char *op, int opset, const float *scales, const c
     return wire_model(8, opset, graph);
 }
 
+static void test_training_norm(void) {
+    Wire node, graph = norm_model("BatchNormalization", "x,s,b,m,v", "y,m1,v1", &node);
+    node_int(&node, "training_mode", 1);
+    node_float(&node, "momentum", 0.75f);
+    graph_node(&graph, node);
+    Wire model = wire_model(8, 15, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("i64[3] = {0, 2, 3}");
+    EXPECT_TEXT("%%11 : ? = ReduceMean(%x, %%8) {keepdims = 0}");
+    EXPECT_TEXT("f32[] = {0.75}");
+    EXPECT_TEXT("f32[] = {0.25}");
+    EXPECT_TEXT("%m1 : ? = Add(%%15, %%17)");
+    EXPECT_TEXT("%v1 : ? = Add(%%19, %%21)");
+    EXPECT_TEXT("%y : ? = BatchNormalization(%x, %s, %b, %%11, %%13)");
+    EXPECT_NO_TEXT("training_mode");
+}
+
+/* y, z = Scan(lengths, i, x) with x read backwards. */
+static Wire scan_model(const char *lengths) {
+    static const int64_t backwards[] = {1};
+    char inputs[32];
+    snprintf(inputs, sizeof inputs, "%s,i,x", lengths);
+    Wire body = {0}, node = wire_node("Scan", "", inputs, "y,z"), graph = {0};
+    graph_input(&body, wire_value("sum", WIRE_F32, "2"));
+    graph_input(&body, wire_value("next", WIRE_F32, "2"));
+    graph_node(&body, wire_node("Add", "", "sum,next", "total"));
+    graph_node(&body, wire_node("Identity", "", "total", "all"));
+    graph_output(&body, wire_value("total", WIRE_F32, NULL));
+    graph_output(&body, wire_value("all", WIRE_F32, NULL));
+    node_int(&node, "num_scan_inputs", 1);
+    node_ints(&node, "directions", 1, backwards);
+    node_graph(&node, "body", &body);
+    graph_input(&graph, wire_value("l", WIRE_I64, "N"));
+    graph_input(&graph, wire_value("i", WIRE_F32, "N,2"));
+    graph_input(&graph, wire_value("x", WIRE_F32, "N,T,2"));
+    graph_node(&graph, node);
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    graph_output(&graph, wire_value("z", WIRE_F32, NULL));
+    return wire_model(7, 8, graph);
+}
+
+static void test_scan_over_batch(void) {
+    Wire model = scan_model("");
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("%y : ?, %z : ? = Scan(%i, %x) {num_scan_inputs = 2}");
+    EXPECT_TEXT("= Scan(%%9, %%10) {num_scan_inputs = 1, scan_input_directions = [1]}");
+    EXPECT_NO_TEXT(" directions");
+    model = scan_model("l");
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "without sequence_lens only");
+}
+
 static void test_resize(void) {
     static const float up[] = {1, 1, 2, 2}, down[] = {1, 1, 0.5f, 0.5f}, mixed[] = {1, 1, 2, 0.5f};
     if (op_find("", "Resize") == OP_NONE) {
@@ -275,6 +326,8 @@ int main(void) {
     test_dropout();
     test_softmax();
     test_norms();
+    test_training_norm();
+    test_scan_over_batch();
     test_resize();
     test_broadcast();
     test_legacy();

@@ -82,6 +82,16 @@ Status kit_broadcast(InferCtx *ctx, const Shape *a, const Shape *b, Shape *out) 
     return STATUS_OK;
 }
 
+Status kit_expect_broadcasts_to(InferCtx *ctx, int32_t input, const Shape *to) {
+    const Shape *from = &ctx->inputs[input]->shape;
+    Shape both;
+    TRY(kit_broadcast(ctx, to, from, &both));
+    bool fits = both.rank == to->rank;
+    for (int32_t i = 0; fits && i < to->rank; ++i)
+        fits = both.dim[i] == to->dim[i] || !dim_is_exact(both.dim[i]) || !dim_is_exact(to->dim[i]);
+    return fits ? STATUS_OK : broadcast_failure(ctx, from, to);
+}
+
 Status kit_expect_rank(InferCtx *ctx, int32_t input, int32_t low, int32_t high) {
     int32_t rank = ctx->inputs[input]->shape.rank;
     if (rank >= low && rank <= high) return STATUS_OK;

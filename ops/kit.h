@@ -28,6 +28,9 @@ Status kit_axes(const int64_t *axes, int32_t count, int32_t rank, bool marked[SM
  * a and out may alias. */
 Status kit_broadcast(InferCtx *ctx, const Shape *a, const Shape *b, Shape *out);
 
+/* The input broadcasts to `to` without changing it, as far as dims are exact. */
+Status kit_expect_broadcasts_to(InferCtx *ctx, int32_t input, const Shape *to);
+
 Status kit_expect_rank(InferCtx *ctx, int32_t input, int32_t low,
                        int32_t high); /* "input 1 has rank 5, expected 1 to 3" */
 Status kit_expect_dtype_like(InferCtx *ctx, int32_t input,

@@ -61,20 +61,11 @@ Status parse_BatchNormalization(const ParseCtx *ctx, const void **attrs) {
 
 /* -- inference -- */
 
-/* Input `index` broadcasts to x without changing its shape. */
+/* Input `index`, where present, broadcasts to x without changing its shape. */
 static Status check_parameter(InferCtx *ctx, int32_t index) {
-    const TypeInfo *parameter = infer_input(ctx, index);
-    const Shape *x = &ctx->inputs[0]->shape;
-    Shape both;
-    if (parameter == NULL) return STATUS_OK;
+    if (infer_input(ctx, index) == NULL) return STATUS_OK;
     TRY(kit_expect_float(ctx, index));
-    TRY(kit_broadcast(ctx, x, &parameter->shape, &both));
-    bool fits = both.rank == x->rank;
-    for (int32_t i = 0; fits && i < x->rank; ++i)
-        fits = both.dim[i] == x->dim[i] || !dim_is_exact(both.dim[i]) || !dim_is_exact(x->dim[i]);
-    if (fits) return STATUS_OK;
-    return FAIL(ctx->diag, STATUS_BAD_MODEL, "input %d has shape %s, which does not broadcast to %s", index,
-                shape_print(ctx->dims, &parameter->shape, ctx->arena), shape_print(ctx->dims, x, ctx->arena));
+    return kit_expect_broadcasts_to(ctx, index, &ctx->inputs[0]->shape);
 }
 
 static Status infer_rows(InferCtx *ctx, int32_t *axis) {
@@ -136,7 +127,7 @@ Status infer_BatchNormalization(InferCtx *ctx) {
 enum { ELEMENTS_PER_PIECE = 16384 };
 
 static void run_rows(const KernelCtx *ctx, int64_t rows, int64_t row, ParallelBody body, void *context) {
-    bool packed = dtype_bits(ctx->outputs[0]->dtype) < 8; /* neighbours share bytes: one thread */
+    bool packed = dtype_bits(ctx->inputs[0]->dtype) < 8; /* neighbours share bytes: one thread */
     parallel_for(packed ? NULL : ctx->host->pool, rows, max_i64(1, ELEMENTS_PER_PIECE / max_i64(1, row)),
                  body, context);
 }
@@ -159,7 +150,8 @@ static void layer_rows(void *context, int64_t first, int64_t last, int worker) {
         double mean, variance;
         norm_moments(run->x, i * run->row, run->row, run->centered, &mean, &variance);
         double inverse = 1 / sqrt(variance + run->epsilon);
-        norm_affine(run->x, run->y, i * run->row, run->row, mean, inverse, &run->scale, &run->bias);
+        if (run->y != NULL)
+            norm_affine(run->x, run->y, i * run->row, run->row, mean, inverse, &run->scale, &run->bias);
         if (run->mean != NULL) dtype_store_f64(run->mean->dtype, run->mean->data, i, mean);
         if (run->inverse != NULL) dtype_store_f64(run->inverse->dtype, run->inverse->data, i, inverse);
     }
@@ -236,7 +228,7 @@ static Status run_channels(KernelCtx *ctx, int64_t groups, const Tensor *mean, c
                       .channels = x->rank > 1 ? x->dim[1] : 1,
                       .space = tensor_span(x, x->rank > 1 ? 2 : 1, x->rank),
                       .epsilon = (double)((const NormAttrs *)ctx->attrs)->epsilon};
-    if (tensor_count(x) == 0) return STATUS_OK;
+    if (run.y == NULL || tensor_count(x) == 0) return STATUS_OK;
     run.per_group = groups == 0 ? 1 : run.channels / groups;
     run_rows(ctx, x->dim[0] * run.channels / run.per_group, run.per_group * run.space, channel_groups, &run);
     return STATUS_OK;

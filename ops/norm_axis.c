@@ -53,6 +53,7 @@ Status kernel_LpNormalization(KernelCtx *ctx) {
     const Tensor *x = ctx->inputs[0];
     int32_t axis;
     TRY(kit_axis(attrs->axis, x->rank, &axis, ctx->diag));
+    if (ctx->outputs[0] == NULL) return STATUS_OK;
     int64_t outer = tensor_span(x, 0, axis), extent = x->dim[axis], inner = tensor_span(x, axis + 1, x->rank);
     for (int64_t o = 0; o < outer; ++o)
         for (int64_t i = 0; i < inner; i += COLUMNS)
@@ -154,6 +155,7 @@ Status kernel_LRN(KernelCtx *ctx) {
                   .y = ctx->outputs[0],
                   .channels = x->dim[1],
                   .space = tensor_span(x, 2, x->rank)};
+    if (run.y == NULL) return STATUS_OK;
     bool packed = dtype_bits(x->dtype) < 8; /* neighbours share bytes: one thread */
     parallel_for(packed ? NULL : ctx->host->pool, x->dim[0] * run.channels,
                  max_i64(1, ELEMENTS_PER_PIECE / max_i64(1, run.space)), lrn_rows, &run);
@@ -220,7 +222,7 @@ Status kernel_MeanVarianceNormalization(KernelCtx *ctx) {
     bool normalized[SMELT_MAX_RANK];
     int64_t strides[SMELT_MAX_RANK], count = tensor_count(x);
     TRY(kit_axes(attrs->axes, attrs->axis_count, x->rank, normalized, ctx->diag));
-    if (count == 0) return STATUS_OK;
+    if (ctx->outputs[0] == NULL || count == 0) return STATUS_OK;
     int64_t slices = statistic_strides(x, normalized, strides), slice = count / slices;
     double *mean = ctx->host->scratch, *deviation = mean + slices;
     memset(mean, 0, 2 * sizeof(double) * (size_t)slices);

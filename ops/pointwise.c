@@ -168,15 +168,7 @@ static Status check_bounds(InferCtx *ctx) {
 static Status check_slope(InferCtx *ctx) {
     const Shape *x = &ctx->inputs[0]->shape, *slope = &ctx->inputs[1]->shape;
     if (slope->rank == 1 && x->rank >= 2 && slope->dim[0] == x->dim[1]) return STATUS_OK;
-    Shape both;
-    TRY(kit_broadcast(ctx, x, slope, &both));
-    for (int32_t i = 0; i < both.rank; ++i) {
-        Dim own = i < both.rank - x->rank ? 1 : x->dim[i - (both.rank - x->rank)];
-        if (both.rank > x->rank || (own == 1 && dim_is_exact(both.dim[i]) && both.dim[i] != 1))
-            return FAIL(ctx->diag, STATUS_BAD_MODEL, "the slope's shape %s does not broadcast to %s",
-                        shape_print(ctx->dims, slope, ctx->arena), shape_print(ctx->dims, x, ctx->arena));
-    }
-    return STATUS_OK;
+    return kit_expect_broadcasts_to(ctx, 1, x);
 }
 
 Status infer_pointwise(InferCtx *ctx) {

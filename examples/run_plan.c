@@ -19,7 +19,7 @@ static char *read_input(const char *path, int rank, int64_t *dims, size_t *size)
     if (bytes == NULL || fread(bytes, 1, *size, file) != *size || fclose(file) != 0) return NULL;
     if (memcmp(bytes, "\x93NUMPY", 6) != 0) return bytes;
     size_t head = NPY_HEAD + (unsigned char)bytes[8] + 256u * (unsigned char)bytes[9];
-    char *at = head <= *size ? strchr(bytes, '(') : NULL;
+    char *at = head <= *size ? strchr(bytes + NPY_HEAD, '(') : NULL;
     for (int i = 0; at != NULL && i < rank; ++i) dims[i] = strtoll(at + 1, &at, 10);
     return at == NULL ? NULL : memmove(bytes, bytes + head, *size -= head);
 }

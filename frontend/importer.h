@@ -34,8 +34,10 @@ typedef struct Scope {
     BlockId block;
     NameMap names;  /* name -> what it means, see scope_find */
     NameMap wanted; /* a function's output -> the caller's ValueId */
-    NameMap hints;  /* declared element types: name -> DType */
+    NameMap hints;  /* declared types: name -> element type and rank, see scope.c */
 } Scope;
+
+typedef struct Guess Guess;
 
 typedef struct Importer {
     Model *model;
@@ -53,7 +55,7 @@ typedef struct Importer {
     NameMap dims;      /* named dims that the user's shapes fix -> index into fixed_dims */
     int64_t *fixed_dims;
     int32_t fixed_count, fixed_capacity;
-    DType *guesses; /* per value, see dtype_of */
+    Guess *guesses; /* per value, see guess.c */
     int32_t guess_count;
     int32_t depth, node_count;
     size_t densified; /* bytes of sparse tensors so far */
@@ -123,10 +125,6 @@ bool scope_has_own(const Scope *scope, const char *name);
 Status scope_define(Importer *im, Scope *scope, const char *name, ValueId *out);
 Status scope_bind(Importer *im, Scope *scope, const char *name, ValueId value);
 Status scope_hint(Importer *im, Scope *scope, const Onnx__ValueInfoProto *info);
-/* The element type that a value will most likely have; F32 where nothing is known. Only for constants that
- * rewrites make beside it: inference decides. */
-DType dtype_of(const Importer *im, ValueId value);
-Status guess_set(Importer *im, ValueId value, DType dtype);
 /* The opset of a domain ("" = "ai.onnx") for nodes in scope; 0 when it is not imported. */
 int64_t scope_opset(const Importer *im, const Scope *scope, const char *domain);
 /* "" for ai.onnx. */
@@ -134,6 +132,18 @@ const char *domain_of(const char *domain);
 /* What users call a node: its name, or "Conv_12" from operator and index; with the prefix of inlined calls.
  */
 const char *node_label(Importer *im, const Scope *scope, const Onnx__NodeProto *node, size_t index);
+
+/* -- guess.c -- */
+
+/* The element type that a value will most likely have; F32 where nothing is known. Only for constants that
+ * rewrites make beside it: inference decides. */
+DType dtype_of(const Importer *im, ValueId value);
+/* Its rank, -1 where it does not show. */
+int32_t rank_of(const Importer *im, ValueId value);
+Status guess_set(Importer *im, ValueId value, DType dtype);
+Status guess_rank(Importer *im, ValueId value, int32_t rank);
+/* For the outputs of a node that was just added. */
+Status guess_outputs(Importer *im, NodeId node);
 
 /* -- import_inputs.c -- */
 

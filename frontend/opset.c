@@ -91,6 +91,7 @@ static const OpsetRow rows[] = {
      "=DequantizeLinear GlobalAveragePool QuantizeLinear"},
     {"com.microsoft", "QLinearAveragePool", 0, INT16_MAX, rewrite_qlinear_unary,
      "=DequantizeLinear AveragePool QuantizeLinear"},
+    {"com.microsoft", "QLinearConv", 0, INT16_MAX, rewrite_qlinear_conv, "=QLinearConv Transpose"},
     {"com.microsoft", "QLinearConcat", 0, INT16_MAX, rewrite_qlinear_concat,
      "=DequantizeLinear Concat QuantizeLinear"},
     {"com.microsoft", "QGemm", 0, INT16_MAX, rewrite_qgemm, "=DequantizeLinear Mul Gemm QuantizeLinear"},

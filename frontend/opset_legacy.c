@@ -6,11 +6,11 @@
 /* The experimental form before opset 9 states the axes of NCHW by across_channels, and may leave out the
  * division by the deviation. */
 Status rewrite_mean_variance(Form *form) {
-    static const int64_t per_sample[] = {1, 2, 3}, per_map[] = {2, 3};
+    static const int64_t all[] = {0, 1, 2, 3}, per_channel[] = {0, 2, 3};
     bool across = form_attr_int(form, "across_channels", 0) != 0;
     bool divides = form_attr_int(form, "normalize_variance", 1) != 0;
-    int32_t count = across ? 3 : 2;
-    const int64_t *axes = across ? per_sample : per_map;
+    int32_t count = across ? 4 : 3;
+    const int64_t *axes = across ? all : per_channel;
     ValueId x = form_input(form, 0);
     form->attrs = (AttrList){0};
     if (divides) {

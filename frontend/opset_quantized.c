@@ -27,12 +27,50 @@ Status rewrite_qlinear_binary(Form *form) {
     return become_quantized(form, result, form_input(form, 6), form_input(form, 7));
 }
 
-Status rewrite_qlinear_unary(Form *form) {
-    if (form_attr_int(form, "channels_last", 0) != 0)
-        return form_refuse(form, "channels_last is not supported");
+/* Attributes of the Transpose that moves channels from the last place to the second, or back. */
+static AttrList channel_move(Form *form, int32_t rank, bool to_last) {
+    int64_t perm[SMELT_MAX_RANK] = {0};
+    AttrList attrs = {0};
+    for (int32_t i = 1; i < rank; ++i) perm[i] = to_last ? i + 1 : i - 1;
+    perm[to_last ? rank - 1 : 1] = to_last ? 1 : rank - 1;
+    form_note_attr(form, attr_set_ints(&attrs, form->im->arena, "perm", perm, rank));
+    return attrs;
+}
+
+static ValueId move_channels(Form *form, ValueId x, int32_t rank, bool to_last) {
+    AttrList attrs = channel_move(form, rank, to_last);
+    return FORM_NODE(form, "Transpose", &attrs, x);
+}
+
+/* Takes the attribute channels_last off the node: the rank then, 0 for channels in the second place. */
+static int32_t take_channels_last(Form *form, ValueId like) {
+    bool last = form_attr_int(form, "channels_last", 0) != 0;
+    int32_t rank = rank_of(form->im, like);
     attr_remove(&form->attrs, "channels_last");
-    ValueId result = FORM_NODE(form, plain_name(form), &form->attrs, dequantized(form, 0));
+    if (last && (rank < 3 || rank > SMELT_MAX_RANK))
+        form_refuse(form, "channels_last for an input of unknown rank");
+    return last && form->status == STATUS_OK ? rank : 0;
+}
+
+Status rewrite_qlinear_unary(Form *form) {
+    int32_t rank = take_channels_last(form, form_input(form, 0));
+    ValueId x = dequantized(form, 0);
+    if (rank > 0) x = move_channels(form, x, rank, false);
+    ValueId result = FORM_NODE(form, plain_name(form), &form->attrs, x);
+    if (rank > 0) result = move_channels(form, result, rank, true);
     return become_quantized(form, result, form_input(form, 3), form_input(form, 4));
+}
+
+/* ONNX's own, but for the place of the channels (the weights' are as ever). */
+Status rewrite_qlinear_conv(Form *form) {
+    int32_t rank = take_channels_last(form, form_input(form, 3));
+    form->domain = "";
+    if (rank == 0) return form->status;
+    form_set_input(form, 0, move_channels(form, form_input(form, 0), rank, false));
+    ValueId result = form_node(form, "QLinearConv", &form->attrs, form->input_count, form->inputs);
+    form->attrs = channel_move(form, rank, true);
+    FORM_BECOME(form, "Transpose", result);
+    return form->status;
 }
 
 /* Inputs: scale and zero point of the result, then three of each part. */

@@ -51,6 +51,7 @@ Status rewrite_simplified_layer_norm(Form *form);
 /* opset_quantized.c: ONNX Runtime's quantized operators, as dequantize, compute, quantize */
 Status rewrite_qlinear_binary(Form *form);
 Status rewrite_qlinear_unary(Form *form);
+Status rewrite_qlinear_conv(Form *form);
 Status rewrite_qlinear_concat(Form *form);
 Status rewrite_qgemm(Form *form);
 

@@ -46,69 +46,6 @@ void form_become(Form *form, const char *op, int32_t count, const ValueId *input
 
 /* -- nodes -- */
 
-/* Element types of results whose operator does not hand through that of its first input. */
-static DType result_type(const Importer *im, const OpDef *def, const AttrList *attrs, int32_t count,
-                         const ValueId *inputs, int32_t output) {
-    static const struct {
-        const char *op;
-        DType dtype;  /* NONE: that of an input or attribute */
-        int8_t input; /* whose type it is */
-        const char *attribute;
-    } rules[] = {
-        {"Shape", DTYPE_I64, 0, NULL},
-        {"Size", DTYPE_I64, 0, NULL},
-        {"ArgMax", DTYPE_I64, 0, NULL},
-        {"ArgMin", DTYPE_I64, 0, NULL},
-        {"NonZero", DTYPE_I64, 0, NULL},
-        {"NonMaxSuppression", DTYPE_I64, 0, NULL},
-        {"Equal", DTYPE_BOOL, 0, NULL},
-        {"Less", DTYPE_BOOL, 0, NULL},
-        {"Greater", DTYPE_BOOL, 0, NULL},
-        {"LessOrEqual", DTYPE_BOOL, 0, NULL},
-        {"GreaterOrEqual", DTYPE_BOOL, 0, NULL},
-        {"IsNaN", DTYPE_BOOL, 0, NULL},
-        {"IsInf", DTYPE_BOOL, 0, NULL},
-        {"Cast", DTYPE_NONE, 0, "to"},
-        {"RandomNormal", DTYPE_NONE, 0, "dtype"},
-        {"RandomUniform", DTYPE_NONE, 0, "dtype"},
-        {"Where", DTYPE_NONE, 1, NULL},
-        {"CastLike", DTYPE_NONE, 1, NULL},
-        {"OneHot", DTYPE_NONE, 2, NULL},
-        {"DequantizeLinear", DTYPE_NONE, 1, NULL},
-        {"MatMulInteger", DTYPE_I32, 0, NULL},
-        {"ConvInteger", DTYPE_I32, 0, NULL},
-        {"QLinearConv", DTYPE_NONE, 7, NULL},
-        {"QLinearMatMul", DTYPE_NONE, 7, NULL},
-    };
-    if ((strcmp(def->name, "TopK") == 0 || strcmp(def->name, "MaxPool") == 0) && output == 1)
-        return DTYPE_I64;
-    if (strcmp(def->name, "QuantizeLinear") == 0) return count > 2 ? dtype_of(im, inputs[2]) : DTYPE_U8;
-    if (strcmp(def->name, "ConstantOfShape") == 0) {
-        const Attr *value = attr_find(attrs, "value");
-        return value != NULL && value->kind == ATTR_TENSOR ? value->tensor->dtype : DTYPE_F32;
-    }
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; ++i) {
-        if (strcmp(rules[i].op, def->name) != 0) continue;
-        const Attr *attr = rules[i].attribute == NULL ? NULL : attr_find(attrs, rules[i].attribute);
-        if (attr != NULL && attr->kind == ATTR_INT && dtype_is_valid(attr->ints[0]))
-            return (DType)attr->ints[0];
-        if (rules[i].dtype != DTYPE_NONE) return rules[i].dtype;
-        return rules[i].input < count ? dtype_of(im, inputs[rules[i].input]) : DTYPE_F32;
-    }
-    return count > 0 && inputs[0] != NONE ? dtype_of(im, inputs[0]) : DTYPE_F32;
-}
-
-static Status guess_outputs(Importer *im, NodeId node) {
-    const Node *row = &im->graph->nodes[node];
-    const OpDef *def = op_def(row->op);
-    if (def->op_class == OPCLASS_CONTROL) return STATUS_OK; /* declared types, if any, stand */
-    for (int32_t i = 0; i < row->output_count; ++i)
-        if (row->outputs[i] != NONE)
-            TRY(guess_set(im, row->outputs[i],
-                          result_type(im, def, &row->attrs, row->input_count, row->inputs, i)));
-    return STATUS_OK;
-}
-
 Status form_add(Form *form, const char *domain, const char *op, const char *name, const AttrList *attrs,
                 int32_t input_count, const ValueId *inputs, int32_t output_count, const ValueId *outputs) {
     Importer *im = form->im;
@@ -127,6 +64,10 @@ ValueId form_node(Form *form, const char *op, const AttrList *attrs, int32_t cou
     note_memory(form, output != NONE);
     if (output != NONE) note(form, form_add(form, "", op, form->name, attrs, count, inputs, 1, &output));
     return form->status == STATUS_OK ? output : NONE;
+}
+
+int32_t form_rank(const Form *form, ValueId value) {
+    return rank_of(form->im, value);
 }
 
 /* -- constants -- */
@@ -212,28 +153,4 @@ void form_set_int(Form *form, const char *name, int64_t value) {
 
 void form_set_string(Form *form, const char *name, const char *value) {
     note_memory(form, attr_set_string(&form->attrs, form->im->arena, name, value));
-}
-
-/* -- ranks -- */
-
-int32_t form_rank(const Form *form, ValueId value) {
-    const Graph *graph = form->im->graph;
-    for (int steps = 0; value != NONE && steps < 64; ++steps) {
-        const Value *row = &graph->values[value];
-        if (row->has_shape) return row->shape.rank;
-        if (row->producer == NONE) return -1;
-        const Node *node = &graph->nodes[row->producer];
-        const OpDef *def = op_def(node->op);
-        const Attr *perm = attr_find(&node->attrs, "perm");
-        if (strcmp(def->name, "Transpose") == 0 && perm != NULL) return perm->count;
-        if (strcmp(def->name, "Reshape") == 0) {
-            const Value *shape = &graph->values[node->inputs[1]];
-            return shape->data != NULL && shape->shape.rank == 1 ? (int32_t)shape->shape.dim[0] : -1;
-        }
-        bool keeps = def->op_class == OPCLASS_NORMALIZATION || strcmp(def->name, "Transpose") == 0 ||
-                     (def->op_class == OPCLASS_POINTWISE && node->input_count == 1);
-        if (!keeps) return -1;
-        value = node->inputs[0];
-    }
-    return -1;
 }

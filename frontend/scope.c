@@ -36,6 +36,9 @@ Status scope_bind(Importer *im, Scope *scope, const char *name, ValueId value) {
     return STATUS_OK;
 }
 
+/* Hints are one number: element type, and rank + 1 (0: unknown) times this. */
+enum { HINT_RANK = 256 };
+
 Status scope_define(Importer *im, Scope *scope, const char *name, ValueId *out) {
     *out = name_map_find(&scope->wanted, name);
     if (*out < 0) {
@@ -46,7 +49,10 @@ Status scope_define(Importer *im, Scope *scope, const char *name, ValueId *out) 
         if (*out == NONE) return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
     }
     int32_t hint = name_map_find(&scope->hints, name);
-    if (hint > 0) TRY(guess_set(im, *out, (DType)hint));
+    if (hint > 0) {
+        TRY(guess_set(im, *out, (DType)(hint % HINT_RANK)));
+        TRY(guess_rank(im, *out, hint / HINT_RANK - 1));
+    }
     return scope_bind(im, scope, name, *out);
 }
 
@@ -54,28 +60,11 @@ Status scope_hint(Importer *im, Scope *scope, const Onnx__ValueInfoProto *info) 
     if (info->type == NULL || info->type->tensor_type == NULL || info->name == NULL ||
         !dtype_is_valid(info->type->tensor_type->elem_type))
         return STATUS_OK;
-    if (!name_map_set(&scope->hints, &im->scratch, info->name, info->type->tensor_type->elem_type))
+    const Onnx__TensorShapeProto *shape = info->type->tensor_type->shape;
+    int32_t rank = shape == NULL || shape->n_dim > SMELT_MAX_RANK ? -1 : (int32_t)shape->n_dim;
+    int32_t hint = info->type->tensor_type->elem_type + (rank + 1) * HINT_RANK;
+    if (!name_map_set(&scope->hints, &im->scratch, info->name, hint))
         return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
-    return STATUS_OK;
-}
-
-DType dtype_of(const Importer *im, ValueId value) {
-    if (value == NONE) return DTYPE_F32;
-    DType known = im->graph->values[value].dtype;
-    if (known == DTYPE_NONE && value < im->guess_count) known = im->guesses[value];
-    return known == DTYPE_NONE ? DTYPE_F32 : known;
-}
-
-Status guess_set(Importer *im, ValueId value, DType dtype) {
-    if (value >= im->guess_count) {
-        int32_t wanted = im->graph->value_capacity;
-        DType *grown =
-            arena_grow(&im->scratch, im->guesses, (size_t)im->guess_count, (size_t)wanted, sizeof *grown);
-        TRY_ALLOC(im->diag, grown);
-        im->guesses = grown;
-        im->guess_count = wanted;
-    }
-    im->guesses[value] = dtype;
     return STATUS_OK;
 }
 

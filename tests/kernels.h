@@ -1,0 +1,27 @@
+/* Graphs from text, taken apart into the units that they would be compiled from. */
+#ifndef SMELT_TESTS_KERNELS_H
+#define SMELT_TESTS_KERNELS_H
+
+#include "ir/graph.h"
+#include "kernels/tactic.h"
+#include "test.h"
+
+/* The next step of the main block from node `position` on, as a problem; returns the position behind it. */
+static inline int32_t next_problem(Graph *graph, int32_t position, Arena *arena, Problem *out, Diag *diag) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    int32_t end = position + 1;
+    while (end < block->node_count && !node_starts_step(graph, block, end)) ++end;
+    CHECK_OK(problem_create(graph, block->nodes + position, end - position, arena, out, diag), diag);
+    return end;
+}
+
+/* What a tactic makes of a problem. */
+static inline Emission *emit_problem(Graph *graph, const Problem *problem, const Tactic *tactic,
+                                     const Config *config, const Device *device, Arena *arena, Diag *diag) {
+    Emission *emission = ARENA_NEW(arena, Emission);
+    *emission = (Emission){.arena = arena, .graph = graph, .problem = problem, .diag = diag};
+    CHECK_OK(tactic->emit(config, device, emission), diag);
+    return emission;
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* Every tactic with every config on the graphs of tests/kernels, compiled for every architecture. Exits with
+ * 77 (skipped) where there is no NVRTC. */
+#include "base/file.h"
+#include "kernels.h"
+#include "kernels/arch.h"
+#include "kernels/jit.h"
+
+typedef struct Units {
+    Arena arena;
+    Diag diag;
+    const Device *device; /* that tactics choose for */
+    NameMap known;        /* entries that are there already */
+    JitRequest *requests;
+    int32_t count, capacity;
+    bool used[256]; /* per tactic */
+} Units;
+
+static void add_units(Units *u, const Emission *emission, int32_t archs, const char *work) {
+    for (int32_t i = 0; i < emission->launch_count; ++i) {
+        const KernelLaunch *launch = &emission->launches[i];
+        if (name_map_find(&u->known, launch->entry) >= 0) continue;
+        CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));
+        for (int32_t a = 0; a < archs; ++a) {
+            if (!ARENA_RESERVE(&u->arena, u->requests, u->count, u->capacity)) exit(1);
+            u->requests[u->count++] = (JitRequest){
+                .entry = launch->entry, .source = launch->source, .device = arch_at(a), .work = work};
+        }
+    }
+}
+
+/* All tactics that take the problem. */
+static void add_problem(Units *u, Graph *graph, const Problem *problem) {
+    Config configs[MOST_CONFIGS];
+    int32_t takers = 0;
+    const char *why;
+    if (tactic_choose(problem, u->device, &u->arena, &why) == NULL) {
+        fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
+        CHECK(!"every step of tests/kernels has a tactic");
+        return;
+    }
+    for (int32_t t = 0; t < tactic_count(); ++t) {
+        const Tactic *tactic = tactic_at(t);
+        if (tactic->refuses(problem, u->device) != NULL) continue;
+        int32_t count = tactic->configs(problem, u->device, configs);
+        CHECK(count > 0 && count <= MOST_CONFIGS);
+        for (int32_t c = 0; c < count; ++c)
+            add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
+                      c == 0 ? arch_count() : 1,
+                      arena_printf(&u->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
+        u->used[t] = true;
+        takers++;
+    }
+    CHECK(takers > 0);
+}
+
+static void add_graph(Units *u, const char *path) {
+    FileMap map;
+    Graph *graph = NULL;
+    CHECK_OK(file_map(path, &map, &u->diag), &u->diag);
+    CHECK_OK(graph_parse((const char *)map.data, map.size, path, SMELT_SOURCE_DIR "/tests/kernels", &u->arena,
+                         &graph, &u->diag),
+             &u->diag);
+    if (graph == NULL) exit(1);
+    for (int32_t at = 0; at < graph->blocks[MAIN_BLOCK].node_count;) {
+        Problem *problem = ARENA_NEW(&u->arena, Problem);
+        at = next_problem(graph, at, &u->arena, problem, &u->diag);
+        add_problem(u, graph, problem);
+    }
+    file_unmap(&map);
+}
+
+static void add_graphs(Units *u) {
+    char **names;
+    int32_t count;
+    const char *folder = SMELT_SOURCE_DIR "/tests/kernels";
+    CHECK_OK(folder_list(&u->arena, folder, &names, &count, &u->diag), &u->diag);
+    for (int32_t i = 0; i < count; ++i)
+        if (strstr(names[i], ".ir") != NULL) add_graph(u, path_join(&u->arena, folder, names[i]));
+    for (int32_t t = 0; t < tactic_count(); ++t) {
+        if (!u->used[t]) fprintf(stderr, "no graph of tests/kernels uses tactic %s\n", tactic_at(t)->name);
+        CHECK(u->used[t]);
+    }
+}
+
+int main(void) {
+    Units u = {.device = arch_find("sm_90")};
+    Jit *jit = NULL;
+    JitOptions options = {.cache_folder = "kernel_cache"};
+    add_graphs(&u);
+    Status status = jit_create(&options, &u.arena, &jit, &u.diag);
+    if (status == STATUS_WRONG_DEVICE && test_failures == 0) {
+        fprintf(stderr, "skipped: %s\n", u.diag.text);
+        return 77;
+    }
+    CHECK_OK(status, &u.diag);
+    CHECK_OK(jit_compile(jit, u.requests, u.count, &u.arena, &u.diag), &u.diag);
+    for (int32_t i = 0; i < u.count; ++i) CHECK(u.requests[i].cubin_size > 0);
+    jit_destroy(jit);
+    arena_reset(&u.arena);
+    return test_result();
+}

@@ -24,6 +24,9 @@ Status parse_Slice(const ParseCtx *ctx, const void **attrs) {
 
 /* -- inference: the formulas of slice_range over expressions -- */
 
+/* Beyond any extent, and sums of a few do not overflow. */
+static const int64_t FARTHEST = (int64_t)1 << 60;
+
 typedef enum Sign { SIGN_UNKNOWN, SIGN_NEGATIVE, SIGN_NONNEGATIVE } Sign;
 
 static Sign dim_sign(DimTable *dims, Dim d) {
@@ -71,10 +74,13 @@ static Dim count_backward(DimTable *dims, Dim extent, Dim start, Sign start_sign
 static Dim slice_dim(InferCtx *ctx, Dim extent, Dim start, Dim end, int64_t step) {
     if (dim_is_exact(extent) && dim_is_exact(start) && dim_is_exact(end))
         return slice_range(extent, start, end, step).count;
+    step = clamp_i64(step, -FARTHEST, FARTHEST);
+    if (dim_is_exact(start)) start = clamp_i64(start, -FARTHEST, FARTHEST);
+    if (dim_is_exact(end)) end = clamp_i64(end, -FARTHEST, FARTHEST);
     Sign start_sign = dim_sign(ctx->dims, start), end_sign = dim_sign(ctx->dims, end);
     if (start_sign == SIGN_UNKNOWN || end_sign == SIGN_UNKNOWN) return dim_fresh(ctx->dims, "slice");
     if (step > 0) return count_forward(ctx->dims, extent, start, start_sign, end, end_sign, step);
-    return count_backward(ctx->dims, extent, start, start_sign, end, end_sign, max_i64(step, -INT64_MAX));
+    return count_backward(ctx->dims, extent, start, start_sign, end, end_sign, step);
 }
 
 typedef struct SliceInputs {

@@ -60,14 +60,29 @@ static inline Status op_run_infer(OpRun *run, OpId id, const void *attrs, int32_
     TRY(op_infer(id, &ctx));
     for (int32_t i = 0; i < outputs; ++i) {
         Tensor *y = &run->output[i];
-        if (!shape_is_exact(&results[i].shape))
-            return FAIL(&run->diag, STATUS_INTERNAL, "output %d is late", i);
+        if (!shape_is_exact(&results[i].shape)) { /* the kernel sizes it */
+            *y = (Tensor){.dtype = results[i].dtype, .rank = results[i].shape.rank};
+            continue;
+        }
         TRY(tensor_describe(y, results[i].dtype, results[i].shape.rank, results[i].shape.dim, (size_t)1 << 30,
                             &run->diag));
         y->data = arena_alloc(&run->arena, tensor_bytes(y));
         TRY_ALLOC(&run->diag, y->data);
         memset(y->data, 0x5a, tensor_bytes(y));
     }
+    return STATUS_OK;
+}
+
+/* KernelCtx.allocate of a run. */
+static inline Status op_run_allocate(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims) {
+    OpRun *run = ctx->executor;
+    Tensor *y = ctx->outputs[index], grown;
+    TRY(tensor_describe(&grown, y->dtype, rank, dims, (size_t)1 << 30, ctx->diag));
+    grown.data = arena_alloc(&run->arena, tensor_bytes(&grown));
+    TRY_ALLOC(ctx->diag, grown.data);
+    if (y->data != NULL)
+        memcpy(grown.data, y->data, tensor_bytes(tensor_bytes(y) < tensor_bytes(&grown) ? y : &grown));
+    *y = grown;
     return STATUS_OK;
 }
 
@@ -92,6 +107,8 @@ static inline Status op_run(OpRun *run, OpId id, int32_t outputs) {
                      .inputs = inputs,
                      .outputs = results,
                      .host = &host,
+                     .allocate = op_run_allocate,
+                     .executor = run,
                      .diag = &run->diag};
     if (op_def(id)->scratch != NULL) host.scratch_size = op_def(id)->scratch(&ctx);
     host.scratch = mem_alloc(NULL, host.scratch_size);

@@ -4,21 +4,29 @@
 
 #include "kernels/emit_writer.h"
 
-Access access_strided(DimTable *dims, const Shape *shape, const Dim *strides) {
+Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Dim *strides) {
     Access access = {0};
-    for (int32_t i = 0; i < shape->rank; ++i) {
-        if (shape->dim[i] == 1) continue;
+    for (int32_t i = 0; i < rank; ++i) {
+        if (extents[i] == 1) continue;
         int32_t last = access.rank - 1;
-        if (last >= 0 && access.stride[last] == dim_mul(dims, strides[i], shape->dim[i])) {
-            access.dim[last] = dim_mul(dims, access.dim[last], shape->dim[i]);
+        if (last >= 0 && access.stride[last] == dim_mul(dims, strides[i], extents[i])) {
+            access.dim[last] = dim_mul(dims, access.dim[last], extents[i]);
             access.stride[last] = strides[i];
             continue;
         }
-        access.dim[access.rank] = shape->dim[i];
+        access.dim[access.rank] = extents[i];
         access.stride[access.rank++] = strides[i];
     }
     if (access.rank == 1 && access.stride[0] == 0) access.rank = 0;
     return access;
+}
+
+void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_RANK]) {
+    Dim stride = 1;
+    for (int32_t i = shape->rank - 1; i >= 0; --i) {
+        strides[i] = stride;
+        stride = dim_mul(dims, stride, shape->dim[i]);
+    }
 }
 
 /* 1 where the extent walks along, 0 where it is repeated. */
@@ -29,14 +37,12 @@ static Dim walks(DimTable *dims, Dim own, Dim extent) {
 }
 
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {
-    Dim strides[SMELT_MAX_RANK] = {0}, stride = 1;
+    Dim own[SMELT_MAX_RANK], strides[SMELT_MAX_RANK] = {0};
     int32_t missing = shape->rank - operand->rank;
-    for (int32_t i = shape->rank - 1; i >= missing && i >= 0; --i) {
-        Dim own = operand->dim[i - missing];
-        strides[i] = dim_mul(dims, stride, walks(dims, own, shape->dim[i]));
-        stride = dim_mul(dims, stride, own);
-    }
-    return access_strided(dims, shape, strides);
+    access_row_major(dims, operand, own);
+    for (int32_t i = missing < 0 ? 0 : missing; i < shape->rank; ++i)
+        strides[i] = dim_mul(dims, own[i - missing], walks(dims, operand->dim[i - missing], shape->dim[i]));
+    return access_strided(dims, shape->rank, shape->dim, strides);
 }
 
 bool access_is_linear(const Access *access) {

@@ -4,17 +4,21 @@
 
 #include "kernels/emit.h"
 
+enum { ACCESS_MAX_RANK = 2 * SMELT_MAX_RANK };
+
 /* Dimensions that the operand walks along, slowest first; neighbours that are one for it are merged. */
 typedef struct Access {
     int32_t rank; /* 0: one element; 1 with stride 1: element i goes with element i */
-    Dim dim[SMELT_MAX_RANK], stride[SMELT_MAX_RANK];
+    Dim dim[ACCESS_MAX_RANK], stride[ACCESS_MAX_RANK];
 } Access;
 
 /* A row-major operand seen through `shape`, numpy's broadcasting. Whether a symbolic extent is repeated shows
  * at run time: its stride is an expression that is 0 where the extent is 1. */
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape);
-/* The same for explicit strides (elements) of each dimension of shape. */
-Access access_strided(DimTable *dims, const Shape *shape, const Dim *strides);
+/* Explicit strides (elements) of each of rank <= ACCESS_MAX_RANK dimensions, slowest first. */
+Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Dim *strides);
+/* Row-major strides of a shape. */
+void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_RANK]);
 
 bool access_is_linear(const Access *access);
 bool access_is_single(const Access *access);

@@ -71,7 +71,7 @@ static Access slope_access(DimTable *dims, const Shape *slope, const Shape *shap
     if (!slope_is_per_channel(slope, shape)) return access_broadcast(dims, slope, shape);
     Dim strides[SMELT_MAX_RANK] = {0};
     strides[1] = slope->dim[0] == 1 ? 0 : 1;
-    return access_strided(dims, shape, strides);
+    return access_strided(dims, shape->rank, shape->dim, strides);
 }
 
 static Status add_operand(Chain *chain, const Node *node, int32_t input, ValueId seed) {

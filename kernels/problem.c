@@ -191,3 +191,30 @@ const Node *problem_anchor(const Problem *problem) {
 const Value *problem_value(const Problem *problem, ValueId value) {
     return &problem->graph->values[value];
 }
+
+const Value *problem_input(const Problem *problem, int32_t i) {
+    const Node *anchor = problem_anchor(problem);
+    if (anchor == NULL || i >= anchor->input_count || anchor->inputs[i] == NONE) return NULL;
+    return problem_value(problem, anchor->inputs[i]);
+}
+
+const Value *problem_output(const Problem *problem, int32_t i) {
+    const Node *anchor = problem_anchor(problem);
+    if (anchor == NULL || i >= anchor->output_count || anchor->outputs[i] == NONE) return NULL;
+    return problem_value(problem, anchor->outputs[i]);
+}
+
+bool problem_known_dims(const Problem *problem, ValueId id, int32_t capacity, Dim *out, int32_t *count) {
+    *count = 0;
+    if (id == NONE) return true;
+    const Value *value = problem_value(problem, id);
+    if (!dtype_is_integer(value->dtype) || !value_is_exact(value) || value->shape.rank > 1) return false;
+    int64_t elements = value_count(value);
+    if (elements > capacity || (value->data == NULL && value->content == NULL)) return false;
+    for (int32_t i = 0; i < elements; ++i) {
+        int64_t number = value->data != NULL ? dtype_load_i64(value->dtype, value->data, i) : 0;
+        out[i] = value->data == NULL ? value->content[i] : number < DIM_EXACT_MIN ? DIM_EXACT_MIN : number;
+    }
+    *count = (int32_t)elements;
+    return true;
+}

@@ -24,5 +24,13 @@ Status problem_create(const Graph *graph, const NodeId *nodes, int32_t node_coun
 /* The node that everything but the epilogue belongs to, or NULL for pointwise chains. */
 const Node *problem_anchor(const Problem *problem);
 const Value *problem_value(const Problem *problem, ValueId value);
+/* Input or output number i of the anchor, NULL where it has none or it is omitted. */
+const Value *problem_input(const Problem *problem, int32_t i);
+const Value *problem_output(const Problem *problem, int32_t i);
+
+/* The elements of a 0-D or 1-D integer value (pads, axes, ...) as Dims, where they are known when the plan is
+ * made: from a constant, or from what inference knows. NONE has 0 elements. False: not known, or more than
+ * capacity. */
+bool problem_known_dims(const Problem *problem, ValueId value, int32_t capacity, Dim *out, int32_t *count);
 
 #endif

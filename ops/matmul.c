@@ -57,8 +57,8 @@ Status infer_MatMul(InferCtx *ctx) {
  * or the same for all. */
 static Status check_quantizer(InferCtx *ctx, int32_t input, int32_t of, bool rows) {
     const TypeInfo *info = infer_input(ctx, input);
-    if (info == NULL) return STATUS_OK;
     const Shape *matrix = &ctx->inputs[of]->shape;
+    if (info == NULL || matrix->rank == 0) return STATUS_OK; /* scalars are no matrices: infer_product says so */
     Dim count = shape_count(ctx->dims, &info->shape), all = shape_count(ctx->dims, matrix);
     int32_t axis = matrix->rank - (rows ? 2 : 1);
     Dim lines = axis < 0 || (!rows && matrix->rank == 1) ? 1 : matrix->dim[axis];

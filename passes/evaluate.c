@@ -19,6 +19,8 @@ Tensor constant_tensor(const Value *value) {
     return out;
 }
 
+enum { LATE_DIM = -1 }; /* of an output whose size only the kernel knows */
+
 typedef struct Evaluator {
     KernelCtx kernel;
     Arena *arena;     /* of the outputs */
@@ -85,16 +87,21 @@ static Status infer_outputs(const Node *node, const Tensor *const *inputs, Arena
                       .diag = diag};
     TRY(op_infer(node->op, &infer));
     for (int32_t i = 0; i < node->output_count; ++i) {
-        outputs[i] = (Tensor){.dtype = infer.outputs[i].dtype, .rank = infer.outputs[i].shape.rank};
-        memcpy(outputs[i].dim, infer.outputs[i].shape.dim, sizeof outputs[i].dim);
+        const Shape *shape = &infer.outputs[i].shape;
+        outputs[i] = (Tensor){.dtype = infer.outputs[i].dtype, .rank = shape->rank};
+        for (int32_t k = 0; k < shape->rank; ++k) {
+            if (dim_is_exact(shape->dim[k]) && shape->dim[k] < 0)
+                return FAIL(diag, STATUS_BAD_MODEL, "a negative dimension");
+            outputs[i].dim[k] = dim_is_exact(shape->dim[k]) ? shape->dim[k] : LATE_DIM;
+        }
     }
     return STATUS_OK;
 }
 
-static bool dims_are_exact(const Tensor *tensor) {
+static bool is_late(const Tensor *tensor) {
     for (int32_t i = 0; i < tensor->rank; ++i)
-        if (!dim_is_exact(tensor->dim[i])) return false;
-    return true;
+        if (tensor->dim[i] == LATE_DIM) return true;
+    return false;
 }
 
 static Status bind_outputs(Evaluator *e, const Node *node, Tensor *outputs, Arena *scratch) {
@@ -104,7 +111,7 @@ static Status bind_outputs(Evaluator *e, const Node *node, Tensor *outputs, Aren
         if (node->outputs[i] == NONE) continue;
         pointers[i] = &outputs[i];
         outputs[i].data = NULL;
-        if (dims_are_exact(&outputs[i])) TRY(take_memory(e, &outputs[i]));
+        if (!is_late(&outputs[i])) TRY(take_memory(e, &outputs[i]));
     }
     e->kernel.outputs = pointers;
     return STATUS_OK;

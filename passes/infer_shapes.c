@@ -204,7 +204,6 @@ void infer_set(Inference *inf, ValueId id, const TypeInfo *type) {
 static Status keep_outputs(Inference *inf, const Node *node, const InferCtx *infer) {
     for (int32_t i = 0; i < infer->output_count; ++i) {
         if (node->outputs[i] == NONE) continue;
-        TRY(check_output(inf, i, &infer->outputs[i]));
         TRY(content_to_data(inf, &infer->outputs[i]));
         infer_set(inf, node->outputs[i], &infer->outputs[i]);
         TRY(keep_content(inf, &inf->graph->values[node->outputs[i]], &infer->outputs[i]));
@@ -238,6 +237,8 @@ static Status infer_node(Inference *inf, NodeId id, bool *inlined) {
     TRY(bind_inputs(inf, node, &infer));
     TRY(op_infer(node->op, &infer));
     if (op_def(node->op)->op_class == OPCLASS_CONTROL) return infer_control(inf, id, inlined);
+    for (int32_t i = 0; i < infer.output_count; ++i)
+        if (node->outputs[i] != NONE) TRY(check_output(inf, i, &infer.outputs[i]));
     TRY(evaluate_small(inf, node, &infer));
     TRY(move_content(inf, node, &infer));
     return keep_outputs(inf, node, &infer);

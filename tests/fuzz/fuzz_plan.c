@@ -2,8 +2,8 @@
  * prints what loads, and prepares and runs it. */
 #include <string.h>
 
-#include "plan_sample.h"
 #include "runtime/context.h"
+#include "tests/plan_sample.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/conv_pack.h"
 #include "ops/depthwise.h"
 #include "ops/gemm.h"
 
@@ -291,6 +292,15 @@ static const void *window_row(const void *context, int64_t batch, int64_t k, int
     return buffer;
 }
 
+static void pack_windows(const void *context, int64_t batch, int64_t k, int64_t col, void *lines,
+                         const GemmPanels *panels) {
+    const ConvRun *run = context;
+    const float *x = (const float *)run->x->data + batch * run->channels * run->window.in_count;
+    if (conv_pack(x, &run->window, k, col, lines, panels)) return;
+    for (int64_t i = 0; i < panels->depth; ++i)
+        gemm_put_row(panels, i, window_row(context, batch, k + i, col, panels->cols, lines));
+}
+
 static void bias_values(const void *context, int64_t batch, int64_t row, int64_t rows, void *values) {
     const ConvRun *run = context;
     int64_t first = batch % run->groups * run->outputs + row;
@@ -335,6 +345,7 @@ static Gemm conv_gemm(const ConvRun *run) {
                   .context = run,
                   .row_a = weight_row,
                   .row_b = window_row,
+                  .pack_b = single && !run->pointwise ? pack_windows : NULL,
                   .start = run->bias != NULL ? bias_values : NULL,
                   .c = run->y->data,
                   .store = single ? NULL : store_block};

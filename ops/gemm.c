@@ -4,7 +4,7 @@
 
 #include "base/checked.h"
 
-typedef void (*GemmTile)(int64_t depth, const void *a, const void *b, void *c, int64_t ldc,
+typedef void (*GemmTile)(int64_t depth, const void *const *a, const void *b, void *c, int64_t ldc,
                          const void *start);
 
 /* The tiles of one element type and instruction set. */
@@ -115,14 +115,15 @@ typedef struct GemmPlan {
     int64_t depth, cols, rows; /* of a block */
     int64_t col_blocks, row_blocks;
     char *scratch;
-    size_t worker_bytes, b_bytes, a_bytes, line_bytes; /* of scratch: per worker, and its parts */
+    size_t worker_bytes, b_bytes, line_bytes; /* of scratch: per worker, and its parts */
 } GemmPlan;
 
 typedef struct GemmBlock {
     int64_t batch, row, rows, col, cols;
     char *c; /* its first element */
     int64_t ldc;
-    char *panels, *panel, *lines; /* parts of the worker's scratch */
+    GemmPanels panels;
+    char *lines; /* GEMM_LINES rows or columns */
 } GemmBlock;
 
 static int64_t round_up(int64_t value, int64_t multiple) {
@@ -146,10 +147,9 @@ static int64_t row_blocks_for(const GemmPlan *plan, int64_t tasks, int threads) 
 static void set_bytes(GemmPlan *plan) {
     int64_t element = (int64_t)plan->tiles->element;
     plan->b_bytes = round_bytes(plan->depth * plan->cols * element);
-    plan->a_bytes = round_bytes(plan->depth * plan->tiles->rows * element);
-    plan->line_bytes = round_bytes(8 * max_i64(plan->depth, plan->cols) * element);
+    plan->line_bytes = round_bytes(GEMM_LINES * max_i64(plan->depth, plan->cols) * element);
     size_t c_bytes = plan->gemm->store != NULL ? round_bytes(plan->rows * plan->cols * element) : 0;
-    plan->worker_bytes = plan->b_bytes + plan->a_bytes + plan->line_bytes + c_bytes;
+    plan->worker_bytes = plan->b_bytes + plan->line_bytes + c_bytes;
 }
 
 static GemmPlan plan_make(const Gemm *gemm, int threads) {
@@ -224,100 +224,112 @@ static void interleave(size_t element, const void *const *from, int64_t rows, in
         interleave_64(from, rows, depth, step, to);
 }
 
-/* Panels have rows of 192, 96 or 48 bytes: copies of known size need no call. */
-static inline void copy_panel_row(char *to, const char *from, size_t bytes) {
-    if (bytes == 192)
-        memcpy(to, from, 192);
-    else if (bytes == 96)
-        memcpy(to, from, 96);
-    else
-        memcpy(to, from, bytes);
+/* Lays out the panels of a block: up to a quarter of a vector of odd columns costs less as dot products. */
+static GemmPanels panels_of(const GemmPlan *plan, char *data, int64_t cols, int64_t depth) {
+    GemmPanels panels = {.data = data,
+                         .depth = depth,
+                         .cols = cols,
+                         .lanes = plan->tiles->lanes,
+                         .element = plan->tiles->element};
+    panels.whole = cols - cols % (3 * panels.lanes);
+    panels.odd = cols % panels.lanes;
+    if (panels.odd > panels.lanes / 4) panels.odd = 0;
+    panels.partial = cols - panels.whole - panels.odd;
+    return panels;
 }
 
-/* Rows of B into panels of 3 vectors (the last as narrow as its columns allow), columns past the end zero. */
-static void pack_b_rows(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+/* Columns of B into panels. */
+static void pack_columns(const GemmPlan *plan, const GemmBlock *block, int64_t k) {
     const Gemm *gemm = plan->gemm;
-    size_t element = plan->tiles->element;
-    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
-    for (int64_t i = 0; i < depth; ++i) {
-        const char *row =
-            gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines);
-        char *panel = block->panels;
-        int64_t left = block->cols;
-        for (; left >= width; left -= width) {
-            copy_panel_row(panel + (size_t)(i * width) * element, row, (size_t)width * element);
-            row += (size_t)width * element;
-            panel += (size_t)(depth * width) * element;
-        }
-        if (left == 0) continue;
-        int64_t last = round_up(left, lanes);
-        char *to = panel + (size_t)(i * last) * element;
-        memcpy(to, row, (size_t)left * element);
-        memset(to + (size_t)left * element, 0, (size_t)(last - left) * element);
-    }
-}
-
-/* The same from columns of B. */
-static void pack_b_columns(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
-    const Gemm *gemm = plan->gemm;
-    size_t element = plan->tiles->element;
-    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
-    for (int64_t j = 0; j < block->cols && depth > 0; j += width) {
-        int64_t left = min_i64(width, block->cols - j), step = round_up(left, lanes);
-        char *panel = block->panels + (size_t)(j * depth) * element;
+    const GemmPanels *panels = &block->panels;
+    size_t element = panels->element;
+    int64_t width = 3 * panels->lanes, depth = panels->depth, tiled = panels->whole + panels->partial;
+    char *panel = panels->data;
+    for (int64_t j = 0; j < tiled; j += width) {
+        int64_t left = min_i64(width, tiled - j), step = round_up(left, panels->lanes);
         if (step != left) memset(panel, 0, (size_t)(step * depth) * element);
-        for (int64_t c = 0; c < left; c += 8) {
-            const void *from[8];
-            int64_t some = min_i64(8, left - c);
+        for (int64_t c = 0; c < left; c += GEMM_LINES) {
+            const void *from[GEMM_LINES];
+            int64_t some = min_i64(GEMM_LINES, left - c);
             for (int64_t i = 0; i < some; ++i)
                 from[i] = gemm->col_b(gemm->context, block->batch, block->col + j + c + i, k, depth,
                                       block->lines + (size_t)(i * plan->depth) * element);
             interleave(element, from, some, depth, step, panel + (size_t)c * element);
         }
+        panel += (size_t)(step * depth) * element;
+    }
+    for (int64_t j = tiled; j < block->cols; ++j) {
+        const void *from = gemm->col_b(gemm->context, block->batch, block->col + j, k, depth, block->lines);
+        memcpy(panel, from, (size_t)depth * element);
+        panel += (size_t)depth * element;
     }
 }
 
-/* rows rows of A into a panel that has them side by side. */
-static void pack_a(const GemmPlan *plan, int64_t batch, int64_t row, int64_t rows, int64_t k, int64_t depth,
-                   void *panel, char *lines) {
+static void pack_b(const GemmPlan *plan, const GemmBlock *block, int64_t k) {
     const Gemm *gemm = plan->gemm;
-    size_t element = plan->tiles->element;
-    const void *from[8];
-    for (int64_t r = 0; r < rows && depth > 0; ++r)
-        from[r] =
-            gemm->row_a(gemm->context, batch, row + r, k, depth, lines + (size_t)(r * plan->depth) * element);
-    if (depth > 0) interleave(element, from, rows, depth, rows, panel);
+    const GemmPanels *panels = &block->panels;
+    if (panels->depth == 0) return;
+    if (gemm->pack_b != NULL) {
+        gemm->pack_b(gemm->context, block->batch, k, block->col, block->lines, panels);
+    } else if (gemm->col_b != NULL) {
+        pack_columns(plan, block, k);
+    } else {
+        for (int64_t i = 0; i < panels->depth; ++i)
+            gemm_put_row(
+                panels, i,
+                gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines));
+    }
 }
+
+/* Some rows of A against the panels: as many as a tile has. */
+typedef struct RowTile {
+    int log_rows;
+    const void *a[8];
+    char *c; /* its first element */
+    int64_t ldc;
+    const void *start; /* NULL: add to C */
+} RowTile;
 
 /* A tile that ends before its vectors do goes through a buffer. */
-static void run_partial(const GemmPlan *plan, GemmTile tile, int64_t rows, int64_t width, int64_t cols,
-                        int64_t depth, const void *a, const void *b, char *c, int64_t ldc,
-                        const void *start) {
+static void run_partial(const GemmPanels *panels, const RowTile *tile, GemmTile run, int64_t cols,
+                        const void *b, char *c) {
     uint64_t buffer[TILE_MAX];
-    size_t element = plan->tiles->element, step = (size_t)width * element;
-    for (int64_t r = 0; r < rows && start == NULL; ++r)
-        memcpy((char *)buffer + (size_t)r * step, c + (size_t)(r * ldc) * element, (size_t)cols * element);
-    tile(depth, a, b, buffer, width, start);
+    int64_t width = round_up(cols, panels->lanes), rows = (int64_t)1 << tile->log_rows;
+    size_t element = panels->element, step = (size_t)width * element, bytes = (size_t)cols * element;
+    for (int64_t r = 0; r < rows && tile->start == NULL; ++r)
+        memcpy((char *)buffer + (size_t)r * step, c + (size_t)(r * tile->ldc) * element, bytes);
+    run(panels->depth, tile->a, b, buffer, width, tile->start);
     for (int64_t r = 0; r < rows; ++r)
-        memcpy(c + (size_t)(r * ldc) * element, (char *)buffer + (size_t)r * step, (size_t)cols * element);
+        memcpy(c + (size_t)(r * tile->ldc) * element, (char *)buffer + (size_t)r * step, bytes);
 }
 
-/* One panel of A against all panels of B. */
-static void run_panel(const GemmPlan *plan, int log_rows, int64_t depth, int64_t cols, const void *a,
-                      const char *b, char *c, int64_t ldc, const void *start) {
-    size_t element = plan->tiles->element;
-    int64_t lanes = plan->tiles->lanes, width = 3 * lanes;
-    for (int64_t j = 0; j < cols; j += width) {
-        int64_t left = min_i64(cols - j, width), vectors = ceil_div_i64(left, lanes);
-        GemmTile tile = plan->tiles->tile[log_rows][vectors - 1];
-        if (left == vectors * lanes)
-            tile(depth, a, b, c, ldc, start);
+/* The odd columns. */
+static void run_odd(const GemmPlan *plan, const GemmPanels *panels, const RowTile *tile, const char *b,
+                    char *c) {
+    size_t element = panels->element;
+    for (int64_t r = 0; r < (int64_t)1 << tile->log_rows; ++r)
+        for (int64_t j = 0; j < panels->odd; ++j) {
+            char *to = c + (size_t)(r * tile->ldc + j) * element;
+            if (tile->start != NULL) memcpy(to, (const char *)tile->start + (size_t)r * element, element);
+            plan->tiles->dot(panels->depth, tile->a[r], b + (size_t)(j * panels->depth) * element, to);
+        }
+}
+
+static void run_row_tile(const GemmPlan *plan, const GemmPanels *panels, const RowTile *tile) {
+    size_t element = panels->element;
+    int64_t width = 3 * panels->lanes, tiled = panels->whole + panels->partial;
+    const char *b = panels->data;
+    for (int64_t j = 0; j < tiled; j += width) {
+        int64_t left = min_i64(tiled - j, width), vectors = ceil_div_i64(left, panels->lanes);
+        GemmTile run = plan->tiles->tile[tile->log_rows][vectors - 1];
+        char *c = tile->c + (size_t)j * element;
+        if (left == vectors * panels->lanes)
+            run(panels->depth, tile->a, b, c, tile->ldc, tile->start);
         else
-            run_partial(plan, tile, (int64_t)1 << log_rows, vectors * lanes, left, depth, a, b, c, ldc,
-                        start);
-        b += (size_t)(depth * width) * element;
-        c += (size_t)width * element;
+            run_partial(panels, tile, run, left, b, c);
+        b += (size_t)(panels->depth * vectors * panels->lanes) * element;
     }
+    run_odd(plan, panels, tile, b, tile->c + (size_t)tiled * element);
 }
 
 static void start_values(const Gemm *gemm, int64_t batch, int64_t row, int64_t rows, uint64_t *values) {
@@ -328,24 +340,24 @@ static void start_values(const Gemm *gemm, int64_t batch, int64_t row, int64_t r
 }
 
 /* Adds depth [k, k + depth) to the block; the first one sets it. */
-static void run_depth(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
+static void run_depth(const GemmPlan *plan, GemmBlock *block, int64_t k, int64_t depth) {
     const Gemm *gemm = plan->gemm;
     bool first = k == 0 && !(gemm->accumulate && gemm->store == NULL);
-    if (gemm->col_b != NULL)
-        pack_b_columns(plan, block, k, depth);
-    else
-        pack_b_rows(plan, block, k, depth);
-    int log_rows = plan->tiles->rows == 8 ? 3 : 2;
-    for (int64_t r = 0; r < block->rows;) {
-        while (r + ((int64_t)1 << log_rows) > block->rows) --log_rows;
-        int64_t rows = (int64_t)1 << log_rows;
+    size_t element = plan->tiles->element;
+    block->panels = panels_of(plan, block->panels.data, block->cols, depth);
+    pack_b(plan, block, k);
+    RowTile tile = {.log_rows = plan->tiles->rows == 8 ? 3 : 2, .ldc = block->ldc};
+    for (int64_t row = 0; row < block->rows; row += (int64_t)1 << tile.log_rows) {
         uint64_t start[8];
-        pack_a(plan, block->batch, block->row + r, rows, k, depth, block->panel, block->lines);
-        if (first) start_values(gemm, block->batch, block->row + r, rows, start);
-        run_panel(plan, log_rows, depth, block->cols, block->panel, block->panels,
-                  block->c + (size_t)(r * block->ldc) * plan->tiles->element, block->ldc,
-                  first ? start : NULL);
-        r += rows;
+        while (row + ((int64_t)1 << tile.log_rows) > block->rows) --tile.log_rows;
+        int64_t rows = (int64_t)1 << tile.log_rows;
+        for (int64_t r = 0; r < rows && depth > 0; ++r)
+            tile.a[r] = gemm->row_a(gemm->context, block->batch, block->row + row + r, k, depth,
+                                    block->lines + (size_t)(r * plan->depth) * element);
+        if (first) start_values(gemm, block->batch, block->row + row, rows, start);
+        tile.start = first ? start : NULL;
+        tile.c = block->c + (size_t)(row * block->ldc) * element;
+        run_row_tile(plan, &block->panels, &tile);
     }
 }
 
@@ -354,13 +366,14 @@ static const void *column_of(const GemmPlan *plan, const GemmBlock *block, int64
                              int64_t depth) {
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
-    if (gemm->col_b != NULL) return gemm->col_b(gemm->context, block->batch, col, k, depth, block->panels);
+    char *column = block->panels.data;
+    if (gemm->col_b != NULL) return gemm->col_b(gemm->context, block->batch, col, k, depth, column);
     for (int64_t i = 0; i < depth; ++i) {
         uint64_t one;
-        memcpy(block->panels + (size_t)i * element,
-               gemm->row_b(gemm->context, block->batch, k + i, col, 1, &one), element);
+        memcpy(column + (size_t)i * element, gemm->row_b(gemm->context, block->batch, k + i, col, 1, &one),
+               element);
     }
-    return block->panels;
+    return column;
 }
 
 /* n = 1: each element of C is a dot product, with nothing to reuse. */
@@ -377,13 +390,13 @@ static void run_column(const GemmPlan *plan, const GemmBlock *block, int64_t k, 
 static void run_row(const GemmPlan *plan, const GemmBlock *block, int64_t k, int64_t depth) {
     const Gemm *gemm = plan->gemm;
     size_t element = plan->tiles->element;
-    const char *factors = gemm->row_a(gemm->context, block->batch, block->row, k, depth, block->panel);
+    const char *factors = gemm->row_a(gemm->context, block->batch, block->row, k, depth, block->lines);
     for (int64_t j = 0; gemm->col_b != NULL && j < block->cols; ++j)
         plan->tiles->dot(depth, column_of(plan, block, block->col + j, k, depth), factors,
                          block->c + (size_t)j * element);
     for (int64_t i = 0; gemm->col_b == NULL && i < depth; ++i) {
         const void *row =
-            gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines);
+            gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->panels.data);
         plan->tiles->axpy(block->cols, row, factors + (size_t)i * element, block->c);
     }
 }
@@ -399,7 +412,7 @@ static void fill_start(const GemmPlan *plan, const GemmBlock *block) {
     }
 }
 
-static void run_block(const GemmPlan *plan, const GemmBlock *block) {
+static void run_block(const GemmPlan *plan, GemmBlock *block) {
     const Gemm *gemm = plan->gemm;
     bool thin = gemm->m == 1 || gemm->n == 1;
     if (thin && !(gemm->accumulate && gemm->store == NULL)) fill_start(plan, block);
@@ -429,9 +442,8 @@ static void run_tasks(void *context, int64_t first, int64_t last, int worker) {
         GemmBlock block = {.batch = task / per_batch,
                            .row = inside % plan->row_blocks * plan->rows,
                            .col = inside / plan->row_blocks * plan->cols,
-                           .panels = scratch,
-                           .panel = scratch + plan->b_bytes,
-                           .lines = scratch + plan->b_bytes + plan->a_bytes};
+                           .panels = {.data = scratch},
+                           .lines = scratch + plan->b_bytes};
         block.rows = min_i64(plan->rows, gemm->m - block.row);
         block.cols = min_i64(plan->cols, gemm->n - block.col);
         if (gemm->store == NULL) {

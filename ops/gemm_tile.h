@@ -3,19 +3,21 @@
  * instructions TILE_T        element type                       TILE_LANES   elements of a vector register
  *   TILE_ROWS     most rows of a tile (4 or 8); rows x 3 accumulators must fit the register file
  *
- * A tile multiplies a panel of A (depth x rows) with a panel of B (depth x vectors * lanes) and adds to C,
- * or, where start is not NULL, replaces C by that sum with start[row]. */
+ * A tile multiplies rows of A (`depth` elements each) with a panel of B (depth x vectors * lanes) and adds to
+ * C, or, where start is not NULL, replaces C by that sum with start[row]. */
 
 typedef TILE_T TILE_NAME(Vector)
     __attribute__((vector_size(TILE_LANES * sizeof(TILE_T)), aligned(sizeof(TILE_T)), may_alias));
 
 TILE_TARGET static inline __attribute__((always_inline)) void
-TILE_NAME(tile_body)(const int rows, const int vectors, int64_t depth, const void *panel_a,
+TILE_NAME(tile_body)(const int rows, const int vectors, int64_t depth, const void *const *rows_a,
                      const void *panel_b, void *block_c, int64_t ldc, const void *start) {
     typedef TILE_NAME(Vector) Vector;
-    const TILE_T *a = panel_a, *b = panel_b, *from = start;
+    const TILE_T *a[TILE_ROWS], *b = panel_b, *from = start;
     TILE_T *c = block_c;
     Vector sum[TILE_ROWS][3];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) a[r] = rows_a[r];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 3
@@ -31,8 +33,7 @@ TILE_NAME(tile_body)(const int rows, const int vectors, int64_t depth, const voi
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 3
-            for (int v = 0; v < vectors; ++v) sum[r][v] += column[v] * a[r];
-        a += rows;
+            for (int v = 0; v < vectors; ++v) sum[r][v] += column[v] * a[r][k];
         b += vectors * TILE_LANES;
     }
 #pragma GCC unroll 8
@@ -42,8 +43,8 @@ TILE_NAME(tile_body)(const int rows, const int vectors, int64_t depth, const voi
 }
 
 #define TILE_FUNCTION(rows, vectors)                                                                         \
-    TILE_TARGET static void TILE_NAME(tile_##rows##x##vectors)(int64_t depth, const void *a, const void *b,  \
-                                                               void *c, int64_t ldc, const void *start) {    \
+    TILE_TARGET static void TILE_NAME(tile_##rows##x##vectors)(                                              \
+        int64_t depth, const void *const *a, const void *b, void *c, int64_t ldc, const void *start) {       \
         TILE_NAME(tile_body)(rows, vectors, depth, a, b, c, ldc, start);                                     \
     }
 #define TILE_FUNCTIONS(rows) TILE_FUNCTION(rows, 1) TILE_FUNCTION(rows, 2) TILE_FUNCTION(rows, 3)

@@ -66,23 +66,29 @@ SIMD_CLONES static void copy_tap(const Region *region, const float *from, float 
     }
 }
 
+/* Rows [k, k + panels->depth) by way of a line and a copy of the region. */
+SIMD_CLONES static void pack_rows(const Region *region, const float *x, int64_t k, float *line, float *copy,
+                                  const GemmPanels *panels) {
+    const Window *win = region->window;
+    int64_t channel = -1, plane_taps = win->kernel[1] * win->kernel[2];
+    for (int64_t i = 0; i < panels->depth; ++i) {
+        int64_t tap = (k + i) % win->taps, plane = tap / plane_taps;
+        int64_t tap_y = tap % plane_taps / win->kernel[2] * win->dilation[1];
+        int64_t tap_x = tap % win->kernel[2] * win->dilation[2];
+        if ((k + i) / win->taps != channel) {
+            channel = (k + i) / win->taps;
+            fill_region(region, x + channel * win->in_count, copy);
+        }
+        copy_tap(region, copy + (plane * region->rows + tap_y) * region->pitch + tap_x, line);
+        gemm_put_row(panels, i, line);
+    }
+}
+
 bool conv_pack(const float *x, const Window *window, int64_t k, int64_t col, float *lines,
                const GemmPanels *panels) {
     Region region;
     if (!region_make(window, col, panels, &region)) return false;
     /* the line first, with room to pass its end, then the region, likewise */
-    float *line = lines, *copy = lines + panels->cols + STEP;
-    int64_t channel = -1, plane_taps = window->kernel[1] * window->kernel[2];
-    for (int64_t i = 0; i < panels->depth; ++i) {
-        int64_t tap = (k + i) % window->taps, plane = tap / plane_taps;
-        int64_t tap_y = tap % plane_taps / window->kernel[2] * window->dilation[1];
-        int64_t tap_x = tap % window->kernel[2] * window->dilation[2];
-        if ((k + i) / window->taps != channel) {
-            channel = (k + i) / window->taps;
-            fill_region(&region, x + channel * window->in_count, copy);
-        }
-        copy_tap(&region, copy + (plane * region.rows + tap_y) * region.pitch + tap_x, line);
-        gemm_put_row(panels, i, line);
-    }
+    pack_rows(&region, x, k, lines, lines + panels->cols + STEP, panels);
     return true;
 }

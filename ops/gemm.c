@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/simd.h"
 
 typedef void (*GemmTile)(int64_t depth, const void *const *a, const void *b, void *c, int64_t ldc,
                          const void *start);
@@ -105,8 +106,15 @@ const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_
     return buffer;
 }
 
-/* Block sizes in elements. A block of B is DEPTH x COLS x 4 bytes = 384 KiB: most of a second-level cache. */
-enum { BLOCK_DEPTH = 256, BLOCK_COLS = 384, STORED_ROWS = 128, TILE_MAX = 8 * 48 };
+/* Block sizes in elements. A block of B is at most DEPTH x COLS x 4 bytes = 384 KiB, most of a second-level
+ * cache; a shallow one may be wider. */
+enum {
+    BLOCK_DEPTH = 256,
+    BLOCK_COLS = 384,
+    WIDE_COLS = 4 * BLOCK_COLS,
+    STORED_ROWS = 128,
+    TILE_MAX = 8 * 48
+};
 
 /* How the work is cut: tasks = batch x column blocks x row blocks. */
 typedef struct GemmPlan {
@@ -152,11 +160,18 @@ static void set_bytes(GemmPlan *plan) {
     plan->worker_bytes = plan->b_bytes + plan->line_bytes + c_bytes;
 }
 
+/* Columns of the widest block. */
+static int64_t most_cols_of(const GemmPlan *plan) {
+    int64_t narrow = BLOCK_COLS * 4 / (int64_t)plan->tiles->element, panel = 3 * plan->tiles->lanes;
+    if (plan->gemm->store != NULL) return narrow;
+    return min_i64(narrow * BLOCK_DEPTH / plan->depth, WIDE_COLS) / panel * panel;
+}
+
 static GemmPlan plan_make(const Gemm *gemm, int threads) {
     GemmPlan plan = {.gemm = gemm, .tiles = tiles_of(gemm->type)};
-    int64_t element = (int64_t)plan.tiles->element, panel = 3 * plan.tiles->lanes;
-    int64_t most_cols = BLOCK_COLS * 4 / element;
+    int64_t panel = 3 * plan.tiles->lanes;
     plan.depth = clamp_i64(gemm->k, 1, BLOCK_DEPTH);
+    int64_t most_cols = most_cols_of(&plan);
     plan.col_blocks = max_i64(1, ceil_div_i64(gemm->n, most_cols));
     plan.cols = round_up(max_i64(1, ceil_div_i64(gemm->n, plan.col_blocks)), panel);
     plan.col_blocks = max_i64(1, ceil_div_i64(gemm->n, plan.cols));
@@ -177,9 +192,8 @@ size_t gemm_scratch(const Gemm *gemm, int threads) {
 
 size_t gemm_scratch_most(const Gemm *gemm, int threads) {
     GemmPlan plan = plan_make(gemm, threads);
-    int64_t panel = 3 * plan.tiles->lanes, most_cols = BLOCK_COLS * 4 / (int64_t)plan.tiles->element;
     size_t bytes;
-    plan.cols = round_up(clamp_i64(gemm->n, 1, most_cols), panel);
+    plan.cols = round_up(clamp_i64(gemm->n, 1, most_cols_of(&plan)), 3 * plan.tiles->lanes);
     plan.rows = gemm->store != NULL ? STORED_ROWS + plan.tiles->rows : 0;
     set_bytes(&plan);
     return checked_mul_size(plan.worker_bytes, (size_t)threads, &bytes) ? bytes : SIZE_MAX;
@@ -265,6 +279,13 @@ static void pack_columns(const GemmPlan *plan, const GemmBlock *block, int64_t k
     }
 }
 
+/* Rows of B into panels. */
+SIMD_CLONES static void pack_rows(const Gemm *gemm, const GemmBlock *block, int64_t k) {
+    for (int64_t i = 0; i < block->panels.depth; ++i)
+        gemm_put_row(&block->panels, i,
+                     gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines));
+}
+
 static void pack_b(const GemmPlan *plan, const GemmBlock *block, int64_t k) {
     const Gemm *gemm = plan->gemm;
     const GemmPanels *panels = &block->panels;
@@ -274,10 +295,7 @@ static void pack_b(const GemmPlan *plan, const GemmBlock *block, int64_t k) {
     } else if (gemm->col_b != NULL) {
         pack_columns(plan, block, k);
     } else {
-        for (int64_t i = 0; i < panels->depth; ++i)
-            gemm_put_row(
-                panels, i,
-                gemm->row_b(gemm->context, block->batch, k + i, block->col, block->cols, block->lines));
+        pack_rows(gemm, block, k);
     }
 }
 

@@ -97,7 +97,7 @@ const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_
 /* Bytes of scratch for `threads` workers; SIZE_MAX where that overflows. Looks at type, sizes and store
  * alone. */
 size_t gemm_scratch(const Gemm *gemm, int threads);
-/* Enough for any product with n, k up to those of gemm. */
+/* Enough for any product like gemm with smaller m or n; with store, also for smaller k. */
 size_t gemm_scratch_most(const Gemm *gemm, int threads);
 /* Runs on the host's pool with scratch of gemm_scratch for its size; with less, on one thread; INTERNAL where
  * that is too little even so. */

@@ -3,13 +3,9 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "ops/tile.h"
 
-enum {
-    CHUNK_BYTES = 1 << 16, /* what one piece of parallel work moves at least, roughly */
-    TILE_ROWS = 16,        /* rows of `from` that a transposing tile touches: fewer than the ways of an L1 set
-                              times two, since power-of-two strides map all rows to one set */
-    LINE_BYTES = 64
-};
+enum { CHUNK_BYTES = 1 << 16 }; /* what one piece of parallel work moves at least, roughly */
 
 /* The same copy in bytes, with unit and mergeable dimensions gone. */
 typedef struct BytePlan {
@@ -77,11 +73,14 @@ static void plan_find_tile(BytePlan *plan) {
     }
 }
 
+/* Two dims for one item where a line along the last is short; returns how many items there are. */
 static int64_t plan_divide(BytePlan *plan) {
-    int64_t size = (int64_t)plan->size;
-    plan->inner = plan->tile ? 2 : 1;
+    int64_t size = (int64_t)plan->size, line = plan->dim[plan->rank - 1];
+    plan->inner = plan->rank > 1 && (plan->tile || line < CHUNK_BYTES / size) ? 2 : 1;
     int32_t first = plan->rank - plan->inner;
-    plan->chunk = plan->tile ? LINE_BYTES / size < 16 ? 16 : LINE_BYTES / size : CHUNK_BYTES / size;
+    plan->chunk = plan->tile         ? TILE_SIDE
+                  : plan->inner == 2 ? max_i64(1, CHUNK_BYTES / size / line)
+                                     : CHUNK_BYTES / size;
     plan->chunks = ceil_div_i64(plan->dim[first], plan->chunk);
     int64_t items = plan->chunks;
     for (int32_t i = 0; i < first; ++i) items *= plan->dim[i];
@@ -95,10 +94,6 @@ static inline void move_elements(char *to, int64_t to_stride, const char *from, 
 
 static void move_line(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t count,
                       size_t size) {
-    if (to_stride == (int64_t)size && from_stride == (int64_t)size) {
-        memcpy(to, from, (size_t)count * size);
-        return;
-    }
     switch (size) {
     case 1:
         move_elements(to, to_stride, from, from_stride, count, 1);
@@ -118,35 +113,19 @@ static void move_line(char *to, int64_t to_stride, const char *from, int64_t fro
     }
 }
 
-/* to[i][k] = from[k][i] for rows x columns elements; rows are contiguous in `to`, columns in `from`. */
-static inline void move_tile(char *to, int64_t to_row, const char *from, int64_t from_column, int64_t rows,
-                             int64_t columns, size_t size) {
-    for (int64_t k0 = 0; k0 < columns; k0 += TILE_ROWS) {
-        int64_t k1 = min_i64(k0 + TILE_ROWS, columns);
-        for (int64_t i = 0; i < rows; ++i)
-            for (int64_t k = k0; k < k1; ++k)
-                memcpy(to + i * to_row + k * (int64_t)size, from + k * from_column + i * (int64_t)size, size);
-    }
-}
-
-static void move_tile_any(char *to, int64_t to_row, const char *from, int64_t from_column, int64_t rows,
-                          int64_t columns, size_t size) {
-    switch (size) {
-    case 1:
-        move_tile(to, to_row, from, from_column, rows, columns, 1);
-        break;
-    case 2:
-        move_tile(to, to_row, from, from_column, rows, columns, 2);
-        break;
-    case 4:
-        move_tile(to, to_row, from, from_column, rows, columns, 4);
-        break;
-    case 8:
-        move_tile(to, to_row, from, from_column, rows, columns, 8);
-        break;
-    default:
-        move_tile(to, to_row, from, from_column, rows, columns, 16);
-        break;
+/* `lines` lines along the last dimension. */
+static void move_lines(const BytePlan *plan, char *to, const char *from, int64_t lines, int64_t count) {
+    int32_t last = plan->rank - 1;
+    int64_t size = (int64_t)plan->size, from_stride = plan->from_stride[last],
+            to_stride = plan->to_stride[last];
+    int64_t from_line = last > 0 ? plan->from_stride[last - 1] : 0,
+            to_line = last > 0 ? plan->to_stride[last - 1] : 0;
+    bool solid = from_stride == size && to_stride == size && count * size > 32;
+    for (int64_t i = 0; i < lines; ++i, from += from_line, to += to_line) {
+        if (solid)
+            memcpy(to, from, (size_t)(count * size));
+        else
+            move_line(to, to_stride, from, from_stride, count, plan->size);
     }
 }
 
@@ -156,10 +135,12 @@ static void move_item(const BytePlan *plan, const char *from, char *to, int64_t 
     from += start * plan->from_stride[d];
     to += start * plan->to_stride[d];
     if (plan->tile)
-        move_tile_any(to, plan->to_stride[d], from, plan->from_stride[d + 1], count, plan->dim[d + 1],
-                      plan->size);
+        tile_transpose(to, plan->to_stride[d], from, plan->from_stride[d + 1], count, plan->dim[d + 1],
+                       plan->size);
+    else if (plan->inner == 2)
+        move_lines(plan, to, from, count, plan->dim[d + 1]);
     else
-        move_line(to, plan->to_stride[d], from, plan->from_stride[d], count, plan->size);
+        move_lines(plan, to, from, 1, count);
 }
 
 static void move_items(void *context, int64_t first, int64_t last, int worker) {

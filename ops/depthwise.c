@@ -1,7 +1,8 @@
 /* The padded input plane is split into stride x stride phase planes (a plain padded copy where the stride is
  * 1). In them every tap of the kernel is a constant offset, and the outputs of a band of rows are one long
  * vector: row r of the output begins at r * pitch. The few elements at the end of each row that belong to no
- * output are computed and thrown away, which costs less than ending vectors early. */
+ * output, and what strips read past the planes, are computed and thrown away, which costs less than ending
+ * vectors early. */
 #include "ops/depthwise.h"
 
 #include <string.h>
@@ -77,38 +78,36 @@ size_t depthwise_scratch(const Window *window, int threads) {
     return worker_floats(&bands) * sizeof(float) * (size_t)threads;
 }
 
-/* count values of row[first + i * stride], zero outside [0, width). */
-SIMD_CLONES static void copy_phase(float *restrict to, const float *restrict row, int64_t first,
-                                   int64_t stride, int64_t width, int64_t count) {
-    int64_t low = first < 0 ? min_i64(count, ceil_div_i64(-first, stride)) : 0;
-    int64_t high = clamp_i64(ceil_div_i64(width - first, stride), low, count);
-    for (int64_t i = 0; i < low; ++i) to[i] = 0;
-    const float *from = row + first;
-    if (stride == 1)
-        for (int64_t i = low; i < high; ++i) to[i] = from[i];
-    else if (stride == 2)
-        for (int64_t i = low; i < high; ++i) to[i] = from[2 * i];
-    else
-        for (int64_t i = low; i < high; ++i) to[i] = from[i * stride];
-    for (int64_t i = high; i < count; ++i) to[i] = 0;
+/* One phase of the rows of a plane, zeros outside the input: to[r][i] = x[y + r * stride][first + i *
+ * stride]. */
+SIMD_CLONES static void fill_phase(const Window *window, const Bands *bands, const float *restrict x,
+                                   int64_t y, int64_t first, float *restrict to) {
+    int64_t stride = window->stride[2], rows = bands->plane / bands->pitch, pitch = bands->pitch;
+    int64_t low = clamp_i64(ceil_div_i64(-first, stride), 0, pitch);
+    int64_t high = clamp_i64(ceil_div_i64(window->in[2] - first, stride), low, pitch);
+    for (int64_t r = 0; r < rows; ++r, y += window->stride[1], to += pitch) {
+        bool inside = y >= 0 && y < window->in[1];
+        const float *from = x + (inside ? y : 0) * window->in[2] + first;
+        int64_t begin = inside ? low : pitch, end = inside ? high : pitch;
+        for (int64_t i = 0; i < begin; ++i) to[i] = 0;
+        if (stride == 1)
+            for (int64_t i = begin; i < end; ++i) to[i] = from[i];
+        else if (stride == 2)
+            for (int64_t i = begin; i < end; ++i) to[i] = from[2 * i];
+        else
+            for (int64_t i = begin; i < end; ++i) to[i] = from[i * stride];
+        for (int64_t i = end; i < pitch; ++i) to[i] = 0;
+    }
 }
 
 /* The phase planes for output rows from `row` on. */
 static void fill_phases(const Window *window, const Bands *bands, const float *x, int64_t row,
                         float *planes) {
-    int64_t first = row * window->stride[1] - window->pad[1], rows = bands->plane / bands->pitch;
-    for (int64_t i = 0; i < rows; ++i)
-        for (int64_t p = 0; p < window->stride[1]; ++p) {
-            int64_t y = first + i * window->stride[1] + p;
-            for (int64_t q = 0; q < window->stride[2]; ++q) {
-                float *to = planes + (p * window->stride[2] + q) * bands->plane + i * bands->pitch;
-                if (y < 0 || y >= window->in[1])
-                    memset(to, 0, (size_t)bands->pitch * sizeof *to);
-                else
-                    copy_phase(to, x + y * window->in[2], q - window->pad[2], window->stride[2],
-                               window->in[2], bands->pitch);
-            }
-        }
+    int64_t y = row * window->stride[1] - window->pad[1];
+    for (int64_t p = 0; p < window->stride[1]; ++p)
+        for (int64_t q = 0; q < window->stride[2]; ++q)
+            fill_phase(window, bands, x, y + p, q - window->pad[2],
+                       planes + (p * window->stride[2] + q) * bands->plane);
 }
 
 /* to[i] = bias + sum over taps of weights[t] * planes[taps[t] + i], for count rounded up to strips. */
@@ -158,7 +157,6 @@ static void run_bands(void *context, int64_t first, int64_t last, int worker) {
     const DepthwiseRun *run = context;
     size_t floats = worker_floats(&run->bands);
     float *scratch = run->scratch + (size_t)worker * floats;
-    memset(scratch, 0, floats * sizeof *scratch); /* strips read past what is filled */
     for (int64_t task = first; task < last; ++task)
         run_band(run, task / run->bands.count, task % run->bands.count, scratch);
 }

@@ -36,6 +36,14 @@ Status kit_dims_of(InferCtx *ctx, const TypeInfo *input, const char *what, int32
     return STATUS_OK;
 }
 
+Status kit_dim_of(InferCtx *ctx, const TypeInfo *input, const char *what, Dim *out, bool *known) {
+    int32_t count;
+    TRY(kit_dims_of(ctx, input, what, 1, out, &count, known));
+    if (*known && count != 1)
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "%s has no element, expected one", what);
+    return STATUS_OK;
+}
+
 Status kit_ints_of(InferCtx *ctx, const TypeInfo *input, const char *what, int32_t capacity, int64_t *values,
                    int32_t *count, bool *known) {
     TRY(kit_dims_of(ctx, input, what, capacity, values, count, known));

@@ -14,6 +14,9 @@
 Status kit_dims_of(InferCtx *ctx, const TypeInfo *input, const char *what, int32_t capacity, Dim *dims,
                    int32_t *count, bool *known);
 
+/* The same for a single element; fails when there is none. */
+Status kit_dim_of(InferCtx *ctx, const TypeInfo *input, const char *what, Dim *out, bool *known);
+
 /* The same where every element must be an exact number now; *known false otherwise (late at build time, never
  * at run time). */
 Status kit_ints_of(InferCtx *ctx, const TypeInfo *input, const char *what, int32_t capacity, int64_t *values,

@@ -44,7 +44,7 @@ static Status parse_seed(const ParseCtx *ctx, uint64_t *out) {
 static Status parse_dtype(const ParseCtx *ctx, DType fallback, bool needs_float, DType *out) {
     int64_t dtype;
     TRY(attr_int(ctx->list, "dtype", fallback, &dtype, ctx->diag));
-    bool right = dtype == DTYPE_NONE ||
+    bool right = (dtype == DTYPE_NONE && fallback == DTYPE_NONE) ||
                  (dtype_is_valid(dtype) && (needs_float ? dtype_is_float((DType)dtype)
                                                         : dtype_kind((DType)dtype) != DTYPE_KIND_OTHER));
     if (!right)

@@ -225,7 +225,6 @@ Status parse_OneHot(const ParseCtx *ctx, const void **attrs) {
 /* depth may have any numeric type. */
 static Status one_hot_depth(InferCtx *ctx, Dim *depth) {
     const TypeInfo *in = ctx->inputs[1];
-    int32_t count = 1;
     bool known;
     double value = 0;
     if (dtype_is_float(in->dtype)) {
@@ -234,9 +233,9 @@ static Status one_hot_depth(InferCtx *ctx, Dim *depth) {
             return FAIL(ctx->diag, STATUS_BAD_MODEL, "the depth is %g", value);
         *depth = (Dim)value;
     } else {
-        TRY(kit_dims_of(ctx, in, "depth", 1, depth, &count, &known));
+        TRY(kit_dim_of(ctx, in, "depth", depth, &known));
     }
-    if (!known || count != 1) *depth = dim_fresh(ctx->dims, "depth");
+    if (!known) *depth = dim_fresh(ctx->dims, "depth");
     return kit_check_dim(ctx, *depth, "the depth");
 }
 

@@ -34,14 +34,14 @@ Status parse_TopK(const ParseCtx *ctx, const void **attrs) {
 Status infer_TopK(InferCtx *ctx) {
     const TopKAttrs *attrs = ctx->attrs;
     Dim k = 0;
-    int32_t count, axis = 0;
+    int32_t axis = 0;
     bool known;
     TRY(expect_numeric(ctx));
     TRY(kit_infer_same(ctx));
     Shape *out = &ctx->outputs[0].shape;
     TRY(kit_axis(attrs->axis, out->rank, &axis, ctx->diag));
-    TRY(kit_dims_of(ctx, ctx->inputs[1], "k", 1, &k, &count, &known));
-    if (!known || count != 1) k = kit_late_at_most(ctx, "k", out->dim[axis]);
+    TRY(kit_dim_of(ctx, ctx->inputs[1], "k", &k, &known));
+    if (!known) k = kit_late_at_most(ctx, "k", out->dim[axis]);
     TRY(kit_check_dim(ctx, k, "k"));
     if (dim_is_exact(k) && dim_is_exact(out->dim[axis]) && k > out->dim[axis])
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "k is %lld, but axis %d has extent %lld", (long long)k, axis,

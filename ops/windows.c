@@ -23,10 +23,9 @@ static Status parse_window(const ParseCtx *ctx, const void **attrs) {
 
 /* A scalar input that becomes an extent; fresh where it is late. */
 static Status extent_of(InferCtx *ctx, int32_t input, const char *what, Dim *out) {
-    int32_t count;
     bool known;
-    TRY(kit_dims_of(ctx, ctx->inputs[input], what, 1, out, &count, &known));
-    if (!known || count != 1) *out = dim_fresh(ctx->dims, what);
+    TRY(kit_dim_of(ctx, ctx->inputs[input], what, out, &known));
+    if (!known) *out = dim_fresh(ctx->dims, what);
     return kit_check_dim(ctx, *out, what);
 }
 

@@ -71,8 +71,13 @@ bool access_is_splat(const Access *access, int32_t lanes) {
     return last < 0 || (access->stride[last] == 0 && is_multiple(access->dim[last], lanes));
 }
 
-/* The coordinate along dimension g: the index over what lies behind it, without what lies before it. */
-static const char *coordinate(KernelWriter *w, const Access *access, int32_t g, const char *index) {
+bool access_value_is_aligned(const Value *value) {
+    if (value->buffer == NONE) return true;
+    return dim_is_exact(value->buffer_offset) && value->buffer_offset % VECTOR_BYTES == 0;
+}
+
+/* The index over what lies behind the dimension, without what lies before it. */
+const char *access_coordinate(KernelWriter *w, const Access *access, int32_t g, const char *index) {
     Emission *emission = kernel_emission(w);
     Dim behind = 1;
     for (int32_t i = g + 1; i < access->rank; ++i)
@@ -90,7 +95,7 @@ const char *access_index(KernelWriter *w, const Access *access, const char *inde
     const char *sum = NULL;
     for (int32_t g = 0; g < access->rank; ++g) {
         if (access->stride[g] == 0) continue;
-        const char *term = coordinate(w, access, g, index);
+        const char *term = access_coordinate(w, access, g, index);
         if (access->stride[g] != 1)
             term = kernel_text(
                 w, arena_printf(emission->arena, "%s * %s", term, kernel_number(w, access->stride[g])));

@@ -27,6 +27,13 @@ bool access_is_single(const Access *access);
 bool access_is_packed(const Access *access, int32_t lanes);
 bool access_is_splat(const Access *access, int32_t lanes);
 
+/* Vectors are accessed with this many bytes at most. */
+enum { VECTOR_BYTES = 16 };
+/* Whether the value begins at a multiple of that. (Arenas, weights and bindings do.) */
+bool access_value_is_aligned(const Value *value);
+
+/* The coordinate along dimension g of the element number `index` (text). */
+const char *access_coordinate(KernelWriter *w, const Access *access, int32_t g, const char *index);
 /* The index as text: "i", "0", "residue(quotient(i, 49), 64)". */
 const char *access_index(KernelWriter *w, const Access *access, const char *index);
 

@@ -126,7 +126,7 @@ static void *batch_alloc(Batch *batch, size_t size) {
 
 static void set_error(Task *task, const char *text) {
     task->failed = true;
-    snprintf(task->error, sizeof task->error, "%s", text);
+    snprintf(task->error, sizeof task->error, "%.*s", (int)sizeof task->error - 1, text);
 }
 
 static void keep_result(Batch *batch, Task *task, const void *cubin, size_t size) {

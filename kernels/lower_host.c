@@ -125,7 +125,7 @@ static Status step_name(Lowering *l, const Node *node, const char **out) {
 
 static Status open_step(Lowering *l, const Node *node) {
     Plan *plan = l->plan;
-    PlanStep step = {.kind = PLAN_STEP_HOST, .op_first = plan->op_count};
+    PlanStep step = {.kind = PLAN_STEP_HOST, .op_first = plan->op_count, .reason = ""};
     TRY(step_name(l, node, &step.name));
     if (!ARENA_RESERVE(l->arena, plan->steps, plan->step_count, l->step_capacity))
         return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");

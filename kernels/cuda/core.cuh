@@ -243,10 +243,27 @@ template <class T, int N> SMELT_DEVICE void store_pack(T *p, Index i, const Pack
     *reinterpret_cast<Pack<T, N> *>(p + i) = pack;
 }
 
+// The unsigned integer of so many bytes: what moves elements without looking at them.
+template <int BYTES> struct RawOf;
+template <> struct RawOf<1> { typedef u8 type; };
+template <> struct RawOf<2> { typedef u16 type; };
+template <> struct RawOf<4> { typedef u32 type; };
+template <> struct RawOf<8> { typedef u64 type; };
+template <class T> using Raw = typename RawOf<sizeof(T)>::type;
+template <class T> SMELT_DEVICE const Raw<T> *raw(const T *p) { return reinterpret_cast<const Raw<T> *>(p); }
+template <class T> SMELT_DEVICE Raw<T> *raw(T *p) { return reinterpret_cast<Raw<T> *>(p); }
+
 // -- loops --
 
 SMELT_DEVICE Index thread_index() { return (Index)blockIdx.x * (Index)blockDim.x + (Index)threadIdx.x; }
 SMELT_DEVICE Index thread_count() { return (Index)gridDim.x * (Index)blockDim.x; }
+
+// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest.
+template <int N, class Body> SMELT_DEVICE void for_each_pack(Index count, const Body &body) {
+    const Index whole = count / N * N;
+    for (Index i = thread_index() * N; i < whole; i += thread_count() * N) body.template run<N>(i);
+    if (N > 1 && whole + thread_index() < count) body.template run<1>(whole + thread_index());
+}
 
 } // namespace smelt
 

@@ -1,5 +1,5 @@
 // The functions that expressions of ops/pointwise.def and ops/reduce.def call, with the meaning that ops/pointwise_math.h
-// gives them, and the loop over vectors of elements. Integer division by zero gives 0.
+// gives them. Integer division by zero gives 0.
 #ifndef SMELT_POINTWISE_CUH
 #define SMELT_POINTWISE_CUH
 
@@ -98,13 +98,6 @@ SMELT_DEVICE i64 pow(i64 x, i64 y) {
 }
 
 } // namespace math
-
-// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest.
-template <int N, class Body> SMELT_DEVICE void for_each_pack(Index count, const Body &body) {
-    const Index whole = count / N * N;
-    for (Index i = thread_index() * N; i < whole; i += thread_count() * N) body.template run<N>(i);
-    if (N > 1 && whole + thread_index() < count) body.template run<1>(whole + thread_index());
-}
 
 } // namespace smelt
 

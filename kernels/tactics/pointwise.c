@@ -4,7 +4,7 @@
 #include "kernels/emit_writer.h"
 #include "kernels/tactic.h"
 
-enum { VECTOR_BYTES = 16, THREADS = 256 };
+enum { THREADS = 256 };
 
 /* How the lanes of a vector get an operand. */
 typedef enum Fetch {
@@ -28,12 +28,6 @@ static const char *refuses(const Problem *problem, const Device *device) {
 
 /* -- vectors -- */
 
-/* Lies at a multiple of the vector's bytes in memory that begins at one. */
-static bool is_aligned(const Value *value) {
-    if (value->buffer == NONE) return true;
-    return dim_is_exact(value->buffer_offset) && value->buffer_offset % VECTOR_BYTES == 0;
-}
-
 /* Elements of the widest type that fit a vector; 1 where something that would be accessed as one is not
  * aligned. */
 static int32_t widest_vector(const Problem *problem) {
@@ -42,7 +36,7 @@ static int32_t widest_vector(const Problem *problem) {
         const Value *value =
             problem_value(problem, i < problem->input_count ? problem->inputs[i]
                                                             : problem->outputs[i - problem->input_count]);
-        if (!is_aligned(value)) return 1;
+        if (!access_value_is_aligned(value)) return 1;
         if (dtype_bits(value->dtype) / 8 > bytes) bytes = dtype_bits(value->dtype) / 8;
     }
     return VECTOR_BYTES / bytes;

@@ -1,0 +1,102 @@
+/* Copies by index maps: all of an operator's copies in one launch, one in each row of blocks. */
+#include "kernels/copy.h"
+#include "kernels/emit_writer.h"
+#include "kernels/tactic.h"
+
+enum { THREADS = 256, COPIES_PER_LAUNCH = 64 };
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    int32_t count = copy_count(problem);
+    Copy copy;
+    (void)device;
+    if (count == 0) return "not a copy of elements";
+    if (count > COPIES_PER_LAUNCH * EMISSION_LAUNCHES) return "more than 1024 parts";
+    for (int32_t i = 0; i < count; ++i) {
+        const char *why = copy_describe(problem, i, &copy);
+        if (why != NULL) return why;
+    }
+    return NULL;
+}
+
+/* Threads move up to so many bytes at once. */
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    (void)problem, (void)device;
+    out[0] = (Config){.count = 1, .number = {VECTOR_BYTES}};
+    return 1;
+}
+
+static bool is_packed(const Access *access, Dim offset, int32_t lanes) {
+    return access_is_packed(access, lanes) && dim_is_exact(offset) && offset % lanes == 0;
+}
+
+/* Lanes that are written with one access; where that cannot be more than one, that are read with one. */
+static int32_t choose_lanes(const Problem *problem, const Copy *copy, int32_t vector_bytes) {
+    const Value *from = problem_value(problem, copy->from), *to = problem_value(problem, copy->to);
+    int32_t lanes = vector_bytes / (dtype_bits(to->dtype) / 8);
+    if (!access_value_is_aligned(from) || !access_value_is_aligned(to)) return 1;
+    while (lanes > 1 && !is_packed(&copy->write, copy->write_offset, lanes)) lanes /= 2;
+    return lanes;
+}
+
+static const char *place(KernelWriter *w, const Access *access, Dim offset, const char *index) {
+    const char *text = access_index(w, access, index);
+    if (offset == 0) return text;
+    return kernel_text(w, arena_printf(kernel_emission(w)->arena, "%s + %s", kernel_number(w, offset), text));
+}
+
+/* Declares the copy as a struct with run<N>; returns the text that constructs it. */
+static const char *declare_copy(KernelWriter *w, const Copy *copy, int32_t index, int32_t lanes) {
+    Arena *arena = kernel_emission(w)->arena;
+    ByteWriter text = byte_writer(arena);
+    const char *name = kernel_text(w, arena_printf(arena, "Copy%d", index));
+    kernel_struct_begin(w);
+    const char *from = kernel_pointer(w, copy->from), *to = kernel_result(w, copy->to);
+    write_format(&text, "    template <int N> SMELT_DEVICE void run(Index i) const {\n");
+    if (is_packed(&copy->read, copy->read_offset, lanes)) {
+        write_format(&text, "        const auto v = load_pack<N>(raw(%s), %s);\n", from,
+                     place(w, &copy->read, copy->read_offset, "i"));
+    } else {
+        write_format(&text, "        Pack<Raw<%s>, N> v;\n#pragma unroll\n",
+                     cuda_type(kernel_emission(w)->graph->values[copy->from].dtype));
+        write_format(&text, "        for (int k = 0; k < N; ++k) v.at[k] = raw(%s)[%s];\n", from,
+                     place(w, &copy->read, copy->read_offset, "(i + k)"));
+    }
+    write_format(&text, "        store_pack(raw(%s), %s, v);\n    }\n", to,
+                 place(w, &copy->write, copy->write_offset, "i"));
+    return kernel_struct_end(w, name, &text);
+}
+
+/* Copies [first, last) as one launch. */
+static Status emit_launch(Emission *emission, int32_t first, int32_t last, int32_t vector_bytes) {
+    DimTable *dims = emission->graph->dims;
+    KernelWriter *w = kernel_begin(emission, "movement");
+    Dim blocks = 0;
+    int32_t rows = 0;
+    TRY_ALLOC(emission->diag, w);
+    for (int32_t i = first; i < last; ++i) {
+        Copy copy;
+        const char *why = copy_describe(emission->problem, i, &copy);
+        if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "a copy that was accepted: %s", why);
+        if (copy.to == NONE || copy.count == 0) continue;
+        int32_t lanes = choose_lanes(emission->problem, &copy, vector_bytes);
+        const char *body = declare_copy(w, &copy, rows, lanes);
+        if (last - first > 1) kernel_line(w, "if (blockIdx.y == %d)", rows);
+        kernel_line(w, "for_each_pack<%d>(%s, %s);", lanes, kernel_number(w, copy.count), body);
+        blocks = dim_max(dims, blocks, kernel_grid_for(emission, copy.count, THREADS * lanes));
+        rows++;
+    }
+    return rows == 0 ? STATUS_OK : kernel_finish(w, blocks, rows, 1, THREADS, 0);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    int32_t count = copy_count(emission->problem);
+    (void)device;
+    for (int32_t first = 0; first < count; first += COPIES_PER_LAUNCH) {
+        int32_t last = first + COPIES_PER_LAUNCH < count ? first + COPIES_PER_LAUNCH : count;
+        TRY(emit_launch(emission, first, last, config->number[0]));
+    }
+    return STATUS_OK;
+}
+
+const Tactic tactic_movement = {
+    .name = "movement", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};

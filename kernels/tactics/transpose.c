@@ -1,0 +1,99 @@
+/* Copies whose source runs along another dimension than the target: tile by tile through shared memory. */
+#include "kernels/copy.h"
+#include "kernels/emit_writer.h"
+#include "kernels/tactic.h"
+
+enum { THREADS = 256, TILE = 32, LEAST_EXTENT = 8 };
+
+/* The dimension along which the source runs, -1 where that is the target's own or there is none. */
+static int32_t source_dimension(const Copy *copy) {
+    int32_t last = copy->read.rank - 1;
+    if (last < 1 || copy->read.stride[last] == 1 || copy->read.stride[last] == 0) return -1;
+    for (int32_t i = last - 1; i >= 0; --i)
+        if (copy->read.stride[i] == 1) return i;
+    return -1;
+}
+
+static bool is_short(Dim extent) {
+    return dim_is_exact(extent) && extent < LEAST_EXTENT;
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    Copy copy;
+    (void)device;
+    if (copy_count(problem) != 1) return "not a copy of one tensor";
+    const char *why = copy_describe(problem, 0, &copy);
+    if (why != NULL) return why;
+    if (copy.to == NONE || copy.write.rank != 1 || copy.write_offset != 0)
+        return "the target is not written in order";
+    int32_t along = source_dimension(&copy);
+    if (along < 0) return "source and target run along the same dimension";
+    if (is_short(copy.read.dim[along]) || is_short(copy.read.dim[copy.read.rank - 1]))
+        return "an extent is too short for tiles";
+    return NULL;
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    (void)problem, (void)device;
+    out[0] = (Config){.count = 0};
+    return 1;
+}
+
+/* The dimensions that are not tiled, with the strides of the source and of the target. */
+static void split_planes(DimTable *dims, const Copy *copy, int32_t along, Access *source, Access *target) {
+    Dim stride = 1;
+    *source = *target = (Access){.rank = copy->read.rank - 2};
+    int32_t kept = source->rank;
+    for (int32_t i = copy->read.rank - 1; i >= 0; --i) {
+        if (i != along && i != copy->read.rank - 1) {
+            source->dim[--kept] = copy->read.dim[i];
+            target->dim[kept] = copy->read.dim[i];
+            source->stride[kept] = copy->read.stride[i];
+            target->stride[kept] = stride;
+        }
+        stride = dim_mul(dims, stride, copy->read.dim[i]);
+    }
+}
+
+static Dim target_stride(DimTable *dims, const Copy *copy, int32_t along) {
+    Dim stride = 1;
+    for (int32_t i = copy->read.rank - 1; i > along; --i) stride = dim_mul(dims, stride, copy->read.dim[i]);
+    return stride;
+}
+
+static const char *declare_planes(KernelWriter *w, const Copy *copy, const Access *source,
+                                  const Access *target) {
+    ByteWriter text = byte_writer(kernel_emission(w)->arena);
+    kernel_struct_begin(w);
+    write_format(&text, "    SMELT_DEVICE Index source(Index i) const { return %s + %s; }\n",
+                 kernel_number(w, copy->read_offset), access_index(w, source, "i"));
+    write_format(&text, "    SMELT_DEVICE Index target(Index i) const { return %s; }\n",
+                 access_index(w, target, "i"));
+    return kernel_struct_end(w, "Planes", &text);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    DimTable *dims = emission->graph->dims;
+    Access source, target;
+    Copy copy;
+    (void)config, (void)device;
+    const char *why = copy_describe(emission->problem, 0, &copy);
+    if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "a copy that was accepted: %s", why);
+    int32_t along = source_dimension(&copy), last = copy.read.rank - 1;
+    KernelWriter *w = kernel_begin(emission, "transpose");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "transpose.cuh");
+    split_planes(dims, &copy, along, &source, &target);
+    const char *planes = declare_planes(w, &copy, &source, &target);
+    kernel_line(w, "transpose_tiles(raw(%s), raw(%s), %s, %s, %s, %s, %s);", kernel_pointer(w, copy.from),
+                kernel_result(w, copy.to), kernel_number(w, copy.read.dim[along]),
+                kernel_number(w, copy.read.dim[last]), kernel_number(w, copy.read.stride[last]),
+                kernel_number(w, target_stride(dims, &copy, along)), planes);
+    Dim blocks = dim_mul(dims, dim_ceil_div(dims, copy.read.dim[along], TILE),
+                         dim_ceil_div(dims, copy.read.dim[last], TILE));
+    for (int32_t i = 0; i < source.rank; ++i) blocks = dim_mul(dims, blocks, source.dim[i]);
+    return kernel_finish(w, blocks, 1, 1, THREADS, 0);
+}
+
+const Tactic tactic_transpose = {
+    .name = "transpose", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};

@@ -12,6 +12,12 @@ typedef struct AttentionAttrs {
     float softcap, scale;
 } AttentionAttrs;
 
+/* RotaryEmbedding. */
+typedef struct RotaryAttrs {
+    int64_t heads, dim; /* 0: not given */
+    bool interleaved;
+} RotaryAttrs;
+
 enum { ATTENTION_MASK = 3, ATTENTION_PAST_KEY, ATTENTION_PAST_VALUE, ATTENTION_VALID };
 
 #endif

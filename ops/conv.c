@@ -6,14 +6,10 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/conv.h"
 #include "ops/conv_pack.h"
 #include "ops/depthwise.h"
 #include "ops/gemm.h"
-
-typedef struct ConvAttrs {
-    WindowAttrs window;
-    int64_t group;
-} ConvAttrs;
 
 /* Which inputs are what. */
 typedef struct ConvInputs {

@@ -5,16 +5,8 @@
  * results are spread out by the strides. Nothing is computed that is not part of the result. */
 #include <string.h>
 
+#include "ops/conv.h"
 #include "ops/gemm.h"
-#include "ops/window.h"
-
-typedef struct TransposeAttrs {
-    WindowAttrs window;
-    int64_t group;
-    int64_t output_padding[WINDOW_AXES];
-    int64_t output_shape[WINDOW_AXES];
-    bool has_shape;
-} TransposeAttrs;
 
 static Status parse_extents(const ParseCtx *ctx, const char *name, int64_t low, int32_t *axes, int64_t *out,
                             bool *present) {

@@ -3,13 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/conv.h"
 #include "ops/gemm.h"
-#include "ops/window.h"
-
-typedef struct DeformAttrs {
-    WindowAttrs window;
-    int64_t group, offset_group;
-} DeformAttrs;
 
 enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4 };
 

@@ -3,29 +3,11 @@
  * that the output lacks are summed over. More operands are summed term by term. */
 #include <string.h>
 
+#include "ops/einsum.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
 
-/* Labels: 'A'..'Z', 'a'..'z', then the axes of the ellipsis, the last of them LABELS - 1. */
-enum { LETTERS = 52, LABELS = LETTERS + SMELT_MAX_RANK, OPERANDS = 16, TERMS_LOG2 = 44 };
-
-/* One term of the equation as written; ellipsis is the place of "..." in labels, or -1. */
-typedef struct Term {
-    int32_t count, ellipsis;
-    int8_t labels[LABELS];
-} Term;
-
-typedef struct EinsumAttrs {
-    int32_t operands;
-    bool has_output;         /* "->" is written */
-    Term term[OPERANDS + 1]; /* operands, then the output */
-} EinsumAttrs;
-
-/* A term for an operand of a certain rank: the label of each axis. */
-typedef struct Axes {
-    int32_t rank;
-    int8_t label[LABELS];
-} Axes;
+enum { TERMS_LOG2 = 44 };
 
 /* -- the equation -- */
 
@@ -36,8 +18,8 @@ static int label_of(char c) {
 }
 
 /* Reads one term up to ',', "->" or the end. */
-static Status parse_term(const char **text, Term *term, Diag *diag) {
-    *term = (Term){.ellipsis = -1};
+static Status parse_term(const char **text, EinsumTerm *term, Diag *diag) {
+    *term = (EinsumTerm){.ellipsis = -1};
     for (; **text != 0 && **text != ',' && **text != '-'; ++*text) {
         if (**text == ' ') continue;
         if (strncmp(*text, "...", 3) == 0 && term->ellipsis < 0) {
@@ -47,8 +29,8 @@ static Status parse_term(const char **text, Term *term, Diag *diag) {
         }
         int label = label_of(**text);
         if (label < 0) return FAIL(diag, STATUS_BAD_MODEL, "unexpected '%c' in the equation", **text);
-        if (term->count == LETTERS)
-            return FAIL(diag, STATUS_BAD_MODEL, "a term has more than %d labels", LETTERS);
+        if (term->count == EINSUM_LETTERS)
+            return FAIL(diag, STATUS_BAD_MODEL, "a term has more than %d labels", EINSUM_LETTERS);
         term->labels[term->count++] = (int8_t)label;
     }
     return STATUS_OK;
@@ -56,8 +38,8 @@ static Status parse_term(const char **text, Term *term, Diag *diag) {
 
 static Status parse_equation(const char *text, EinsumAttrs *own, Diag *diag) {
     for (;;) {
-        if (own->operands == OPERANDS)
-            return FAIL(diag, STATUS_UNSUPPORTED, "the equation has more than %d operands", OPERANDS);
+        if (own->operands == EINSUM_OPERANDS)
+            return FAIL(diag, STATUS_UNSUPPORTED, "the equation has more than %d operands", EINSUM_OPERANDS);
         TRY(parse_term(&text, &own->term[own->operands++], diag));
         if (*text != ',') break;
         ++text;
@@ -73,20 +55,20 @@ static Status parse_equation(const char *text, EinsumAttrs *own, Diag *diag) {
 
 /* The output of an equation without "->": labels that occur once, in alphabetical order. */
 static void imply_output(EinsumAttrs *own) {
-    Term *output = &own->term[own->operands];
-    int uses[LETTERS] = {0};
-    *output = (Term){.ellipsis = -1};
+    EinsumTerm *output = &own->term[own->operands];
+    int uses[EINSUM_LETTERS] = {0};
+    *output = (EinsumTerm){.ellipsis = -1};
     for (int32_t i = 0; i < own->operands; ++i) {
         if (own->term[i].ellipsis >= 0) output->ellipsis = 0;
         for (int32_t j = 0; j < own->term[i].count; ++j) ++uses[own->term[i].labels[j]];
     }
-    for (int label = 0; label < LETTERS; ++label)
+    for (int label = 0; label < EINSUM_LETTERS; ++label)
         if (uses[label] == 1) output->labels[output->count++] = (int8_t)label;
 }
 
 static Status check_output(const EinsumAttrs *own, Diag *diag) {
-    const Term *output = &own->term[own->operands];
-    bool present[LETTERS] = {false}, used[LETTERS] = {false};
+    const EinsumTerm *output = &own->term[own->operands];
+    bool present[EINSUM_LETTERS] = {false}, used[EINSUM_LETTERS] = {false};
     for (int32_t i = 0; i < own->operands; ++i)
         for (int32_t j = 0; j < own->term[i].count; ++j) present[own->term[i].labels[j]] = true;
     for (int32_t j = 0; j < output->count; ++j) {
@@ -119,20 +101,19 @@ Status parse_Einsum(const ParseCtx *ctx, const void **attrs) {
 /* -- shapes -- */
 
 /* Puts the axes of the ellipsis, `dots` of them, into the term. */
-static void expand(const Term *term, int32_t dots, Axes *axes) {
+static void expand(const EinsumTerm *term, int32_t dots, EinsumAxes *axes) {
     axes->rank = 0;
     for (int32_t i = 0; i <= term->count; ++i) {
         if (i == term->ellipsis)
-            for (int32_t j = 0; j < dots; ++j) axes->label[axes->rank++] = (int8_t)(LABELS - dots + j);
+            for (int32_t j = 0; j < dots; ++j) axes->label[axes->rank++] = (int8_t)(EINSUM_LABELS - dots + j);
         if (i < term->count) axes->label[axes->rank++] = term->labels[i];
     }
 }
 
-/* Labels of every operand's axes and of the output's; ranks: of the operands. */
-static Status resolve(const EinsumAttrs *attrs, const int32_t *ranks, Axes *axes, Diag *diag) {
+Status einsum_axes(const EinsumAttrs *attrs, const int32_t *ranks, EinsumAxes *axes, Diag *diag) {
     int32_t most = 0;
     for (int32_t i = 0; i < attrs->operands; ++i) {
-        const Term *term = &attrs->term[i];
+        const EinsumTerm *term = &attrs->term[i];
         int32_t dots = ranks[i] - term->count;
         if (dots < 0 || (term->ellipsis < 0 && dots != 0))
             return FAIL(diag, STATUS_BAD_MODEL, "input %d has rank %d, its term has %d labels", i, ranks[i],
@@ -146,10 +127,10 @@ static Status resolve(const EinsumAttrs *attrs, const int32_t *ranks, Axes *axes
 
 Status infer_Einsum(InferCtx *ctx) {
     const EinsumAttrs *attrs = ctx->attrs;
-    Axes axes[OPERANDS + 1];
-    int32_t ranks[OPERANDS];
-    Dim extent[LABELS];
-    bool seen[LABELS] = {false};
+    EinsumAxes axes[EINSUM_OPERANDS + 1];
+    int32_t ranks[EINSUM_OPERANDS];
+    Dim extent[EINSUM_LABELS];
+    bool seen[EINSUM_LABELS] = {false};
     DType dtype = ctx->inputs[0]->dtype;
     if (!dtype_is_float(dtype) && !dtype_is_integer(dtype))
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "input 0 is %s, expected numbers", dtype_name(dtype));
@@ -158,7 +139,7 @@ Status infer_Einsum(InferCtx *ctx) {
         TRY(kit_expect_dtype_like(ctx, i, 0));
         ranks[i] = ctx->inputs[i]->shape.rank;
     }
-    TRY(resolve(attrs, ranks, axes, ctx->diag));
+    TRY(einsum_axes(attrs, ranks, axes, ctx->diag));
     for (int32_t i = 0; i < attrs->operands; ++i)
         for (int32_t j = 0; j < ranks[i]; ++j) {
             int label = axes[i].label[j];
@@ -171,7 +152,7 @@ Status infer_Einsum(InferCtx *ctx) {
             *all = seen[label] ? dim_broadcast(ctx->dims, *all, own) : own;
             seen[label] = true;
         }
-    const Axes *output = &axes[attrs->operands];
+    const EinsumAxes *output = &axes[attrs->operands];
     if (output->rank > SMELT_MAX_RANK)
         return FAIL(ctx->diag, STATUS_UNSUPPORTED, "the output has rank %d, at most %d is supported",
                     output->rank, SMELT_MAX_RANK);
@@ -187,7 +168,8 @@ Status infer_Einsum(InferCtx *ctx) {
 typedef struct Group {
     int32_t count;
     int64_t size; /* product of the extents */
-    int64_t extent[LABELS], stride_a[LABELS], stride_b[LABELS], stride_out[LABELS];
+    int64_t extent[EINSUM_LABELS], stride_a[EINSUM_LABELS], stride_b[EINSUM_LABELS],
+        stride_out[EINSUM_LABELS];
 } Group;
 
 typedef struct EinsumRun {
@@ -198,21 +180,21 @@ typedef struct EinsumRun {
 } EinsumRun;
 
 /* Extents of all labels, and strides of one operand by label. */
-static void label_extents(const Axes *axes, const Tensor *tensor, int64_t extent[LABELS]) {
+static void label_extents(const EinsumAxes *axes, const Tensor *tensor, int64_t extent[EINSUM_LABELS]) {
     for (int32_t i = 0; i < axes->rank; ++i)
         if (extent[axes->label[i]] < 0 || extent[axes->label[i]] == 1)
             extent[axes->label[i]] = tensor->dim[i];
 }
 
-static void label_strides(const Axes *axes, const Tensor *tensor, int64_t stride[LABELS]) {
+static void label_strides(const EinsumAxes *axes, const Tensor *tensor, int64_t stride[EINSUM_LABELS]) {
     int64_t own[SMELT_MAX_RANK];
-    memset(stride, 0, LABELS * sizeof *stride);
+    memset(stride, 0, EINSUM_LABELS * sizeof *stride);
     kit_strides(tensor->rank, tensor->dim, own);
     for (int32_t i = 0; i < axes->rank; ++i)
         if (tensor->dim[i] != 1) stride[axes->label[i]] += own[i];
 }
 
-static bool has_label(const Axes *axes, int label) {
+static bool has_label(const EinsumAxes *axes, int label) {
     for (int32_t i = 0; i < axes->rank; ++i)
         if (axes->label[i] == label) return true;
     return false;
@@ -329,9 +311,9 @@ static bool sizes_fit(EinsumRun *run) {
 }
 
 /* Sorts the labels into the four groups. axes: of a, b and the output. */
-static void make_groups(EinsumRun *run, const Axes *a, const Axes *b, const Axes *out) {
-    int64_t extent[LABELS], in_a[LABELS], in_b[LABELS], in_out[LABELS];
-    for (int label = 0; label < LABELS; ++label) extent[label] = -1;
+static void make_groups(EinsumRun *run, const EinsumAxes *a, const EinsumAxes *b, const EinsumAxes *out) {
+    int64_t extent[EINSUM_LABELS], in_a[EINSUM_LABELS], in_b[EINSUM_LABELS], in_out[EINSUM_LABELS];
+    for (int label = 0; label < EINSUM_LABELS; ++label) extent[label] = -1;
     label_extents(a, run->a, extent);
     label_extents(b, run->b, extent);
     label_strides(a, run->a, in_a);
@@ -343,7 +325,7 @@ static void make_groups(EinsumRun *run, const Axes *a, const Axes *b, const Axes
         Group *group = left && right ? &run->batch : left ? &run->rows : &run->cols;
         group_add(group, extent[label], in_a[label], in_b[label], in_out[label]);
     }
-    for (int label = 0; label < LABELS; ++label)
+    for (int label = 0; label < EINSUM_LABELS; ++label)
         if (extent[label] >= 0 && !has_label(out, label))
             group_add(&run->depth, extent[label], in_a[label], in_b[label], 0);
 }
@@ -380,10 +362,10 @@ static Gemm einsum_gemm(const EinsumRun *run) {
 /* Labels of a run of one or two operands; *unit backs the second where there is one. False: too large. */
 static bool einsum_make(const KernelCtx *ctx, EinsumRun *run, Tensor *unit) {
     const EinsumAttrs *attrs = ctx->attrs;
-    Axes axes[OPERANDS + 1], none = {0};
-    int32_t ranks[OPERANDS] = {0};
+    EinsumAxes axes[EINSUM_OPERANDS + 1], none = {0};
+    int32_t ranks[EINSUM_OPERANDS] = {0};
     for (int32_t i = 0; i < attrs->operands; ++i) ranks[i] = ctx->inputs[i]->rank;
-    if (resolve(attrs, ranks, axes, NULL) != STATUS_OK) return false;
+    if (einsum_axes(attrs, ranks, axes, NULL) != STATUS_OK) return false;
     *run =
         (EinsumRun){.type = gemm_type_of(ctx->inputs[0]->dtype), .a = ctx->inputs[0], .y = ctx->outputs[0]};
     *unit = unit_tensor(run->type);
@@ -395,25 +377,25 @@ static bool einsum_make(const KernelCtx *ctx, EinsumRun *run, Tensor *unit) {
 /* Three operands and more. */
 typedef struct TermRun {
     const KernelCtx *ctx;
-    int32_t operands, labels, output_labels;          /* labels: those of the output come first */
-    int64_t extent[LABELS], stride[OPERANDS][LABELS]; /* by position in that list */
-    int64_t terms;                                    /* per output element */
+    int32_t operands, labels, output_labels; /* labels: those of the output come first */
+    int64_t extent[EINSUM_LABELS], stride[EINSUM_OPERANDS][EINSUM_LABELS]; /* by position in that list */
+    int64_t terms;                                                         /* per output element */
 } TermRun;
 
 static bool terms_make(const KernelCtx *ctx, TermRun *run) {
     const EinsumAttrs *attrs = ctx->attrs;
-    Axes axes[OPERANDS + 1];
-    int32_t ranks[OPERANDS] = {0};
-    int64_t extent[LABELS], strides[LABELS], all = 1;
+    EinsumAxes axes[EINSUM_OPERANDS + 1];
+    int32_t ranks[EINSUM_OPERANDS] = {0};
+    int64_t extent[EINSUM_LABELS], strides[EINSUM_LABELS], all = 1;
     for (int32_t i = 0; i < attrs->operands; ++i) ranks[i] = ctx->inputs[i]->rank;
-    if (resolve(attrs, ranks, axes, NULL) != STATUS_OK) return false;
-    const Axes *output = &axes[attrs->operands];
-    for (int label = 0; label < LABELS; ++label) extent[label] = -1;
+    if (einsum_axes(attrs, ranks, axes, NULL) != STATUS_OK) return false;
+    const EinsumAxes *output = &axes[attrs->operands];
+    for (int label = 0; label < EINSUM_LABELS; ++label) extent[label] = -1;
     for (int32_t i = 0; i < attrs->operands; ++i) label_extents(&axes[i], ctx->inputs[i], extent);
     *run = (TermRun){.ctx = ctx, .operands = attrs->operands, .output_labels = output->rank, .terms = 1};
-    int8_t order[LABELS];
+    int8_t order[EINSUM_LABELS];
     for (int32_t i = 0; i < output->rank; ++i) order[run->labels++] = output->label[i];
-    for (int label = 0; label < LABELS; ++label)
+    for (int label = 0; label < EINSUM_LABELS; ++label)
         if (extent[label] >= 0 && !has_label(output, label)) order[run->labels++] = (int8_t)label;
     for (int32_t i = 0; i < run->labels; ++i) {
         run->extent[i] = extent[order[i]];
@@ -440,7 +422,7 @@ static void run_terms(void *context, int64_t first, int64_t last, int worker) {
     const TermRun *run = context;
     Tensor *y = run->ctx->outputs[0];
     bool integer = !dtype_is_float(y->dtype);
-    int64_t position[LABELS] = {0};
+    int64_t position[EINSUM_LABELS] = {0};
     (void)worker;
     for (int64_t index = first; index < last; ++index) {
         double sum = 0;

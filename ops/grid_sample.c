@@ -3,15 +3,7 @@
 #include <string.h>
 
 #include "ops/kit.h"
-
-typedef enum SampleMode { SAMPLE_LINEAR, SAMPLE_NEAREST, SAMPLE_CUBIC } SampleMode;
-typedef enum SamplePadding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION } SamplePadding;
-
-typedef struct SampleAttrs {
-    SampleMode mode;
-    SamplePadding padding;
-    bool align_corners;
-} SampleAttrs;
+#include "ops/sampling.h"
 
 enum { SAMPLE_AXES = SMELT_MAX_RANK - 2, CUBIC_AXES = 3, MOST_TAPS = 64 /* 4^3, 2^6 */ };
 

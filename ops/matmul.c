@@ -4,6 +4,7 @@
 
 #include "ops/gemm.h"
 #include "ops/kit.h"
+#include "ops/matmul.h"
 
 /* -- shapes -- */
 
@@ -58,7 +59,8 @@ Status infer_MatMul(InferCtx *ctx) {
 static Status check_quantizer(InferCtx *ctx, int32_t input, int32_t of, bool rows) {
     const TypeInfo *info = infer_input(ctx, input);
     const Shape *matrix = &ctx->inputs[of]->shape;
-    if (info == NULL || matrix->rank == 0) return STATUS_OK; /* scalars are no matrices: infer_product says so */
+    if (info == NULL || matrix->rank == 0)
+        return STATUS_OK; /* scalars are no matrices: infer_product says so */
     Dim count = shape_count(ctx->dims, &info->shape), all = shape_count(ctx->dims, matrix);
     int32_t axis = matrix->rank - (rows ? 2 : 1);
     Dim lines = axis < 0 || (!rows && matrix->rank == 1) ? 1 : matrix->dim[axis];
@@ -97,11 +99,6 @@ Status infer_QLinearMatMul(InferCtx *ctx) {
     }
     return infer_product(ctx, 0, 3, ctx->inputs[7]->dtype);
 }
-
-typedef struct GemmAttrs {
-    float alpha, beta;
-    int64_t trans_a, trans_b;
-} GemmAttrs;
 
 Status parse_Gemm(const ParseCtx *ctx, const void **attrs) {
     GemmAttrs *own = ARENA_NEW(ctx->arena, GemmAttrs);

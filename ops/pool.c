@@ -3,14 +3,9 @@
 #include <string.h>
 
 #include "base/simd.h"
-#include "ops/window.h"
+#include "ops/pool.h"
 
 typedef enum PoolKind { POOL_MAX, POOL_AVERAGE, POOL_LP } PoolKind;
-
-typedef struct PoolAttrs {
-    WindowAttrs window;
-    int64_t ceil_mode, storage_order, count_include_pad, p;
-} PoolAttrs;
 
 static Status parse_pool(const ParseCtx *ctx, const void **attrs) {
     PoolAttrs *own = ARENA_NEW(ctx->arena, PoolAttrs);

@@ -6,16 +6,6 @@
 #include "base/simd.h"
 #include "ops/resize_table.h"
 
-typedef enum ResizePolicy { RESIZE_STRETCH, RESIZE_NOT_LARGER, RESIZE_NOT_SMALLER } ResizePolicy;
-
-typedef struct ResizeAttrs {
-    ResizeRule rule;
-    ResizePolicy policy;
-    float extrapolation;
-    int32_t axis_count; /* -1: all axes */
-    int64_t axes[SMELT_MAX_RANK];
-} ResizeAttrs;
-
 /* -- attributes -- */
 
 static Status parse_choice(const ParseCtx *ctx, const char *name, const char *const *choices, int count,
@@ -71,11 +61,8 @@ Status parse_Resize(const ParseCtx *ctx, const void **attrs) {
 
 /* -- inference -- */
 
-enum { INPUT_ROI = 1, INPUT_SCALES = 2, INPUT_SIZES = 3 };
-
-/* The axis that entry i of scales, sizes and roi speaks of, for each i; *count is how many there are. */
-static Status resized_axes(const ResizeAttrs *attrs, int32_t rank, int32_t axes[SMELT_MAX_RANK],
-                           int32_t *count, Diag *diag) {
+Status resize_axes(const ResizeAttrs *attrs, int32_t rank, int32_t axes[SMELT_MAX_RANK], int32_t *count,
+                   Diag *diag) {
     bool marked[SMELT_MAX_RANK];
     *count = attrs->axis_count < 0 ? rank : attrs->axis_count;
     if (attrs->axis_count >= 0) TRY(kit_axes(attrs->axes, attrs->axis_count, rank, marked, diag));
@@ -136,8 +123,7 @@ static Status infer_by_scales(InferCtx *ctx, const TypeInfo *scales, const int32
     return STATUS_OK;
 }
 
-/* The one scale that keeps the aspect ratio. */
-static double common_scale(ResizePolicy policy, const int64_t *in, const int64_t *sizes, const int32_t *axes,
+double resize_common_scale(ResizePolicy policy, const int64_t *in, const int64_t *sizes, const int32_t *axes,
                            int32_t count) {
     double scale = policy == RESIZE_NOT_LARGER ? INFINITY : 0;
     for (int32_t i = 0; i < count; ++i) {
@@ -164,7 +150,7 @@ static Status infer_by_sizes(InferCtx *ctx, const TypeInfo *sizes, const int32_t
         for (int32_t i = 0; i < count; ++i) out[axes[i]] = values[i];
         return STATUS_OK;
     }
-    double scale = common_scale(attrs->policy, out, values, axes, count);
+    double scale = resize_common_scale(attrs->policy, out, values, axes, count);
     for (int32_t i = 0; i < count; ++i) {
         double extent = floor(scale * (double)out[axes[i]] + 0.5);
         if (!(extent >= 0 && extent < 0x1p53))
@@ -177,8 +163,8 @@ static Status infer_by_sizes(InferCtx *ctx, const TypeInfo *sizes, const int32_t
 
 Status infer_Resize(InferCtx *ctx) {
     const ResizeAttrs *attrs = ctx->attrs;
-    const TypeInfo *x = ctx->inputs[0], *scales = given_input(ctx, INPUT_SCALES);
-    const TypeInfo *sizes = given_input(ctx, INPUT_SIZES), *roi = given_input(ctx, INPUT_ROI);
+    const TypeInfo *x = ctx->inputs[0], *scales = given_input(ctx, RESIZE_INPUT_SCALES);
+    const TypeInfo *sizes = given_input(ctx, RESIZE_INPUT_SIZES), *roi = given_input(ctx, RESIZE_INPUT_ROI);
     int32_t axes[SMELT_MAX_RANK], count;
     if (dtype_kind(x->dtype) == DTYPE_KIND_OTHER || dtype_bits(x->dtype) < 8)
         return FAIL(ctx->diag, STATUS_UNSUPPORTED, "Resize of %s", dtype_name(x->dtype));
@@ -186,7 +172,7 @@ Status infer_Resize(InferCtx *ctx) {
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "%s scales and sizes are given, expected one of them",
                     scales == NULL ? "neither" : "both");
     TRY(kit_infer_same(ctx));
-    TRY(resized_axes(attrs, x->shape.rank, axes, &count, ctx->diag));
+    TRY(resize_axes(attrs, x->shape.rank, axes, &count, ctx->diag));
     if (attrs->rule.coordinates == RESIZE_TF_CROP) {
         if (roi == NULL)
             return FAIL(ctx->diag, STATUS_BAD_MODEL, "roi is missing, tf_crop_and_resize needs it");
@@ -218,16 +204,17 @@ typedef struct ResizeRun {
 
 /* Scales as the operator was asked for them: given, or what the sizes amount to. */
 static void set_scales(const KernelCtx *ctx, ResizeRun *run) {
-    const Tensor *scales = kernel_input(ctx, INPUT_SCALES), *sizes = kernel_input(ctx, INPUT_SIZES);
-    const Tensor *roi = kernel_input(ctx, INPUT_ROI);
+    const Tensor *scales = kernel_input(ctx, RESIZE_INPUT_SCALES),
+                 *sizes = kernel_input(ctx, RESIZE_INPUT_SIZES);
+    const Tensor *roi = kernel_input(ctx, RESIZE_INPUT_ROI);
     int32_t axes[SMELT_MAX_RANK], count = 0;
     bool by_scales = scales != NULL && tensor_count(scales) > 0,
          crop = run->attrs->rule.coordinates == RESIZE_TF_CROP;
-    if (resized_axes(run->attrs, run->rank, axes, &count, NULL) != STATUS_OK) return;
+    if (resize_axes(run->attrs, run->rank, axes, &count, NULL) != STATUS_OK) return;
     int64_t values[SMELT_MAX_RANK] = {0};
     for (int32_t i = 0; i < count && !by_scales && sizes->data != NULL; ++i)
         values[i] = dtype_load_i64(sizes->dtype, sizes->data, i);
-    double common = by_scales ? 1 : common_scale(run->attrs->policy, run->x->dim, values, axes, count);
+    double common = by_scales ? 1 : resize_common_scale(run->attrs->policy, run->x->dim, values, axes, count);
     for (int32_t i = 0; i < count; ++i) {
         ResizeAxis *axis = &run->axis[axes[i]];
         if (by_scales && scales->data != NULL)

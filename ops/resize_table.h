@@ -29,6 +29,27 @@ typedef struct ResizeRule {
     bool antialias, exclude_outside;
 } ResizeRule;
 
+typedef enum ResizePolicy { RESIZE_STRETCH, RESIZE_NOT_LARGER, RESIZE_NOT_SMALLER } ResizePolicy;
+
+typedef struct ResizeAttrs {
+    ResizeRule rule;
+    ResizePolicy policy;
+    float extrapolation;
+    int32_t axis_count; /* -1: all axes */
+    int64_t axes[SMELT_MAX_RANK];
+} ResizeAttrs;
+
+enum { RESIZE_INPUT_ROI = 1, RESIZE_INPUT_SCALES = 2, RESIZE_INPUT_SIZES = 3 };
+
+/* The axis that entry i of scales, sizes and roi speaks of, for each i; *count is how many there are. */
+Status resize_axes(const ResizeAttrs *attrs, int32_t rank, int32_t axes[SMELT_MAX_RANK], int32_t *count,
+                   Diag *diag);
+
+/* The one scale that keeps the aspect ratio, for inputs of extents `in` and the wanted sizes of count axes.
+ */
+double resize_common_scale(ResizePolicy policy, const int64_t *in, const int64_t *sizes, const int32_t *axes,
+                           int32_t count);
+
 /* One axis. `first` has an entry per output position: the first input position read, or -1 where tf_crop
  * leaves the input; NULL: position i reads position i. `weights` has taps entries per output position; NULL:
  * one tap of weight 1. */

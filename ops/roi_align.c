@@ -3,12 +3,7 @@
 #include <string.h>
 
 #include "ops/kit.h"
-
-typedef struct RoiAttrs {
-    bool half_pixel, max;
-    int64_t height, width, sampling_ratio;
-    float spatial_scale;
-} RoiAttrs;
+#include "ops/sampling.h"
 
 enum { MOST_SAMPLES = 1024, MOST_EXTENT = 1 << 20 };
 

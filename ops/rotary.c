@@ -1,10 +1,5 @@
 /* RotaryEmbedding: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. */
-#include "ops/kit.h"
-
-typedef struct RotaryAttrs {
-    int64_t heads, dim; /* 0: not given */
-    bool interleaved;
-} RotaryAttrs;
+#include "ops/attention.h"
 
 enum { INPUT_COS = 1, INPUT_SIN = 2, INPUT_POSITIONS = 3 };
 

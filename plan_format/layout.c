@@ -70,7 +70,7 @@ static void codec_string(Codec *c, const char **text) {
 
 static bool in_pool(Codec *c, CodecPool pool, uint32_t place, int64_t count) {
     if (count >= 0 && (int64_t)place + count <= (int64_t)c->pool_count[pool]) return true;
-    codec_problem(c, pool == POOL_LISTS ? "the end of its list" : "the end of its attributes",
+    codec_problem(c, pool == POOL_LISTS ? "the end of its list" : "the end of its bytes",
                   (int64_t)place + count, c->pool_count[pool]);
     return false;
 }
@@ -90,6 +90,24 @@ static void codec_list(Codec *c, const int32_t **items, int32_t *count) {
     bool fine = in_pool(c, POOL_LISTS, place, *count);
     *items = fine ? c->lists + place : NULL;
     if (!fine) *count = 0;
+}
+
+/* Place and number of bytes; each run of them begins at a multiple of alignment. */
+static void codec_bytes(Codec *c, const uint8_t **bytes, uint32_t *size, size_t alignment) {
+    ByteWriter *pool = &c->pools_out[POOL_BYTES];
+    uint32_t place = 0;
+    if (c->writing) {
+        write_align(pool, alignment);
+        place = (uint32_t)pool->size;
+        write_bytes(pool, *bytes, *size);
+        if (pool->size > INT32_MAX) pool->failed = true;
+    }
+    codec_u32(c, &place);
+    codec_u32(c, size);
+    if (c->writing) return;
+    *bytes = NULL;
+    if (in_pool(c, POOL_BYTES, place, *size)) *bytes = c->bytes + place;
+    if (place % alignment != 0) codec_problem(c, "the place of its bytes", place, (int64_t)alignment);
 }
 
 /* -- records, in the order of FORMAT.md -- */
@@ -174,6 +192,21 @@ static void record_program(Codec *c, void *record) {
     codec_i32(c, &program->step_count);
 }
 
+static void record_cubin(Codec *c, void *record) {
+    PlanCubin *cubin = record;
+    codec_i32(c, &cubin->sm);
+    codec_flag(c, &cubin->accelerated);
+    codec_bytes(c, &cubin->data, &cubin->size, PLAN_SECTION_ALIGNMENT);
+}
+
+static void record_kernel(Codec *c, void *record) {
+    PlanKernel *kernel = record;
+    codec_string(c, &kernel->entry);
+    codec_i32(c, &kernel->param_count);
+    codec_i32(c, &kernel->cubin_first);
+    codec_i32(c, &kernel->cubin_count);
+}
+
 static void record_step(Codec *c, void *record) {
     PlanStep *step = record;
     codec_string(c, &step->name);
@@ -182,18 +215,34 @@ static void record_step(Codec *c, void *record) {
     codec_i32(c, &step->op_count);
     codec_flag(c, &step->late);
     codec_reserved(c);
+    if (!c->writing) step->reason = "";
 }
 
-static void record_op_attributes(Codec *c, PlanOp *op) {
-    ByteWriter *pool = &c->pools_out[POOL_ATTRIBUTES];
-    uint32_t place = c->writing ? (uint32_t)pool->size : 0;
-    if (c->writing) {
-        write_bytes(pool, op->attrs, op->attrs_size);
-        if (pool->size > INT32_MAX) pool->failed = true;
-    }
-    codec_u32(c, &place);
-    codec_u32(c, &op->attrs_size);
-    if (!c->writing && in_pool(c, POOL_ATTRIBUTES, place, op->attrs_size)) op->attrs = c->attributes + place;
+static void record_step_launches(Codec *c, void *record) {
+    PlanStep *step = record;
+    codec_i32(c, &step->launch_first);
+    codec_i32(c, &step->launch_count);
+    codec_i64(c, &step->scratch_bytes);
+}
+
+static void record_launch(Codec *c, void *record) {
+    PlanLaunch *launch = record;
+    codec_i32(c, &launch->kernel);
+    codec_i32(c, &launch->shared_bytes);
+    codec_i32(c, &launch->arg_first);
+    codec_i32(c, &launch->arg_count);
+    for (int i = 0; i < 3; ++i) codec_i64(c, &launch->grid[i]);
+    for (int i = 0; i < 3; ++i) codec_i32(c, &launch->block[i]);
+    codec_reserved(c);
+}
+
+static void record_arg(Codec *c, void *record) {
+    PlanArg *arg = record;
+    codec_i32(c, &arg->kind);
+    codec_i32(c, &arg->value);
+    codec_flag(c, &arg->written);
+    codec_reserved(c);
+    codec_i64(c, &arg->number);
 }
 
 static void record_op(Codec *c, void *record) {
@@ -209,7 +258,7 @@ static void record_op(Codec *c, void *record) {
     codec_u32(c, &place);
     codec_i32(c, &op->input_count);
     codec_i32(c, &op->output_count);
-    record_op_attributes(c, op);
+    codec_bytes(c, &op->attrs, &op->attrs_size, 1);
     if (c->writing) return;
     op->origins = "";
     if (op->input_count < 0 || op->output_count < 0)
@@ -227,6 +276,10 @@ static void record_value_name(Codec *c, void *record) {
 
 static void record_origins(Codec *c, void *record) {
     codec_string(c, &((PlanOp *)record)->origins);
+}
+
+static void record_reason(Codec *c, void *record) {
+    codec_string(c, &((PlanStep *)record)->reason);
 }
 
 /* -- tables -- */
@@ -250,7 +303,13 @@ static const RecordKind meta_kind = {"entry", 8, sizeof(PlanMeta), record_meta},
                         step_kind = {"step", 24, sizeof(PlanStep), record_step},
                         op_kind = {"operator", 32, sizeof(PlanOp), record_op},
                         value_name_kind = {"value name", 4, sizeof(PlanValue), record_value_name},
-                        origins_kind = {"origin", 4, sizeof(PlanOp), record_origins};
+                        origins_kind = {"origin", 4, sizeof(PlanOp), record_origins},
+                        reason_kind = {"reason", 4, sizeof(PlanStep), record_reason},
+                        cubin_kind = {"cubin", 16, sizeof(PlanCubin), record_cubin},
+                        kernel_kind = {"kernel", 16, sizeof(PlanKernel), record_kernel},
+                        step_launches_kind = {"step's launches", 16, sizeof(PlanStep), record_step_launches},
+                        launch_kind = {"launch", 56, sizeof(PlanLaunch), record_launch},
+                        arg_kind = {"argument", 24, sizeof(PlanArg), record_arg};
 
 static Status read_padding(Codec *c) {
     while (c->in.position % PLAN_SECTION_ALIGNMENT != 0) {
@@ -355,26 +414,36 @@ static Status tables_memory(Codec *c, Plan *plan) {
 static Status tables_steps(Codec *c, Plan *plan) {
     TRY(codec_table(c, &program_kind, (void **)&plan->programs, &plan->program_count));
     TRY(codec_table(c, &step_kind, (void **)&plan->steps, &plan->step_count));
-    return codec_table(c, &op_kind, (void **)&plan->ops, &plan->op_count);
+    TRY(codec_table(c, &op_kind, (void **)&plan->ops, &plan->op_count));
+    if (c->minor < 1) return STATUS_OK;
+    TRY(codec_known_table(c, &step_launches_kind, plan->steps, plan->step_count));
+    TRY(codec_table(c, &launch_kind, (void **)&plan->launches, &plan->launch_count));
+    return codec_table(c, &arg_kind, (void **)&plan->args, &plan->arg_count);
+}
+
+static Status tables_kernels(Codec *c, Plan *plan) {
+    TRY(codec_table(c, &cubin_kind, (void **)&plan->cubins, &plan->cubin_count));
+    return codec_table(c, &kernel_kind, (void **)&plan->kernels, &plan->kernel_count);
 }
 
 static Status tables_debug(Codec *c, Plan *plan) {
     TRY(codec_known_table(c, &value_name_kind, plan->values, plan->value_count));
-    return codec_known_table(c, &origins_kind, plan->ops, plan->op_count);
+    TRY(codec_known_table(c, &origins_kind, plan->ops, plan->op_count));
+    if (c->minor < 1) return STATUS_OK;
+    return codec_known_table(c, &reason_kind, plan->steps, plan->step_count);
 }
 
 const SectionLayout plan_sections[PLAN_SECTION_KINDS] = {
-    [PLAN_META] = {"META", true, true, false, tables_meta},
-    [PLAN_BINDINGS] = {"BINDINGS", true, true, false, tables_bindings},
-    [PLAN_DIMS] = {"DIMS", true, true, false, tables_dims},
-    [PLAN_MEMORY] = {"MEMORY", true, true, false, tables_memory},
-    [PLAN_WEIGHTS] = {"WEIGHTS", true, true, false, NULL},
-    [PLAN_KERNELS] = {"KERNELS", false, false, false, NULL},
-    [PLAN_STEPS] = {"STEPS", true, true, true, tables_steps},
-    [PLAN_DEBUG] = {"DEBUG", true, false, false, tables_debug},
+    [PLAN_META] = {"META", true, true, false, NULL, tables_meta},
+    [PLAN_BINDINGS] = {"BINDINGS", true, true, false, NULL, tables_bindings},
+    [PLAN_DIMS] = {"DIMS", true, true, false, NULL, tables_dims},
+    [PLAN_MEMORY] = {"MEMORY", true, true, false, NULL, tables_memory},
+    [PLAN_WEIGHTS] = {"WEIGHTS", true, true, false, NULL, NULL},
+    [PLAN_KERNELS] = {"KERNELS", false, true, false, "code", tables_kernels},
+    [PLAN_STEPS] = {"STEPS", true, true, true, "attributes", tables_steps},
+    [PLAN_DEBUG] = {"DEBUG", false, false, false, NULL, tables_debug},
 };
 
-static const char *const pool_names[POOL_COUNT] = {"strings", "lists", "attributes"};
 static const uint32_t pool_record[POOL_COUNT] = {1, 4, 1};
 
 static void write_pool(Codec *c, CodecPool pool, ByteWriter *out) {
@@ -386,7 +455,8 @@ static void write_pool(Codec *c, CodecPool pool, ByteWriter *out) {
 
 Status section_encode(PlanSectionKind kind, const Plan *plan, Arena *arena, ByteWriter *out, Diag *diag) {
     const SectionLayout *layout = &plan_sections[kind];
-    Codec codec = {.writing = true, .arena = arena, .section = layout->name, .diag = diag};
+    Codec codec = {
+        .writing = true, .minor = PLAN_MINOR, .arena = arena, .section = layout->name, .diag = diag};
     Plan copy = *plan; /* the walk that both directions share takes no const; writing changes nothing */
     codec.tables_out = byte_writer(arena);
     for (int pool = 0; pool < POOL_COUNT; ++pool) codec.pools_out[pool] = byte_writer(arena);
@@ -394,21 +464,19 @@ Status section_encode(PlanSectionKind kind, const Plan *plan, Arena *arena, Byte
     bool failed = codec.tables_out.failed;
     for (int pool = 0; pool < POOL_COUNT; ++pool) failed = failed || codec.pools_out[pool].failed;
     write_pool(&codec, POOL_STRINGS, out);
-    if (layout->has_lists) {
-        write_pool(&codec, POOL_LISTS, out);
-        write_pool(&codec, POOL_ATTRIBUTES, out);
-    }
+    if (layout->has_lists) write_pool(&codec, POOL_LISTS, out);
+    if (layout->byte_pool != NULL) write_pool(&codec, POOL_BYTES, out);
     write_bytes(out, codec.tables_out.data, codec.tables_out.size);
     if (failed || out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     return STATUS_OK;
 }
 
-static Status read_pool(Codec *c, CodecPool pool) {
+static Status read_pool(Codec *c, CodecPool pool, const char *name) {
     uint32_t record_size, *count = &c->pool_count[pool];
-    TRY(read_table_header(c, pool_names[pool], pool_record[pool], count, &record_size));
+    TRY(read_table_header(c, name, pool_record[pool], count, &record_size));
     if (record_size != pool_record[pool])
         return FAIL(c->diag, STATUS_BAD_PLAN, "section %s: %s of %u bytes each, expected %u", c->section,
-                    pool_names[pool], record_size, pool_record[pool]);
+                    name, record_size, pool_record[pool]);
     if (pool == POOL_LISTS) {
         int32_t *items = ARENA_ARRAY(c->arena, int32_t, *count);
         TRY_ALLOC(c->diag, items);
@@ -417,28 +485,27 @@ static Status read_pool(Codec *c, CodecPool pool) {
     } else {
         const void *bytes = read_bytes(&c->in, *count);
         if (pool == POOL_STRINGS) c->strings = bytes;
-        if (pool == POOL_ATTRIBUTES) c->attributes = bytes;
+        if (pool == POOL_BYTES) c->bytes = bytes;
     }
     if (pool == POOL_STRINGS && *count > 0 && c->strings[*count - 1] != '\0')
         return FAIL(c->diag, STATUS_BAD_PLAN, "section %s: its last string does not end", c->section);
     return read_padding(c);
 }
 
-Status section_decode(PlanSectionKind kind, const uint8_t *bytes, size_t size, bool lenient, Plan *plan,
+Status section_decode(PlanSectionKind kind, const uint8_t *bytes, size_t size, int32_t minor, Plan *plan,
                       Arena *arena, Diag *diag) {
     const SectionLayout *layout = &plan_sections[kind];
-    Codec codec = {.lenient = lenient,
+    Codec codec = {.minor = minor,
+                   .lenient = minor > PLAN_MINOR,
                    .arena = arena,
                    .section = layout->name,
                    .diag = diag,
                    .in = byte_reader(bytes, size)};
-    TRY(read_pool(&codec, POOL_STRINGS));
-    if (layout->has_lists) {
-        TRY(read_pool(&codec, POOL_LISTS));
-        TRY(read_pool(&codec, POOL_ATTRIBUTES));
-    }
+    TRY(read_pool(&codec, POOL_STRINGS, "strings"));
+    if (layout->has_lists) TRY(read_pool(&codec, POOL_LISTS, "lists"));
+    if (layout->byte_pool != NULL) TRY(read_pool(&codec, POOL_BYTES, layout->byte_pool));
     TRY(layout->tables(&codec, plan));
-    if (codec.in.position != size && !lenient)
+    if (codec.in.position != size && !codec.lenient)
         return FAIL(diag, STATUS_BAD_PLAN, "section %s has %zu bytes behind its last table", layout->name,
                     size - codec.in.position);
     return STATUS_OK;

@@ -29,12 +29,13 @@ typedef enum PlanSectionKind {
 } PlanSectionKind;
 
 /* Data that records of a section point to by place. */
-typedef enum CodecPool { POOL_STRINGS, POOL_LISTS, POOL_ATTRIBUTES, POOL_COUNT } CodecPool;
+typedef enum CodecPool { POOL_STRINGS, POOL_LISTS, POOL_BYTES, POOL_COUNT } CodecPool;
 
 /* Walks one section, to write or to read it. */
 typedef struct Codec {
     bool writing;
-    bool lenient; /* reading a plan of a higher minor version: reserved fields may be anything */
+    int32_t minor; /* version of the plan being read */
+    bool lenient;  /* it is above our own: reserved fields may be anything */
     Arena *arena;
     const char *section; /* name, for messages */
     Diag *diag;
@@ -44,7 +45,7 @@ typedef struct Codec {
     ByteReader in;  /* reading */
     const char *strings;
     const int32_t *lists;
-    const uint8_t *attributes;
+    const uint8_t *bytes;
     uint32_t pool_count[POOL_COUNT];
     const char *problem; /* first thing wrong with the record being read, NULL when fine */
     int64_t found, expected;
@@ -52,7 +53,10 @@ typedef struct Codec {
 
 typedef struct SectionLayout {
     const char *name;
-    bool known, required, has_lists;
+    bool expected;                              /* every plan has it */
+    bool required;                              /* marked REQUIRED where it is */
+    bool has_lists;                             /* pools that its tables use */
+    const char *byte_pool;                      /* name of its bytes, NULL where there are none */
     Status (*tables)(Codec *codec, Plan *plan); /* NULL: raw bytes */
 } SectionLayout;
 
@@ -62,7 +66,7 @@ extern const SectionLayout plan_sections[PLAN_SECTION_KINDS];
 /* Encodes a section of plan; *out gets its bytes, in arena. */
 Status section_encode(PlanSectionKind kind, const Plan *plan, Arena *arena, ByteWriter *out, Diag *diag);
 /* Decodes it into plan. Sections must be decoded in the order of their kinds. */
-Status section_decode(PlanSectionKind kind, const uint8_t *bytes, size_t size, bool lenient, Plan *plan,
+Status section_decode(PlanSectionKind kind, const uint8_t *bytes, size_t size, int32_t minor, Plan *plan,
                       Arena *arena, Diag *diag);
 
 #endif

@@ -8,6 +8,11 @@ const char *plan_meta(const Plan *plan, const char *key) {
     return NULL;
 }
 
+bool plan_is_cuda(const Plan *plan) {
+    const char *target = plan_meta(plan, "target");
+    return target != NULL && strcmp(target, "cuda") == 0;
+}
+
 bool plan_dim_eval(const Plan *plan, PlanDim d, const int64_t *symbols, int64_t *out) {
     if (dim_is_exact(d)) {
         *out = d;

@@ -11,10 +11,12 @@
 
 enum {
     PLAN_MAJOR = 1,
-    PLAN_MINOR = 0,
+    PLAN_MINOR = 1,
     PLAN_ALIGNMENT = 256,       /* of WEIGHTS in the file, and of buffers in the arena */
     PLAN_WEIGHT_ALIGNMENT = 64, /* of each constant in WEIGHTS */
-    PLAN_MAX_DEPTH = 32         /* of bodies within bodies */
+    PLAN_MAX_DEPTH = 32,        /* of bodies within bodies */
+    PLAN_MAX_THREADS = 1024,    /* of a block, on every architecture */
+    PLAN_MAX_SHARED = 227 << 10 /* bytes of a block, on the architecture with the most */
 };
 
 /* A dimension, size or offset: an exact number, or an index into the plan's expressions, encoded like a Dim.
@@ -76,15 +78,56 @@ typedef struct PlanOp {
     const char *origins; /* ONNX node names, separated by '\n'; from DEBUG, "" without it */
 } PlanOp;
 
+/* A kernel's machine code for one architecture. */
+typedef struct PlanCubin {
+    int32_t sm;          /* 90: compute capability 9.0 */
+    bool accelerated;    /* "sm_90a": runs on GPUs of exactly this sm; else on later ones of its major too */
+    const uint8_t *data; /* an ELF image, in the file's KERNELS section */
+    uint32_t size;
+} PlanCubin;
+
+typedef struct PlanKernel {
+    const char *entry;                /* name of the kernel in each of its cubins, which hold nothing else */
+    int32_t param_count;              /* each of 8 bytes */
+    int32_t cubin_first, cubin_count; /* one per architecture of the plan, every kernel in the same order */
+} PlanKernel;
+
+typedef enum PlanArgKind {
+    PLAN_ARG_VALUE,  /* pointer to a value's memory on the device */
+    PLAN_ARG_NUMBER, /* a signed integer of 64 bits */
+    PLAN_ARG_SCRATCH /* pointer into the step's scratch memory */
+} PlanArgKind;
+
+typedef struct PlanArg {
+    int32_t kind;   /* PlanArgKind */
+    int32_t value;  /* of VALUE; else -1 */
+    bool written;   /* of VALUE */
+    PlanDim number; /* of NUMBER: any integer; of SCRATCH: bytes from its start; else 0 */
+} PlanArg;
+
+typedef struct PlanLaunch {
+    int32_t kernel;
+    int32_t block[3];     /* threads */
+    PlanDim grid[3];      /* blocks; nothing is launched where one is 0 */
+    int32_t shared_bytes; /* dynamic */
+    int32_t arg_count;
+    int32_t arg_first; /* in args; launches divide them in order */
+} PlanLaunch;
+
 typedef enum PlanStepKind {
-    PLAN_STEP_HOST /* runs its ops one after another through the host kernels */
+    PLAN_STEP_HOST,  /* runs its ops one after another through the host kernels */
+    PLAN_STEP_LAUNCH /* runs its launches in order on the device, to the same effect as its ops. Without
+                        launches: its ops are views, nothing runs */
 } PlanStepKind;
 
 typedef struct PlanStep {
     const char *name; /* "conv+bias+relu" */
     int32_t kind;     /* PlanStepKind */
     int32_t op_first, op_count;
-    bool late; /* some output dimension is known only once the step runs */
+    bool late;                          /* some output dimension is known only once the step runs */
+    int32_t launch_first, launch_count; /* of LAUNCH; steps divide the launches in order; else 0 and 0 */
+    PlanDim scratch_bytes;              /* device memory that its launches share while it runs */
+    const char *reason; /* of a HOST step in a GPU plan: why ("no tactic: ..."); from DEBUG, "" without it */
 } PlanStep;
 
 /* A straight line of steps: program 0 is the model, the others are bodies of control-flow operators. */
@@ -100,7 +143,7 @@ typedef struct Plan {
     int32_t major, minor;
     uint64_t size; /* bytes of the file, when it came from one */
     int32_t meta_count, symbol_count, code_count, expression_count, value_count, buffer_count, binding_count,
-        op_count, step_count, program_count;
+        op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count;
     PlanMeta *meta;
     Symbol *symbols; /* SYMBOL_INPUT ones first */
     DimCode *codes;
@@ -111,6 +154,10 @@ typedef struct Plan {
     PlanOp *ops;
     PlanStep *steps;
     PlanProgram *programs;
+    PlanCubin *cubins; /* these four are empty but in GPU plans */
+    PlanKernel *kernels;
+    PlanLaunch *launches;
+    PlanArg *args;
     int64_t arena_size, arena_lower_bound;
     bool fixed;             /* buffers' offsets hold for every allowed shape */
     const uint8_t *weights; /* aligned to 64 bytes at least */
@@ -120,6 +167,8 @@ typedef struct Plan {
 const char *plan_meta(const Plan *plan, const char *key); /* NULL when absent */
 /* Value of a PlanDim for symbol values (-1 = unknown). False: unknown or overflow. */
 bool plan_dim_eval(const Plan *plan, PlanDim d, const int64_t *symbols, int64_t *out);
+/* META's target is "cuda". */
+bool plan_is_cuda(const Plan *plan);
 /* Text of a PlanDim in arena; NULL: out of memory. */
 const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena);
 /* A symbol of kind SYMBOL_LATE takes part. */

@@ -25,7 +25,7 @@ static const char *section_name(uint32_t kind) {
 }
 
 static bool is_known(uint32_t kind) {
-    return kind < PLAN_SECTION_KINDS && plan_sections[kind].known;
+    return kind > 0 && kind < PLAN_SECTION_KINDS;
 }
 
 /* The version comes before the checksum: a plan of another major version may keep it elsewhere. */
@@ -153,11 +153,11 @@ static Status decode_sections(const PlanFile *file, Arena *arena, Plan *plan) {
     for (uint32_t kind = 1; kind < PLAN_SECTION_KINDS; ++kind) {
         const SectionLayout *layout = &plan_sections[kind];
         const SectionEntry *entry = find_section(file, kind);
-        if (!layout->known || (entry == NULL && !layout->required)) continue;
+        if (entry == NULL && !layout->expected) continue;
         if (entry == NULL) return FAIL(file->diag, STATUS_BAD_PLAN, "section %s is missing", layout->name);
         if (layout->tables != NULL) {
-            TRY(section_decode((PlanSectionKind)kind, file->bytes + entry->offset, entry->size,
-                               is_newer(file), plan, arena, file->diag));
+            TRY(section_decode((PlanSectionKind)kind, file->bytes + entry->offset, entry->size, file->minor,
+                               plan, arena, file->diag));
         } else {
             plan->weights = file->bytes + entry->offset;
             plan->weights_size = entry->size;

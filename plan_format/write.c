@@ -3,9 +3,9 @@
 #include "plan_format/layout.h"
 
 /* Small sections first, so that a reader that only wants them touches the start of the file. */
-static const PlanSectionKind file_order[] = {PLAN_META,  PLAN_BINDINGS, PLAN_DIMS,   PLAN_MEMORY,
-                                             PLAN_STEPS, PLAN_DEBUG,    PLAN_WEIGHTS};
-enum { SECTION_COUNT = sizeof file_order / sizeof *file_order };
+static const PlanSectionKind file_order[] = {PLAN_META,  PLAN_BINDINGS, PLAN_DIMS,    PLAN_MEMORY,
+                                             PLAN_STEPS, PLAN_DEBUG,    PLAN_KERNELS, PLAN_WEIGHTS};
+enum { MOST_SECTIONS = sizeof file_order / sizeof *file_order };
 
 typedef struct Image {
     ByteWriter head; /* everything before the weights, with their padding */
@@ -14,51 +14,68 @@ typedef struct Image {
 } Image;
 
 typedef struct SectionEntry {
+    PlanSectionKind kind;
     uint64_t offset, size, checksum;
 } SectionEntry;
 
-static void write_section_table(ByteWriter *out, const SectionEntry *entries) {
-    for (int i = 0; i < SECTION_COUNT; ++i) {
-        write_u32(out, (uint32_t)file_order[i]);
-        write_u32(out, plan_sections[file_order[i]].required ? PLAN_SECTION_REQUIRED : 0);
-        write_u64(out, entries[i].offset);
-        write_u64(out, entries[i].size);
-        write_u64(out, entries[i].checksum);
+typedef struct SectionTable {
+    int32_t count;
+    SectionEntry entries[MOST_SECTIONS];
+} SectionTable;
+
+static SectionTable choose_sections(const Plan *plan) {
+    SectionTable table = {0};
+    for (int i = 0; i < MOST_SECTIONS; ++i)
+        if (file_order[i] != PLAN_KERNELS || plan->kernel_count > 0)
+            table.entries[table.count++].kind = file_order[i];
+    return table;
+}
+
+static void write_section_table(ByteWriter *out, const SectionTable *table) {
+    for (int32_t i = 0; i < table->count; ++i) {
+        const SectionEntry *entry = &table->entries[i];
+        write_u32(out, (uint32_t)entry->kind);
+        write_u32(out, plan_sections[entry->kind].required ? PLAN_SECTION_REQUIRED : 0);
+        write_u64(out, entry->offset);
+        write_u64(out, entry->size);
+        write_u64(out, entry->checksum);
     }
 }
 
-static void write_header(ByteWriter *out, const SectionEntry *entries, uint64_t checksum) {
-    const SectionEntry *last = &entries[SECTION_COUNT - 1];
+static void write_header(ByteWriter *out, const SectionTable *table, uint64_t checksum) {
+    const SectionEntry *last = &table->entries[table->count - 1];
     write_bytes(out, plan_magic, sizeof plan_magic);
     write_u16(out, PLAN_MAJOR);
     write_u16(out, PLAN_MINOR);
-    write_u32(out, SECTION_COUNT);
+    write_u32(out, (uint32_t)table->count);
     write_u64(out, last->offset + last->size);
     write_u64(out, checksum);
-    write_section_table(out, entries);
+    write_section_table(out, table);
 }
 
 static Status build_image(const Plan *plan, Arena *arena, Image *image, Diag *diag) {
-    SectionEntry entries[SECTION_COUNT];
-    ByteWriter body = byte_writer(arena), table = byte_writer(arena);
-    size_t start = PLAN_HEADER_SIZE + SECTION_COUNT * PLAN_SECTION_ENTRY_SIZE;
-    for (int i = 0; i < SECTION_COUNT - 1; ++i) {
+    SectionTable table = choose_sections(plan);
+    ByteWriter body = byte_writer(arena), head = byte_writer(arena);
+    size_t start = PLAN_HEADER_SIZE + (size_t)table.count * PLAN_SECTION_ENTRY_SIZE;
+    SectionEntry *weights = &table.entries[table.count - 1];
+    for (SectionEntry *entry = table.entries; entry < weights; ++entry) {
         size_t first = body.size;
-        TRY(section_encode(file_order[i], plan, arena, &body, diag));
-        entries[i] = (SectionEntry){start + first, body.size - first,
-                                    hash_bytes(body.data + first, body.size - first)};
+        TRY(section_encode(entry->kind, plan, arena, &body, diag));
+        entry->offset = start + first;
+        entry->size = body.size - first;
+        entry->checksum = hash_bytes(body.data + first, body.size - first);
     }
-    uint64_t weights_at = (start + body.size + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
-    entries[SECTION_COUNT - 1] =
-        (SectionEntry){weights_at, plan->weights_size, hash_bytes(plan->weights, plan->weights_size)};
-    write_header(&table, entries, 0);
+    weights->offset = (start + body.size + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    weights->size = plan->weights_size;
+    weights->checksum = hash_bytes(plan->weights, plan->weights_size);
+    write_header(&head, &table, 0);
     image->head = byte_writer(arena);
-    write_header(&image->head, entries, hash_bytes(table.data, table.size));
+    write_header(&image->head, &table, hash_bytes(head.data, head.size));
     write_bytes(&image->head, body.data, body.size);
     write_align(&image->head, PLAN_ALIGNMENT);
     image->weights = plan->weights;
     image->weights_size = plan->weights_size;
-    if (table.failed || image->head.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    if (head.failed || image->head.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     return STATUS_OK;
 }
 

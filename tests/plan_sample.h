@@ -42,9 +42,9 @@ static inline Plan sample_plan(Arena *arena, bool body) {
         {"", "Owner", 1, 1, 1, operands + 8, operands + 9, sample_no_attrs, 4, "owner"},
         {"", "Neg", 13, 1, 1, operands + 10, operands + 11, sample_no_attrs, 4, "inner"},
     };
-    PlanStep steps[] = {{"add+relu+add", PLAN_STEP_HOST, 0, 3, false},
-                        {"owner", PLAN_STEP_HOST, 3, 1, false},
-                        {"neg", PLAN_STEP_HOST, 4, 1, false}};
+    PlanStep steps[] = {{.name = "add+relu+add", .op_count = 3, .reason = ""},
+                        {.name = "owner", .op_first = 3, .op_count = 1, .reason = ""},
+                        {.name = "neg", .op_first = 4, .op_count = 1, .reason = ""}};
     PlanProgram programs[] = {{"main", -1, 1, 1, operands, operands + 7, 0, body ? 2 : 1},
                               {"body", 3, 1, 1, operands + 10, operands + 11, 2, 1}};
     return (Plan){.major = PLAN_MAJOR,

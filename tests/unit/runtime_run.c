@@ -201,7 +201,7 @@ static void test_chain(void) {
                     {"", "Relu", 0, 1, 1, operands + 3, operands + 4, sample_no_attrs, 4, ""},
                     {"", "Mul", 0, 2, 1, operands + 5, operands + 7, sample_no_attrs, 4, ""},
                     {"", "Add", 0, 2, 1, operands + 8, operands + 10, sample_no_attrs, 4, ""}};
-    PlanStep step = {"chain", PLAN_STEP_HOST, 0, 4, false};
+    PlanStep step = {.name = "chain", .op_count = 4, .reason = ""};
     PlanProgram program = {"main", -1, 1, 1, operands, operands + 10, 0, 1};
     PlanBuffer buffer = {4 * COUNT, 0, 0, 0, 4 * COUNT};
     PlanBinding bindings[] = {{"x", 0, false}, {"y", 7, true}};
@@ -252,10 +252,10 @@ static Plan late_plan(Arena *arena) {
                     {"", "Transpose", 0, 1, 1, operands + 2, operands + 3, sample_no_attrs, 4, ""},
                     {"", "Shape", 0, 1, 1, operands + 4, operands + 5, sample_no_attrs, 4, ""},
                     {"", "Reshape", 0, 2, 1, operands + 6, operands + 8, sample_no_attrs, 4, ""}};
-    PlanStep steps[] = {{"nonzero", PLAN_STEP_HOST, 0, 1, true},
-                        {"transpose", PLAN_STEP_HOST, 1, 1, true},
-                        {"shape", PLAN_STEP_HOST, 2, 1, false},
-                        {"reshape", PLAN_STEP_HOST, 3, 1, false}};
+    PlanStep steps[] = {{.name = "nonzero", .op_first = 0, .op_count = 1, .late = true, .reason = ""},
+                        {.name = "transpose", .op_first = 1, .op_count = 1, .late = true, .reason = ""},
+                        {.name = "shape", .op_first = 2, .op_count = 1, .reason = ""},
+                        {.name = "reshape", .op_first = 3, .op_count = 1, .reason = ""}};
     PlanProgram programs[] = {{"main", -1, 1, 2, operands, operands + 9, 0, 4}};
     PlanBuffer buffers[] = {{16, 2, 3, 0, 64}};
     PlanBinding bindings[] = {{"x", 0, false}, {"y", 2, true}, {"copy", 4, true}};

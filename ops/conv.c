@@ -349,26 +349,31 @@ static Gemm conv_gemm(const ConvRun *run) {
 
 static size_t scratch_conv(const KernelCtx *ctx, const ConvInputs *at) {
     ConvRun run = conv_run_make(ctx, at);
-    int threads = thread_pool_size(ctx->host->pool);
-    if (is_depthwise(&run)) return depthwise_scratch(&run.window, threads);
+    if (is_depthwise(&run)) return kit_worker_scratch(ctx, depthwise_scratch(&run.window));
     Gemm gemm = conv_gemm(&run);
-    return gemm_scratch(&gemm, threads);
+    return gemm_scratch(&gemm, kit_worker_count(ctx));
+}
+
+static Status run_depthwise(const KernelCtx *ctx, const ConvRun *run) {
+    Depthwise depthwise = {.x = run->x->data,
+                           .w = run->w->data,
+                           .bias = run->bias != NULL ? run->bias->data : NULL,
+                           .y = run->y->data,
+                           .planes = run->x->dim[0] * run->groups,
+                           .channels = run->groups,
+                           .multiplier = run->outputs,
+                           .window = run->window};
+    size_t bytes = depthwise_scratch(&run->window);
+    if (ctx->host->scratch_size < bytes)
+        return FAIL(ctx->diag, STATUS_INTERNAL, "scratch of %zu bytes, a plane needs %zu",
+                    ctx->host->scratch_size, bytes);
+    depthwise_run(&depthwise, kit_worker_pool(ctx, bytes), ctx->host->scratch);
+    return STATUS_OK;
 }
 
 static Status run_conv(KernelCtx *ctx, const ConvInputs *at) {
     ConvRun run = conv_run_make(ctx, at);
-    if (is_depthwise(&run)) {
-        Depthwise depthwise = {.x = run.x->data,
-                               .w = run.w->data,
-                               .bias = run.bias != NULL ? run.bias->data : NULL,
-                               .y = run.y->data,
-                               .planes = run.x->dim[0] * run.groups,
-                               .channels = run.groups,
-                               .multiplier = run.outputs,
-                               .window = run.window};
-        depthwise_run(&depthwise, ctx->host);
-        return STATUS_OK;
-    }
+    if (is_depthwise(&run)) return run_depthwise(ctx, &run);
     Gemm gemm = conv_gemm(&run);
     return gemm_run(&gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }

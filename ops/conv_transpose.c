@@ -293,7 +293,7 @@ size_t scratch_ConvTranspose(const KernelCtx *ctx) {
     TransposeRun run;
     Gemm gemm;
     transpose_make(ctx, &run, &gemm);
-    return gemm_scratch_most(&gemm, thread_pool_size(ctx->host->pool));
+    return gemm_scratch_most(&gemm, kit_worker_count(ctx));
 }
 
 static Status run_phase(const KernelCtx *ctx, TransposeRun *run, Gemm *gemm) {

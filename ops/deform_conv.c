@@ -186,7 +186,7 @@ size_t scratch_DeformConv(const KernelCtx *ctx) {
     DeformRun run;
     Gemm gemm;
     deform_make(ctx, &run, &gemm);
-    return gemm_scratch(&gemm, thread_pool_size(ctx->host->pool));
+    return gemm_scratch(&gemm, kit_worker_count(ctx));
 }
 
 Status kernel_DeformConv(KernelCtx *ctx) {

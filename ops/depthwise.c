@@ -72,10 +72,10 @@ static size_t worker_floats(const Bands *bands) {
     return (size_t)(ceil_div_i64(bands->input_floats + bands->output_floats, 16) * 16);
 }
 
-size_t depthwise_scratch(const Window *window, int threads) {
+size_t depthwise_scratch(const Window *window) {
     Bands bands;
     bands_make(window, &bands);
-    return worker_floats(&bands) * sizeof(float) * (size_t)threads;
+    return worker_floats(&bands) * sizeof(float);
 }
 
 /* One phase of the rows of a plane, zeros outside the input: to[r][i] = x[y + r * stride][first + i *
@@ -161,12 +161,9 @@ static void run_bands(void *context, int64_t first, int64_t last, int worker) {
         run_band(run, task / run->bands.count, task % run->bands.count, scratch);
 }
 
-void depthwise_run(const Depthwise *conv, const Host *host) {
-    DepthwiseRun run = {.conv = conv, .scratch = host->scratch};
+void depthwise_run(const Depthwise *conv, ThreadPool *pool, void *scratch) {
+    DepthwiseRun run = {.conv = conv, .scratch = scratch};
     bands_make(&conv->window, &run.bands);
-    ThreadPool *pool = host->pool;
-    if (host->scratch_size / sizeof(float) / worker_floats(&run.bands) < (size_t)thread_pool_size(pool))
-        pool = NULL;
     int64_t work = run.bands.rows * run.bands.pitch * conv->window.taps; /* multiply-adds of a band */
     parallel_for(pool, conv->planes * run.bands.count, 1 + LEAST_WORK / max_i64(work, 1), run_bands, &run);
 }

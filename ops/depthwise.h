@@ -15,8 +15,9 @@ typedef struct Depthwise {
 
 /* Whether the kernel below takes this window, and at a bounded cost in scratch. */
 bool depthwise_fits(const Window *window);
-/* Bytes of scratch for `threads` workers. */
-size_t depthwise_scratch(const Window *window, int threads);
-void depthwise_run(const Depthwise *conv, const Host *host);
+/* Bytes of scratch of one worker. */
+size_t depthwise_scratch(const Window *window);
+/* scratch: that much for each thread of the pool. */
+void depthwise_run(const Depthwise *conv, ThreadPool *pool, void *scratch);
 
 #endif

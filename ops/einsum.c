@@ -7,7 +7,7 @@
 #include "ops/gemm.h"
 #include "ops/kit.h"
 
-enum { TERMS_LOG2 = 44 };
+enum { PRODUCT_LOG2 = 44, TERMS_LOG2 = 34 };
 
 /* -- the equation -- */
 
@@ -303,7 +303,8 @@ static bool sizes_fit(EinsumRun *run) {
         for (int32_t j = 0; j < groups[i]->count; ++j) {
             int64_t extent = groups[i]->extent[j];
             empty = empty || extent == 0;
-            fits = fits && checked_mul_i64(all, max_i64(extent, 1), &all) && all <= (int64_t)1 << TERMS_LOG2;
+            fits =
+                fits && checked_mul_i64(all, max_i64(extent, 1), &all) && all <= (int64_t)1 << PRODUCT_LOG2;
             if (fits) groups[i]->size *= extent;
         }
     }
@@ -451,8 +452,9 @@ static void run_terms(void *context, int64_t first, int64_t last, int worker) {
     }
 }
 
-static Status too_large(Diag *diag) {
-    return FAIL(diag, STATUS_UNSUPPORTED, "the equation has more than 2^%d terms", TERMS_LOG2);
+/* More terms than anyone waits for. */
+static Status too_large(Diag *diag, int log2) {
+    return FAIL(diag, STATUS_UNSUPPORTED, "the equation has more than 2^%d terms", log2);
 }
 
 size_t scratch_Einsum(const KernelCtx *ctx) {
@@ -460,20 +462,20 @@ size_t scratch_Einsum(const KernelCtx *ctx) {
     Tensor unit;
     if (ctx->input_count > 2 || !einsum_make(ctx, &run, &unit)) return 0;
     Gemm gemm = einsum_gemm(&run);
-    return gemm_scratch(&gemm, thread_pool_size(ctx->host->pool));
+    return gemm_scratch(&gemm, kit_worker_count(ctx));
 }
 
 Status kernel_Einsum(KernelCtx *ctx) {
     if (ctx->input_count > 2) {
         TermRun run;
-        if (!terms_make(ctx, &run)) return too_large(ctx->diag);
+        if (!terms_make(ctx, &run)) return too_large(ctx->diag, TERMS_LOG2);
         parallel_for(ctx->host->pool, tensor_count(ctx->outputs[0]), 1 + (1 << 12) / max_i64(run.terms, 1),
                      run_terms, &run);
         return STATUS_OK;
     }
     EinsumRun run;
     Tensor unit;
-    if (!einsum_make(ctx, &run, &unit)) return too_large(ctx->diag);
+    if (!einsum_make(ctx, &run, &unit)) return too_large(ctx->diag, PRODUCT_LOG2);
     Gemm gemm = einsum_gemm(&run);
     return gemm_run(&gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }

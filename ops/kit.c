@@ -211,9 +211,13 @@ Status kit_late_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_
     return STATUS_OK;
 }
 
+int kit_worker_count(const KernelCtx *ctx) {
+    return ctx->host == NULL ? 1 : thread_pool_size(ctx->host->pool);
+}
+
 size_t kit_worker_scratch(const KernelCtx *ctx, size_t bytes) {
-    size_t workers = ctx->host == NULL ? 1 : (size_t)thread_pool_size(ctx->host->pool), total;
-    return checked_mul_size(bytes, workers, &total) ? total : SIZE_MAX;
+    size_t total;
+    return checked_mul_size(bytes, (size_t)kit_worker_count(ctx), &total) ? total : SIZE_MAX;
 }
 
 ThreadPool *kit_worker_pool(const KernelCtx *ctx, size_t bytes) {

@@ -79,6 +79,8 @@ static inline Tensor *kernel_result(const KernelCtx *ctx, int32_t i) {
 /* Gives an output whose size only the kernel knows its dims and memory. Where inference already knew them,
  * only checks that they agree (BAD_DATA). */
 Status kit_late_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims);
+/* Threads that a kernel may run on, the caller's included. */
+int kit_worker_count(const KernelCtx *ctx);
 /* Scratch where each worker needs `bytes` of its own (worker i: from i * bytes on): what to ask for, and the
  * pool to use with what was given: NULL where it does for the calling thread only. */
 size_t kit_worker_scratch(const KernelCtx *ctx, size_t bytes);

@@ -346,7 +346,7 @@ static void make_QLinearMatMul(const KernelCtx *ctx, Product *product) {
 }
 
 static size_t product_scratch(const KernelCtx *ctx, const Product *product) {
-    return gemm_scratch(&product->gemm, thread_pool_size(ctx->host->pool));
+    return gemm_scratch(&product->gemm, kit_worker_count(ctx));
 }
 
 static Status product_run(const KernelCtx *ctx, const Product *product) {

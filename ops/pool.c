@@ -244,8 +244,7 @@ static PoolRun pool_make(const KernelCtx *ctx, PoolKind kind) {
                    .attrs = ctx->attrs,
                    .x = ctx->inputs[0],
                    .y = ctx->outputs[0],
-                   .indices = kernel_result(ctx, 1),
-                   .scratch = ctx->host->scratch};
+                   .indices = kernel_result(ctx, 1)};
     run.window = window_of(&run.attrs->window, run.attrs->window.kernel, run.x, run.y);
     run.line = line_length(&run);
     return run;
@@ -253,7 +252,7 @@ static PoolRun pool_make(const KernelCtx *ctx, PoolKind kind) {
 
 static size_t scratch_pool(const KernelCtx *ctx, PoolKind kind) {
     PoolRun run = pool_make(ctx, kind);
-    return run.line < 0 ? 0 : (size_t)run.line * sizeof(float) * (size_t)thread_pool_size(ctx->host->pool);
+    return run.line < 0 ? 0 : kit_worker_scratch(ctx, (size_t)run.line * sizeof(float));
 }
 
 enum { LEAST_ELEMENTS = 1 << 14 /* worth handing to a thread */ };
@@ -262,14 +261,14 @@ static Status run_pool(KernelCtx *ctx, PoolKind kind) {
     PoolRun run = pool_make(ctx, kind);
     const Window *win = &run.window;
     int64_t planes = run.x->dim[0] * run.x->dim[1], work = max_i64(1, min_i64(win->taps, LEAST_ELEMENTS));
-    ThreadPool *pool = ctx->host->pool;
-    size_t need = run.line < 0 ? 0 : (size_t)run.line * sizeof(float) * (size_t)thread_pool_size(pool);
-    if (run.line >= 0 && need <= ctx->host->scratch_size)
-        parallel_for(pool, planes * win->out[1],
+    size_t line = (size_t)run.line * sizeof(float);
+    run.scratch = ctx->host->scratch;
+    if (run.line >= 0 && ctx->host->scratch_size >= line)
+        parallel_for(kit_worker_pool(ctx, line), planes * win->out[1],
                      1 + LEAST_ELEMENTS / max_i64(1, (win->kernel[1] + win->kernel[2]) * run.line), run_rows,
                      &run);
     else
-        parallel_for(pool, planes * win->out_count, 1 + LEAST_ELEMENTS / work, run_outputs, &run);
+        parallel_for(ctx->host->pool, planes * win->out_count, 1 + LEAST_ELEMENTS / work, run_outputs, &run);
     return STATUS_OK;
 }
 

@@ -249,9 +249,9 @@ static void resize_make(const KernelCtx *ctx, ResizeRun *run) {
 size_t scratch_Resize(const KernelCtx *ctx) {
     ResizeRun run;
     resize_make(ctx, &run);
-    size_t lines = (size_t)run.line_size * sizeof(double) * (size_t)thread_pool_size(ctx->host->pool);
-    for (int32_t i = 0; i < run.rank; ++i) lines += resize_axis_size(&run.attrs->rule, &run.axis[i]);
-    return lines;
+    size_t bytes = kit_worker_scratch(ctx, (size_t)run.line_size * sizeof(double));
+    for (int32_t i = 0; i < run.rank; ++i) bytes += resize_axis_size(&run.attrs->rule, &run.axis[i]);
+    return bytes;
 }
 
 SIMD_CLONES static void add_row_f32(double *restrict line, const float *restrict row, double weight,

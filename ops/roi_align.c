@@ -5,7 +5,7 @@
 #include "ops/kit.h"
 #include "ops/sampling.h"
 
-enum { MOST_SAMPLES = 1024, MOST_EXTENT = 1 << 20 };
+enum { MOST_SAMPLES = 128, MOST_EXTENT = 1 << 20 };
 
 static Status parse_flag(const ParseCtx *ctx, const char *name, const char *off, const char *on, bool *out) {
     const char *text;

@@ -17,15 +17,17 @@ Status functions_index(Importer *im) {
                         proto_text(function->name), domain_of(function->domain));
         if (!name_map_set(&im->functions, &im->scratch, key, (int32_t)i))
             return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
+        if (function->n_opset_import > MAX_OPSETS)
+            return FAIL(im->diag, STATUS_BAD_MODEL, "function '%s' imports %zu opsets",
+                        proto_text(function->name), function->n_opset_import);
     }
     return STATUS_OK;
 }
 
-const Onnx__FunctionProto *function_find(Importer *im, const Onnx__NodeProto *node) {
-    if (im->proto->n_functions == 0) return NULL;
+int32_t function_find(Importer *im, const Onnx__NodeProto *node) {
+    if (im->proto->n_functions == 0) return -1;
     const char *key = function_key(im, node->domain, node->op_type, node->overload);
-    int32_t index = key == NULL ? -1 : name_map_find(&im->functions, key);
-    return index < 0 ? NULL : im->proto->functions[index];
+    return key == NULL ? -1 : name_map_find(&im->functions, key);
 }
 
 static Status check_call(Importer *im, const Scope *scope, const Onnx__NodeProto *node,

@@ -15,6 +15,8 @@ static Status check_header(Importer *im) {
     if (proto->ir_version > KNOWN_IR_VERSION)
         log_line(im->options->log, LOG_WARNING, "%s: IR version %lld is newer than %d: read as that",
                  im->graph->name, (long long)proto->ir_version, KNOWN_IR_VERSION);
+    if (proto->n_opset_import > MAX_OPSETS)
+        return FAIL(im->diag, STATUS_BAD_MODEL, "the model imports %zu opsets", proto->n_opset_import);
     Scope scope = {0};
     int64_t opset = scope_opset(im, &scope, "");
     if (opset < 0 || opset > MAX_OPSET)
@@ -24,13 +26,21 @@ static Status check_header(Importer *im) {
     return STATUS_OK;
 }
 
-static Status import_model(Importer *im, size_t size, const char *name) {
+/* The last part of a path. */
+static const char *file_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+static Status import_model(Importer *im, size_t size, const char *path) {
     Onnx__ModelProto *proto;
     TRY(proto_unpack(im->bytes, size, &im->scratch, &proto, im->diag));
     im->proto = proto;
-    im->graph = graph_create(im->arena, name);
+    im->graph = graph_create(im->arena, file_name(path));
     TRY_ALLOC(im->diag, im->graph);
     im->model->graph = im->graph;
+    im->graph->source = arena_strdup(im->arena, path);
+    TRY_ALLOC(im->diag, im->graph->source);
     TRY(check_header(im));
     TRY(functions_index(im));
     TRY(check_operators(im));
@@ -38,12 +48,6 @@ static Status import_model(Importer *im, size_t size, const char *name) {
     if (dim_table_failed(im->graph->dims))
         return FAIL(im->diag, STATUS_UNSUPPORTED, "the inputs have too many symbolic dimensions");
     return STATUS_OK;
-}
-
-/* The last part of a path. */
-static const char *file_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
 }
 
 static Status run_import(Importer *im, size_t size, const char *name, const ImportOptions *options,
@@ -54,7 +58,7 @@ static Status run_import(Importer *im, size_t size, const char *name, const Impo
     im->options = options == NULL ? &no_options : options;
     im->diag = diag;
     arena_init(&im->scratch, model->arena.allocator);
-    Status status = import_model(im, size, file_name(name));
+    Status status = import_model(im, size, name);
     arena_reset(&im->scratch);
     if (status == STATUS_OK) {
         model->hash = hash_bytes(im->bytes, size);

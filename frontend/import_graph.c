@@ -54,15 +54,10 @@ Status add_identity(Importer *im, BlockId block, ValueId from, ValueId to, const
     return set_origin(im, node, origin);
 }
 
-static bool is_listed(const Block *block, ValueId value) {
-    for (int32_t i = 0; i < block->result_count; ++i)
-        if (block->results[i] == value) return true;
-    return false;
-}
-
 /* Every result is made by a node of its block and listed once; whatever is not (constants, parameters, values
  * from around a body) is copied. A copied constant leaves its name to the copy. */
-static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoProto *info, size_t index) {
+static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoProto *info, size_t index,
+                            NameMap *listed) {
     Graph *graph = im->graph;
     const char *name = proto_text(info->name);
     ValueId value;
@@ -70,7 +65,9 @@ static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoPro
     TRY(scope_read(im, scope, "output", index, name, &value));
     if (value == NONE) return FAIL(im->diag, STATUS_BAD_MODEL, "it is an input that the caller omits");
     NodeId producer = graph->values[value].producer;
-    bool twice = is_listed(&graph->blocks[scope->block], value);
+    bool twice = name_map_find(listed, name) >= 0;
+    if (!name_map_set(listed, &im->scratch, name, 1))
+        return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
     if (twice && scope->block == MAIN_BLOCK) return FAIL(im->diag, STATUS_BAD_MODEL, "it is listed twice");
     if (twice || producer == NONE || graph->nodes[producer].block != scope->block) {
         ValueId copy = graph_add_value(graph, name);
@@ -86,8 +83,9 @@ static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoPro
 }
 
 static Status import_results(Importer *im, Scope *scope, const Onnx__GraphProto *graph) {
+    NameMap listed = {0};
     for (size_t i = 0; i < graph->n_output; ++i) {
-        Status status = import_result(im, scope, graph->output[i], i);
+        Status status = import_result(im, scope, graph->output[i], i, &listed);
         if (status != STATUS_OK) {
             diag_context(im->diag, DIAG_TENSOR, "output '%s'", proto_text(graph->output[i]->name));
             return status;

@@ -137,14 +137,18 @@ static void name_node(Importer *im, const Scope *scope, const Onnx__NodeProto *n
 
 Status import_node(Importer *im, Scope *scope, const Onnx__NodeProto *node, size_t index) {
     const char *label = node_label(im, scope, node, index);
-    const Onnx__FunctionProto *function = function_find(im, node);
+    int32_t function = function_find(im, node);
     bool standard = domain_of(node->domain)[0] == '\0';
     TRY_ALLOC(im->diag, label);
     Status status;
     if (++im->node_count > MAX_NODES)
         status = FAIL(im->diag, STATUS_UNSUPPORTED, "over %d nodes, inlined functions included", MAX_NODES);
-    else if (function != NULL)
-        status = import_call(im, scope, node, label, function);
+    else if (node->n_input > MAX_OPERANDS || node->n_output > MAX_OPERANDS ||
+             node->n_attribute > MAX_ATTRIBUTES)
+        status = FAIL(im->diag, STATUS_BAD_MODEL, "%zu inputs, %zu outputs and %zu attributes are too many",
+                      node->n_input, node->n_output, node->n_attribute);
+    else if (function >= 0)
+        status = import_call(im, scope, node, label, im->proto->functions[function]);
     else if (standard && strcmp(proto_text(node->op_type), "Constant") == 0)
         status = import_constant(im, scope, node);
     else

@@ -11,9 +11,12 @@ enum {
     MAX_IR_VERSION = 99,
     MIN_OPSET = 6, /* before, only operators that have not changed since */
     MAX_OPSET = 27,
-    MAX_DEPTH = 64,         /* of body graphs and inlined functions within one another */
-    MAX_NODES = 1 << 18,    /* after inlining */
-    MAX_DENSIFIED = 1 << 28 /* bytes of all sparse tensors, written out */
+    MAX_DEPTH = 64,           /* of body graphs and inlined functions within one another */
+    MAX_NODES = 1 << 18,      /* after inlining */
+    MAX_ATTRIBUTES = 1 << 12, /* of one node */
+    MAX_OPERANDS = INT16_MAX, /* inputs or outputs of one node */
+    MAX_OPSETS = 1 << 10,     /* imported by a model or function */
+    MAX_DENSIFIED = 1 << 28   /* bytes of all sparse tensors, written out */
 };
 
 struct Scope;
@@ -162,7 +165,8 @@ Status set_origin(Importer *im, NodeId node, const char *origin);
 /* -- functions.c -- */
 
 Status functions_index(Importer *im);
-const Onnx__FunctionProto *function_find(Importer *im, const Onnx__NodeProto *node);
+/* The index of the function that the node calls; -1: it calls none. */
+int32_t function_find(Importer *im, const Onnx__NodeProto *node);
 Status import_call(Importer *im, Scope *scope, const Onnx__NodeProto *node, const char *label,
                    const Onnx__FunctionProto *function);
 

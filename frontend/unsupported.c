@@ -45,13 +45,10 @@ static Status note_unknown(Survey *survey, const char *domain, const char *op, c
     return STATUS_OK;
 }
 
-static void reach_function(Survey *survey, const Onnx__FunctionProto *function) {
-    const Onnx__ModelProto *proto = survey->im->proto;
-    for (size_t i = 0; i < proto->n_functions; ++i) {
-        if (proto->functions[i] != function || survey->reached[i]) continue;
-        survey->reached[i] = true;
-        survey->waiting[survey->waiting_count++] = function;
-    }
+static void reach_function(Survey *survey, int32_t index) {
+    if (survey->reached[index]) return;
+    survey->reached[index] = true;
+    survey->waiting[survey->waiting_count++] = survey->im->proto->functions[index];
 }
 
 static Status survey_nodes(Survey *survey, const Scope *scope, const char *where, size_t count,
@@ -60,8 +57,8 @@ static Status survey_nodes(Survey *survey, const Scope *scope, const char *where
 static Status survey_node(Survey *survey, const Scope *scope, const char *where, const Onnx__NodeProto *node,
                           size_t index) {
     const char *domain = domain_of(node->domain), *op = proto_text(node->op_type);
-    const Onnx__FunctionProto *function = function_find(survey->im, node);
-    if (function != NULL)
+    int32_t function = function_find(survey->im, node);
+    if (function >= 0)
         reach_function(survey, function);
     else if (!operator_is_known(domain, op, scope_opset(survey->im, scope, domain)))
         TRY(note_unknown(survey, domain, op, node, where, index));

@@ -276,7 +276,29 @@ static void test_attributes(void) {
     EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "not supported as attributes");
 }
 
+/* Counts that no model needs and that would make some step slow. */
+static void test_limits(void) {
+    Wire node = {0}, import = wire_opset("d", 1);
+    wire_text(&node, 1, "x");
+    wire_text(&node, 2, "y");
+    wire_text(&node, 4, "Relu");
+    size_t head = node.size;
+    for (int i = 0; i < 5000 && node.size + 4 < sizeof node.data; ++i) wire_bytes(&node, 5, "", 0);
+    CHECK(node.size > head + 8192);
+    Wire graph = {0};
+    graph_input(&graph, wire_value("x", WIRE_F32, "2"));
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    node.size = head + (size_t)2 * 4097;
+    graph_node(&graph, node);
+    Wire model = wire_model(8, 17, graph);
+    EXPECT_REFUSAL(model, STATUS_BAD_MODEL, "1 inputs, 1 outputs and 4097 attributes are too many");
+    model = wire_simple(17, wire_node("Relu", "", "x", "y"));
+    for (int i = 0; i < 1024; ++i) wire_put(&model, 8, &import);
+    EXPECT_REFUSAL(model, STATUS_BAD_MODEL, "the model imports 1025 opsets");
+}
+
 int main(void) {
+    test_limits();
     test_simple();
     test_versions();
     test_dims();

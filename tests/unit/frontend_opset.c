@@ -306,6 +306,57 @@ static void test_quantized(void) {
     EXPECT_TEXT("%y : ? = QuantizeLinear(");
 }
 
+/* Channels in the last place are moved to the second and back. */
+static void test_channels_last(void) {
+    static const float scale[] = {0.5f};
+    static const uint8_t zero[] = {128}, weights[2 * 3] = {1};
+    Wire graph = {0}, conv = wire_call("com.microsoft", "QLinearConv", "conv", "x,s,z,w,s,z,s,z", "c");
+    Wire pool = wire_call("com.microsoft", "QLinearGlobalAveragePool", "pool", "c,s,z,s,z", "y");
+    node_int(&conv, "channels_last", 1);
+    node_int(&pool, "channels_last", 1);
+    graph_input(&graph, wire_value("x", WIRE_U8, "1,4,4,3"));
+    graph_initializer(&graph, wire_raw("s", WIRE_F32, "", scale, 4));
+    graph_initializer(&graph, wire_raw("z", WIRE_U8, "", zero, 1));
+    graph_initializer(&graph, wire_raw("w", WIRE_U8, "2,3,1,1", weights, sizeof weights));
+    graph_node(&graph, conv);
+    graph_node(&graph, pool); /* its rank shows through the convolution only */
+    graph_output(&graph, wire_value("y", WIRE_U8, NULL));
+    Wire model = wire_model(8, 12, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= Transpose(%x) {perm = [0,3,1,2]}");
+    EXPECT_TEXT("%c : ? = Transpose(");
+    EXPECT_TEXT("{perm = [0,2,3,1]} \"conv\"");
+    EXPECT_TEXT("{perm = [0,2,3,1]} \"pool\"");
+}
+
+/* Ranks through views and reductions, as FusedMatMul needs them. */
+static void test_ranks(void) {
+    static const int64_t shape[] = {2, 3, 1, 1}, axes[] = {0};
+    Wire graph = {0}, squeeze = wire_node("Squeeze", "", "r,a", "q");
+    Wire product = wire_call("com.microsoft", "FusedMatMul", "product", "m,m", "y");
+    node_int(&product, "transA", 1);
+    graph_input(&graph, wire_value("x", WIRE_F32, "N"));
+    graph_initializer(&graph, wire_raw("t", WIRE_I64, "4", shape, sizeof shape));
+    graph_initializer(&graph, wire_raw("a", WIRE_I64, "1", axes, sizeof axes));
+    graph_node(&graph, wire_node("Reshape", "", "x,t", "r"));
+    graph_node(&graph, squeeze);
+    graph_node(&graph, wire_node("ReduceMax", "", "q,a", "m"));
+    graph_node(&graph, product);
+    graph_output(&graph, wire_value("y", WIRE_F32, NULL));
+    Wire model = wire_model(8, 18, graph);
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("= Transpose(%m) {perm = [0,2,1]}");
+    Wire unknown = {0}, nonzero = wire_node("GatherND", "", "x,i", "m");
+    graph_input(&unknown, wire_value("x", WIRE_F32, "2,3"));
+    graph_input(&unknown, wire_value("i", WIRE_I64, "2,1"));
+    graph_node(&unknown, nonzero);
+    graph_node(&unknown, product);
+    graph_output(&unknown, wire_value("y", WIRE_F32, NULL));
+    model = wire_model(8, 18, unknown);
+    EXPECT_REFUSAL(model, STATUS_UNSUPPORTED,
+                   "node 'product' (com.microsoft.FusedMatMul): a transposed operand of unknown rank");
+}
+
 /* Constants beside a value take its element type, through the nodes before it. */
 static void test_types(void) {
     Wire graph = {0}, cast = wire_node("Cast", "", "x", "h"), clip = wire_node("Clip", "", "r", "y");
@@ -333,6 +384,8 @@ int main(void) {
     test_legacy();
     test_contrib();
     test_quantized();
+    test_channels_last();
+    test_ranks();
     test_types();
     return test_result();
 }

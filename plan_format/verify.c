@@ -61,23 +61,22 @@ Status verify_dim(const Verifier *v, PlanDim d, const char *what, int32_t index)
 
 /* -- STEPS: who divides what -- */
 
-/* [first, first + count) must go on where the ones before ended. */
-static Status verify_division(const Verifier *v, const char *what, int32_t index, int32_t first,
-                              int32_t count, int32_t *end, int32_t limit, const char *parts) {
+Status verify_division(const Verifier *v, const char *what, int32_t index, int32_t first, int32_t count,
+                       int32_t *end, int32_t limit, const char *parts) {
     if (first != *end || count < 0 || count > limit - first)
-        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: %s %d has %d %s from %d; expected from %d, of %d", what,
-                    index, count, parts, first, *end, limit);
+        return FAIL(v->diag, STATUS_BAD_PLAN, "%s %d has %d %s from %d; expected from %d, of %d", what, index,
+                    count, parts, first, *end, limit);
     *end = first + count;
     return STATUS_OK;
 }
 
 static Status verify_step(const Verifier *v, int32_t index, int32_t *end) {
     const PlanStep *step = &v->plan->steps[index];
-    if (step->kind != PLAN_STEP_HOST)
+    if (step->kind != PLAN_STEP_HOST && step->kind != PLAN_STEP_LAUNCH)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d is of kind %d, which version %d.%d has not",
                     index, step->kind, PLAN_MAJOR, PLAN_MINOR);
     if (step->op_count < 1) return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d has no operators", index);
-    return verify_division(v, "step", index, step->op_first, step->op_count, end, v->plan->op_count,
+    return verify_division(v, "STEPS: step", index, step->op_first, step->op_count, end, v->plan->op_count,
                            "operators");
 }
 
@@ -102,7 +101,7 @@ static Status verify_program(Verifier *v, int32_t index, int32_t *step_end, int3
     const Plan *plan = v->plan;
     const PlanProgram *program = &plan->programs[index];
     TRY(verify_owner(v, index));
-    TRY(verify_division(v, "program", index, program->step_first, program->step_count, step_end,
+    TRY(verify_division(v, "STEPS: program", index, program->step_first, program->step_count, step_end,
                         plan->step_count, "steps"));
     for (int32_t s = program->step_first; s < *step_end; ++s) {
         TRY(verify_step(v, s, op_end));
@@ -198,5 +197,7 @@ Status plan_verify(const Plan *plan, Arena *scratch, Diag *diag) {
     TRY(verify_buffers(&v));
     TRY(verify_values(&v));
     TRY(verify_bindings(&v));
-    return verify_flow(&v);
+    TRY(verify_kernels(&v));
+    TRY(verify_flow(&v));
+    return verify_launches(&v);
 }

@@ -36,6 +36,14 @@ Status verify_values(const Verifier *v);
 Status verify_bindings(const Verifier *v);
 /* Rule 7 and the rest of 4 and 6. Fills definitions. */
 Status verify_flow(Verifier *v);
+/* Rules 8 and 9. */
+Status verify_kernels(const Verifier *v);
+Status verify_launches(const Verifier *v);
+
+/* [first, first + count) must go on where the ones before ended, at *end, which moves on. what begins with
+ * the section. */
+Status verify_division(const Verifier *v, const char *what, int32_t index, int32_t first, int32_t count,
+                       int32_t *end, int32_t limit, const char *parts);
 
 /* A dim of `what` number index names an expression that exists and is not negative. */
 Status verify_dim(const Verifier *v, PlanDim d, const char *what, int32_t index);

@@ -40,13 +40,18 @@ static Status check_alive(const Verifier *v, int32_t value, int32_t step, const 
                 v->plan->values[value].index, buffer->first, buffer->last);
 }
 
+/* The operator belongs to a launch step, which are steps of program 0. */
+static bool on_device(const Verifier *v, int32_t op) {
+    return v->op_program[op] == 0 && v->plan->steps[v->op_step[op]].kind == PLAN_STEP_LAUNCH;
+}
+
 static Status define_outputs(const Verifier *v, int32_t index) {
     const PlanOp *op = &v->plan->ops[index];
     for (int32_t i = 0; i < op->output_count; ++i) {
         int32_t value = op->outputs[i];
         if (value == -1) continue;
         TRY(check_index(v, value, "operator", index));
-        if (v->plan->values[value].storage == PLAN_NOWHERE)
+        if (v->plan->values[value].storage == PLAN_NOWHERE && !on_device(v, index))
             return FAIL(v->diag, STATUS_BAD_PLAN,
                         "STEPS: operator %d of a host step writes value %d, which "
                         "has no memory",
@@ -84,6 +89,16 @@ static bool is_visible(const Verifier *v, int32_t value, int32_t program, int32_
     return program == home && (definition.kind == DEFINED_PARAM || definition.place < op);
 }
 
+/* What has no memory is seen only by the step that makes it. */
+static Status check_nowhere(const Verifier *v, int32_t value, int32_t op) {
+    if (v->plan->values[value].storage != PLAN_NOWHERE) return STATUS_OK;
+    int32_t maker = v->definitions[value].place;
+    if (v->op_program[op] == 0 && v->op_step[op] == v->op_step[maker]) return STATUS_OK;
+    return FAIL(v->diag, STATUS_BAD_PLAN,
+                "STEPS: operator %d reads value %d, which has no memory outside step %d", op, value,
+                v->op_step[maker]);
+}
+
 static Status check_operator_inputs(const Verifier *v, int32_t index) {
     const PlanOp *op = &v->plan->ops[index];
     for (int32_t i = 0; i < op->input_count; ++i) {
@@ -96,6 +111,7 @@ static Status check_operator_inputs(const Verifier *v, int32_t index) {
                         "defined before it",
                         i, index, value);
         TRY(check_alive(v, value, v->op_step[index], "read"));
+        TRY(check_nowhere(v, value, index));
     }
     return STATUS_OK;
 }

@@ -1,0 +1,250 @@
+#include "plan_format/verify.h"
+
+#include <string.h>
+
+enum {
+    LOWEST_SM = 50,
+    HIGHEST_SM = 999,
+    MOST_GRID_X = INT32_MAX,
+    MOST_GRID_YZ = 65535,
+    MOST_BLOCK_Z = 64,
+    MOST_PARAMS = 4096 / 8 /* what a kernel's parameters may take, in those of 8 bytes */
+};
+
+/* -- KERNELS -- */
+
+static Status verify_entry(const Verifier *v, int32_t index) {
+    const char *entry = v->plan->kernels[index].entry;
+    size_t length = strspn(entry, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    if (length > 0 && entry[length] == '\0') return STATUS_OK;
+    return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: kernel %d has the entry '%s', not an identifier", index,
+                entry);
+}
+
+static Status verify_cubin(const Verifier *v, int32_t index) {
+    const PlanCubin *cubin = &v->plan->cubins[index];
+    if (cubin->sm < LOWEST_SM || cubin->sm > HIGHEST_SM)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubin %d is for sm_%d", index, cubin->sm);
+    if (cubin->size == 0) return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubin %d is empty", index);
+    return STATUS_OK;
+}
+
+/* Every kernel has a cubin for each architecture of the plan, in the order of kernel 0, which has none twice.
+ */
+static Status verify_architectures(const Verifier *v, int32_t index) {
+    const PlanKernel *kernel = &v->plan->kernels[index], *first = &v->plan->kernels[0];
+    if (kernel->cubin_count != first->cubin_count || kernel->cubin_count < 1)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: kernel %d has %d cubins, kernel 0 has %d", index,
+                    kernel->cubin_count, first->cubin_count);
+    for (int32_t i = 0; i < kernel->cubin_count; ++i) {
+        const PlanCubin *cubin = &v->plan->cubins[kernel->cubin_first + i];
+        const PlanCubin *expected = &v->plan->cubins[first->cubin_first + i];
+        if (cubin->sm != expected->sm || cubin->accelerated != expected->accelerated)
+            return FAIL(v->diag, STATUS_BAD_PLAN,
+                        "KERNELS: cubin %d of kernel %d is for sm_%d%s, that of kernel 0 for sm_%d%s", i,
+                        index, cubin->sm, cubin->accelerated ? "a" : "", expected->sm,
+                        expected->accelerated ? "a" : "");
+        for (int32_t k = 0; index == 0 && k < i; ++k)
+            if (cubin[k - i].sm == cubin->sm && cubin[k - i].accelerated == cubin->accelerated)
+                return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubins %d and %d of a kernel are for sm_%d",
+                            k, i, cubin->sm);
+    }
+    return STATUS_OK;
+}
+
+Status verify_kernels(const Verifier *v) {
+    const Plan *plan = v->plan;
+    int32_t end = 0;
+    for (int32_t i = 0; i < plan->kernel_count; ++i) {
+        const PlanKernel *kernel = &plan->kernels[i];
+        TRY(verify_entry(v, i));
+        if (kernel->param_count < 0 || kernel->param_count > MOST_PARAMS)
+            return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: kernel %d has %d parameters; the limit is %d", i,
+                        kernel->param_count, MOST_PARAMS);
+        TRY(verify_division(v, "KERNELS: kernel", i, kernel->cubin_first, kernel->cubin_count, &end,
+                            plan->cubin_count, "cubins"));
+        TRY(verify_architectures(v, i));
+    }
+    if (end != plan->cubin_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: kernels have %d cubins, of %d", end,
+                    plan->cubin_count);
+    for (int32_t i = 0; i < plan->cubin_count; ++i) TRY(verify_cubin(v, i));
+    return STATUS_OK;
+}
+
+/* -- launches -- */
+
+/* Whose operand a value was last: a step, and whether it is a result there. */
+typedef struct Operand {
+    int32_t step; /* + 1 */
+    bool is_result;
+} Operand;
+
+typedef struct LaunchPass {
+    const Verifier *v;
+    Operand *operands; /* per value */
+    int32_t step, launch;
+} LaunchPass;
+
+static Status verify_expression(const LaunchPass *pass, PlanDim d, const char *what) {
+    const Plan *plan = pass->v->plan;
+    uint64_t expression = (uint64_t)d - (uint64_t)INT64_MIN;
+    if (dim_is_exact(d)) return STATUS_OK;
+    if (expression >= (uint64_t)plan->expression_count)
+        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d is expression %llu, of %d", what,
+                    pass->launch, (unsigned long long)expression, plan->expression_count);
+    if (plan_dim_is_late(plan, d))
+        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d depends on data", what,
+                    pass->launch);
+    return STATUS_OK;
+}
+
+static Status verify_geometry(const LaunchPass *pass, const PlanLaunch *launch) {
+    const Verifier *v = pass->v;
+    static const int64_t most_grid[3] = {MOST_GRID_X, MOST_GRID_YZ, MOST_GRID_YZ};
+    static const int32_t most_block[3] = {PLAN_MAX_THREADS, PLAN_MAX_THREADS, MOST_BLOCK_Z};
+    int64_t threads = 1;
+    for (int i = 0; i < 3; ++i) {
+        TRY(verify_expression(pass, launch->grid[i], "a grid size"));
+        if (dim_is_exact(launch->grid[i]) && (launch->grid[i] < 0 || launch->grid[i] > most_grid[i]))
+            return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has grid size %d of %lld; 0 to %lld",
+                        pass->launch, i, (long long)launch->grid[i], (long long)most_grid[i]);
+        if (launch->block[i] < 1 || launch->block[i] > most_block[i])
+            return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has block size %d of %d; 1 to %d",
+                        pass->launch, i, launch->block[i], most_block[i]);
+        threads *= launch->block[i];
+    }
+    if (threads > PLAN_MAX_THREADS)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has blocks of %lld threads; the limit is %d",
+                    pass->launch, (long long)threads, PLAN_MAX_THREADS);
+    if (launch->shared_bytes < 0 || launch->shared_bytes > PLAN_MAX_SHARED)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d bytes of shared memory; 0 to %d",
+                    pass->launch, launch->shared_bytes, PLAN_MAX_SHARED);
+    return STATUS_OK;
+}
+
+static Status verify_value_arg(const LaunchPass *pass, int32_t index, const PlanArg *arg) {
+    const Verifier *v = pass->v;
+    if (arg->value < 0 || arg->value >= v->plan->value_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d is value %d, of %d", index, arg->value,
+                    v->plan->value_count);
+    const Operand *operand = &pass->operands[arg->value];
+    int32_t storage = v->plan->values[arg->value].storage;
+    if (operand->step != pass->step + 1)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: argument %d is value %d, which no operator of step %d reads or writes", index,
+                    arg->value, pass->step);
+    if (arg->written && !operand->is_result)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: argument %d is written: value %d, which no operator of step %d writes", index,
+                    arg->value, pass->step);
+    if (storage == PLAN_OWN || storage == PLAN_NOWHERE)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: argument %d is value %d of storage %d, which has no memory on the device", index,
+                    arg->value, storage);
+    return STATUS_OK;
+}
+
+static Status verify_arg(const LaunchPass *pass, int32_t index) {
+    const Verifier *v = pass->v;
+    const PlanArg *arg = &v->plan->args[index];
+    PlanDim scratch = v->plan->steps[pass->step].scratch_bytes;
+    if (arg->kind < PLAN_ARG_VALUE || arg->kind > PLAN_ARG_SCRATCH)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d has kind %d, which does not exist", index,
+                    arg->kind);
+    TRY(verify_expression(pass, arg->number, "an argument"));
+    if (arg->kind == PLAN_ARG_VALUE ? arg->number != 0 : arg->value != -1 || arg->written)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d of kind %d has value %d, number %lld",
+                    index, arg->kind, arg->value, (long long)arg->number);
+    if (arg->kind == PLAN_ARG_VALUE) return verify_value_arg(pass, index, arg);
+    if (arg->kind == PLAN_ARG_SCRATCH && dim_is_exact(arg->number) &&
+        (arg->number < 0 || (dim_is_exact(scratch) && arg->number >= scratch)))
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: argument %d begins at byte %lld of the scratch memory of step %d, of %lld", index,
+                    (long long)arg->number, pass->step, (long long)scratch);
+    return STATUS_OK;
+}
+
+static Status verify_launch(LaunchPass *pass, int32_t *arg_end) {
+    const Verifier *v = pass->v;
+    const PlanLaunch *launch = &v->plan->launches[pass->launch];
+    if (launch->kernel < 0 || launch->kernel >= v->plan->kernel_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d is of kernel %d, of %d", pass->launch,
+                    launch->kernel, v->plan->kernel_count);
+    TRY(verify_division(v, "STEPS: launch", pass->launch, launch->arg_first, launch->arg_count, arg_end,
+                        v->plan->arg_count, "arguments"));
+    int32_t params = v->plan->kernels[launch->kernel].param_count;
+    if (launch->arg_count != params)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d arguments, its kernel %d takes %d",
+                    pass->launch, launch->arg_count, launch->kernel, params);
+    TRY(verify_geometry(pass, launch));
+    for (int32_t i = launch->arg_first; i < *arg_end; ++i) TRY(verify_arg(pass, i));
+    return STATUS_OK;
+}
+
+static Status mark_operand(LaunchPass *pass, int32_t value, bool is_result) {
+    const Verifier *v = pass->v;
+    if (value < 0) return STATUS_OK;
+    const PlanValue *row = &v->plan->values[value];
+    for (int32_t i = 0; i < row->rank; ++i)
+        if (plan_dim_is_late(v->plan, row->dim[i]))
+            return FAIL(v->diag, STATUS_BAD_PLAN,
+                        "STEPS: step %d on the device has value %d, whose size "
+                        "depends on data",
+                        pass->step, value);
+    Operand *operand = &pass->operands[value];
+    operand->is_result = is_result || (operand->step == pass->step + 1 && operand->is_result);
+    operand->step = pass->step + 1;
+    return STATUS_OK;
+}
+
+static Status mark_operands(LaunchPass *pass, const PlanStep *step) {
+    for (int32_t i = step->op_first; i < step->op_first + step->op_count; ++i) {
+        const PlanOp *op = &pass->v->plan->ops[i];
+        for (int32_t k = 0; k < op->input_count; ++k) TRY(mark_operand(pass, op->inputs[k], false));
+        for (int32_t k = 0; k < op->output_count; ++k) TRY(mark_operand(pass, op->outputs[k], true));
+    }
+    return STATUS_OK;
+}
+
+static Status verify_host_step(const Verifier *v, int32_t index) {
+    const PlanStep *step = &v->plan->steps[index];
+    if (step->launch_first == 0 && step->launch_count == 0 && step->scratch_bytes == 0) return STATUS_OK;
+    return FAIL(v->diag, STATUS_BAD_PLAN,
+                "STEPS: step %d on the host has %d launches from %d and scratch memory of %lld", index,
+                step->launch_count, step->launch_first, (long long)step->scratch_bytes);
+}
+
+static Status verify_launch_step(LaunchPass *pass, int32_t *launch_end, int32_t *arg_end) {
+    const Verifier *v = pass->v;
+    const PlanStep *step = &v->plan->steps[pass->step];
+    if (pass->step >= v->main_steps || step->late)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d on the device %s", pass->step,
+                    step->late ? "has a result whose size depends on data" : "belongs to a body");
+    TRY(verify_division(v, "STEPS: step", pass->step, step->launch_first, step->launch_count, launch_end,
+                        v->plan->launch_count, "launches"));
+    pass->launch = step->launch_first;
+    TRY(verify_dim(v, step->scratch_bytes, "scratch memory of step", pass->step));
+    TRY(verify_expression(pass, step->scratch_bytes, "the scratch memory"));
+    TRY(mark_operands(pass, step));
+    for (; pass->launch < *launch_end; ++pass->launch) TRY(verify_launch(pass, arg_end));
+    return STATUS_OK;
+}
+
+Status verify_launches(const Verifier *v) {
+    const Plan *plan = v->plan;
+    LaunchPass pass = {.v = v, .operands = ARENA_ARRAY(v->scratch, Operand, plan->value_count)};
+    int32_t launch_end = 0, arg_end = 0;
+    TRY_ALLOC(v->diag, pass.operands);
+    for (int32_t i = 0; i < plan->step_count; ++i) {
+        pass.step = i;
+        if (plan->steps[i].kind == PLAN_STEP_HOST)
+            TRY(verify_host_step(v, i));
+        else
+            TRY(verify_launch_step(&pass, &launch_end, &arg_end));
+    }
+    if (launch_end != plan->launch_count || arg_end != plan->arg_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: steps hold %d launches and %d arguments, of %d and %d",
+                    launch_end, arg_end, plan->launch_count, plan->arg_count);
+    return STATUS_OK;
+}

@@ -10,6 +10,7 @@
 #include "ops/conv_pack.h"
 #include "ops/depthwise.h"
 #include "ops/gemm.h"
+#include "ops/kit.h"
 
 /* Which inputs are what. */
 typedef struct ConvInputs {

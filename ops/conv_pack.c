@@ -3,6 +3,7 @@
 #include "ops/conv_pack.h"
 
 #include "base/simd.h"
+#include "ops/kit.h"
 
 enum { STEP = 16 /* floats copied at a time: copies of rows may pass their end by less than that */ };
 

@@ -7,6 +7,7 @@
 
 #include "ops/conv.h"
 #include "ops/gemm.h"
+#include "ops/kit.h"
 
 static Status parse_extents(const ParseCtx *ctx, const char *name, int64_t low, int32_t *axes, int64_t *out,
                             bool *present) {

@@ -5,6 +5,7 @@
 
 #include "ops/conv.h"
 #include "ops/gemm.h"
+#include "ops/kit.h"
 
 enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/kit.h"
 
 enum {
     LANES = 16,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/kit.h"
 #include "ops/pool.h"
 
 typedef enum PoolKind { POOL_MAX, POOL_AVERAGE, POOL_LP } PoolKind;

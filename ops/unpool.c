@@ -2,6 +2,7 @@
  * pooling attributes give; an explicit output shape adds zeros after it. */
 #include <string.h>
 
+#include "ops/kit.h"
 #include "ops/window.h"
 
 Status parse_MaxUnpool(const ParseCtx *ctx, const void **attrs) {

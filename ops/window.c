@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ops/kit.h"
+
 enum { WINDOW_LIMIT = 1 << 30 };
 
 static Status parse_auto_pad(const ParseCtx *ctx, AutoPad *out) {

@@ -3,7 +3,7 @@
 #ifndef SMELT_OPS_WINDOW_H
 #define SMELT_OPS_WINDOW_H
 
-#include "ops/kit.h"
+#include "ops/op.h"
 
 enum { WINDOW_AXES = 3 };
 

@@ -211,7 +211,8 @@ static Status check_overlap(SmeltContext *context, int32_t index, int32_t output
         int32_t value = i < op->input_count ? op->inputs[i] : op->outputs[i - op->input_count];
         if (!in_arena(context, value)) continue;
         const Tensor *other = &context->tensors[value];
-        bool same = other->data == out->data && tensor_bytes(other) == tensor_bytes(out);
+        bool same = other->data == out->data && tensor_bytes(other) == tensor_bytes(out) &&
+                    (bound->is_alias || other->dtype == out->dtype);
         if (!ranges_overlap(out, other) || (may_share && same)) continue;
         (void)FAIL(diag, STATUS_BAD_PLAN, "its output %d (value %d) overlaps value %d", output,
                    op->outputs[output], value);

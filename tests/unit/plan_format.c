@@ -122,6 +122,30 @@ static void test_mutation_with_checksums(void) {
     arena_reset(&arena);
 }
 
+static void test_failing_allocations(void) {
+    Arena arena = {0};
+    ByteWriter bytes = sample_bytes(&arena, true);
+    Status status = STATUS_NO_MEMORY;
+    int64_t n = 0;
+    while (status == STATUS_NO_MEMORY && n < 1000) {
+        Allocator allocator = {.fail_at = (uint64_t)++n};
+        Arena own = {.allocator = &allocator};
+        Diag diag = {0};
+        Plan plan;
+        ByteWriter again = byte_writer(&own);
+        status = plan_read(bytes.data, bytes.size, "sample", &own, &plan, &diag);
+        if (status == STATUS_OK) status = plan_write_bytes(&plan, &again, &diag);
+        if (status == STATUS_OK) status = plan_print(&plan, &again, &diag);
+        if (status == STATUS_OK) status = plan_print_json(&plan, &again, &diag);
+        CHECK(diag.status == status);
+        arena_reset(&own);
+        CHECK_INT(allocator.in_use, 0);
+    }
+    CHECK_INT(status, STATUS_OK);
+    CHECK(n > 2);
+    arena_reset(&arena);
+}
+
 /* -- versions and sections -- */
 
 static void expect(uint8_t *bytes, size_t size, Status status, const char *part) {
@@ -291,6 +315,7 @@ int main(void) {
     test_truncation();
     test_mutation();
     test_mutation_with_checksums();
+    test_failing_allocations();
     test_versions();
     test_sections();
     test_header();

@@ -1,9 +1,11 @@
 /* Plans built by hand, run through the public interface. */
+#include <pthread.h>
+
 #include "ops/attr.h"
 #include "ops/op.h"
 #include "plan_format/plan.h"
 #include "plan_sample.h"
-#include "runtime/smelt_runtime.h"
+#include "runtime/context.h"
 #include "test.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -314,6 +316,107 @@ static void test_late(void) {
     close_plan(&loaded);
 }
 
+/* -- memory -- */
+
+/* Once shapes are set, a run whose sizes do not depend on data allocates nothing. */
+static void test_no_allocation(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_plan(&loaded.arena, false);
+    open_plan(&loaded, &plan);
+    float x[64] = {0}, y[64];
+    int64_t dims[] = {3, 4};
+    void *buffers[] = {x, y};
+    CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
+    CHECK_INT(smelt_context_prepare(loaded.context, NULL), SMELT_OK);
+    uint64_t before = loaded.context->allocator.count;
+    CHECK(before > 0);
+    for (int i = 0; i < 3; ++i) {
+        CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK); /* nothing new */
+        CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, NULL), SMELT_OK);
+    }
+    CHECK_INT(loaded.context->allocator.count, before);
+    close_plan(&loaded);
+}
+
+/* Every allocation of preparing and running fails once; the context stays usable. */
+static void test_failing_allocations(void) {
+    Loaded loaded = {0};
+    Plan plan = late_plan(&loaded.arena);
+    open_plan(&loaded, &plan);
+    float x[64] = {1, 0, 2}, copy[64];
+    void *buffers[] = {x, NULL, copy};
+    int status = SMELT_NO_MEMORY, failures = 0;
+    for (int64_t n = 1; n <= 1000 && status != SMELT_OK; ++n) {
+        int64_t dims[] = {2 + n % 2, 4}; /* other shapes, so that all is prepared again */
+        CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
+        loaded.context->allocator.fail_at = loaded.context->allocator.count + (uint64_t)n;
+        status = smelt_context_run(loaded.context, buffers, NULL, &loaded.error);
+        loaded.context->allocator.fail_at = 0;
+        CHECK(status == SMELT_OK || status == SMELT_NO_MEMORY);
+        failures += status == SMELT_NO_MEMORY;
+    }
+    CHECK_INT(status, SMELT_OK);
+    CHECK(failures > 3);
+    int64_t dims[] = {2, 4};
+    CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
+    check_late_run(&loaded, 5);
+    close_plan(&loaded);
+}
+
+static void test_empty(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_plan(&loaded.arena, false);
+    plan.symbols[0].min = 0;
+    open_plan(&loaded, &plan);
+    check_sample_run(&loaded, 0);
+    check_sample_run(&loaded, 4);
+    close_plan(&loaded);
+}
+
+/* -- an engine shared by contexts of several threads -- */
+
+typedef struct Shared {
+    SmeltEngine *engine;
+    int wrong;
+} Shared;
+
+static void *use_shared(void *argument) {
+    static const float w[] = {1.0f, -2.0f, 3.0f, -4.0f};
+    Shared *shared = argument;
+    SmeltContextOptions options = {.threads = 2};
+    SmeltContext *context = NULL;
+    float x[32], y[32];
+    void *buffers[] = {x, y};
+    if (smelt_context_create(shared->engine, &options, &context, NULL) != SMELT_OK) shared->wrong++;
+    for (int run = 0; run < 50 && context != NULL; ++run) {
+        int64_t dims[] = {1 + run % 8, 4};
+        for (int i = 0; i < 32; ++i) x[i] = (float)(i + run) - 20.0f;
+        smelt_context_set_shape(context, 0, 2, dims, NULL);
+        if (smelt_context_run(context, buffers, NULL, NULL) != SMELT_OK) shared->wrong++;
+        for (int64_t i = 0; i < 4 * dims[0]; ++i) shared->wrong += y[i] != expected_y(x[i], w[i % 4]);
+    }
+    smelt_context_destroy(context);
+    return NULL;
+}
+
+static void test_shared_engine(void) {
+    enum { USERS = 4 };
+    Loaded loaded = {0};
+    Plan plan = sample_plan(&loaded.arena, false);
+    pthread_t threads[USERS];
+    Shared shared[USERS];
+    open_plan(&loaded, &plan);
+    for (int i = 0; i < USERS; ++i) {
+        shared[i] = (Shared){.engine = loaded.engine};
+        CHECK_INT(pthread_create(&threads[i], NULL, use_shared, &shared[i]), 0);
+    }
+    for (int i = 0; i < USERS; ++i) {
+        pthread_join(threads[i], NULL);
+        CHECK_INT(shared[i].wrong, 0);
+    }
+    close_plan(&loaded);
+}
+
 /* -- plans that pass the format's rules and not the operators' -- */
 
 static void expect_load(Plan *plan, int status, const char *part) {
@@ -416,6 +519,10 @@ int main(void) {
     test_profile();
     test_chain();
     test_late();
+    test_no_allocation();
+    test_failing_allocations();
+    test_empty();
+    test_shared_engine();
     test_bad_plans();
     test_mutants(false);
     test_mutants(true);

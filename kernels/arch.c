@@ -26,10 +26,13 @@ const Device *arch_find(const char *name) {
     return NULL;
 }
 
-/* Code runs on later GPUs of the same major number, code with a letter only on the very one. */
+bool arch_is_exact(const Device *device) {
+    return strspn(device->arch, "sm_0123456789") != strlen(device->arch);
+}
+
 static bool runs_on(const Device *device, int32_t sm) {
-    bool exact = strspn(device->arch, "sm_0123456789") != strlen(device->arch);
-    return exact ? device->sm == sm : device->sm <= sm && device->sm / 10 == sm / 10;
+    if (arch_is_exact(device)) return device->sm == sm;
+    return device->sm <= sm && device->sm / 10 == sm / 10;
 }
 
 const Device *arch_for_sm(int32_t sm) {

@@ -8,6 +8,8 @@ int32_t arch_count(void);
 const Device *arch_at(int32_t index);
 /* By name, with or without the letter: "sm_90", "sm_90a". NULL: unknown. */
 const Device *arch_find(const char *name);
+/* Code runs on later GPUs of the same major number; with a letter in the name, on the very one only. */
+bool arch_is_exact(const Device *device);
 /* The newest one whose code runs on a GPU of compute capability 10 * major + minor; NULL: none. */
 const Device *arch_for_sm(int32_t sm);
 /* What all of a list can do: the lowest sm, the least shared memory; name and SMs of the first. */

@@ -2,7 +2,7 @@
 #ifndef SMELT_KERNELS_LOWER_H
 #define SMELT_KERNELS_LOWER_H
 
-#include "ir/graph.h"
+#include "kernels/jit.h"
 #include "plan_format/plan.h"
 
 typedef struct LowerOptions {
@@ -16,5 +16,17 @@ typedef struct LowerOptions {
 /* Fills *plan from a graph that has been through plan_memory; memory is arena's, weights are gathered into
  * one aligned blob there (equal constants once). The plan is verified before this returns. */
 Status lower_to_host(const Graph *graph, const LowerOptions *options, Arena *arena, Plan *plan, Diag *diag);
+
+typedef struct LowerCudaOptions {
+    LowerOptions base;
+    const char *const *archs; /* as in arch.def: "sm_80", "sm_90"; kernels are made for each */
+    int32_t arch_count;       /* at least 1 */
+    JitOptions jit;
+} LowerCudaOptions;
+
+/* The same for a GPU: steps that a tactic takes become launches with their compiled kernels, the others are
+ * host steps with the reason. Changes nothing of the graph but its table of dimensions. Fails with USAGE for
+ * an unknown architecture and with WRONG_DEVICE where NVRTC is missing. */
+Status lower_to_cuda(Graph *graph, const LowerCudaOptions *options, Arena *arena, Plan *plan, Diag *diag);
 
 #endif

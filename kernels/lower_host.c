@@ -5,7 +5,7 @@
 
 /* -- META -- */
 
-static Status add_meta(Lowering *l, const char *key, const char *value) {
+Status lower_meta(Lowering *l, const char *key, const char *value) {
     Plan *plan = l->plan;
     int32_t at = plan->meta_count;
     TRY_ALLOC(l->diag, key);
@@ -20,22 +20,22 @@ static Status add_meta(Lowering *l, const char *key, const char *value) {
     return STATUS_OK;
 }
 
-static Status lower_meta(Lowering *l) {
-    enum { FIXED_KEYS = 5 };
+static Status lower_build(Lowering *l) {
+    enum { FIXED_KEYS = 7 }; /* two are left for the target */
     const LowerOptions *options = l->options;
     l->plan->meta = ARENA_ARRAY(l->arena, PlanMeta, FIXED_KEYS + options->option_count);
     TRY_ALLOC(l->diag, l->plan->meta);
-    TRY(add_meta(l, "producer", "smelt " SMELT_VERSION));
-    TRY(add_meta(l, "target", arena_strdup(l->arena, options->target)));
-    TRY(add_meta(l, "model", arena_strdup(l->arena, l->graph->name != NULL ? l->graph->name : "")));
-    TRY(add_meta(l, "model_hash",
-                 arena_printf(l->arena, "%016llx", (unsigned long long)options->model_hash)));
-    TRY(add_meta(l, "opset", arena_printf(l->arena, "%d", l->graph->opset)));
+    TRY(lower_meta(l, "producer", "smelt " SMELT_VERSION));
+    TRY(lower_meta(l, "target", arena_strdup(l->arena, options->target)));
+    TRY(lower_meta(l, "model", arena_strdup(l->arena, l->graph->name != NULL ? l->graph->name : "")));
+    TRY(lower_meta(l, "model_hash",
+                   arena_printf(l->arena, "%016llx", (unsigned long long)options->model_hash)));
+    TRY(lower_meta(l, "opset", arena_printf(l->arena, "%d", l->graph->opset)));
     for (int32_t i = 0; i < options->option_count; ++i) {
         const char *option = options->options[i];
         size_t name = strcspn(option, "=");
-        TRY(add_meta(l, arena_printf(l->arena, "option.%.*s", (int)name, option),
-                     arena_strdup(l->arena, option[name] == '=' ? option + name + 1 : "")));
+        TRY(lower_meta(l, arena_printf(l->arena, "option.%.*s", (int)name, option),
+                       arena_strdup(l->arena, option[name] == '=' ? option + name + 1 : "")));
     }
     return STATUS_OK;
 }
@@ -152,6 +152,16 @@ static Status extend_step(Lowering *l, NodeId id) {
     return STATUS_OK;
 }
 
+/* Nodes [first, first + count) of the block, as one step. */
+static Status lower_step(Lowering *l, int32_t program, const NodeId *nodes, int32_t count) {
+    TRY(open_step(l, &l->graph->nodes[nodes[0]]));
+    for (int32_t i = 0; i < count; ++i) TRY(extend_step(l, nodes[i]));
+    if (program != 0 || l->finish_step == NULL) return STATUS_OK;
+    Status status = l->finish_step(l, &l->plan->steps[l->plan->step_count - 1], nodes, count);
+    if (status != STATUS_OK) diag_node(l->diag, l->graph, nodes[0]);
+    return status;
+}
+
 static Status lower_program(Lowering *l, int32_t index) {
     const Block *block = &l->graph->blocks[l->blocks[index]];
     PlanProgram program = {.owner = l->plan->programs[index].owner,
@@ -161,9 +171,9 @@ static Status lower_program(Lowering *l, int32_t index) {
     program.name = arena_strdup(l->arena, block->name != NULL ? block->name : "");
     TRY_ALLOC(l->diag, program.name);
     TRY(lower_operands(l, block->param_count, block->params, &program.params));
-    for (int32_t i = 0; i < block->node_count; ++i) {
-        if (node_starts_step(l->graph, block, i)) TRY(open_step(l, &l->graph->nodes[block->nodes[i]]));
-        TRY(extend_step(l, block->nodes[i]));
+    for (int32_t first = 0, end; first < block->node_count; first = end) {
+        for (end = first + 1; end < block->node_count && !node_starts_step(l->graph, block, end);) ++end;
+        TRY(lower_step(l, index, block->nodes + first, end - first));
     }
     TRY(lower_operands(l, block->result_count, block->results, &program.results));
     program.step_count = l->plan->step_count - program.step_first;
@@ -205,11 +215,11 @@ static Status prepare_values(Lowering *l) {
     return STATUS_OK;
 }
 
-static Status lower_graph(Lowering *l) {
+Status lower_graph(Lowering *l) {
     int32_t first;
     if (!l->graph->memory.done)
         return FAIL(l->diag, STATUS_INTERNAL, "the graph has not been through plan_memory");
-    TRY(lower_meta(l));
+    TRY(lower_build(l));
     TRY(lower_symbols(l));
     TRY(prepare_values(l));
     TRY(queue_program(l, MAIN_BLOCK, -1, &first));
@@ -219,20 +229,24 @@ static Status lower_graph(Lowering *l) {
     return lower_weights(l);
 }
 
+Status lower_check(const Lowering *l) {
+    Arena scratch;
+    arena_init(&scratch, l->arena->allocator);
+    Diag fault = {0};
+    Status status = plan_verify(l->plan, &scratch, &fault);
+    arena_reset(&scratch);
+    if (status == STATUS_BAD_PLAN)
+        return FAIL(l->diag, STATUS_INTERNAL, "the plan breaks a rule of its format: %s", fault.text);
+    if (status != STATUS_OK) return FAIL(l->diag, status, "%s", fault.text);
+    log_line(l->options->log, LOG_INFO,
+             "plan: %d steps, %d operators, %llu bytes of weights, arena of %lld bytes", l->plan->step_count,
+             l->plan->op_count, (unsigned long long)l->plan->weights_size, (long long)l->plan->arena_size);
+    return STATUS_OK;
+}
+
 Status lower_to_host(const Graph *graph, const LowerOptions *options, Arena *arena, Plan *plan, Diag *diag) {
     Lowering lowering = {.graph = graph, .options = options, .arena = arena, .plan = plan, .diag = diag};
     *plan = (Plan){.major = PLAN_MAJOR, .minor = PLAN_MINOR};
     TRY(lower_graph(&lowering));
-    Arena scratch;
-    arena_init(&scratch, arena->allocator);
-    Diag fault = {0};
-    Status status = plan_verify(plan, &scratch, &fault);
-    arena_reset(&scratch);
-    if (status == STATUS_BAD_PLAN)
-        return FAIL(diag, STATUS_INTERNAL, "the plan breaks a rule of its format: %s", fault.text);
-    if (status != STATUS_OK) return FAIL(diag, status, "%s", fault.text);
-    log_line(options->log, LOG_INFO,
-             "plan: %d steps, %d operators, %llu bytes of weights, arena of %lld bytes", plan->step_count,
-             plan->op_count, (unsigned long long)plan->weights_size, (long long)plan->arena_size);
-    return STATUS_OK;
+    return lower_check(&lowering);
 }

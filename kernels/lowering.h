@@ -28,7 +28,18 @@ typedef struct Lowering {
     int64_t weights_size;
     BlockId *blocks; /* block of each program */
     int32_t block_capacity;
+    /* Called for each step of program 0 once its operators are in the plan, to make something else of it than
+     * a host step. May be NULL. */
+    Status (*finish_step)(struct Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count);
+    void *target; /* of finish_step */
 } Lowering;
+
+/* Everything but the last check: META, symbols, programs with their steps, bindings, buffers, weights. */
+Status lower_graph(Lowering *l);
+/* Adds an entry of META; keys are unique. */
+Status lower_meta(Lowering *l, const char *key, const char *value);
+/* Verifies the finished plan: a fault is ours. */
+Status lower_check(const Lowering *l);
 
 /* Symbols of the graph, those of inputs first. */
 Status lower_symbols(Lowering *l);

@@ -143,8 +143,20 @@ static void join_buffer(Planner *p, ValueId value, ValueId other) {
         draft->last_position = life->last_position;
 }
 
+/* A region may run as one kernel, whose anchor still reads its inputs when the first results are written. */
+static bool anchor_reads(const Graph *graph, const Node *node, BufferId buffer) {
+    NodeId anchor = node->region != NONE ? graph->regions[node->region].anchor : NONE;
+    if (anchor == NONE || &graph->nodes[anchor] == node) return false;
+    for (int32_t i = 0; i < graph->nodes[anchor].input_count; ++i) {
+        ValueId input = graph->nodes[anchor].inputs[i];
+        if (input != NONE && graph->values[input].buffer == buffer) return true;
+    }
+    return false;
+}
+
 /* The input that output 0 of the node may overwrite, or NONE: its buffer dies here, has the same element type
- * and size (so that element i lies where element i goes), and holds no other input. */
+ * and size (so that element i lies where element i goes), and holds no other input, nor one of the region's
+ * anchor. */
 static ValueId in_place_input(const Planner *p, const Node *node, ValueId output) {
     const Graph *graph = p->graph;
     Dim bytes = value_bytes(graph, output);
@@ -152,10 +164,10 @@ static ValueId in_place_input(const Planner *p, const Node *node, ValueId output
         ValueId input = node->inputs[i];
         if (input == NONE || graph->values[input].buffer == NONE) continue;
         const Draft *draft = &p->drafts[graph->values[input].buffer];
-        bool fits = draft->block == node->block &&
-                    draft->last_position == p->positions[node - graph->nodes] &&
-                    graph->values[input].dtype == graph->values[output].dtype &&
-                    value_bytes(graph, input) == bytes;
+        bool fits =
+            draft->block == node->block && draft->last_position == p->positions[node - graph->nodes] &&
+            graph->values[input].dtype == graph->values[output].dtype && value_bytes(graph, input) == bytes &&
+            !anchor_reads(graph, node, graph->values[input].buffer);
         for (int32_t k = 0; fits && k < node->input_count; ++k) {
             ValueId other = node->inputs[k];
             if (other != NONE && other != input && graph->values[other].buffer == graph->values[input].buffer)

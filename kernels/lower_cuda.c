@@ -1,0 +1,233 @@
+#include <string.h>
+
+#include "kernels/arch.h"
+#include "kernels/lowering.h"
+
+enum { MOST_ARCHS = 16 };
+
+typedef struct CudaLowering {
+    Lowering base;
+    const LowerCudaOptions *options;
+    Graph *graph;
+    const Device *archs[MOST_ARCHS];
+    int32_t arch_count;
+    Device device;   /* what all of them can do: tactics choose for it */
+    Arena work;      /* units and problems, until they are compiled */
+    NameMap kernels; /* unit -> kernel */
+    int32_t kernel_capacity, launch_capacity, arg_capacity, request_capacity, request_count;
+    JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
+    int32_t device_steps, host_steps;
+} CudaLowering;
+
+static Status find_archs(CudaLowering *c) {
+    Diag *diag = c->base.diag;
+    if (c->options->arch_count < 1 || c->options->arch_count > MOST_ARCHS)
+        return FAIL(diag, STATUS_USAGE, "%d GPU architectures, 1 to %d are possible", c->options->arch_count,
+                    MOST_ARCHS);
+    for (int32_t i = 0; i < c->options->arch_count; ++i) {
+        const Device *device = arch_find(c->options->archs[i]);
+        if (device == NULL) {
+            Status status = FAIL(diag, STATUS_USAGE, "unknown GPU architecture '%s'", c->options->archs[i]);
+            diag_hint(diag, "known are sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 and sm_120");
+            return status;
+        }
+        for (int32_t k = 0; k < i; ++k)
+            if (c->archs[k] == device)
+                return FAIL(diag, STATUS_USAGE, "GPU architecture '%s' is given twice", c->options->archs[i]);
+        c->archs[c->arch_count++] = device;
+    }
+    c->device = arch_common(c->archs, c->arch_count);
+    return STATUS_OK;
+}
+
+static const char *list_archs(const CudaLowering *c) {
+    char *text = arena_strdup(c->base.arena, c->archs[0]->arch);
+    for (int32_t i = 1; text != NULL && i < c->arch_count; ++i)
+        text = arena_printf(c->base.arena, "%s,%s", text, c->archs[i]->arch);
+    return text;
+}
+
+/* -- launches -- */
+
+/* The plan's kernel for a launch; a unit that is there already is shared. */
+static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char *work, int32_t *out) {
+    Lowering *l = &c->base;
+    Plan *plan = l->plan;
+    *out = name_map_find(&c->kernels, launch->source);
+    if (*out >= 0) return STATUS_OK;
+    if (!ARENA_RESERVE(l->arena, plan->kernels, plan->kernel_count, c->kernel_capacity) ||
+        !name_map_set(&c->kernels, &c->work, launch->source, plan->kernel_count))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    const char *entry = arena_strdup(l->arena, launch->entry);
+    TRY_ALLOC(l->diag, entry);
+    for (int32_t i = 0; i < c->arch_count; ++i) {
+        if (!ARENA_RESERVE(&c->work, c->requests, c->request_count, c->request_capacity))
+            return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+        c->requests[c->request_count++] = (JitRequest){
+            .entry = launch->entry, .source = launch->source, .device = c->archs[i], .work = work};
+    }
+    *out = plan->kernel_count++;
+    plan->kernels[*out] = (PlanKernel){.entry = entry,
+                                       .param_count = launch->arg_count,
+                                       .cubin_first = *out * c->arch_count,
+                                       .cubin_count = c->arch_count};
+    return STATUS_OK;
+}
+
+static Status add_arg(CudaLowering *c, const KernelArg *from) {
+    static const int32_t kinds[] = {[KERNEL_ARG_VALUE] = PLAN_ARG_VALUE,
+                                    [KERNEL_ARG_NUMBER] = PLAN_ARG_NUMBER,
+                                    [KERNEL_ARG_SCRATCH] = PLAN_ARG_SCRATCH};
+    Lowering *l = &c->base;
+    PlanArg arg = {.kind = kinds[from->kind], .value = -1};
+    if (from->kind == KERNEL_ARG_VALUE) {
+        arg.written = from->written;
+        TRY(lower_value(l, from->value, &arg.value));
+    } else {
+        TRY(lower_dim(l, from->number, &arg.number));
+    }
+    if (!ARENA_RESERVE(l->arena, l->plan->args, l->plan->arg_count, c->arg_capacity))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    l->plan->args[l->plan->arg_count++] = arg;
+    return STATUS_OK;
+}
+
+static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *work) {
+    Lowering *l = &c->base;
+    PlanLaunch launch = {
+        .shared_bytes = from->shared_bytes, .arg_first = l->plan->arg_count, .arg_count = from->arg_count};
+    TRY(add_kernel(c, from, work, &launch.kernel));
+    for (int32_t i = 0; i < 3; ++i) {
+        launch.block[i] = from->block[i];
+        TRY(lower_dim(l, from->grid[i], &launch.grid[i]));
+    }
+    for (int32_t i = 0; i < from->arg_count; ++i) TRY(add_arg(c, &from->args[i]));
+    if (!ARENA_RESERVE(l->arena, l->plan->launches, l->plan->launch_count, c->launch_capacity))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    l->plan->launches[l->plan->launch_count++] = launch;
+    return STATUS_OK;
+}
+
+/* -- steps -- */
+
+/* A lone view whose output lies where its input lies: nothing is to be done. */
+static bool stays_view(const CudaLowering *c, const NodeId *nodes, int32_t count) {
+    const Node *node = &c->graph->nodes[nodes[0]];
+    if (count != 1 || (op_def(node->op)->flags & OPF_VIEW) == 0 || node->output_count != 1 ||
+        node->inputs[0] == NONE || node->outputs[0] == NONE)
+        return false;
+    const PlanValue *from = &c->base.plan->values[c->base.values[node->inputs[0]]];
+    const PlanValue *to = &c->base.plan->values[c->base.values[node->outputs[0]]];
+    return from->storage == to->storage && from->storage != PLAN_OWN && from->storage != PLAN_NOWHERE &&
+           from->index == to->index && from->offset == to->offset;
+}
+
+/* Values that only the step's own nodes see are in registers. */
+static void hide_inner_values(CudaLowering *c, const Problem *problem) {
+    for (int32_t n = 0; n < problem->node_count; ++n) {
+        const Node *node = &c->graph->nodes[problem->nodes[n]];
+        for (int32_t o = 0; o < node->output_count; ++o) {
+            bool leaves = node->outputs[o] == NONE;
+            for (int32_t i = 0; i < problem->output_count; ++i)
+                if (problem->outputs[i] == node->outputs[o]) leaves = true;
+            if (leaves) continue;
+            PlanValue *value = &c->base.plan->values[c->base.values[node->outputs[o]]];
+            value->storage = PLAN_NOWHERE;
+            value->index = -1;
+            value->offset = 0;
+        }
+    }
+}
+
+static Status emit_step(CudaLowering *c, const Problem *problem, const Tactic *tactic, PlanStep *step) {
+    Config configs[MOST_CONFIGS];
+    Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
+    const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
+    TRY_ALLOC(c->base.diag, work);
+    if (tactic->configs(problem, &c->device, configs) < 1)
+        return FAIL(c->base.diag, STATUS_INTERNAL, "tactic %s has no config", tactic->name);
+    TRY(tactic->emit(&configs[0], &c->device, &emission));
+    step->kind = PLAN_STEP_LAUNCH;
+    step->launch_first = c->base.plan->launch_count;
+    TRY(lower_dim(&c->base, emission.scratch_bytes, &step->scratch_bytes));
+    for (int32_t i = 0; i < emission.launch_count; ++i) TRY(add_launch(c, &emission.launches[i], work));
+    step->launch_count = emission.launch_count;
+    hide_inner_values(c, problem);
+    return STATUS_OK;
+}
+
+static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
+    step->reason = arena_strdup(c->base.arena, why);
+    TRY_ALLOC(c->base.diag, step->reason);
+    c->host_steps++;
+    log_line(c->base.options->log, LOG_PASS, "on the host, which is slow: %s (%s)", step->name, why);
+    return STATUS_OK;
+}
+
+static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count) {
+    CudaLowering *c = l->target;
+    Problem *problem = ARENA_NEW(&c->work, Problem);
+    const char *why;
+    TRY_ALLOC(l->diag, problem);
+    if (stays_view(c, nodes, count)) {
+        step->kind = PLAN_STEP_LAUNCH;
+        step->launch_first = l->plan->launch_count;
+        return STATUS_OK;
+    }
+    TRY(problem_create(c->graph, nodes, count, &c->work, problem, l->diag));
+    const Tactic *tactic = tactic_choose(problem, &c->device, &c->work, &why);
+    if (dim_table_failed(c->graph->dims))
+        return FAIL(l->diag, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits");
+    if (tactic == NULL) return keep_on_host(c, step, why);
+    c->device_steps++;
+    return emit_step(c, problem, tactic, step);
+}
+
+/* -- the whole -- */
+
+static Status compile_kernels(CudaLowering *c) {
+    Lowering *l = &c->base;
+    Jit *jit = NULL;
+    if (c->request_count == 0) return STATUS_OK;
+    TRY(jit_create(&c->options->jit, &c->work, &jit, l->diag));
+    Status status = jit_compile(jit, c->requests, c->request_count, l->arena, l->diag);
+    jit_destroy(jit);
+    TRY(status);
+    l->plan->cubins = ARENA_ARRAY(l->arena, PlanCubin, c->request_count);
+    TRY_ALLOC(l->diag, l->plan->cubins);
+    l->plan->cubin_count = c->request_count;
+    for (int32_t i = 0; i < c->request_count; ++i) {
+        const JitRequest *request = &c->requests[i];
+        if (request->cubin_size > INT32_MAX)
+            return FAIL(l->diag, STATUS_UNSUPPORTED, "%s is more than 2 GiB of code", request->work);
+        l->plan->cubins[i] = (PlanCubin){.sm = request->device->sm,
+                                         .accelerated = arch_is_exact(request->device),
+                                         .data = request->cubin,
+                                         .size = (uint32_t)request->cubin_size};
+    }
+    return STATUS_OK;
+}
+
+static Status lower_all(CudaLowering *c) {
+    TRY(find_archs(c));
+    TRY(lower_graph(&c->base));
+    TRY(lower_meta(&c->base, "gpu", list_archs(c)));
+    TRY(compile_kernels(c));
+    log_line(c->base.options->log, LOG_INFO, "%d steps on the GPU with %d kernels, %d on the host",
+             c->device_steps, c->base.plan->kernel_count, c->host_steps);
+    return lower_check(&c->base);
+}
+
+Status lower_to_cuda(Graph *graph, const LowerCudaOptions *options, Arena *arena, Plan *plan, Diag *diag) {
+    CudaLowering lowering = {
+        .base = {.graph = graph, .options = &options->base, .arena = arena, .plan = plan, .diag = diag},
+        .options = options,
+        .graph = graph};
+    lowering.base.finish_step = finish_step;
+    lowering.base.target = &lowering;
+    arena_init(&lowering.work, arena->allocator);
+    *plan = (Plan){.major = PLAN_MAJOR, .minor = PLAN_MINOR};
+    Status status = lower_all(&lowering);
+    arena_reset(&lowering.work);
+    return status;
+}

@@ -1,0 +1,130 @@
+/* Graphs to GPU plans: what becomes a launch, what stays on the host, what is shared. Exits with 77 (skipped)
+ * where there is no NVRTC. */
+#include "kernels/lower.h"
+
+#include "kernels.h"
+#include "passes/pass.h"
+
+static const char graph_text[] = "smelt-ir 1\n"
+                                 "graph \"model\" opset 18\n"
+                                 "symbol n min 1 opt 4 max 64\n"
+                                 "constant %flat : i64[2] = {-1, 32}\n"
+                                 "block \"main\" {\n"
+                                 "  input %x : f32[n,4,8]\n"
+                                 "  region \"relu+sigmoid\" {\n"
+                                 "    %a : f32[n,4,8] = Relu(%x)\n"
+                                 "    %b : f32[n,4,8] = Sigmoid(%a)\n"
+                                 "  }\n"
+                                 "  region \"relu+sigmoid\" {\n"
+                                 "    %c : f32[n,4,8] = Relu(%x)\n"
+                                 "    %d : f32[n,4,8] = Sigmoid(%c)\n"
+                                 "  }\n"
+                                 "  %e : f32[n,32] = Reshape(%d, %flat)\n"
+                                 "  %f : f32[32,n] = Transpose(%e)\n"
+                                 "  %g : i64[2,late] = NonZero(%f)\n"
+                                 "  output %b\n"
+                                 "  output %f\n"
+                                 "  output %g\n"
+                                 "}\n";
+
+typedef struct Lowered {
+    Arena arena;
+    Diag diag;
+    Plan plan;
+    Status status;
+} Lowered;
+
+static void lower(Lowered *l, const char *const *archs, int32_t arch_count) {
+    static const char late[] = "symbol late late min 0 opt 0\n";
+    char text[sizeof graph_text + sizeof late];
+    Graph *graph = NULL;
+    *l = (Lowered){0};
+    const char *after = strstr(graph_text, "constant");
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(after - graph_text), graph_text, late, after);
+    CHECK_OK(graph_parse(text, strlen(text), "test.ir", ".", &l->arena, &graph, &l->diag), &l->diag);
+    if (graph == NULL) exit(1);
+    const PassOptions passes = {.start_from = "plan_memory"};
+    CHECK_OK(passes_run(graph, &passes, NULL, &l->diag), &l->diag);
+    const LowerCudaOptions options = {.base = {.target = "cuda"},
+                                      .archs = archs,
+                                      .arch_count = arch_count,
+                                      .jit = {.cache_folder = "kernel_cache"}};
+    l->status = lower_to_cuda(graph, &options, &l->arena, &l->plan, &l->diag);
+}
+
+static const PlanValue *find_value(const Plan *plan, const char *name) {
+    for (int32_t i = 0; i < plan->value_count; ++i)
+        if (strcmp(plan->values[i].name, name) == 0) return &plan->values[i];
+    return NULL;
+}
+
+static void check_steps(const Plan *plan) {
+    CHECK_INT(plan->step_count, 5);
+    for (int32_t i = 0; i < 4; ++i) {
+        CHECK_INT(plan->steps[i].kind, PLAN_STEP_LAUNCH);
+        CHECK_INT(plan->steps[i].launch_count, i == 2 ? 0 : 1); /* the view needs nothing */
+    }
+    CHECK_INT(plan->steps[4].kind, PLAN_STEP_HOST);
+    CHECK_STR(plan->steps[4].reason, "sizes that depend on data");
+    CHECK_INT(find_value(plan, "a")->storage, PLAN_NOWHERE);
+    CHECK_INT(find_value(plan, "c")->storage, PLAN_NOWHERE);
+    CHECK_INT(find_value(plan, "b")->storage, PLAN_BINDING);
+    CHECK_INT(find_value(plan, "d")->storage, PLAN_BUFFER);
+}
+
+static void check_kernels(const Plan *plan) {
+    CHECK_INT(plan->kernel_count, 2); /* the chains are one */
+    CHECK_INT(plan->cubin_count, 4);
+    CHECK_INT(plan->launches[0].kernel, plan->launches[1].kernel);
+    for (int32_t i = 0; i < plan->cubin_count; ++i) {
+        CHECK_INT(plan->cubins[i].sm, i % 2 == 0 ? 80 : 90);
+        CHECK_INT(plan->cubins[i].accelerated, i % 2);
+        CHECK(plan->cubins[i].size > 4 && memcmp(plan->cubins[i].data, "\177ELF", 4) == 0);
+    }
+    const PlanLaunch *launch = &plan->launches[0];
+    int64_t symbols[2] = {64, -1}, blocks = 0;
+    CHECK(plan_dim_eval(plan, launch->grid[0], symbols, &blocks));
+    CHECK_INT(blocks, 2); /* 2048 elements, 1024 in each */
+    CHECK_INT(launch->arg_count, 3);
+    CHECK_INT(plan->args[launch->arg_first + 2].kind, PLAN_ARG_NUMBER);
+    CHECK_STR(plan_meta(plan, "gpu"), "sm_80,sm_90a");
+}
+
+/* The same bytes again, and they read back. */
+static void check_bytes(const Plan *first, const Plan *second) {
+    Arena arena = {0};
+    Diag diag = {0};
+    Plan again;
+    ByteWriter a = byte_writer(&arena), b = byte_writer(&arena);
+    CHECK_OK(plan_write_bytes(first, &a, &diag), &diag);
+    CHECK_OK(plan_write_bytes(second, &b, &diag), &diag);
+    CHECK(a.size == b.size && memcmp(a.data, b.data, a.size) == 0);
+    CHECK_OK(plan_read(a.data, a.size, "plan", &arena, &again, &diag), &diag);
+    arena_reset(&arena);
+}
+
+int main(void) {
+    static const char *const archs[] = {"sm_80", "sm_90"};
+    static const char *const unknown[] = {"sm_1"};
+    Lowered first, second, wrong;
+    lower(&wrong, unknown, 1);
+    CHECK_INT(wrong.status, STATUS_USAGE);
+    CHECK_STR(wrong.diag.text, "unknown GPU architecture 'sm_1'");
+    arena_reset(&wrong.arena);
+    lower(&first, archs, 2);
+    if (first.status == STATUS_WRONG_DEVICE && test_failures == 0) {
+        fprintf(stderr, "skipped: %s\n", first.diag.text);
+        return 77;
+    }
+    CHECK_OK(first.status, &first.diag);
+    lower(&second, archs, 2);
+    CHECK_OK(second.status, &second.diag);
+    if (test_failures == 0) {
+        check_steps(&first.plan);
+        check_kernels(&first.plan);
+        check_bytes(&first.plan, &second.plan);
+    }
+    arena_reset(&first.arena);
+    arena_reset(&second.arena);
+    return test_result();
+}

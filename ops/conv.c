@@ -307,7 +307,8 @@ static void bias_values(const void *context, int64_t batch, int64_t row, int64_t
         dtype_read_f64(run->bias->dtype, run->bias->data, first, rows, values);
 }
 
-/* Sums to outputs, scaled and offset where the operator is quantized. */
+/* Sums to outputs, scaled and offset where the operator is quantized: in f32, as quantized models are
+ * calibrated and run elsewhere, so that halves round the same way. */
 static void store_block(const void *context, int64_t batch, int64_t row, int64_t rows, int64_t col,
                         int64_t cols, const void *block, int64_t ld) {
     const ConvRun *run = context;
@@ -320,10 +321,11 @@ static void store_block(const void *context, int64_t batch, int64_t row, int64_t
             dtype_write_f64(run->y->dtype, run->y->data, to, cols, from);
             continue;
         }
-        double scale =
-            x_scale * quantizer_at(run->w_scale, batch % run->groups * run->outputs + row + r, 1) / y_scale;
+        double w_scale = quantizer_at(run->w_scale, batch % run->groups * run->outputs + row + r, 1);
+        float scale = (float)x_scale * (float)w_scale / (float)y_scale;
         for (int64_t i = 0; i < cols; ++i)
-            dtype_store_f64(run->y->dtype, run->y->data, to + i, nearbyint(from[i] * scale) + zero);
+            dtype_store_f64(run->y->dtype, run->y->data, to + i,
+                            (double)nearbyintf((float)from[i] * scale) + zero);
     }
 }
 

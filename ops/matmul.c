@@ -240,7 +240,7 @@ static void store_block(const void *context, int64_t batch, int64_t row, int64_t
     }
 }
 
-/* Sums of quantized products, rescaled. */
+/* Sums of quantized products, rescaled in f32 (see conv.c). */
 static void store_quantized(const void *context, int64_t batch, int64_t row, int64_t rows, int64_t col,
                             int64_t cols, const void *block, int64_t ld) {
     const Product *product = context;
@@ -251,10 +251,11 @@ static void store_quantized(const void *context, int64_t batch, int64_t row, int
     double y_zero = dtype_load_f64(product->y_zero->dtype, product->y_zero->data, 0);
     bool integer = dtype_is_integer(y->dtype);
     for (int64_t r = 0; r < rows; ++r) {
-        double row_scale = quantizer_of(&product->a, product->a.scale, base_a, row + r, 1) / y_scale;
+        double row_scale = quantizer_of(&product->a, product->a.scale, base_a, row + r, 1);
         for (int64_t j = 0; j < cols; ++j) {
-            double scale = row_scale * quantizer_of(&product->b, product->b.scale, base_b, col + j, 1);
-            double value = ((const double *)block)[r * ld + j] * scale;
+            double col_scale = quantizer_of(&product->b, product->b.scale, base_b, col + j, 1);
+            float scale = (float)row_scale * (float)col_scale / (float)y_scale;
+            double value = (double)((float)((const double *)block)[r * ld + j] * scale);
             if (integer) value = nearbyint(value);
             dtype_store_f64(y->dtype, y->data,
                             (batch * product->gemm.m + row + r) * product->gemm.n + col + j, value + y_zero);

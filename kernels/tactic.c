@@ -1,5 +1,7 @@
 #include "kernels/tactic.h"
 
+#include <string.h>
+
 #define TACTIC(name) extern const Tactic tactic_##name;
 #include "kernels/tactics.def"
 #undef TACTIC
@@ -49,15 +51,25 @@ static const char *general_refusal(const Problem *problem) {
     return problem->anchor != NONE ? problem_epilogue_refuses(problem) : NULL;
 }
 
+/* Adds a tactic's refusal to the reasons so far; that it is for other operators says nothing. */
+static const char *add_reason(Arena *arena, const char *reasons, const Tactic *tactic, const char *refusal) {
+    const char *text = reasons;
+    if (strncmp(refusal, "not ", 4) == 0) return reasons;
+    if (reasons == NULL)
+        text = arena_printf(arena, "%s: %s", tactic->name, refusal);
+    else
+        text = arena_printf(arena, "%s; %s: %s", reasons, tactic->name, refusal);
+    return text != NULL ? text : refusal;
+}
+
 const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why) {
     const char *general = general_refusal(problem);
     *why = general;
     for (int32_t i = 0; general == NULL && i < tactic_count(); ++i) {
         const char *refusal = tactics[i]->refuses(problem, device);
         if (refusal == NULL) return tactics[i];
-        const char *text = *why == NULL ? arena_printf(arena, "%s: %s", tactics[i]->name, refusal)
-                                        : arena_printf(arena, "%s; %s: %s", *why, tactics[i]->name, refusal);
-        *why = text != NULL ? text : refusal;
+        *why = add_reason(arena, *why, tactics[i], refusal);
     }
+    if (*why == NULL) *why = "no tactic for the operator";
     return NULL;
 }

@@ -22,7 +22,8 @@ typedef struct Config {
 typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
-    /* NULL where it applies; else why not ("groups > 1"). */
+    /* NULL where it applies; else why not ("groups > 1"). "not a convolution" and the like, for operators
+     * that the tactic has nothing to do with, is left out of what users read. */
     const char *(*refuses)(const Problem *problem, const Device *device);
     /* Legal configs, best guess first; at least one where it applies. */
     int32_t (*configs)(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]);

@@ -3,15 +3,9 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/half.h"
+#include "ops/cast.h"
 #include "ops/kit.h"
 #include "ops/strided.h"
-
-typedef struct CastAttrs {
-    DType to;      /* NONE for CastLike: the dtype of input 1 */
-    bool saturate; /* to 8-bit floats: out of range becomes the largest value, else NaN or infinity */
-    E8m0Round round;
-} CastAttrs;
 
 static Status parse_target(const ParseCtx *ctx, DType *to) {
     int64_t number;

@@ -44,6 +44,7 @@ static double determinant(double *m, int64_t n) {
 
 size_t scratch_Det(const KernelCtx *ctx) {
     const Tensor *in = ctx->inputs[0];
+    if (tensor_count(in) == 0) return 0;
     return (size_t)(in->dim[in->rank - 2] * in->dim[in->rank - 1]) * sizeof(double);
 }
 

@@ -109,12 +109,11 @@ Status parse_Range(const ParseCtx *ctx, const void **attrs) {
 /* Elements of an integer range as a Dim; fresh where delta is not known, whose sign decides. */
 static Status integer_range(InferCtx *ctx, Dim *count) {
     Dim value[3];
-    int32_t elements;
     bool known, all = true;
     static const char *const names[] = {"start", "limit", "delta"};
     for (int32_t i = 0; i < 3; ++i) {
-        TRY(kit_dims_of(ctx, ctx->inputs[i], names[i], 1, &value[i], &elements, &known));
-        all = all && known && elements == 1;
+        TRY(kit_dim_of(ctx, ctx->inputs[i], names[i], &value[i], &known));
+        all = all && known;
     }
     if (!all || !dim_is_exact(value[2])) {
         *count = dim_fresh(ctx->dims, "range");

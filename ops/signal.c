@@ -40,11 +40,9 @@ static Status spectrum_begin(KernelCtx *ctx, int64_t n, Fft *fft, double **lines
     return STATUS_OK;
 }
 
-/* A scalar size as a Dim; *known false where it is late. */
+/* A scalar size of at least 1; *known false where it is late. */
 static Status size_input(InferCtx *ctx, int32_t input, const char *what, Dim *out, bool *known) {
-    int32_t count;
-    TRY(kit_dims_of(ctx, infer_input(ctx, input), what, 1, out, &count, known));
-    *known = *known && count == 1;
+    TRY(kit_dim_of(ctx, ctx->inputs[input], what, out, known));
     if (*known && dim_is_exact(*out) && *out < 1)
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "%s is %lld", what, (long long)*out);
     return STATUS_OK;
@@ -80,7 +78,7 @@ Status infer_DFT(InferCtx *ctx) {
     const DftAttrs *attrs = ctx->attrs;
     int64_t axis = -2;
     int32_t at = 0;
-    bool axis_known, length_known;
+    bool axis_known, length_known = true;
     Dim length = 0;
     TRY(kit_expect_float(ctx, 0));
     TRY(kit_expect_rank(ctx, 0, 2, SMELT_MAX_RANK));
@@ -91,7 +89,7 @@ Status infer_DFT(InferCtx *ctx) {
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "the last dimension is %lld, expected 1 or 2",
                     (long long)parts);
     TRY(kit_scalar_i64(ctx, 2, &axis, &axis_known));
-    TRY(size_input(ctx, 1, "dft_length", &length, &length_known));
+    if (infer_input(ctx, 1) != NULL) TRY(size_input(ctx, 1, "dft_length", &length, &length_known));
     if (infer_input(ctx, 2) != NULL && !axis_known) {
         kit_late_shape(ctx, out->rank, "dft", out);
     } else {
@@ -99,9 +97,9 @@ Status infer_DFT(InferCtx *ctx) {
         if (infer_input(ctx, 1) == NULL)
             length =
                 gives_real(attrs) ? dim_mul(ctx->dims, 2, dim_sub(ctx->dims, out->dim[at], 1)) : out->dim[at];
-        else if (!length_known)
-            length = dim_fresh(ctx->dims, "dft");
-        out->dim[at] = attrs->one_sided && !attrs->inverse ? half_spectrum(ctx, length) : length;
+        out->dim[at] = !length_known                         ? dim_fresh(ctx->dims, "dft")
+                       : attrs->one_sided && !attrs->inverse ? half_spectrum(ctx, length)
+                                                             : length;
         TRY(kit_check_dim(ctx, out->dim[at], "the length of the transform"));
     }
     out->dim[out->rank - 1] = gives_real(attrs) ? 1 : 2;

@@ -43,4 +43,14 @@ static inline int64_t clamp_i64(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
+/* Greatest common divisor, not negative; gcd(0, b) = |b|. Neither may be INT64_MIN with the other 0. */
+static inline int64_t gcd_i64(int64_t a, int64_t b) {
+    while (b != 0) {
+        int64_t next = a % b;
+        a = b;
+        b = next;
+    }
+    return a < 0 ? -a : a;
+}
+
 #endif

@@ -66,15 +66,6 @@ static bool split_multiples(DimTable *table, Dim from, DimTerm by, DimPoly *quot
     return true;
 }
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b != 0) {
-        int64_t next = a % b;
-        a = b;
-        b = next;
-    }
-    return a < 0 ? -a : a;
-}
-
 static int64_t take_constant(DimPoly *poly) {
     if (poly->count == 0 || poly->terms[poly->count - 1].monomial != DIM_ONE) return 0;
     return poly->terms[--poly->count].coefficient;
@@ -84,7 +75,7 @@ static int64_t take_constant(DimPoly *poly) {
  * and its whole multiples are returned. */
 static int64_t reduce_fraction(DimPoly *terms, int64_t *constant, int64_t *divisor) {
     int64_t common = *divisor;
-    for (int32_t i = 0; i < terms->count; ++i) common = gcd(common, terms->terms[i].coefficient);
+    for (int32_t i = 0; i < terms->count; ++i) common = gcd_i64(common, terms->terms[i].coefficient);
     for (int32_t i = 0; i < terms->count; ++i) terms->terms[i].coefficient /= common;
     *divisor /= common;
     int64_t whole = floor_div_i64(floor_div_i64(*constant, common), *divisor);

@@ -70,6 +70,9 @@ Dim dim_broadcast(DimTable *table, Dim a, Dim b);
 bool dim_known_at_least(DimTable *table, Dim d, int64_t bound);
 /* An interval that d stays in; INT64_MAX when unbounded. */
 void dim_bounds(DimTable *table, Dim d, int64_t *low, int64_t *high);
+/* A number that every value of d is known to be a multiple of: 512 for 512*T, 1 where nothing is known, 0 for
+ * 0. */
+int64_t dim_divisor(const DimTable *table, Dim d);
 /* True where d contains a late symbol. */
 bool dim_is_late(const DimTable *table, Dim d);
 

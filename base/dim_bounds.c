@@ -99,6 +99,27 @@ bool dim_known_at_least(DimTable *table, Dim d, int64_t bound) {
     return dim_interval(table, d).low >= bound;
 }
 
+static int64_t atom_divisor(const DimTable *table, const DimAtom *atom) {
+    if (atom->op == DIM_SYMBOL || atom->op == DIM_FLOOR_DIV) return 1;
+    return gcd_i64(dim_divisor(table, atom->a), dim_divisor(table, atom->b)); /* gives one of the two */
+}
+
+int64_t dim_divisor(const DimTable *table, Dim d) {
+    DimView view;
+    int64_t common = 0;
+    dim_view(table, d, &view);
+    for (int32_t i = 0; i < view.count; ++i) {
+        int32_t degree;
+        const int32_t *atoms = dim_monomial_at(table, view.terms[i].monomial, &degree);
+        int64_t divisor = gcd_i64(view.terms[i].coefficient, 0), product;
+        for (int32_t j = 0; j < degree; ++j)
+            if (checked_mul_i64(divisor, atom_divisor(table, dim_atom_at(table, atoms[j])), &product))
+                divisor = product;
+        common = gcd_i64(common, divisor);
+    }
+    return common;
+}
+
 static bool atom_is_late(const DimTable *table, const DimAtom *atom) {
     if (atom->op == DIM_SYMBOL) return table->symbols[atom->a]->kind == SYMBOL_LATE;
     return dim_is_late(table, atom->a) || dim_is_late(table, atom->b);

@@ -8,8 +8,9 @@ typedef struct Inference {
     PassCtx *ctx;
     Graph *graph;
     TypeInfo *types; /* per value: what is known of it so far; data also where it is not a constant */
-    int64_t budget;  /* nodes that may still be inferred: bodies are inferred several times */
-    bool tentative;  /* types are not final: the graph must stay as it is */
+    int32_t type_count;
+    int64_t budget; /* nodes that may still be inferred: bodies are inferred several times */
+    bool tentative; /* types are not final: the graph must stay as it is */
 } Inference;
 
 /* Nodes in order, bodies within. */
@@ -20,5 +21,13 @@ void infer_set(Inference *inf, ValueId value, const TypeInfo *type);
 /* A node of class CONTROL. *inlined: it was an If with a known condition, and in its place now stand the
  * nodes of the branch that it takes. */
 Status infer_control(Inference *inf, NodeId id, bool *inlined);
+
+/* Where a Concat joins vectors and scalars, the scalars become vectors of one element: nodes are put before
+ * it. *repaired: they must be inferred first. */
+Status repair_concat(Inference *inf, NodeId id, bool *repaired);
+/* Exporters write "squeeze this axis if its extent is 1" as an If whose result has one rank or another. Which
+ * of the branches (else, then) is taken: the one that squeezes, unless the extent cannot be 1; -1 when it is
+ * not that. A run in which the extent is not 1 after all fails in the Squeeze. */
+int repair_squeeze(const Inference *inf, const BlockId branch[2]);
 
 #endif

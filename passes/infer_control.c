@@ -108,6 +108,12 @@ static Status infer_if(Inference *inf, NodeId id, bool *inlined) {
     if (condition >= 0) branch[!condition] = branch[condition];
     TRY(infer_block(inf, branch[0]));
     if (branch[1] != branch[0]) TRY(infer_block(inf, branch[1]));
+    int squeezing = branch[1] != branch[0] && !inf->tentative ? repair_squeeze(inf, branch) : -1;
+    if (squeezing >= 0) {
+        *inlined = true;
+        pass_count_add(inf->ctx, "squeezes_assumed", 1);
+        return inline_body(inf->ctx, id, branch[squeezing]);
+    }
     return merge_branches(inf, &inf->graph->nodes[id], branch[0], branch[1]);
 }
 

@@ -224,7 +224,10 @@ static Status bind_inputs(Inference *inf, const Node *node, InferCtx *infer) {
     return STATUS_OK;
 }
 
-static Status infer_node(Inference *inf, NodeId id, bool *inlined) {
+/* *again: other nodes now stand at this one's place, and are to be inferred first. */
+static Status infer_node(Inference *inf, NodeId id, bool *again) {
+    if (inf->graph->nodes[id].op == OP_Concat) TRY(repair_concat(inf, id, again));
+    if (*again) return STATUS_OK;
     const Node *node = &inf->graph->nodes[id];
     InferCtx infer = {.attrs = node->parsed,
                       .input_count = node->input_count,
@@ -236,7 +239,7 @@ static Status infer_node(Inference *inf, NodeId id, bool *inlined) {
     TRY_ALLOC(inf->ctx->diag, infer.outputs);
     TRY(bind_inputs(inf, node, &infer));
     TRY(op_infer(node->op, &infer));
-    if (op_def(node->op)->op_class == OPCLASS_CONTROL) return infer_control(inf, id, inlined);
+    if (op_def(node->op)->op_class == OPCLASS_CONTROL) return infer_control(inf, id, again);
     for (int32_t i = 0; i < infer.output_count; ++i)
         if (node->outputs[i] != NONE) TRY(check_output(inf, i, &infer.outputs[i]));
     TRY(evaluate_small(inf, node, &infer));
@@ -247,13 +250,13 @@ static Status infer_node(Inference *inf, NodeId id, bool *inlined) {
 Status infer_block(Inference *inf, BlockId id) {
     for (int32_t i = 0; i < inf->graph->blocks[id].node_count; ++i) {
         NodeId node = inf->graph->blocks[id].nodes[i];
-        bool inlined = false;
+        bool again = false;
         if (--inf->budget < 0)
             return FAIL(inf->ctx->diag, STATUS_UNSUPPORTED, "the shapes in its bodies do not settle");
-        Status status = infer_node(inf, node, &inlined);
+        Status status = infer_node(inf, node, &again);
         if (status != STATUS_OK) diag_node(inf->ctx->diag, inf->graph, node);
         TRY(status);
-        if (inlined) --i; /* goes on with the first node that took its place */
+        if (again) --i; /* goes on with the first node that took its place */
     }
     return STATUS_OK;
 }
@@ -298,7 +301,8 @@ static void count_results(PassCtx *ctx) {
 Status pass_infer_shapes(PassCtx *ctx) {
     Graph *graph = ctx->graph;
     Inference inf = {.ctx = ctx, .graph = graph};
-    inf.types = ARENA_ARRAY(ctx->scratch, TypeInfo, graph->value_count);
+    inf.type_count = graph->value_count;
+    inf.types = ARENA_ARRAY(ctx->scratch, TypeInfo, inf.type_count);
     inf.budget = BODY_ROUNDS * ((int64_t)graph->node_count + 1024);
     TRY_ALLOC(ctx->diag, inf.types);
     TRY(begin(&inf));

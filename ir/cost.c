@@ -2,8 +2,7 @@
 
 #include "base/checked.h"
 
-/* One dimension with every symbol at opt; -1 when late. */
-static int64_t dim_at_opt(const Graph *graph, Dim d) {
+int64_t dim_at_opt(const Graph *graph, Dim d) {
     enum { MOST_SYMBOLS = 256 };
     int64_t values[MOST_SYMBOLS], out;
     int32_t count = dim_symbol_count(graph->dims);

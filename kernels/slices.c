@@ -1,0 +1,84 @@
+#include "kernels/slices.h"
+
+#include "ir/cost.h"
+
+enum {
+    SHORT_ROW = 16,    /* one thread does it */
+    LONG_ROW = 1024,   /* a warp does up to this */
+    MANY_ROWS = 32768, /* enough threads with a row of each */
+};
+
+Slices slices_of(DimTable *dims, const Shape *shape, const bool walked[SMELT_MAX_RANK]) {
+    Dim strides[SMELT_MAX_RANK], extents[2][SMELT_MAX_RANK], steps[2][SMELT_MAX_RANK];
+    int32_t rank[2] = {0};
+    Slices slices = {.rows = 1, .extent = 1, .along = true};
+    access_row_major(dims, shape, strides);
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        int kind = walked[i];
+        extents[kind][rank[kind]] = shape->dim[i];
+        steps[kind][rank[kind]++] = strides[i];
+        Dim *count = walked[i] ? &slices.extent : &slices.rows;
+        *count = dim_mul(dims, *count, shape->dim[i]);
+        if (shape->dim[i] != 1) slices.along = walked[i];
+    }
+    slices.kept = access_strided(dims, rank[0], extents[0], steps[0]);
+    slices.walked = access_strided(dims, rank[1], extents[1], steps[1]);
+    return slices;
+}
+
+Slices slices_between(DimTable *dims, const Shape *shape, int32_t first, int32_t last) {
+    bool walked[SMELT_MAX_RANK] = {0};
+    for (int32_t i = first; i < last; ++i) walked[i] = true;
+    return slices_of(dims, shape, walked);
+}
+
+Slices slices_along(DimTable *dims, const Shape *shape, int64_t axis) {
+    int32_t own = (int32_t)(axis < 0 ? axis + shape->rank : axis);
+    return slices_between(dims, shape, own, own + 1);
+}
+
+const char *slices_declare(KernelWriter *w, const Slices *slices) {
+    ByteWriter text = byte_writer(kernel_emission(w)->arena);
+    kernel_struct_begin(w);
+    write_format(&text, "    SMELT_DEVICE Index base(Index i) const { return %s; }\n",
+                 access_index(w, &slices->kept, "i"));
+    write_format(&text, "    SMELT_DEVICE Index at(Index k) const { return %s; }\n",
+                 access_index(w, &slices->walked, "k"));
+    return kernel_struct_end(w, "Slices", &text);
+}
+
+/* -- teams -- */
+
+const char *team_name(int32_t team) {
+    static const char *const names[TEAM_COUNT] = {[TEAM_THREAD] = "ThreadTeam",
+                                                  [TEAM_WARP] = "WarpTeam",
+                                                  [TEAM_BLOCK] = "BlockTeam",
+                                                  [TEAM_COLUMN] = "ColumnTeam"};
+    return names[team];
+}
+
+int32_t team_rows(int32_t team) {
+    static const int32_t rows[TEAM_COUNT] = {
+        [TEAM_THREAD] = 256, [TEAM_WARP] = 8, [TEAM_BLOCK] = 1, [TEAM_COLUMN] = 32};
+    return rows[team];
+}
+
+Team team_choose(const Problem *problem, const Slices *slices) {
+    int64_t rows = dim_at_opt(problem->graph, slices->rows);
+    int64_t extent = dim_at_opt(problem->graph, slices->extent);
+    if (extent <= SHORT_ROW) return TEAM_THREAD;
+    if (!slices->along) return rows >= MANY_ROWS ? TEAM_THREAD : TEAM_COLUMN;
+    return extent <= LONG_ROW ? TEAM_WARP : TEAM_BLOCK;
+}
+
+int32_t team_configs(const Problem *problem, const Slices *slices, Config out[MOST_CONFIGS]) {
+    int32_t best = (int32_t)team_choose(problem, slices), count = 1;
+    out[0] = (Config){.count = 1, .number = {best}};
+    for (int32_t team = 0; team < TEAM_COUNT; ++team)
+        if (team != best) out[count++] = (Config){.count = 1, .number = {team}};
+    return count;
+}
+
+Dim team_grid(Emission *emission, int32_t team, Dim rows) {
+    return kernel_grid_for(emission, rows, team_rows(team));
+}

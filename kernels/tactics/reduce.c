@@ -1,0 +1,175 @@
+/* Reductions over axes: a team of threads for each output element, or several of them for long rows of few
+ * outputs. */
+#include <string.h>
+
+#include "ir/cost.h"
+#include "kernels/slices.h"
+#include "kernels/window_text.h"
+#include "ops/reduce.h"
+
+enum {
+    PART_BYTES = 8,    /* a partial result */
+    LEAST_PART = 256,  /* elements of a part, for each of its threads 16 */
+    LEAST_COLUMN = 64, /* the same where a team has 8 threads */
+    BLOCKS_PER_SM = 4  /* that parts are made for */
+};
+
+/* -- what is reduced -- */
+
+/* The axes as they are written in input 1, or NULL and why not. */
+static const char *find_axes(const Problem *problem, bool walked[SMELT_MAX_RANK]) {
+    const Node *node = problem_anchor(problem);
+    const ReduceAttrs *attrs = node->parsed;
+    int32_t rank = problem_input(problem, 0)->shape.rank, count;
+    Dim axes[SMELT_MAX_RANK];
+    if (!problem_known_dims(problem, anchor_input(problem, 1), SMELT_MAX_RANK, axes, &count))
+        return "the axes are not known";
+    memset(walked, count == 0 && !attrs->noop_with_empty_axes, SMELT_MAX_RANK * sizeof *walked);
+    for (int32_t i = 0; i < count; ++i) {
+        if (!dim_is_exact(axes[i])) return "the axes are not known";
+        Dim axis = axes[i] < 0 ? axes[i] + rank : axes[i];
+        if (axis < 0 || axis >= rank) return "an axis that the input lacks";
+        walked[axis] = true;
+    }
+    return NULL;
+}
+
+static Slices find_slices(const Problem *problem) {
+    bool walked[SMELT_MAX_RANK] = {0};
+    (void)find_axes(problem, walked);
+    return slices_of(problem->graph->dims, &problem_input(problem, 0)->shape, walked);
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    bool walked[SMELT_MAX_RANK];
+    (void)device;
+    if (node == NULL || op_def(node->op)->op_class != OPCLASS_REDUCTION) return "not a reduction";
+    const char *why = refuse_types(problem);
+    return why != NULL ? why : find_axes(problem, walked);
+}
+
+/* -- configs: the team, and in how many parts rows are -- */
+
+/* Parts that keep the device busy where the rows do not; 1: rows stay whole. */
+static int32_t choose_parts(const Problem *problem, const Device *device, const Slices *slices,
+                            int32_t team) {
+    const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
+    int64_t rows = dim_at_opt(problem->graph, slices->rows);
+    int64_t extent = dim_at_opt(problem->graph, slices->extent);
+    int64_t blocks = (rows + team_rows(team) - 1) / team_rows(team);
+    int64_t wanted = (int64_t)device->sm_count * BLOCKS_PER_SM;
+    int64_t least = team == TEAM_COLUMN ? LEAST_COLUMN : LEAST_PART * 16;
+    if (attrs->merge == REDUCE_BY_MAX_SUM || blocks < 1 || (team != TEAM_BLOCK && team != TEAM_COLUMN))
+        return 1;
+    int64_t parts = wanted / blocks < extent / least ? wanted / blocks : extent / least;
+    return parts < 2 ? 1 : (int32_t)parts;
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    Slices slices = find_slices(problem);
+    int32_t count = team_configs(problem, &slices, out);
+    int32_t parts = choose_parts(problem, device, &slices, out[0].number[0]);
+    for (int32_t i = 0; i < count; ++i) {
+        out[i].count = 2;
+        out[i].number[1] = 1;
+    }
+    if (parts > 1) {
+        out[count++] = out[0];
+        out[0].number[1] = parts;
+    }
+    return count;
+}
+
+/* -- text -- */
+
+/* Sums of floats are taken in runs of floats that are added up in double, all else in the wide type. */
+static const char *number_type(const Problem *problem) {
+    const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
+    DType dtype = problem_input(problem, 0)->dtype;
+    bool exact = attrs->signature == REDUCE_REAL || attrs->merge == REDUCE_BY_PRODUCT;
+    if (attrs->signature == REDUCE_REAL || (dtype_is_float(dtype) && exact)) return "double";
+    return cuda_compute_type(dtype);
+}
+
+static const char *merge_text(KernelWriter *w, const Problem *problem) {
+    const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
+    const char *type = cuda_type(problem_input(problem, 0)->dtype);
+    switch (attrs->merge) {
+    case REDUCE_BY_MAX:
+        return kernel_format(w, "Largest<%s>", type);
+    case REDUCE_BY_MIN:
+        return kernel_format(w, "Smallest<%s>", type);
+    case REDUCE_BY_PRODUCT:
+        return "Product";
+    default:
+        return "Sum";
+    }
+}
+
+/* The row of reduce.def as struct Reducer. Returns the type of totals. */
+static const char *declare_reducer(KernelWriter *w, const Problem *problem) {
+    const Node *node = problem_anchor(problem);
+    const char *expression = op_def(node->op)->expression, *split = strstr(expression, " ; ");
+    const char *number = number_type(problem);
+    const char *total = number[0] == 'f' ? "double" : number;
+    bool shifts = ((const ReduceAttrs *)node->parsed)->merge == REDUCE_BY_MAX_SUM;
+    kernel_include(w, "pointwise.cuh");
+    kernel_include(w, "reduce.cuh");
+    kernel_declare(w, "struct Reducer {");
+    kernel_declare(w, "    typedef %s Number;\n    typedef %s Total;\n    typedef %s Merge;", number, total,
+                   merge_text(w, problem));
+    kernel_declare(w, "    static const bool shifts = %s;", shifts ? "true" : "false");
+    kernel_declare(w,
+                   "    static SMELT_DEVICE Number element(Number x, Number m) {\n"
+                   "        using namespace math;\n        return %.*s;\n    }",
+                   (int)(split - expression), expression);
+    kernel_declare(w,
+                   "    static SMELT_DEVICE Total result(Total a, Total m, Total n) {\n"
+                   "        using namespace math;\n        return %s;\n    }\n};",
+                   split + 3);
+    return total;
+}
+
+static Status emit_whole(Emission *emission, const Slices *slices, int32_t team) {
+    const Problem *problem = emission->problem;
+    KernelWriter *w = kernel_begin(emission, "reduce");
+    TRY_ALLOC(emission->diag, w);
+    declare_reducer(w, problem);
+    const char *where = slices_declare(w, slices), *epilogue = kernel_epilogue(w);
+    kernel_line(w, "reduce_rows<%s, Reducer>(%s, %s, %s, %s, %s);", team_name(team),
+                kernel_pointer(w, problem_anchor(problem)->inputs[0]), where, kernel_number(w, slices->rows),
+                kernel_number(w, slices->extent), epilogue);
+    return kernel_finish(w, team_grid(emission, team, slices->rows), 1, 1, TEAM_THREADS, 0);
+}
+
+static Status emit_parts(Emission *emission, const Slices *slices, int32_t team, int32_t parts) {
+    const Problem *problem = emission->problem;
+    Dim pieces = dim_mul(emission->graph->dims, slices->rows, parts);
+    emission->scratch_bytes = dim_mul(emission->graph->dims, pieces, PART_BYTES);
+    KernelWriter *w = kernel_begin(emission, "reduce_parts");
+    TRY_ALLOC(emission->diag, w);
+    const char *total = declare_reducer(w, problem), *where = slices_declare(w, slices);
+    kernel_number(w, pieces); /* is indexed with */
+    kernel_line(w, "reduce_parts<%s, Reducer>(%s, %s, %s, %s, %d, %s);", team_name(team),
+                kernel_pointer(w, problem_anchor(problem)->inputs[0]), where, kernel_number(w, slices->rows),
+                kernel_number(w, slices->extent), parts, kernel_scratch(w, 0, total));
+    TRY(kernel_finish(w, team_grid(emission, team, pieces), 1, 1, TEAM_THREADS, 0));
+    w = kernel_begin(emission, "reduce_finish");
+    TRY_ALLOC(emission->diag, w);
+    declare_reducer(w, problem);
+    const char *epilogue = kernel_epilogue(w);
+    kernel_line(w, "reduce_finish<WarpTeam, Reducer>(%s, %s, %s, %d, %s);", kernel_scratch(w, 0, total),
+                kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts, epilogue);
+    return kernel_finish(w, team_grid(emission, TEAM_WARP, slices->rows), 1, 1, TEAM_THREADS, 0);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    Slices slices = find_slices(emission->problem);
+    (void)device;
+    if (config->number[1] > 1) return emit_parts(emission, &slices, config->number[0], config->number[1]);
+    return emit_whole(emission, &slices, config->number[0]);
+}
+
+const Tactic tactic_reduce = {
+    .name = "reduce", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};

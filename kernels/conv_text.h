@@ -1,0 +1,27 @@
+/* Conv, ConvInteger and QLinearConv as arguments of device code (cuda/conv.cuh). */
+#ifndef SMELT_KERNELS_CONV_TEXT_H
+#define SMELT_KERNELS_CONV_TEXT_H
+
+#include "kernels/window_text.h"
+#include "ops/conv.h"
+
+/* What a convolution reads, NONE where it has no such input, and its sizes. */
+typedef struct ConvText {
+    ValueId x, w, bias, x_zero, w_zero, y_zero, x_scale, w_scale, y_scale;
+    WindowDims window;
+    int64_t groups;
+    Dim batch, channels, outputs; /* the latter two of a group */
+    const char *type;             /* that sums are computed in */
+} ConvText;
+
+/* Why the anchor is no convolution that device code can compute, or NULL. */
+const char *conv_refuses(const Problem *problem);
+ConvText conv_describe(const Problem *problem);
+/* "ConvSizes{8, 1, 64, 64}" */
+const char *conv_sizes_text(KernelWriter *w, Dim batch, int64_t groups, Dim channels, Dim outputs);
+/* All arguments of conv_direct and conv_tiles. */
+const char *conv_arguments(KernelWriter *w, const ConvText *conv);
+/* "AddBias<float>{p2}" or "PlainSum{}" */
+const char *bias_text(KernelWriter *w, ValueId bias);
+
+#endif

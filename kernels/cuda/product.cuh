@@ -1,0 +1,157 @@
+// Matrix products in tiles: each block computes a tile of the result from tiles of both operands in shared memory.
+//
+// An operand is a set of lines along the depth (rows of the left matrix, columns of the right one), given by an object with
+//     struct Line             what is known of a line beforehand
+//     Line line(Index i)      any i >= 0
+//     A at(Line, Index k)     the element at depth k, 0 past the ends
+// so that the same product serves matrices, windows of images and whatever else can be read this way.
+#ifndef SMELT_PRODUCT_CUH
+#define SMELT_PRODUCT_CUH
+
+#include "smelt/core.cuh"
+
+namespace smelt {
+
+// A tile of ROWS x COLS results, DEPTH deep; each thread has HEIGHT x WIDTH of them, multiples of 4.
+template <int ROWS, int COLS, int DEPTH, int HEIGHT, int WIDTH> struct Tile {
+    static const int rows = ROWS, cols = COLS, depth = DEPTH, height = HEIGHT, width = WIDTH;
+    static const int threads = (ROWS / HEIGHT) * (COLS / WIDTH);
+};
+
+// What one thread moves of a tile of LINES x DEPTH elements. ALONG: neighbouring threads read along the depth, else
+// across lines.
+template <class A, class Lines, bool ALONG, int LINES, int DEPTH, int THREADS> struct TilePart {
+    static const int count = LINES * DEPTH / THREADS;
+    static_assert(count * THREADS == LINES * DEPTH && count > 0, "a tile divides among the threads");
+    typename Lines::Line line[count];
+    A value[count];
+
+    static SMELT_DEVICE int line_of(int i) {
+        const int e = (int)threadIdx.x + i * THREADS;
+        return ALONG ? e / DEPTH : e % LINES;
+    }
+    static SMELT_DEVICE int depth_of(int i) {
+        const int e = (int)threadIdx.x + i * THREADS;
+        return ALONG ? e % DEPTH : e / LINES;
+    }
+    SMELT_DEVICE void begin(const Lines &lines, Index first) {
+#pragma unroll
+        for (int i = 0; i < count; ++i) line[i] = lines.line(first + line_of(i));
+    }
+    SMELT_DEVICE void read(const Lines &lines, Index k) {
+#pragma unroll
+        for (int i = 0; i < count; ++i) value[i] = lines.at(line[i], k + depth_of(i));
+    }
+    template <class Row> SMELT_DEVICE void write(Row *to) const {
+#pragma unroll
+        for (int i = 0; i < count; ++i) to[depth_of(i)][line_of(i)] = value[i];
+    }
+};
+
+// The tile whose first result is at (row, col). Calls store(row, col, sum) for each of its places, also those past the
+// ends. All threads of the block take part.
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index depth, Index row, Index col, const Store &store) {
+    const int PADDING = 4; // against bank conflicts; keeps packs of 4 aligned
+    typedef Pack<A, 4> Four;
+    struct alignas(sizeof(Four)) Shared {
+        A a[T::depth][T::rows + PADDING], b[T::depth][T::cols + PADDING];
+    };
+    __shared__ Shared shared;
+    TilePart<A, Rows, ROWS_ALONG, T::rows, T::depth, T::threads> a;
+    TilePart<A, Cols, COLS_ALONG, T::cols, T::depth, T::threads> b;
+    const int across = T::cols / T::width, top = (int)threadIdx.x / across * 4, left = (int)threadIdx.x % across * 4;
+    A sum[T::height][T::width];
+#pragma unroll
+    for (int i = 0; i < T::height; ++i)
+#pragma unroll
+        for (int j = 0; j < T::width; ++j) sum[i][j] = A(0);
+    a.begin(rows, row);
+    b.begin(cols, col);
+    a.read(rows, 0);
+    b.read(cols, 0);
+    for (Index k = 0; k < depth; k += T::depth) {
+        __syncthreads();
+        a.write(shared.a);
+        b.write(shared.b);
+        __syncthreads();
+        if (k + T::depth < depth) {
+            a.read(rows, k + T::depth);
+            b.read(cols, k + T::depth);
+        }
+#pragma unroll
+        for (int d = 0; d < T::depth; ++d) {
+            A x[T::height], y[T::width];
+#pragma unroll
+            for (int i = 0; i < T::height; i += 4) {
+                const Four four = *(const Four *)&shared.a[d][i * (T::rows / T::height) + top];
+#pragma unroll
+                for (int n = 0; n < 4; ++n) x[i + n] = four.at[n];
+            }
+#pragma unroll
+            for (int j = 0; j < T::width; j += 4) {
+                const Four four = *(const Four *)&shared.b[d][j * (T::cols / T::width) + left];
+#pragma unroll
+                for (int n = 0; n < 4; ++n) y[j + n] = four.at[n];
+            }
+#pragma unroll
+            for (int i = 0; i < T::height; ++i)
+#pragma unroll
+                for (int j = 0; j < T::width; ++j) sum[i][j] += x[i] * y[j];
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < T::height; ++i)
+#pragma unroll
+        for (int j = 0; j < T::width; ++j)
+            store(row + i / 4 * 4 * (T::rows / T::height) + top + i % 4,
+                  col + j / 4 * 4 * (T::cols / T::width) + left + j % 4, sum[i][j]);
+}
+
+// The tile of block blockIdx.x, rows first.
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply(Index row_count, const Rows &rows, const Cols &cols, Index depth, const Store &store) {
+    const Index tiles = ceil_div(row_count, (Index)T::rows), tile = (Index)blockIdx.x, across = quotient(tile, tiles);
+    multiply_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, depth, (tile - across * tiles) * T::rows, across * T::cols,
+                                                store);
+}
+
+// Few rows: a block of SLICES x 32 threads computes 32 columns of ROWS rows. COLS_ALONG: the 32 lanes divide the depth and
+// every slice has columns of its own, else every lane has a column and the slices divide the depth.
+template <class A, int ROWS, int SLICES, bool COLS_ALONG, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply_few(const Rows &rows, const Cols &cols, Index depth, Index row, Index col, const Store &store) {
+    const int lane = (int)threadIdx.x % 32, slice = (int)threadIdx.x / 32;
+    __shared__ A part[SLICES][ROWS][33];
+    typename Rows::Line line[ROWS];
+#pragma unroll
+    for (int i = 0; i < ROWS; ++i) line[i] = rows.line(row + i);
+    const int step = COLS_ALONG ? 32 : SLICES;
+    for (int pass = 0; pass < (COLS_ALONG ? 32 / SLICES : 1); ++pass) {
+        const Index own = col + (COLS_ALONG ? pass * SLICES + slice : lane);
+        const typename Cols::Line column = cols.line(own);
+        A sum[ROWS];
+#pragma unroll
+        for (int i = 0; i < ROWS; ++i) sum[i] = A(0);
+#pragma unroll 4
+        for (Index k = COLS_ALONG ? lane : slice; k < depth; k += step) {
+            const A y = cols.at(column, k);
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) sum[i] += rows.at(line[i], k) * y;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < ROWS; ++i) part[slice][i][lane] = sum[i];
+        __syncthreads();
+        const int count = COLS_ALONG ? SLICES : 32, terms = COLS_ALONG ? 32 : SLICES;
+        for (int e = (int)threadIdx.x; e < ROWS * count; e += 32 * SLICES) {
+            const int i = e / count, j = e % count;
+            A total = A(0);
+            for (int n = 0; n < terms; ++n) total += COLS_ALONG ? part[j][i][n] : part[n][i][j];
+            store(row + i, col + (COLS_ALONG ? pass * SLICES + j : j), total);
+        }
+    }
+}
+
+} // namespace smelt
+
+#endif

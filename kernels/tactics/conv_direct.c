@@ -1,0 +1,24 @@
+/* Convolutions with a thread for each output element. */
+#include "kernels/conv_text.h"
+
+enum { THREADS = 256 };
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    (void)device;
+    return conv_refuses(problem);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    ConvText conv = conv_describe(emission->problem);
+    KernelWriter *w = kernel_begin(emission, "conv_direct");
+    (void)config;
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "conv.cuh");
+    kernel_line(w, "conv_direct<%s>(%s);", conv.type, conv_arguments(w, &conv));
+    Dim count = shape_count(emission->graph->dims, &problem_output(emission->problem, 0)->shape);
+    return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
+}
+
+const Tactic tactic_conv_direct = {
+    .name = "conv_direct", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};

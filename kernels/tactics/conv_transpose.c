@@ -1,0 +1,54 @@
+/* ConvTranspose: a thread for each output element gathers the inputs that reach it. */
+#include "kernels/conv_text.h"
+
+enum { THREADS = 256 };
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    (void)device;
+    if (node == NULL || node->op != OP_ConvTranspose) return "not ConvTranspose";
+    return refuse_unless_floats(problem);
+}
+
+/* Padding that an output shape or auto_pad implies. */
+static void set_padding(DimTable *dims, const TransposeAttrs *attrs, int32_t axes, WindowDims *window) {
+    bool same =
+        attrs->window.auto_pad == AUTO_PAD_SAME_UPPER || attrs->window.auto_pad == AUTO_PAD_SAME_LOWER;
+    for (int32_t i = WINDOW_AXES - axes; i < WINDOW_AXES; ++i) {
+        int32_t own = i - (WINDOW_AXES - axes);
+        window->pad[i] = attrs->window.auto_pad == AUTO_PAD_VALID ? 0 : attrs->window.pad_begin[own];
+        if (!attrs->has_shape && !same) continue;
+        Dim steps = dim_mul(dims, dim_sub(dims, window->in[i], 1), window->stride[i]);
+        Dim reach = dim_mul(dims, dim_sub(dims, window->kernel[i], 1), window->dilation[i]);
+        Dim full = dim_add(dims, dim_add(dims, steps, reach), attrs->output_padding[own] + 1);
+        Dim total = dim_max(dims, 0, dim_sub(dims, full, window->out[i]));
+        Dim half = dim_floor_div(dims, total, 2);
+        window->pad[i] = attrs->window.auto_pad == AUTO_PAD_SAME_UPPER ? half : dim_sub(dims, total, half);
+    }
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    const Problem *problem = emission->problem;
+    DimTable *dims = emission->graph->dims;
+    const Node *node = problem_anchor(problem);
+    const TransposeAttrs *attrs = node->parsed;
+    const Value *x = problem_input(problem, 0), *weights = problem_input(problem, 1);
+    const Shape *y = &problem_output(problem, 0)->shape;
+    WindowDims window = window_dims(dims, &attrs->window, weights->shape.dim + 2, &x->shape, y);
+    KernelWriter *w = kernel_begin(emission, "conv_transpose");
+    (void)config;
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    set_padding(dims, attrs, x->shape.rank - 2, &window);
+    kernel_include(w, "conv.cuh");
+    Dim channels = dim_floor_div(dims, x->shape.dim[1], attrs->group);
+    kernel_line(w, "conv_transpose<%s>(%s, %s, %s, %s, %s, %s);", float_type(x->dtype),
+                kernel_pointer(w, node->inputs[0]), kernel_pointer(w, node->inputs[1]),
+                window_text(w, &window),
+                conv_sizes_text(w, x->shape.dim[0], attrs->group, channels, weights->shape.dim[1]),
+                bias_text(w, anchor_input(problem, 2)), kernel_epilogue(w));
+    return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, y), THREADS), 1, 1, THREADS, 0);
+}
+
+const Tactic tactic_conv_transpose = {
+    .name = "conv_transpose", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};

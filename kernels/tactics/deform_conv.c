@@ -1,0 +1,57 @@
+/* DeformConv as products in tiles, whose windows are sampled as they are read. */
+#include "kernels/conv_text.h"
+#include "kernels/tiles.h"
+
+enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4, MOST_GROUPS = 65535 };
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    (void)device;
+    if (node == NULL || node->op != OP_DeformConv) return "not DeformConv";
+    if (((const DeformAttrs *)node->parsed)->group > MOST_GROUPS) return "more groups than a grid has blocks";
+    return refuse_unless_floats(problem);
+}
+
+static Dim outputs_of(const Problem *problem) {
+    const DeformAttrs *attrs = problem_anchor(problem)->parsed;
+    return dim_floor_div(problem->graph->dims, problem_input(problem, 1)->shape.dim[0], attrs->group);
+}
+
+static Dim columns(const Problem *problem) {
+    const Dim *y = problem_output(problem, 0)->shape.dim;
+    DimTable *dims = problem->graph->dims;
+    return dim_mul(dims, y[0], dim_mul(dims, y[2], y[3]));
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    const DeformAttrs *attrs = problem_anchor(problem)->parsed;
+    return tile_configs(device, outputs_of(problem), columns(problem), attrs->group, out);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    const Problem *problem = emission->problem;
+    DimTable *dims = emission->graph->dims;
+    const Node *node = problem_anchor(problem);
+    const DeformAttrs *attrs = node->parsed;
+    const Value *x = problem_input(problem, 0);
+    const Shape *weights = &problem_input(problem, 1)->shape;
+    WindowDims window =
+        window_dims(dims, &attrs->window, weights->dim + 2, &x->shape, &problem_output(problem, 0)->shape);
+    ValueId mask = anchor_input(problem, INPUT_MASK);
+    KernelWriter *w = kernel_begin(emission, "deform_conv");
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "conv.cuh");
+    kernel_line(w, "deform_tiles<%s, %s, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s);", float_type(x->dtype),
+                tile_text(w, config), cuda_type(x->dtype), kernel_pointer(w, node->inputs[0]),
+                kernel_pointer(w, node->inputs[1]), kernel_pointer(w, node->inputs[INPUT_OFFSET]),
+                mask != NONE ? kernel_pointer(w, mask) : "nullptr", window_text(w, &window),
+                conv_sizes_text(w, x->shape.dim[0], attrs->group, weights->dim[1], outputs_of(problem)),
+                kernel_number(w, attrs->offset_group), bias_text(w, anchor_input(problem, INPUT_BIAS)),
+                kernel_epilogue(w));
+    Dim tiles = tile_count(dims, config, outputs_of(problem), columns(problem));
+    return kernel_finish(w, tiles, attrs->group, 1, tile_threads(config), 0);
+}
+
+const Tactic tactic_deform_conv = {
+    .name = "deform_conv", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};

@@ -1,0 +1,46 @@
+/* Sliding windows and quantizers as arguments of device code. */
+#ifndef SMELT_KERNELS_WINDOW_TEXT_H
+#define SMELT_KERNELS_WINDOW_TEXT_H
+
+#include "kernels/emit_writer.h"
+#include "kernels/tactic.h"
+#include "ops/window.h"
+
+/* window.cuh's Window; axes that the input lacks come first and have extent 1. */
+typedef struct WindowDims {
+    Dim in[WINDOW_AXES], out[WINDOW_AXES], kernel[WINDOW_AXES];
+    Dim stride[WINDOW_AXES], dilation[WINDOW_AXES], pad[WINDOW_AXES];
+    Dim pad_end[WINDOW_AXES];      /* behind the last element */
+    Dim in_count, out_count, taps; /* products over the axes */
+} WindowDims;
+
+/* kernel: extents of the input's spatial axes. */
+WindowDims window_dims(DimTable *dims, const WindowAttrs *attrs, const Dim *kernel, const Shape *input,
+                       const Shape *output);
+/* "Window{{1, 56, 56}, ...}" */
+const char *window_text(KernelWriter *w, const WindowDims *window);
+/* "{1, 56, 56}" */
+const char *extents_text(KernelWriter *w, const Dim *extents, int32_t count);
+/* Text in the emission's arena; "" after an allocation failure, which kernel_finish reports. */
+const char *kernel_format(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Elements of a value where their number is exact, else -1. */
+int64_t value_known_count(const Value *value);
+/* Whether a quantizer has one element for all lines (channels, rows, columns) or one for each of `lines`. */
+bool is_quantizer(const Value *value, Dim lines);
+/* "NoZero{}", "ZeroPoint<signed char>{p3, 1}"; value NONE: there is none. */
+const char *zero_point_text(KernelWriter *w, ValueId value);
+
+/* Why kernels cannot read or write something of the anchor's, or NULL. */
+const char *refuse_types(const Problem *problem);
+/* The same, and where an input is no float. */
+const char *refuse_unless_floats(const Problem *problem);
+ValueId anchor_input(const Problem *problem, int32_t i); /* NONE where it has none */
+
+/* "float", "double" for f64: what sums of floats are computed in. */
+const char *float_type(DType dtype);
+
+/* One config without numbers. */
+int32_t only_config(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]);
+
+#endif

@@ -1,0 +1,175 @@
+// Device code as C++ of the host: a grid runs one thread after the other; threads that wait for each other are fibers.
+#ifndef SMELT_TESTS_DEVICE_SHIM_H
+#define SMELT_TESTS_DEVICE_SHIM_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#define SMELT_ON_HOST
+#define __device__
+#define __global__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __shared__ static
+#define __restrict__ __restrict
+
+struct Dim3 { unsigned x, y, z; };
+static Dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+// -- numbers --
+
+static inline float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+static inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline long long __double_as_longlong(double x) {
+    long long bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline double __longlong_as_double(long long bits) {
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+// Towards zero.
+static inline float shim_cut(double x, float nearest) {
+    return fabs((double)nearest) > fabs(x) ? nextafterf(nearest, 0.0f) : nearest;
+}
+static inline float __double2float_rz(double x) { return isinf(x) ? (float)x : shim_cut(x, (float)x); }
+static inline float __ull2float_rz(unsigned long long x) {
+    float nearest = (float)x;
+    return nearest >= 0x1p64f || (unsigned long long)nearest > x ? nextafterf(nearest, 0.0f) : nearest;
+}
+
+namespace smelt {
+static inline float half_to_float(unsigned short bits) {
+    const unsigned sign = (unsigned)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    if (exponent == 31) return __uint_as_float(sign | 0x7f800000u | fraction << 13);
+    const float value = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction | 0x400), (int)exponent - 25);
+    return sign != 0 ? -value : value;
+}
+static inline unsigned short half_of_float(float x) {
+    const unsigned sign = __float_as_uint(x) >> 16 & 0x8000;
+    const float magnitude = fabsf(x);
+    if (x != x) return (unsigned short)(sign | 0x7e00);
+    if (magnitude >= 65520.0f) return (unsigned short)(sign | 0x7c00);
+    if (magnitude < 0x1p-14f) return (unsigned short)(sign | (unsigned)rintf(magnitude * 0x1p24f));
+    int exponent;
+    const float fraction = frexpf(magnitude, &exponent); // [0.5, 1)
+    return (unsigned short)(sign | ((unsigned)(exponent + 13) << 10) + ((unsigned)rintf(fraction * 0x1p11f)));
+}
+} // namespace smelt
+
+// -- threads of a block --
+
+enum { SHIM_THREADS = 1024, SHIM_STACK = 256 << 10 };
+
+struct ShimBarrier { unsigned count, generation; };
+static ucontext_t shim_scheduler, shim_fibers[SHIM_THREADS];
+static char *shim_stacks;
+static bool shim_done[SHIM_THREADS];
+static unsigned shim_thread, shim_progress, shim_alive;
+static ShimBarrier shim_block, shim_warps[SHIM_THREADS / 32];
+static void (*shim_kernel)(void);
+static unsigned long long shim_slots[SHIM_THREADS];
+
+static void shim_wait(ShimBarrier *barrier, unsigned expected) {
+    const unsigned generation = barrier->generation;
+    if (++barrier->count == expected) {
+        barrier->count = 0;
+        ++barrier->generation;
+        ++shim_progress;
+        return;
+    }
+    while (barrier->generation == generation) {
+        const unsigned own = shim_thread;
+        swapcontext(&shim_fibers[own], &shim_scheduler);
+    }
+}
+
+static inline void __syncthreads(void) { shim_wait(&shim_block, blockDim.x); }
+
+// All lanes of a warp take part in everything below.
+static inline unsigned shim_lanes(void) {
+    const unsigned first = shim_thread / 32 * 32;
+    return blockDim.x - first < 32 ? blockDim.x - first : 32;
+}
+static inline void __syncwarp(unsigned = ~0u) { shim_wait(&shim_warps[shim_thread / 32], shim_lanes()); }
+template <class T> static inline T shim_exchange(T value, unsigned from) {
+    static_assert(sizeof(T) <= sizeof shim_slots[0], "a value of up to 8 bytes");
+    memcpy(&shim_slots[shim_thread], &value, sizeof value);
+    __syncwarp();
+    T result;
+    memcpy(&result, &shim_slots[shim_thread / 32 * 32 + (from < shim_lanes() ? from : shim_thread % 32)], sizeof result);
+    __syncwarp();
+    return result;
+}
+template <class T> static inline T __shfl_sync(unsigned, T x, int lane, int = 32) { return shim_exchange(x, (unsigned)lane); }
+template <class T> static inline T __shfl_xor_sync(unsigned, T x, int mask, int = 32) {
+    return shim_exchange(x, shim_thread % 32 ^ (unsigned)mask);
+}
+template <class T> static inline T __shfl_down_sync(unsigned, T x, unsigned by, int = 32) {
+    return shim_exchange(x, shim_thread % 32 + by);
+}
+template <class T> static inline T __shfl_up_sync(unsigned, T x, unsigned by, int = 32) {
+    return shim_exchange(x, shim_thread % 32 >= by ? shim_thread % 32 - by : 32);
+}
+
+static void shim_fiber(void) {
+    shim_kernel();
+    shim_done[shim_thread] = true;
+    ++shim_progress;
+    swapcontext(&shim_fibers[shim_thread], &shim_scheduler);
+}
+
+static void shim_run_block(void) {
+    memset(shim_done, 0, sizeof shim_done);
+    memset(&shim_block, 0, sizeof shim_block);
+    memset(shim_warps, 0, sizeof shim_warps);
+    for (unsigned t = 0; t < blockDim.x; ++t) {
+        getcontext(&shim_fibers[t]);
+        shim_fibers[t].uc_stack.ss_sp = shim_stacks + (size_t)t * SHIM_STACK;
+        shim_fibers[t].uc_stack.ss_size = SHIM_STACK;
+        shim_fibers[t].uc_link = NULL;
+        makecontext(&shim_fibers[t], shim_fiber, 0);
+    }
+    for (shim_alive = blockDim.x; shim_alive > 0;) {
+        const unsigned before = shim_progress;
+        shim_alive = 0;
+        for (unsigned t = 0; t < blockDim.x; ++t) {
+            if (shim_done[t]) continue;
+            shim_thread = t;
+            threadIdx.x = t;
+            swapcontext(&shim_scheduler, &shim_fibers[t]);
+            shim_alive += !shim_done[t];
+        }
+        if (shim_progress == before && shim_alive > 0) {
+            fprintf(stderr, "threads wait for each other forever\n");
+            exit(1);
+        }
+    }
+}
+
+static void shim_run(void (*kernel)(void), const long long *grid, unsigned threads) {
+    shim_kernel = kernel;
+    shim_stacks = (char *)malloc((size_t)threads * SHIM_STACK);
+    if (threads > SHIM_THREADS || shim_stacks == NULL) exit(1);
+    gridDim = Dim3{(unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2]};
+    blockDim = Dim3{threads, 1, 1};
+    for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z)
+        for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
+            for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) shim_run_block();
+    free(shim_stacks);
+}
+
+#endif

@@ -1,0 +1,308 @@
+/* Device code against host kernels, without a GPU: every tactic on the steps of graphs; the units are
+ * compiled as C++ (device_shim.h) and run on the same inputs as the host's kernels. A tactic's first step
+ * goes through all its configs, the others through the best guess and one more.
+ *
+ * run_units COMPILER FOLDER [NAME]: graphs in FOLDER, whose name contains NAME. Inputs are noise. Integer
+ * inputs whose name ends with "_below_N" are in [0, N). Symbols have the value of their opt. */
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "kernels.h"
+#include "kernels/arch.h"
+
+enum { MOST_SYMBOLS = 64, MOST_TENSORS = 32 };
+
+typedef struct Test {
+    Arena arena;
+    Diag diag;
+    const Device *device;
+    const char *compiler, *shim, *work; /* program, folder of device_shim.h, folder for what is compiled */
+    Graph *graph;
+    Tensor *values; /* of the graph, as the host computes them */
+    int64_t symbols[MOST_SYMBOLS];
+    uint64_t random;
+    int32_t units;
+    bool used[256]; /* per tactic */
+} Test;
+
+static double noise(Test *t) {
+    t->random = t->random * 6364136223846793005u + 1442695040888963407u;
+    return (double)(int64_t)(t->random >> 33) / 1073741824.0 - 1;
+}
+
+static int64_t number_of(const Test *t, Dim d) {
+    int64_t out = 0;
+    CHECK(dim_eval(t->graph->dims, d, t->symbols, &out));
+    return out;
+}
+
+/* The next multiple of 128 in memory that is 256 bytes too large. */
+static void *aligned(char *memory) {
+    if (memory == NULL) exit(1);
+    return memory + (128 - (uintptr_t)memory % 128);
+}
+
+static Tensor new_tensor(Test *t, const Value *value) {
+    Tensor tensor;
+    int64_t dims[SMELT_MAX_RANK];
+    for (int32_t i = 0; i < value->shape.rank; ++i) dims[i] = number_of(t, value->shape.dim[i]);
+    CHECK_OK(tensor_describe(&tensor, value->dtype, value->shape.rank, dims, (size_t)1 << 30, &t->diag),
+             &t->diag);
+    tensor.data = aligned(arena_alloc(&t->arena, tensor_bytes(&tensor) + 256));
+    memset(tensor.data, 0x5a, tensor_bytes(&tensor));
+    return tensor;
+}
+
+static void fill_input(Test *t, const Value *value, Tensor *tensor) {
+    const char *below = strstr(value->name, "_below_");
+    bool whole = !dtype_is_float(value->dtype), positive = strstr(value->name, "_positive") != NULL;
+    double range = value->dtype == DTYPE_BOOL ? 1 : whole ? 100 : 2;
+    for (int64_t i = 0; i < tensor_count(tensor); ++i) {
+        double x = noise(t) * range;
+        if (below != NULL)
+            x = floor((x / range * 0.5 + 0.5) * atof(below + strlen("_below_")));
+        else if (positive || value->dtype == DTYPE_U8)
+            x = fabs(x) + (whole ? 0 : 0.01);
+        dtype_store_f64(value->dtype, tensor->data, i, value->dtype == DTYPE_BOOL ? x > 0.5 : x);
+    }
+}
+
+/* -- the host -- */
+
+/* The types that the text states are those that inference finds. */
+static void check_types(Test *t, const Node *node) {
+    TypeInfo types[MOST_TENSORS] = {0}, results[MOST_TENSORS] = {0};
+    const TypeInfo *inputs[MOST_TENSORS] = {0};
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        if (node->inputs[i] == NONE) continue;
+        const Value *value = &t->graph->values[node->inputs[i]];
+        types[i] = (TypeInfo){.dtype = value->dtype, .shape = value->shape, .data = value->data};
+        inputs[i] = &types[i];
+    }
+    InferCtx ctx = {.attrs = node->parsed,
+                    .input_count = node->input_count,
+                    .output_count = node->output_count,
+                    .inputs = inputs,
+                    .outputs = results,
+                    .dims = t->graph->dims,
+                    .arena = &t->arena,
+                    .diag = &t->diag};
+    CHECK_OK(op_infer(node->op, &ctx), &t->diag);
+    for (int32_t i = 0; i < node->output_count; ++i) {
+        if (node->outputs[i] == NONE) continue;
+        const Value *value = &t->graph->values[node->outputs[i]];
+        if (value->dtype == results[i].dtype && shape_equal(&value->shape, &results[i].shape)) continue;
+        fprintf(stderr, "%s is %s%s by inference\n", value->name, dtype_name(results[i].dtype),
+                shape_print(t->graph->dims, &results[i].shape, &t->arena));
+        exit(1);
+    }
+}
+
+static void run_node(Test *t, const Node *node) {
+    const Tensor *inputs[MOST_TENSORS] = {0};
+    Tensor *outputs[MOST_TENSORS] = {0};
+    Host host = {0};
+    check_types(t, node);
+    for (int32_t i = 0; i < node->input_count; ++i)
+        if (node->inputs[i] != NONE) inputs[i] = &t->values[node->inputs[i]];
+    for (int32_t i = 0; i < node->output_count; ++i) {
+        if (node->outputs[i] == NONE) continue;
+        outputs[i] = &t->values[node->outputs[i]];
+        *outputs[i] = new_tensor(t, &t->graph->values[node->outputs[i]]);
+    }
+    KernelCtx ctx = {.attrs = node->parsed,
+                     .input_count = node->input_count,
+                     .output_count = node->output_count,
+                     .inputs = inputs,
+                     .outputs = outputs,
+                     .host = &host,
+                     .diag = &t->diag};
+    const OpDef *def = op_def(node->op);
+    if (def->scratch != NULL) host.scratch_size = def->scratch(&ctx);
+    host.scratch = aligned(arena_alloc(&t->arena, host.scratch_size + 256));
+    CHECK_OK(def->kernel(&ctx), &t->diag);
+}
+
+static void prepare_values(Test *t) {
+    t->values = ARENA_ARRAY(&t->arena, Tensor, t->graph->value_count);
+    const Block *block = &t->graph->blocks[MAIN_BLOCK];
+    for (int32_t i = 0; i < dim_symbol_count(t->graph->dims); ++i)
+        t->symbols[i] = dim_symbol_at(t->graph->dims, i)->opt;
+    for (ValueId v = 0; v < t->graph->value_count; ++v) {
+        const Value *value = &t->graph->values[v];
+        if (value->data == NULL) continue;
+        t->values[v] = new_tensor(t, value);
+        memcpy(t->values[v].data, value->data, tensor_bytes(&t->values[v]));
+    }
+    for (int32_t i = 0; i < block->param_count; ++i) {
+        const Value *value = &t->graph->values[block->params[i]];
+        t->values[block->params[i]] = new_tensor(t, value);
+        fill_input(t, value, &t->values[block->params[i]]);
+    }
+    for (int32_t i = 0; i < block->node_count; ++i) run_node(t, &t->graph->nodes[block->nodes[i]]);
+}
+
+/* -- the device code -- */
+
+/* The unit as a shared library with `void run(const long long *args, const long long *grid)`. */
+static const char *compile(Test *t, const KernelLaunch *launch) {
+    const char *source = arena_printf(&t->arena, "%s/%s.cpp", t->work, launch->entry);
+    const char *library = arena_printf(&t->arena, "%s/%s.so", t->work, launch->entry);
+    if (access(library, R_OK) == 0) return library;
+    FILE *file = fopen(source, "w");
+    if (file == NULL) exit(1);
+    fprintf(file, "#include \"device_shim.h\"\n%s\nstatic const long long *arguments;\n", launch->source);
+    fprintf(file, "static void thread(void) {\n    ((void (*)(");
+    for (int32_t i = 0; i < launch->arg_count; ++i) fprintf(file, "%slong long", i > 0 ? ", " : "");
+    fprintf(file, "))smelt::%s)(", launch->entry);
+    for (int32_t i = 0; i < launch->arg_count; ++i) fprintf(file, "%sarguments[%d]", i > 0 ? ", " : "", i);
+    fprintf(file,
+            ");\n}\nextern \"C\" void run(const long long *args, const long long *grid) {\n"
+            "    arguments = args;\n    shim_run(thread, grid, %d);\n}\n",
+            launch->block[0]);
+    fclose(file);
+    const char *command = arena_printf(
+        &t->arena,
+        "%s -std=c++17 -O1 -w -fno-strict-aliasing -fPIC -shared -I%s -I%s -o %s.tmp %s && mv %s.tmp %s",
+        t->compiler, t->shim, t->work, library, source, library, library);
+    int status = system(command);
+    CHECK(status == 0);
+    return status == 0 ? library : NULL;
+}
+
+static void run_launch(Test *t, const KernelLaunch *launch, Tensor *results, char *scratch) {
+    long long args[512], grid[3];
+    const char *library = compile(t, launch);
+    if (library == NULL) return;
+    for (int32_t i = 0; i < launch->arg_count; ++i) {
+        const KernelArg *arg = &launch->args[i];
+        if (arg->kind == KERNEL_ARG_VALUE)
+            args[i] =
+                (long long)(uintptr_t)(results[arg->value].data != NULL ? results : t->values)[arg->value]
+                    .data;
+        else
+            args[i] = number_of(t, arg->number) +
+                      (arg->kind == KERNEL_ARG_SCRATCH ? (long long)(uintptr_t)scratch : 0);
+    }
+    for (int i = 0; i < 3; ++i) grid[i] = number_of(t, launch->grid[i]);
+    CHECK(grid[1] <= 65535 && grid[2] <= 65535);
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    void (*run)(const long long *, const long long *) = NULL;
+    if (handle != NULL) *(void **)&run = dlsym(handle, "run");
+    if (run == NULL) fprintf(stderr, "%s\n", dlerror());
+    CHECK(run != NULL);
+    if (run != NULL) run(args, grid);
+    if (handle != NULL) dlclose(handle);
+}
+
+static double tolerance_of(DType dtype) {
+    switch (dtype) {
+    case DTYPE_F64:
+        return 1e-10;
+    case DTYPE_F32:
+        return 2e-5;
+    case DTYPE_F16:
+        return 2e-3;
+    case DTYPE_BF16:
+        return 1.6e-2;
+    default:
+        return dtype_is_float(dtype) ? 0.26 : 0;
+    }
+}
+
+static void compare(const Tensor *found, const Tensor *expected, const char *what) {
+    double tolerance = tolerance_of(expected->dtype), scale = 1;
+    for (int64_t i = 0; i < tensor_count(expected) && tolerance > 0; ++i) {
+        double y = fabs(dtype_load_f64(expected->dtype, expected->data, i));
+        if (isfinite(y) && y > scale) scale = y;
+    }
+    for (int64_t i = 0; i < tensor_count(expected); ++i) {
+        double x = dtype_load_f64(found->dtype, found->data, i),
+               y = dtype_load_f64(expected->dtype, expected->data, i);
+        test_checks++;
+        if (x == y || (isnan(x) && isnan(y)) || fabs(x - y) <= tolerance * scale) continue;
+        test_failures++;
+        fprintf(stderr, "%s: element %lld is %.9g, expected %.9g\n", what, (long long)i, x, y);
+        return;
+    }
+}
+
+static void run_emission(Test *t, const Emission *emission, const char *what) {
+    const Problem *problem = emission->problem;
+    Tensor *results = ARENA_ARRAY(&t->arena, Tensor, t->graph->value_count);
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        results[problem->outputs[i]] = new_tensor(t, &t->graph->values[problem->outputs[i]]);
+    int64_t bytes = number_of(t, emission->scratch_bytes);
+    char *scratch = aligned(arena_alloc(&t->arena, (size_t)bytes + 256));
+    memset(scratch, 0x5a, (size_t)bytes);
+    for (int32_t i = 0; i < emission->launch_count; ++i)
+        run_launch(t, &emission->launches[i], results, scratch);
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        compare(&results[problem->outputs[i]], &t->values[problem->outputs[i]], what);
+    t->units += emission->launch_count;
+}
+
+static void run_problem(Test *t, const Problem *problem) {
+    Config configs[MOST_CONFIGS];
+    const char *why;
+    if (tactic_choose(problem, t->device, &t->arena, &why) == NULL) {
+        fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
+        CHECK(!"every step has a tactic");
+    }
+    for (int32_t i = 0; i < tactic_count(); ++i) {
+        const Tactic *tactic = tactic_at(i);
+        if (tactic->refuses(problem, t->device) != NULL) continue;
+        int32_t count = tactic->configs(problem, t->device, configs);
+        CHECK(count > 0 && count <= MOST_CONFIGS);
+        bool first = !t->used[i];
+        t->used[i] = true;
+        for (int32_t c = 0; c < count; ++c) {
+            if (!first && c != 0 && c != t->units % count) continue;
+            Emission *emission =
+                emit_problem(t->graph, problem, tactic, &configs[c], t->device, &t->arena, &t->diag);
+            run_emission(t, emission,
+                         arena_printf(&t->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
+        }
+    }
+}
+
+static void run_graph(Test *t, const char *folder, const char *path) {
+    FileMap map;
+    CHECK_OK(file_map(path, &map, &t->diag), &t->diag);
+    t->graph = NULL;
+    CHECK_OK(graph_parse((const char *)map.data, map.size, path, folder, &t->arena, &t->graph, &t->diag),
+             &t->diag);
+    if (t->graph == NULL) exit(1);
+    prepare_values(t);
+    for (int32_t at = 0; at < t->graph->blocks[MAIN_BLOCK].node_count;) {
+        Problem *problem = ARENA_NEW(&t->arena, Problem);
+        at = next_problem(t->graph, at, &t->arena, problem, &t->diag);
+        run_problem(t, problem);
+    }
+    file_unmap(&map);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3) return 2;
+    char work[] = "/tmp/smelt_units_XXXXXX";
+    if (mkdtemp(work) == NULL) return 1;
+    Test t = {
+        .device = arch_find("sm_90"), .compiler = argv[1], .shim = SMELT_SOURCE_DIR "/tests/kernels_host"};
+    t.work = getenv("SMELT_UNITS") != NULL ? getenv("SMELT_UNITS") : work;
+    const char *headers = arena_printf(&t.arena, "%s/smelt", t.work);
+    if (symlink(SMELT_SOURCE_DIR "/kernels/cuda", headers) != 0 && access(headers, R_OK) != 0) return 1;
+    char **names;
+    int32_t count;
+    CHECK_OK(folder_list(&t.arena, argv[2], &names, &count, &t.diag), &t.diag);
+    for (int32_t i = 0; i < count; ++i)
+        if (strstr(names[i], ".ir") != NULL && (argc < 4 || strstr(names[i], argv[3]) != NULL))
+            run_graph(&t, argv[2], path_join(&t.arena, argv[2], names[i]));
+    fprintf(stderr, "%d launches\n", t.units);
+    CHECK(t.units > 0);
+    CHECK(system(arena_printf(&t.arena, "rm -rf %s", work)) == 0);
+    arena_reset(&t.arena);
+    return test_result();
+}

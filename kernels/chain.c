@@ -9,19 +9,18 @@ enum { MOST_OPERANDS = 400 }; /* with the results they stay below the limit of k
 
 /* -- whether it can be done -- */
 
-/* A slope with one element for each channel is seen as [C, 1, ...]. Whether it is that is seen in the extents
- * where they are exact or the same expression. */
-static bool slope_is_per_channel(const Shape *slope, const Shape *shape) {
-    return slope->rank == 1 && shape->rank >= 2 && slope->dim[0] == shape->dim[1];
-}
-
-static bool slope_is_unclear(const Shape *slope, const Shape *shape) {
-    if (slope->rank != 1 || shape->rank < 2 || slope_is_per_channel(slope, shape)) return false;
-    return !dim_is_exact(slope->dim[0]) || (slope->dim[0] != 1 && !dim_is_exact(shape->dim[1]));
-}
-
 static bool is_slope(const Node *node, int32_t input) {
     return input == 1 && ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_SLOPE;
+}
+
+/* An operand has one way to be read in a chain. */
+static bool is_read_otherwise(const Problem *problem, int32_t first, ValueId slope) {
+    for (int32_t n = first; n < problem->node_count; ++n) {
+        const Node *node = &problem->graph->nodes[problem->nodes[n]];
+        for (int32_t i = 0; i < node->input_count; ++i)
+            if (node->inputs[i] == slope && !is_slope(node, i)) return true;
+    }
+    return false;
 }
 
 static const char *node_refuses(const Graph *graph, const Node *node, const Shape *shape) {
@@ -35,8 +34,6 @@ static const char *node_refuses(const Graph *graph, const Node *node, const Shap
         const Value *input = &graph->values[node->inputs[i]];
         if (cuda_type_refusal(input->dtype) != NULL) return cuda_type_refusal(input->dtype);
         if (input->shape.rank > shape->rank) return "an operand of higher rank";
-        if (is_slope(node, i) && slope_is_unclear(&input->shape, shape))
-            return "whether the slope is per channel depends on the sizes";
     }
     return NULL;
 }
@@ -46,6 +43,11 @@ const char *chain_refuses(const Problem *problem, int32_t first, const Shape *sh
     for (int32_t n = first; n < problem->node_count; ++n) {
         const char *why = node_refuses(problem->graph, &problem->graph->nodes[problem->nodes[n]], shape);
         if (why != NULL) return why;
+    }
+    for (int32_t n = first; n < problem->node_count; ++n) {
+        const Node *node = &problem->graph->nodes[problem->nodes[n]];
+        if (node->input_count > 1 && is_slope(node, 1) && is_read_otherwise(problem, first, node->inputs[1]))
+            return "a slope that is another operand too";
     }
     return NULL;
 }
@@ -67,10 +69,20 @@ const char *chain_register(const Chain *chain, ValueId value) {
     return result_register(chain, value);
 }
 
+/* 1 where two extents are equal, else 0. */
+static Dim equals(DimTable *dims, Dim a, Dim b) {
+    Dim distance = dim_max(dims, dim_sub(dims, a, b), dim_sub(dims, b, a));
+    return dim_max(dims, 0, dim_sub(dims, 1, distance));
+}
+
+/* A slope of one dimension that does not broadcast has an element for each channel, which shows at run time
+ * where extents are symbols. */
 static Access slope_access(DimTable *dims, const Shape *slope, const Shape *shape) {
-    if (!slope_is_per_channel(slope, shape)) return access_broadcast(dims, slope, shape);
-    Dim strides[SMELT_MAX_RANK] = {0};
-    strides[1] = slope->dim[0] == 1 ? 0 : 1;
+    Dim strides[SMELT_MAX_RANK] = {0}, extent = slope->dim[0], last = shape->dim[shape->rank - 1];
+    if (slope->rank != 1 || shape->rank < 3 || extent == 1) return access_broadcast(dims, slope, shape);
+    Dim broadcasts = equals(dims, extent, last), walks = dim_min(dims, 1, dim_sub(dims, extent, 1));
+    strides[shape->rank - 1] = dim_mul(dims, broadcasts, walks);
+    strides[1] = dim_mul(dims, dim_sub(dims, 1, broadcasts), walks);
     return access_strided(dims, shape->rank, shape->dim, strides);
 }
 

@@ -36,7 +36,7 @@ static Status open_model(App *app, const char *path, const CompileSettings *sett
         memcpy(session->plan_memory, writer.data, writer.size);
         start = clock_seconds();
         status = runtime_status(
-            app, smelt_engine_load_memory(session->plan_memory, writer.size, &session->engine, error), error);
+            app, smelt_engine_load_memory(session->plan_memory, writer.size, NULL, &session->engine, error), error);
         session->load_seconds = clock_seconds() - start;
     }
     arena_reset(&arena);
@@ -64,7 +64,7 @@ Status session_open(App *app, const char *path, const CompileSettings *settings,
     *out = (Session){0};
     if (is_plan_path(path)) {
         double start = clock_seconds();
-        TRY_RUNTIME(app, smelt_engine_load(path, &out->engine, &error), &error);
+        TRY_RUNTIME(app, smelt_engine_load(path, NULL, &out->engine, &error), &error);
         out->load_seconds = clock_seconds() - start;
     } else {
         TRY(open_model(app, path, settings, out, &error));

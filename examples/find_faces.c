@@ -226,7 +226,7 @@ int main(int argc, char **argv) {
     int count = -1;
     if (!read_picture(argv[2], &picture))
         snprintf(error.message, sizeof error.message, "%s: not a PNG picture that can be read", argv[2]);
-    else if (smelt_engine_load(argv[1], &engine, &error) == SMELT_OK &&
+    else if (smelt_engine_load(argv[1], NULL, &engine, &error) == SMELT_OK &&
              smelt_context_create(engine, NULL, &context, &error) == SMELT_OK)
         count = find_faces(engine, context, &picture, faces, &in, &ms, &error);
     if (count >= 0)

@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
     SmeltContext *context;
     SmeltBinding b;
     if (argc < 2) return fprintf(stderr, "run_plan MODEL.plan [INPUT.npy|INPUT.raw]...\n"), 2;
-    TRY(smelt_engine_load(argv[1], &engine, &error));
+    TRY(smelt_engine_load(argv[1], NULL, &engine, &error));
     TRY(smelt_context_create(engine, NULL, &context, &error));
     int count = smelt_engine_binding_count(engine);
     void **buffers = calloc((size_t)count, sizeof *buffers); /* NULL for outputs: the context keeps them */

@@ -1,4 +1,4 @@
-#include "runtime/context.h"
+#include "runtime/cuda.h"
 
 #include <string.h>
 
@@ -63,7 +63,8 @@ static Status context_init(SmeltContext *context, const SmeltContextOptions *opt
     TRY(thread_pool_create(options != NULL ? options->threads : 0, &context->allocator, &context->pool,
                            diag));
     context->host.pool = context->pool;
-    return STATUS_OK;
+    context->host_offsets = context->buffer_offsets;
+    return context->engine->cuda != NULL ? cuda_context_create(context, options, diag) : STATUS_OK;
 }
 
 int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options, SmeltContext **out,
@@ -85,6 +86,7 @@ int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options
 
 void smelt_context_destroy(SmeltContext *context) {
     if (context == NULL) return;
+    cuda_context_destroy(context);
     thread_pool_destroy(context->pool);
     for (int32_t i = 0; context->values != NULL && i < context->plan->value_count; ++i) {
         mem_free(&context->allocator, context->values[i].own.data);
@@ -178,6 +180,7 @@ int smelt_context_shape(SmeltContext *context, int index, int *rank, int64_t *di
 }
 
 size_t smelt_context_workspace(const SmeltContext *context) {
+    if (context->cuda != NULL) return (size_t)(context->cuda->arena_bytes + context->cuda->scratch_bytes);
     size_t total = context->buffers.capacity + context->scratch.capacity;
     for (int32_t i = 0; i < context->plan->value_count; ++i)
         total += context->values[i].own.capacity + context->values[i].other.capacity;
@@ -214,7 +217,7 @@ static Status run(SmeltContext *context, void *const *buffers, const size_t *siz
     context->ran = false;
     for (int32_t i = 0; i < context->plan->binding_count; ++i)
         TRY(take_memory(context, i, buffers[i], sizes != NULL ? sizes[i] : SIZE_MAX, diag));
-    TRY(execute_plan(context, diag));
+    TRY(context->cuda != NULL ? cuda_run(context, diag) : execute_plan(context, diag));
     context->ran = true;
     return STATUS_OK;
 }
@@ -222,6 +225,23 @@ static Status run(SmeltContext *context, void *const *buffers, const size_t *siz
 int smelt_context_run(SmeltContext *context, void *const *buffers, const size_t *sizes, SmeltError *error) {
     Diag diag = {0};
     return report_status(run(context, buffers, sizes, &diag), &diag, error);
+}
+
+static Status enqueue(SmeltContext *context, void *stream, void *const *buffers, const size_t *sizes,
+                      Diag *diag) {
+    if (context->cuda == NULL)
+        return FAIL(diag, STATUS_USAGE, "a CPU plan has no stream to run on; smelt_context_run runs it");
+    TRY(context_prepare(context, diag));
+    context->ran = false;
+    TRY(cuda_enqueue(context, stream, buffers, sizes, diag));
+    context->ran = true;
+    return STATUS_OK;
+}
+
+int smelt_context_enqueue(SmeltContext *context, void *stream, void *const *buffers, const size_t *sizes,
+                          SmeltError *error) {
+    Diag diag = {0};
+    return report_status(enqueue(context, stream, buffers, sizes, &diag), &diag, error);
 }
 
 int smelt_context_output(SmeltContext *context, int index, const void **data, size_t *size,
@@ -246,7 +266,8 @@ int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error) 
             context->times[i].microseconds = 0.0;
         }
     context->profiling = enable != 0;
-    return report_status(STATUS_OK, &diag, error);
+    Status status = enable != 0 && context->cuda != NULL ? cuda_profile(context, &diag) : STATUS_OK;
+    return report_status(status, &diag, error);
 }
 
 int smelt_context_step_count(const SmeltContext *context) {

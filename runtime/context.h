@@ -12,7 +12,8 @@ typedef struct OwnMemory {
 
 /* What a run needs to know of a value beside its tensor. */
 typedef struct ValueState {
-    bool known; /* its dims are, since shapes were set */
+    bool known;     /* its dims are, since shapes were set */
+    int64_t offset; /* in the arena, of values in buffers */
     OwnMemory own;
     OwnMemory other; /* of a body's parameter: what it was last time, which may lie in what it gets next */
 } ValueState;
@@ -44,6 +45,8 @@ typedef struct StepTime {
     const char *origins; /* in the context's arena, NULL until asked for */
 } StepTime;
 
+typedef struct CudaContext CudaContext;
+
 struct SmeltContext {
     const SmeltEngine *engine;
     const Plan *plan;
@@ -54,13 +57,17 @@ struct SmeltContext {
     ThreadPool *pool;
     Host host;
     OwnMemory scratch, buffers;
+    uint8_t *host_arena;     /* the buffers where host kernels find them; NULL: none do */
     int64_t *symbols;        /* values; -1 for late ones */
     Tensor *tensors;         /* per value */
     ValueState *values;      /* per value */
     OpState *ops;            /* per operator */
     BindingState *bindings;  /* per binding */
-    int64_t *buffer_offsets; /* in buffers, per buffer */
+    int64_t *buffer_offsets; /* in the arena, per buffer */
+    int64_t
+        *host_offsets; /* in host_arena; of a CPU plan the same, of a GPU plan -1 where no host step looks */
     int64_t *buffer_sizes;
+    CudaContext *cuda; /* NULL: a CPU plan */
     bool prepared, ran, profiling;
     StepTime *times; /* per step */
 };
@@ -71,6 +78,10 @@ Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *dia
 Status own_grow(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag);
 
 /* -- prepare.c: once per set of shapes -- */
+
+/* Offsets of buffers that share memory where they are not alive at the same time: all of them, or those
+ * marked in `wanted`; the others get -1. Bytes of the whole in *total. */
+Status pack_buffers(SmeltContext *context, const bool *wanted, int64_t *offsets, int64_t *total, Diag *diag);
 
 /* Symbols, shapes, layout, scratch and chains for the inputs' shapes. */
 Status context_prepare(SmeltContext *context, Diag *diag);
@@ -87,6 +98,12 @@ Status infer_late(SmeltContext *context, int32_t op, Diag *diag);
 /* -- execute.c -- */
 
 Status execute_plan(SmeltContext *context, Diag *diag);
+/* One host step. */
+Status execute_step(SmeltContext *context, int32_t step, Diag *diag);
+/* Copies output `binding` from its tensor to the caller's memory, unless it is there. */
+Status deliver_result(SmeltContext *context, int32_t binding, Diag *diag);
+/* Microseconds of a clock that only goes forward. */
+double clock_microseconds(void);
 /* A call of an operator's kernel or scratch function on the context's tensors. */
 KernelCtx kernel_context(SmeltContext *context, int32_t op, Diag *diag);
 /* Gives a value whose dims were late its dims, and memory: the caller's or the context's. */

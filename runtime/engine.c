@@ -1,4 +1,4 @@
-#include "runtime/engine.h"
+#include "runtime/cuda.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,17 +16,22 @@ int report_status(Status status, const Diag *diag, SmeltError *error) {
 static Status check_target(const Plan *plan, Diag *diag) {
     const char *target = plan_meta(plan, "target");
     if (target == NULL) return FAIL(diag, STATUS_BAD_PLAN, "META: there is no target");
-    if (strcmp(target, "cpu") == 0) return STATUS_OK;
-    return FAIL(diag, STATUS_WRONG_DEVICE, "the plan is for target '%s'; this runtime has 'cpu'", target);
+    if (!plan_is_cuda(plan) && plan->launch_count > 0)
+        return FAIL(diag, STATUS_BAD_PLAN, "META: a plan for target '%s' has launches", target);
+    if (plan_is_cuda(plan) || strcmp(target, "cpu") == 0) return STATUS_OK;
+    return FAIL(diag, STATUS_WRONG_DEVICE, "the plan is for target '%s'; this runtime has 'cpu' and 'cuda'",
+                target);
 }
 
-static Status load_bytes(SmeltEngine *engine, const void *bytes, size_t size, const char *name, Diag *diag) {
+static Status load_bytes(SmeltEngine *engine, const void *bytes, size_t size, const char *name,
+                         const SmeltEngineOptions *options, Diag *diag) {
     const Plan *plan = &engine->plan;
     TRY(plan_read(bytes, size, name, &engine->arena, &engine->plan, diag));
     TRY(check_target(plan, diag));
     while (engine->input_count < plan->binding_count && !plan->bindings[engine->input_count].is_output)
         engine->input_count++;
-    return engine_bind_ops(engine, diag);
+    TRY(engine_bind_ops(engine, diag));
+    return plan_is_cuda(plan) ? cuda_engine_open(engine, options, diag) : STATUS_OK;
 }
 
 static SmeltEngine *engine_new(Diag *diag) {
@@ -51,17 +56,20 @@ static int finish_load(SmeltEngine *engine, Status status, Diag *diag, const cha
     return report_status(status, diag, error);
 }
 
-int smelt_engine_load(const char *path, SmeltEngine **out, SmeltError *error) {
+int smelt_engine_load(const char *path, const SmeltEngineOptions *options, SmeltEngine **out,
+                      SmeltError *error) {
     Diag diag = {0};
     *out = NULL;
     SmeltEngine *engine = engine_new(&diag);
     if (engine == NULL) return report_status(STATUS_NO_MEMORY, &diag, error);
     Status status = file_map(path, &engine->map, &diag);
-    if (status == STATUS_OK) status = load_bytes(engine, engine->map.data, engine->map.size, path, &diag);
+    if (status == STATUS_OK)
+        status = load_bytes(engine, engine->map.data, engine->map.size, path, options, &diag);
     return finish_load(engine, status, &diag, path, out, error);
 }
 
-int smelt_engine_load_memory(const void *bytes, size_t size, SmeltEngine **out, SmeltError *error) {
+int smelt_engine_load_memory(const void *bytes, size_t size, const SmeltEngineOptions *options,
+                             SmeltEngine **out, SmeltError *error) {
     Diag diag = {0};
     *out = NULL;
     if ((uintptr_t)bytes % PLAN_WEIGHT_ALIGNMENT != 0)
@@ -70,12 +78,13 @@ int smelt_engine_load_memory(const void *bytes, size_t size, SmeltEngine **out, 
             error);
     SmeltEngine *engine = engine_new(&diag);
     if (engine == NULL) return report_status(STATUS_NO_MEMORY, &diag, error);
-    Status status = load_bytes(engine, bytes, size, "plan", &diag);
+    Status status = load_bytes(engine, bytes, size, "plan", options, &diag);
     return finish_load(engine, status, &diag, "plan", out, error);
 }
 
 void smelt_engine_destroy(SmeltEngine *engine) {
     if (engine == NULL) return;
+    cuda_engine_close(engine);
     arena_reset(&engine->arena);
     file_unmap(&engine->map);
     mem_free(NULL, engine);

@@ -13,6 +13,8 @@ typedef struct EngineOp {
     bool is_alias; /* a view whose output lies where its input lies: nothing runs */
 } EngineOp;
 
+typedef struct CudaEngine CudaEngine;
+
 struct SmeltEngine {
     Allocator allocator;
     Arena arena;
@@ -20,6 +22,7 @@ struct SmeltEngine {
     Plan plan;
     EngineOp *ops; /* per operator of the plan */
     int32_t input_count;
+    CudaEngine *cuda; /* NULL: a CPU plan */
 };
 
 /* FORMAT.md, section 6, rule 8: every operator against the operator table. */
@@ -27,6 +30,10 @@ Status engine_bind_ops(SmeltEngine *engine, Diag *diag);
 
 /* Adds which operator it was: "operator 12 (Conv) from 'conv1'". */
 void diag_operator(Diag *diag, const Plan *plan, int32_t op);
+
+/* Per operator: the step of program 0 that runs it, for those of bodies the one that owns the body. In arena;
+ * NULL: out of memory. */
+int32_t *engine_main_steps(const Plan *plan, Arena *arena);
 
 /* Copies what diag says to the caller's error (may be NULL); returns status. */
 int report_status(Status status, const Diag *diag, SmeltError *error);

@@ -98,6 +98,20 @@ static Status bind_op(SmeltEngine *engine, int32_t index, int32_t *named, Diag *
     return check_outputs(engine, index, diag);
 }
 
+/* Steps of the device where nothing is launched hold views only. */
+static Status check_empty_steps(const SmeltEngine *engine, Diag *diag) {
+    const Plan *plan = &engine->plan;
+    for (int32_t s = 0; s < plan->step_count; ++s) {
+        const PlanStep *step = &plan->steps[s];
+        if (step->kind != PLAN_STEP_LAUNCH || step->launch_count > 0) continue;
+        for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op)
+            if (!engine->ops[op].is_alias)
+                return FAIL(diag, STATUS_BAD_PLAN, "step %d launches nothing for its operator %d (%s)", s, op,
+                            plan->ops[op].name);
+    }
+    return STATUS_OK;
+}
+
 Status engine_bind_ops(SmeltEngine *engine, Diag *diag) {
     const Plan *plan = &engine->plan;
     engine->ops = ARENA_ARRAY(&engine->arena, EngineOp, plan->op_count);
@@ -114,9 +128,22 @@ Status engine_bind_ops(SmeltEngine *engine, Diag *diag) {
         diag_operator(diag, plan, i);
         return status;
     }
+    TRY(check_empty_steps(engine, diag));
     for (int32_t p = 1; p < plan->program_count; ++p)
         if (named[p] == 0)
             return FAIL(diag, STATUS_BAD_PLAN, "program %d is not named by its owner, operator %d", p,
                         plan->programs[p].owner);
     return STATUS_OK;
+}
+
+int32_t *engine_main_steps(const Plan *plan, Arena *arena) {
+    int32_t *steps = ARENA_ARRAY(arena, int32_t, plan->op_count);
+    for (int32_t p = 0; steps != NULL && p < plan->program_count; ++p) {
+        const PlanProgram *program = &plan->programs[p];
+        for (int32_t s = program->step_first; s < program->step_first + program->step_count; ++s)
+            for (int32_t op = plan->steps[s].op_first; op < plan->steps[s].op_first + plan->steps[s].op_count;
+                 ++op)
+                steps[op] = p == 0 ? s : steps[program->owner];
+    }
+    return steps;
 }

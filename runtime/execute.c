@@ -114,15 +114,15 @@ static Status run_op(SmeltContext *context, int32_t op, Diag *diag) {
 
 /* -- steps and programs -- */
 
-static double microseconds(void) {
+double clock_microseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return 1e6 * (double)now.tv_sec + 1e-3 * (double)now.tv_nsec;
 }
 
-static Status run_step(SmeltContext *context, int32_t index, Diag *diag) {
+Status execute_step(SmeltContext *context, int32_t index, Diag *diag) {
     const PlanStep *step = &context->plan->steps[index];
-    double start = context->profiling ? microseconds() : 0.0;
+    double start = context->profiling ? clock_microseconds() : 0.0;
     for (int32_t i = 0; i < step->op_count;) {
         int32_t op = step->op_first + i, chain = context->ops[op].chain_length;
         if (chain > 0)
@@ -133,14 +133,15 @@ static Status run_step(SmeltContext *context, int32_t index, Diag *diag) {
     }
     if (context->profiling) {
         context->times[index].runs++;
-        context->times[index].microseconds += microseconds() - start;
+        context->times[index].microseconds += clock_microseconds() - start;
     }
     return STATUS_OK;
 }
 
 static Status run_program(SmeltContext *context, int32_t index, Diag *diag) {
     const PlanProgram *program = &context->plan->programs[index];
-    for (int32_t i = 0; i < program->step_count; ++i) TRY(run_step(context, program->step_first + i, diag));
+    for (int32_t i = 0; i < program->step_count; ++i)
+        TRY(execute_step(context, program->step_first + i, diag));
     return STATUS_OK;
 }
 
@@ -185,7 +186,7 @@ static Status run_body(void *executor, int32_t body, int32_t input_count, const 
 /* -- results -- */
 
 /* Results that were not computed in the caller's memory are copied there. */
-static Status deliver_result(SmeltContext *context, int32_t index, Diag *diag) {
+Status deliver_result(SmeltContext *context, int32_t index, Diag *diag) {
     BindingState *state = &context->bindings[index];
     const Tensor *tensor = &context->tensors[context->plan->bindings[index].value];
     size_t bytes = tensor_bytes(tensor);

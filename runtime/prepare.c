@@ -2,7 +2,7 @@
 
 #include "base/checked.h"
 #include "base/pack.h"
-#include "runtime/context.h"
+#include "runtime/cuda.h"
 
 Status own_reserve(SmeltContext *context, OwnMemory *own, size_t size, Diag *diag) {
     if (own->data != NULL && size <= own->capacity) return STATUS_OK;
@@ -137,27 +137,32 @@ static Status evaluate_buffers(SmeltContext *context, Diag *diag) {
     return STATUS_OK;
 }
 
-/* Plans without a layout for all shapes get one for these. */
-static Status pack_buffers(SmeltContext *context, int64_t *total, Diag *diag) {
+Status pack_buffers(SmeltContext *context, const bool *wanted, int64_t *offsets, int64_t *total, Diag *diag) {
     const Plan *plan = context->plan;
     PackItem *items = ARENA_ARRAY(&context->prepare_arena, PackItem, plan->buffer_count);
     int32_t *order = ARENA_ARRAY(&context->prepare_arena, int32_t, plan->buffer_count);
     TRY_ALLOC(diag, items);
     TRY_ALLOC(diag, order);
     for (int32_t i = 0; i < plan->buffer_count; ++i)
-        items[i] = (PackItem){
-            .size = context->buffer_sizes[i], .first = plan->buffers[i].first, .last = plan->buffers[i].last};
+        items[i] = (PackItem){.size = wanted == NULL || wanted[i] ? context->buffer_sizes[i] : 0,
+                              .first = plan->buffers[i].first,
+                              .last = plan->buffers[i].last};
     *total = pack_items(items, order, plan->buffer_count, PLAN_ALIGNMENT);
     if (*total < 0) return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes need more than 2^63 bytes");
-    for (int32_t i = 0; i < plan->buffer_count; ++i) context->buffer_offsets[i] = items[i].offset;
+    for (int32_t i = 0; i < plan->buffer_count; ++i)
+        offsets[i] = wanted == NULL || wanted[i] ? items[i].offset : -1;
     return STATUS_OK;
 }
 
+/* Plans without a layout for all shapes get one for these. */
 static Status lay_out_buffers(SmeltContext *context, Diag *diag) {
     int64_t total = context->plan->arena_size;
     TRY(evaluate_buffers(context, diag));
-    if (!context->plan->fixed) TRY(pack_buffers(context, &total, diag));
-    return own_reserve(context, &context->buffers, (size_t)total, diag);
+    if (!context->plan->fixed) TRY(pack_buffers(context, NULL, context->buffer_offsets, &total, diag));
+    if (context->cuda != NULL) return cuda_lay_out(context, total, diag);
+    TRY(own_reserve(context, &context->buffers, (size_t)total, diag));
+    context->host_arena = context->buffers.data;
+    return STATUS_OK;
 }
 
 static Status place_in_buffer(SmeltContext *context, int32_t index, Diag *diag) {
@@ -169,7 +174,9 @@ static Status place_in_buffer(SmeltContext *context, int32_t index, Diag *diag) 
         offset > size || bytes > (size_t)(size - offset) || (element > 1 && offset % element != 0))
         return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' with %zu bytes does not fit in buffer %d of %lld",
                     index, value->name, bytes, value->index, (long long)size);
-    tensor->data = (uint8_t *)context->buffers.data + context->buffer_offsets[value->index] + offset;
+    context->values[index].offset = context->buffer_offsets[value->index] + offset;
+    int64_t host_offset = context->host_offsets[value->index];
+    tensor->data = host_offset < 0 ? NULL : context->host_arena + host_offset + offset;
     return STATUS_OK;
 }
 
@@ -243,9 +250,9 @@ static Status place_op(SmeltContext *context, int32_t index, Diag *diag) {
     return STATUS_OK;
 }
 
-static Status reserve_scratch(SmeltContext *context, Diag *diag) {
-    size_t most = 0;
-    for (int32_t i = 0; i < context->plan->op_count; ++i) {
+/* What the operators of a host step ask for, at most. */
+static void step_scratch(SmeltContext *context, const PlanStep *step, size_t *most, Diag *diag) {
+    for (int32_t i = step->op_first; i < step->op_first + step->op_count; ++i) {
         const OpDef *def = op_def(context->engine->ops[i].id);
         if (def->scratch == NULL || context->ops[i].late) continue;
         KernelCtx ctx = kernel_context(context, i, diag);
@@ -255,10 +262,18 @@ static Status reserve_scratch(SmeltContext *context, Diag *diag) {
                 shapes_known = false;
         size_t size = shapes_known ? def->scratch(&ctx) : 0;
         if (!shapes_known) context->ops[i].late = true;
-        if (size > most) most = size;
+        if (size > *most) *most = size;
     }
-    TRY(own_reserve(context, &context->scratch, most, diag));
-    return STATUS_OK;
+}
+
+static Status prepare_host_steps(SmeltContext *context, Diag *diag) {
+    size_t most = 0;
+    for (int32_t i = 0; i < context->plan->step_count; ++i) {
+        if (context->plan->steps[i].kind != PLAN_STEP_HOST) continue;
+        step_scratch(context, &context->plan->steps[i], &most, diag);
+        find_chains(context, &context->plan->steps[i]);
+    }
+    return own_reserve(context, &context->scratch, most, diag);
 }
 
 static Status prepare_all(SmeltContext *context, Diag *diag) {
@@ -269,15 +284,16 @@ static Status prepare_all(SmeltContext *context, Diag *diag) {
     TRY(infer_all(context, diag));
     TRY(lay_out_buffers(context, diag));
     for (int32_t i = 0; i < plan->op_count; ++i) TRY(place_op(context, i, diag));
-    TRY(reserve_scratch(context, diag));
-    for (int32_t i = 0; i < plan->step_count; ++i) find_chains(context, &plan->steps[i]);
-    return STATUS_OK;
+    TRY(prepare_host_steps(context, diag));
+    return context->cuda != NULL ? cuda_prepare(context, diag) : STATUS_OK;
 }
 
 Status context_prepare(SmeltContext *context, Diag *diag) {
     if (context->prepared) return STATUS_OK;
     context->ran = false;
+    if (context->cuda != NULL) TRY(cuda_enter(context->cuda->engine, diag));
     Status status = prepare_all(context, diag);
+    if (context->cuda != NULL) cuda_leave(context->cuda->engine);
     arena_reset(&context->prepare_arena);
     context->prepared = status == STATUS_OK;
     return status;

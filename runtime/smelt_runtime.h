@@ -1,6 +1,6 @@
 /* smelt's runtime: loads a plan and runs it. This header stands alone; link libsmelt_runtime.
  *
- *     smelt_engine_load("model.plan", &engine, &error);
+ *     smelt_engine_load("model.plan", NULL, &engine, &error);
  *     smelt_context_create(engine, NULL, &context, &error);
  *     smelt_context_run(context, buffers, &error);        one pointer per binding
  *
@@ -54,17 +54,39 @@ typedef struct SmeltBinding {
 typedef struct SmeltEngine SmeltEngine;
 typedef struct SmeltContext SmeltContext;
 
+/* Where a GPU plan runs. Zero-initialise for the defaults. */
+typedef struct SmeltEngineOptions {
+    int device;               /* CUDA's number of the GPU, whose primary context is used */
+    int use_current_context;  /* not 0: the CUDA context that is current on the calling thread instead */
+    const char *cuda_library; /* NULL: libcuda.so.1 (or what $SMELT_CUDA_LIBRARY names) */
+} SmeltEngineOptions;
+
 /* Zero-initialise for the defaults. */
 typedef struct SmeltContextOptions {
-    int threads; /* of host steps; 0: the cores this process may use */
+    int threads;          /* of host steps; 0: the cores this process may use */
+    int caller_workspace; /* not 0: device memory comes from smelt_context_set_workspace */
 } SmeltContextOptions;
 
-/* Maps the file and verifies it once. */
-SMELT_API int smelt_engine_load(const char *path, SmeltEngine **engine, SmeltError *error);
+/* Maps the file and verifies it once. A GPU plan's weights and kernels are put on the GPU; SMELT_WRONG_DEVICE
+ * where there is none or the plan is not for it. options may be NULL. */
+SMELT_API int smelt_engine_load(const char *path, const SmeltEngineOptions *options, SmeltEngine **engine,
+                                SmeltError *error);
 /* The bytes, aligned to 64, must stay until the engine is destroyed. */
-SMELT_API int smelt_engine_load_memory(const void *bytes, size_t size, SmeltEngine **engine,
-                                       SmeltError *error);
+SMELT_API int smelt_engine_load_memory(const void *bytes, size_t size, const SmeltEngineOptions *options,
+                                       SmeltEngine **engine, SmeltError *error);
 SMELT_API void smelt_engine_destroy(SmeltEngine *engine);
+
+typedef struct SmeltDevice {
+    char name[128];
+    int compute_capability; /* 10 * major + minor */
+    int multiprocessors;
+    size_t memory;      /* bytes */
+    int driver_version; /* of CUDA that the driver supports: 12040 */
+} SmeltDevice;
+/* GPU number index, without making a context on it. Fails with SMELT_WRONG_DEVICE where there is none. */
+SMELT_API int smelt_device(int index, SmeltDevice *device, SmeltError *error);
+/* The engine's; 0 in compute_capability for a CPU plan. */
+SMELT_API int smelt_engine_device(const SmeltEngine *engine, SmeltDevice *device, SmeltError *error);
 
 /* Bindings are numbered: inputs first, then outputs, each in the model's order. */
 SMELT_API int smelt_engine_binding_count(const SmeltEngine *engine);
@@ -87,8 +109,12 @@ SMELT_API int smelt_context_prepare(SmeltContext *context, SmeltError *error);
  * of it. */
 SMELT_API int smelt_context_shape(SmeltContext *context, int binding, int *rank, int64_t *dims,
                                   SmeltError *error);
-/* Bytes of memory for intermediate tensors. */
+/* Bytes of memory for intermediate tensors, of a GPU plan on the GPU; known once the context is prepared. */
 SMELT_API size_t smelt_context_workspace(const SmeltContext *context);
+/* Device memory of the caller for intermediate tensors of a context that was created for it: aligned to 256
+ * bytes, not used by anything else while a run is under way. What smelt_context_workspace says must fit. */
+SMELT_API int smelt_context_set_workspace(SmeltContext *context, void *memory, size_t size,
+                                          SmeltError *error);
 
 /* Runs with host memory: buffers[i] holds binding i's elements, row-major. An output's pointer may be NULL:
  * the context then keeps the result, and smelt_context_output gives it. A caller's buffer for an output whose
@@ -96,11 +122,27 @@ SMELT_API size_t smelt_context_workspace(const SmeltContext *context);
  * it needs. sizes may be NULL where all sizes are known. */
 SMELT_API int smelt_context_run(SmeltContext *context, void *const *buffers, const size_t *sizes,
                                 SmeltError *error);
+/* Of a GPU plan: runs with device memory on a CUDA stream (CUstream or cudaStream_t; NULL: the default one)
+ * of the engine's CUDA context. buffers[i] is binding i's, aligned to 16 bytes; sizes as for
+ * smelt_context_run. Returns before the work is done, and neither allocates nor waits, unless shapes are new,
+ * or the plan has steps on the host (then it waits for their inputs). A context's runs must follow each
+ * other: on one stream, or ordered by the caller. */
+SMELT_API int smelt_context_enqueue(SmeltContext *context, void *stream, void *const *buffers,
+                                    const size_t *sizes, SmeltError *error);
 /* The result of the last run: memory of the caller or of the context, valid until its next run. */
 SMELT_API int smelt_context_output(SmeltContext *context, int binding, const void **data, size_t *size,
                                    SmeltError *error);
 
-/* Per-step time of the following runs. */
+/* Of the last smelt_context_run of a GPU plan while timing was on, in microseconds. */
+typedef struct SmeltRunTimes {
+    double enqueue; /* host time to hand the work over */
+    double copy_in, compute, copy_out;
+} SmeltRunTimes;
+/* Turns the measuring of whole runs on or off; it costs a few microseconds each. */
+SMELT_API int smelt_context_timing(SmeltContext *context, int enable, SmeltError *error);
+SMELT_API int smelt_context_run_times(const SmeltContext *context, SmeltRunTimes *times, SmeltError *error);
+
+/* Per-step time of the following runs, which wait for each step. */
 typedef struct SmeltStepProfile {
     const char *name;    /* "conv+bias+relu" */
     const char *origins; /* ONNX nodes behind it, separated by newlines */

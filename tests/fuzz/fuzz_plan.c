@@ -50,7 +50,7 @@ static void use_plan(const uint8_t *bytes, size_t size) {
     Allocator allocator = {.limit = MEMORY_LIMIT};
     Arena arena = {.allocator = &allocator};
     ByteWriter text = byte_writer(&arena);
-    if (smelt_engine_load_memory(bytes, size, &engine, NULL) != SMELT_OK) return;
+    if (smelt_engine_load_memory(bytes, size, NULL, &engine, NULL) != SMELT_OK) return;
     (void)plan_print(&engine->plan, &text, NULL);
     (void)plan_print_json(&engine->plan, &text, NULL);
     if (smelt_context_create(engine, &options, &context, NULL) == SMELT_OK) {

@@ -37,7 +37,7 @@ static int load(Loaded *loaded, const Plan *plan) {
     CHECK_OK(plan_write_bytes(plan, &bytes, &diag), &diag);
     void *copy = arena_alloc(&loaded->arena, bytes.size + 4096); /* large objects are aligned */
     memcpy(copy, bytes.data, bytes.size);
-    return smelt_engine_load_memory(copy, bytes.size, &loaded->engine, &loaded->error);
+    return smelt_engine_load_memory(copy, bytes.size, NULL, &loaded->engine, &loaded->error);
 }
 
 static void open_plan(Loaded *loaded, Plan *plan) {
@@ -440,8 +440,8 @@ static void test_bad_plans(void) {
     Plan plan = sample_plan(&arena, true);
     expect_load(&plan, SMELT_UNSUPPORTED, "operator 3 (Owner) from 'owner': operator 'Owner' of domain ''");
     plan = sample_plan(&arena, false);
-    plan.meta[2].value = "cuda";
-    expect_load(&plan, SMELT_WRONG_DEVICE, "for target 'cuda'");
+    plan.meta[2].value = "tpu";
+    expect_load(&plan, SMELT_WRONG_DEVICE, "for target 'tpu'");
     plan = sample_plan(&arena, false);
     plan.ops[0].input_count = 1;
     expect_load(&plan, SMELT_BAD_PLAN, "operator 0 (Add) from 'first': 1 inputs, expected 2");
@@ -479,7 +479,7 @@ static void run_mutant(const uint8_t *bytes, size_t size) {
     int64_t dims[] = {2, 4};
     void *memory[3] = {0};
     Arena arena = {0};
-    if (smelt_engine_load_memory(bytes, size, &engine, NULL) != SMELT_OK) return;
+    if (smelt_engine_load_memory(bytes, size, NULL, &engine, NULL) != SMELT_OK) return;
     int count = smelt_engine_binding_count(engine);
     if (count > 0 && count <= 3 && smelt_context_create(engine, &options, &context, NULL) == SMELT_OK) {
         memory[0] = arena_alloc(&arena, 4096);

@@ -1,0 +1,161 @@
+/* GPU plans: what the engine and a context hold on the device. */
+#ifndef SMELT_RUNTIME_CUDA_H
+#define SMELT_RUNTIME_CUDA_H
+
+#include "runtime/context.h"
+#include "runtime/cuda_api.h"
+#include "runtime/smelt_runtime.h"
+
+/* -- cuda_engine.c -- */
+
+typedef struct CudaKernel {
+    CudaHandle module, function;
+} CudaKernel;
+
+struct CudaEngine {
+    CudaApi api;
+    int device;
+    CudaHandle context;
+    bool owns_context; /* the primary context is retained */
+    SmeltDevice info;
+    CudaPointer weights;
+    CudaKernel *kernels; /* per kernel of the plan */
+};
+
+/* Chooses the device, checks that the plan is for it, and uploads kernels and weights. */
+Status cuda_engine_open(SmeltEngine *engine, const SmeltEngineOptions *options, Diag *diag);
+void cuda_engine_close(SmeltEngine *engine); /* accepts any state */
+
+/* Between the two the engine's CUDA context is the calling thread's current one. */
+Status cuda_enter(CudaEngine *cuda, Diag *diag);
+void cuda_leave(CudaEngine *cuda);
+
+/* -- cuda_memory.c -- */
+
+/* Memory on the device, or of the host and pinned, that grows when needed and loses what was there. */
+typedef struct DeviceMemory {
+    CudaPointer data;
+    size_t capacity;
+} DeviceMemory;
+
+Status device_reserve(CudaEngine *cuda, DeviceMemory *memory, size_t size, const char *what, Diag *diag);
+void device_release(CudaEngine *cuda, DeviceMemory *memory);
+Status pinned_reserve(CudaEngine *cuda, OwnMemory *memory, size_t size, Diag *diag);
+void pinned_release(CudaEngine *cuda, OwnMemory *memory);
+
+/* -- the context -- */
+
+/* A copy of a value between device and host, beside a host step. */
+typedef struct Move {
+    int32_t value;
+    bool only_enqueue; /* smelt_context_run has inputs on the host already and takes results there */
+    int32_t next;      /* of the same step and direction; -1: the last */
+} Move;
+
+typedef enum StretchKind { STRETCH_LAUNCHES, STRETCH_HOST } StretchKind;
+
+/* Steps of program 0 that run without a wait in between: launches in one CUDA graph, or one host step. */
+typedef struct Stretch {
+    StretchKind kind;
+    int32_t step_first, step_count, launch_count;
+} Stretch;
+
+/* One launch with this context's numbers. */
+typedef struct LaunchState {
+    unsigned grid[3];
+    bool skipped; /* its grid is empty */
+    void **parameters;
+} LaunchState;
+
+enum { GRAPH_LIMIT = 8, RUN_MARKS = 4 };
+
+/* CUDA graphs of all stretches for one tuple of shapes and bindings' memory. */
+typedef struct GraphSet {
+    int64_t *symbols;      /* per symbol */
+    CudaPointer *bindings; /* per binding */
+    CudaHandle *graphs;    /* per stretch, NULL: none yet */
+    uint64_t last_use;     /* 0: the set is free */
+} GraphSet;
+
+typedef struct CudaBinding {
+    CudaPointer memory;  /* during a run */
+    size_t size;         /* of it; SIZE_MAX: not stated */
+    DeviceMemory device; /* for smelt_context_run */
+    OwnMemory host;      /* pinned: what host steps and smelt_context_run see */
+    bool on_host;        /* host steps read or write it */
+} CudaBinding;
+
+struct CudaContext {
+    CudaEngine *engine;
+    CudaHandle stream;           /* of smelt_context_run, and to capture on */
+    CudaHandle staged;           /* event: copies to the device have read the host's memory */
+    bool staging;                /* staged has been recorded */
+    CudaHandle marks[RUN_MARKS]; /* events of timing: start, inputs there, computed, outputs there */
+    CudaHandle *step_marks;      /* events of profiling, before and after each step; NULL until then */
+    char failure[256];           /* first CUDA error of a run, after which nothing runs */
+    Arena arena;                 /* of one preparation */
+    DeviceMemory own;            /* arena and scratch */
+    CudaPointer workspace;       /* own's, or the caller's */
+    size_t workspace_size;
+    bool caller_workspace;
+    int64_t arena_bytes, scratch_bytes;                 /* that these shapes need */
+    OwnMemory mirror;                                   /* host memory of the buffers that host steps touch */
+    bool *buffer_on_host;                               /* per buffer */
+    CudaBinding *bindings;                              /* per binding */
+    uint64_t *arguments;                                /* per argument: what the kernel gets */
+    int32_t *binding_arguments, binding_argument_count; /* those that change with the bindings' memory */
+    int32_t *binding_views, binding_view_count;         /* operators whose result shows a binding's memory */
+    LaunchState *launches;                              /* per launch */
+    int32_t *root;   /* per value: the value that it is a view of, or itself */
+    bool *on_device; /* per root: its elements are there, after the last step of an enqueue */
+    bool *on_host;
+    Stretch *stretches;
+    int32_t stretch_count;
+    int32_t *downloads, *uploads; /* per step of program 0: the first of its moves, or -1 */
+    Move *moves;
+    int32_t move_count, move_capacity;
+    GraphSet graphs[GRAPH_LIMIT];
+    uint64_t use_count;
+    bool timing, running; /* running: in smelt_context_run */
+    SmeltRunTimes times;
+};
+
+Status cuda_context_create(SmeltContext *context, const SmeltContextOptions *options, Diag *diag);
+void cuda_context_destroy(SmeltContext *context); /* accepts any state */
+
+/* Where a value lies on the device for the bindings of this run; the value has a place there. */
+CudaPointer cuda_place(const SmeltContext *context, int32_t value);
+
+/* -- cuda_prepare.c -- */
+
+/* While memory is laid out: total bytes of the arena; host memory for the buffers that host steps touch. */
+Status cuda_lay_out(SmeltContext *context, int64_t total, Diag *diag);
+/* Once shapes and memory are known: launches, stretches, moves, workspace. */
+Status cuda_prepare(SmeltContext *context, Diag *diag);
+
+/* -- cuda_moves.c -- */
+
+/* What each host step needs from the device and gives back. */
+Status plan_moves(SmeltContext *context, Diag *diag);
+
+/* -- cuda_graph.c -- */
+
+/* The graphs for these shapes and bindings where they have been seen before. NULL: they are new, and noted in
+ * the place of the tuple that was used longest ago. */
+GraphSet *graphs_find(SmeltContext *context);
+void graphs_clear(SmeltContext *context);
+/* The launches of one step, or of stretch number `stretch`: as a graph of set, captured when it is new, or
+ * one by one where set is NULL or a graph gains nothing. */
+Status launch_step(SmeltContext *context, int32_t step, CudaHandle stream, Diag *diag);
+Status launch_graph(SmeltContext *context, GraphSet *set, int32_t stretch, CudaHandle stream, Diag *diag);
+
+/* -- cuda_run.c -- */
+
+/* The context is prepared; cuda_run's bindings hold host memory. A CUDA error makes all later calls fail. */
+Status cuda_run(SmeltContext *context, Diag *diag);
+Status cuda_enqueue(SmeltContext *context, CudaHandle stream, void *const *buffers, const size_t *sizes,
+                    Diag *diag);
+/* Makes the events of profiling. */
+Status cuda_profile(SmeltContext *context, Diag *diag);
+
+#endif

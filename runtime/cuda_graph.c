@@ -1,0 +1,112 @@
+#include <string.h>
+
+#include "runtime/cuda.h"
+
+enum { GRAPH_LAUNCHES = 3 /* below which a graph gains nothing */ };
+
+/* -- the cache -- */
+
+static void forget(const CudaApi *api, GraphSet *set, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+        if (set->graphs[i] != NULL) (void)api->graph_executable_destroy(set->graphs[i]);
+        set->graphs[i] = NULL;
+    }
+    set->last_use = 0;
+}
+
+void graphs_clear(SmeltContext *context) {
+    for (int32_t i = 0; i < GRAPH_LIMIT; ++i) {
+        GraphSet *set = &context->cuda->graphs[i];
+        if (set->graphs != NULL && set->last_use > 0)
+            forget(&context->cuda->engine->api, set, context->plan->programs[0].step_count);
+    }
+}
+
+static bool is_current(const SmeltContext *context, const GraphSet *set) {
+    const Plan *plan = context->plan;
+    if (set->last_use == 0) return false;
+    for (int32_t i = 0; i < plan->binding_count; ++i)
+        if (set->bindings[i] != context->cuda->bindings[i].memory) return false;
+    return plan->symbol_count == 0 ||
+           memcmp(set->symbols, context->symbols, (size_t)plan->symbol_count * sizeof(int64_t)) == 0;
+}
+
+static void note(SmeltContext *context, GraphSet *set) {
+    const Plan *plan = context->plan;
+    for (int32_t i = 0; i < plan->binding_count; ++i) set->bindings[i] = context->cuda->bindings[i].memory;
+    for (int32_t i = 0; i < plan->symbol_count; ++i) set->symbols[i] = context->symbols[i];
+    set->last_use = context->cuda->use_count;
+}
+
+GraphSet *graphs_find(SmeltContext *context) {
+    CudaContext *cuda = context->cuda;
+    GraphSet *oldest = &cuda->graphs[0];
+    cuda->use_count++;
+    for (int32_t i = 0; i < GRAPH_LIMIT; ++i) {
+        GraphSet *set = &cuda->graphs[i];
+        if (is_current(context, set)) {
+            set->last_use = cuda->use_count;
+            return set;
+        }
+        if (set->last_use < oldest->last_use) oldest = set;
+    }
+    /* A graph that is under way may be destroyed: the driver keeps it until it is done. */
+    forget(&cuda->engine->api, oldest, context->plan->programs[0].step_count);
+    note(context, oldest);
+    return NULL;
+}
+
+/* -- launches -- */
+
+static Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
+    const PlanLaunch *launch = &context->plan->launches[index];
+    const LaunchState *state = &context->cuda->launches[index];
+    const CudaEngine *engine = context->cuda->engine;
+    if (state->skipped) return STATUS_OK;
+    return cuda_result(&engine->api,
+                       engine->api.launch(engine->kernels[launch->kernel].function, state->grid[0],
+                                          state->grid[1], state->grid[2], (unsigned)launch->block[0],
+                                          (unsigned)launch->block[1], (unsigned)launch->block[2],
+                                          (unsigned)launch->shared_bytes, stream, state->parameters, NULL),
+                       STATUS_CUDA_FAILED, context->plan->kernels[launch->kernel].entry, diag);
+}
+
+Status launch_step(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
+    const PlanStep *step = &context->plan->steps[index];
+    for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
+        TRY(launch_one(context, l, stream, diag));
+    return STATUS_OK;
+}
+
+static Status launch_steps(SmeltContext *context, const Stretch *stretch, CudaHandle stream, Diag *diag) {
+    for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s)
+        TRY(launch_step(context, s, stream, diag));
+    return STATUS_OK;
+}
+
+/* The context's own stream records; nothing runs. */
+static Status capture(SmeltContext *context, const Stretch *stretch, CudaHandle *executable, Diag *diag) {
+    const CudaApi *api = &context->cuda->engine->api;
+    CudaHandle graph = NULL, stream = context->cuda->stream;
+    TRY(cuda_result(api, api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL), STATUS_CUDA_FAILED,
+                    "a graph's capture", diag));
+    Status status = launch_steps(context, stretch, stream, diag);
+    int result = api->capture_end(stream, &graph);
+    if (status == STATUS_OK) status = cuda_result(api, result, STATUS_CUDA_FAILED, "a graph's capture", diag);
+    if (status == STATUS_OK)
+        status = cuda_result(api, api->graph_instantiate(executable, graph, 0), STATUS_CUDA_FAILED, "a graph",
+                             diag);
+    if (status != STATUS_OK) *executable = NULL;
+    if (graph != NULL) (void)api->graph_destroy(graph);
+    return status;
+}
+
+Status launch_graph(SmeltContext *context, GraphSet *set, int32_t index, CudaHandle stream, Diag *diag) {
+    const Stretch *stretch = &context->cuda->stretches[index];
+    const CudaApi *api = &context->cuda->engine->api;
+    if (set == NULL || stretch->launch_count < GRAPH_LAUNCHES)
+        return launch_steps(context, stretch, stream, diag);
+    if (set->graphs[index] == NULL) TRY(capture(context, stretch, &set->graphs[index], diag));
+    return cuda_result(api, api->graph_launch(set->graphs[index], stream), STATUS_CUDA_FAILED,
+                       "a graph's launch", diag);
+}

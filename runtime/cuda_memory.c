@@ -1,0 +1,53 @@
+#include "runtime/cuda.h"
+
+static double mebibytes(size_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+static Status too_little(CudaEngine *cuda, size_t size, const char *what, Diag *diag) {
+    size_t free_bytes = 0, total = 0;
+    (void)cuda->api.memory_info(&free_bytes, &total);
+    return FAIL(diag, STATUS_NO_MEMORY,
+                "%.1f MiB for %s do not fit on %s, which has %.1f MiB free of %.1f MiB", mebibytes(size),
+                what, cuda->info.name, mebibytes(free_bytes), mebibytes(total));
+}
+
+Status device_reserve(CudaEngine *cuda, DeviceMemory *memory, size_t size, const char *what, Diag *diag) {
+    if (memory->data != 0 && size <= memory->capacity) return STATUS_OK;
+    device_release(cuda, memory);
+    int result = cuda->api.memory_alloc(&memory->data, size > 0 ? size : 1);
+    if (result != CUDA_SUCCESS) memory->data = 0;
+    if (result == CUDA_OUT_OF_MEMORY) return too_little(cuda, size, what, diag);
+    TRY(cuda_result(&cuda->api, result, STATUS_CUDA_FAILED, "device memory", diag));
+    memory->capacity = size;
+    return STATUS_OK;
+}
+
+void device_release(CudaEngine *cuda, DeviceMemory *memory) {
+    if (memory->data != 0) {
+        (void)cuda->api.context_synchronize(); /* nothing that is under way may use it */
+        (void)cuda->api.memory_free(memory->data);
+    }
+    *memory = (DeviceMemory){0};
+}
+
+Status pinned_reserve(CudaEngine *cuda, OwnMemory *memory, size_t size, Diag *diag) {
+    if (memory->data != NULL && size <= memory->capacity) return STATUS_OK;
+    pinned_release(cuda, memory);
+    int result = cuda->api.pinned_alloc(&memory->data, size > 0 ? size : 1, CUDA_PINNED_PORTABLE);
+    if (result != CUDA_SUCCESS) memory->data = NULL;
+    if (result == CUDA_OUT_OF_MEMORY)
+        return FAIL(diag, STATUS_NO_MEMORY, "out of memory: %.1f MiB of pinned host memory are needed",
+                    mebibytes(size));
+    TRY(cuda_result(&cuda->api, result, STATUS_CUDA_FAILED, "pinned host memory", diag));
+    memory->capacity = size;
+    return STATUS_OK;
+}
+
+void pinned_release(CudaEngine *cuda, OwnMemory *memory) {
+    if (memory->data != NULL) {
+        (void)cuda->api.context_synchronize();
+        (void)cuda->api.pinned_free(memory->data);
+    }
+    *memory = (OwnMemory){0};
+}

@@ -6,13 +6,6 @@
 #include "base/checked.h"
 #include "ops/kit.h"
 
-typedef struct NormAttrs {
-    float epsilon;
-    int64_t axis;   /* Layer, RMS: the first normalized one */
-    int64_t groups; /* Group */
-    DType stash;    /* Layer: type of the statistics' outputs; all computing is in double */
-} NormAttrs;
-
 static Status parse_norm(const ParseCtx *ctx, NormAttrs **out, const void **attrs) {
     NormAttrs *own = ARENA_NEW(ctx->arena, NormAttrs);
     TRY_ALLOC(ctx->diag, own);

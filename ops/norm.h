@@ -5,6 +5,14 @@
 
 #include "ops/op.h"
 
+/* Layer-, RMS-, Instance-, Group- and BatchNormalization */
+typedef struct NormAttrs {
+    float epsilon;
+    int64_t axis;   /* Layer, RMS: the first normalized one */
+    int64_t groups; /* Group */
+    DType stash;    /* Layer: type of the statistics' outputs; all computing is in double */
+} NormAttrs;
+
 /* Mean and mean square deviation (from the mean, or from 0 where centered is false; *mean is then 0) of
  * elements [first, first + count) of x, in double, in two passes. count >= 1. */
 void norm_moments(const Tensor *x, int64_t first, int64_t count, bool centered, double *mean,

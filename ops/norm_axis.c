@@ -1,4 +1,6 @@
 /* Normalisations along chosen axes: LpNormalization, LRN and MeanVarianceNormalization. */
+#include "ops/norm_axis.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -10,10 +12,6 @@
 enum { COLUMNS = 256 };
 
 /* -- LpNormalization -- */
-
-typedef struct LpAttrs {
-    int64_t axis, p;
-} LpAttrs;
 
 Status parse_LpNormalization(const ParseCtx *ctx, const void **attrs) {
     LpAttrs *own = ARENA_NEW(ctx->arena, LpAttrs);
@@ -63,11 +61,6 @@ Status kernel_LpNormalization(KernelCtx *ctx) {
 }
 
 /* -- LRN -- */
-
-typedef struct LrnAttrs {
-    float alpha, beta, bias;
-    int64_t size; /* channels in the window */
-} LrnAttrs;
 
 Status parse_LRN(const ParseCtx *ctx, const void **attrs) {
     LrnAttrs *own = ARENA_NEW(ctx->arena, LrnAttrs);
@@ -163,11 +156,6 @@ Status kernel_LRN(KernelCtx *ctx) {
 }
 
 /* -- MeanVarianceNormalization -- */
-
-typedef struct MvnAttrs {
-    const int64_t *axes;
-    int32_t axis_count;
-} MvnAttrs;
 
 Status parse_MeanVarianceNormalization(const ParseCtx *ctx, const void **attrs) {
     static const int64_t all_but_channels[] = {0, 2, 3};

@@ -1,16 +1,12 @@
 /* QuantizeLinear, DequantizeLinear (per tensor, per axis, blocked) and DynamicQuantizeLinear. */
+#include "ops/quantize.h"
+
 #include <math.h>
 
 #include "base/checked.h"
 #include "base/half.h"
 #include "base/simd.h"
 #include "ops/kit.h"
-
-typedef struct QuantizeAttrs {
-    int64_t axis, block_size; /* 0: not blocked */
-    DType output_dtype;       /* NONE: from the zero point, or the default */
-    bool saturate;
-} QuantizeAttrs;
 
 static Status parse_dtype(const ParseCtx *ctx, const char *name, DType *out) {
     int64_t number;

@@ -1,4 +1,6 @@
 /* Softmax, LogSoftmax and Hardmax along one axis. */
+#include "ops/softmax.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -6,11 +8,6 @@
 #include "base/simd.h"
 #include "ops/fastmath.h"
 #include "ops/kit.h"
-
-typedef struct SoftmaxAttrs {
-    int64_t axis;
-    bool logarithm;
-} SoftmaxAttrs;
 
 static Status parse_softmax(const ParseCtx *ctx, bool logarithm, const void **attrs) {
     SoftmaxAttrs *own = ARENA_NEW(ctx->arena, SoftmaxAttrs);

@@ -1,0 +1,130 @@
+/* Normalisations by mean and deviation of rows: Layer, RMS, Instance, Group and MeanVariance. */
+#include "kernels/slices.h"
+#include "kernels/window_text.h"
+#include "ops/norm.h"
+#include "ops/norm_axis.h"
+
+static bool is_ours(OpId op) {
+    return op == OP_LayerNormalization || op == OP_RMSNormalization || op == OP_InstanceNormalization ||
+           op == OP_GroupNormalization || op == OP_MeanVarianceNormalization;
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    (void)device;
+    if (node == NULL || !is_ours(node->op)) return "not a normalisation by mean and deviation";
+    if (problem_output(problem, 0) == NULL) return "only statistics are wanted";
+    return refuse_unless_floats(problem);
+}
+
+/* -- rows -- */
+
+/* Neighbouring channels in groups: a row is a run of memory. */
+static Slices group_slices(DimTable *dims, const Shape *x, int64_t groups) {
+    Slices slices = {.rows = dim_mul(dims, x->dim[0], groups), .along = true};
+    Dim step = 1;
+    slices.extent = dim_floor_div(dims, x->dim[1], groups);
+    for (int32_t i = 2; i < x->rank; ++i) slices.extent = dim_mul(dims, slices.extent, x->dim[i]);
+    slices.kept = access_strided(dims, 1, &slices.rows, &slices.extent);
+    slices.walked = access_strided(dims, 1, &slices.extent, &step);
+    return slices;
+}
+
+static Slices chosen_slices(DimTable *dims, const Shape *x, const MvnAttrs *attrs) {
+    bool walked[SMELT_MAX_RANK] = {0};
+    for (int32_t i = 0; i < attrs->axis_count; ++i)
+        walked[attrs->axes[i] < 0 ? attrs->axes[i] + x->rank : attrs->axes[i]] = true;
+    return slices_of(dims, x, walked);
+}
+
+static Slices find_slices(const Problem *problem) {
+    const Node *node = problem_anchor(problem);
+    const Shape *x = &problem_input(problem, 0)->shape;
+    DimTable *dims = problem->graph->dims;
+    if (node->op == OP_MeanVarianceNormalization) return chosen_slices(dims, x, node->parsed);
+    const NormAttrs *attrs = node->parsed;
+    if (node->op == OP_GroupNormalization) return group_slices(dims, x, attrs->groups);
+    if (node->op == OP_InstanceNormalization) return slices_between(dims, x, 2, x->rank);
+    int32_t axis = (int32_t)(attrs->axis < 0 ? attrs->axis + x->rank : attrs->axis);
+    return slices_between(dims, x, axis, x->rank);
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    Slices slices = find_slices(problem);
+    (void)device;
+    return team_configs(problem, &slices, out);
+}
+
+/* -- text -- */
+
+/* Element i's parameter: broadcast over x, or one for each channel. */
+static const char *parameter_text(KernelWriter *w, int32_t input) {
+    const Problem *problem = kernel_emission(w)->problem;
+    const Node *node = problem_anchor(problem);
+    const Shape *x = &problem_input(problem, 0)->shape;
+    Dim strides[SMELT_MAX_RANK] = {0, 1};
+    const char *index;
+    if (node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization) {
+        Access access = access_strided(problem->graph->dims, x->rank, x->dim, strides);
+        index = access_index(w, &access, "i");
+    } else {
+        index = kernel_broadcast_index(w, node->inputs[input], x, "i");
+    }
+    return kernel_format(w, "load_as<A>(%s, %s)", kernel_pointer(w, node->inputs[input]), index);
+}
+
+static void write_value(KernelWriter *w, ByteWriter *out) {
+    const Problem *problem = kernel_emission(w)->problem;
+    bool scaled = problem_anchor(problem)->op != OP_MeanVarianceNormalization;
+    write_format(out, "    template <class A> SMELT_DEVICE A value(Index i, A x) const { return x");
+    if (scaled) write_format(out, " * %s", parameter_text(w, 1));
+    if (scaled && problem_input(problem, 2) != NULL) write_format(out, " + %s", parameter_text(w, 2));
+    write_format(out, "; }\n");
+}
+
+static void write_inverse(KernelWriter *w, ByteWriter *out) {
+    const Node *node = problem_anchor(kernel_emission(w)->problem);
+    write_format(out, "    SMELT_DEVICE double inverse(double variance) const { return ");
+    if (node->op == OP_MeanVarianceNormalization)
+        write_format(out, "1 / (math::sqrt(variance) + 1e-9); }\n");
+    else
+        write_format(
+            out, "1 / math::sqrt(variance + %s); }\n",
+            kernel_text(w, cuda_real_literal(kernel_emission(w)->arena,
+                                             (double)((const NormAttrs *)node->parsed)->epsilon, false)));
+}
+
+static const char *declare_finish(KernelWriter *w) {
+    const Problem *problem = kernel_emission(w)->problem;
+    const Node *node = problem_anchor(problem);
+    ByteWriter text = byte_writer(kernel_emission(w)->arena);
+    kernel_struct_begin(w);
+    write_inverse(w, &text);
+    write_value(w, &text);
+    write_format(&text, "    SMELT_DEVICE void statistics(Index row, double mean, double inverse) const {\n");
+    if (problem_output(problem, 1) != NULL)
+        write_format(&text, "        store(%s, row, mean);\n", kernel_result(w, node->outputs[1]));
+    if (problem_output(problem, 2) != NULL)
+        write_format(&text, "        store(%s, row, inverse);\n", kernel_result(w, node->outputs[2]));
+    write_format(&text, "    }\n");
+    return kernel_struct_end(w, "Finish", &text);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    const Node *node = problem_anchor(emission->problem);
+    Slices slices = find_slices(emission->problem);
+    KernelWriter *w = kernel_begin(emission, "normalize");
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "normalize.cuh");
+    const char *where = slices_declare(w, &slices), *finish = declare_finish(w);
+    const char *epilogue = kernel_epilogue(w);
+    kernel_line(w, "moment_rows<%s, %s, %s>(%s, %s, %s, %s, %s, %s);", team_name(config->number[0]),
+                float_type(problem_input(emission->problem, 0)->dtype),
+                node->op == OP_RMSNormalization ? "false" : "true", kernel_pointer(w, node->inputs[0]), where,
+                kernel_number(w, slices.rows), kernel_number(w, slices.extent), finish, epilogue);
+    return kernel_finish(w, team_grid(emission, config->number[0], slices.rows), 1, 1, TEAM_THREADS, 0);
+}
+
+const Tactic tactic_normalize = {
+    .name = "normalize", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};

@@ -52,6 +52,8 @@ int32_t dim_symbol_count(const DimTable *table);
 Symbol *dim_symbol_at(DimTable *table, int32_t index);
 /* An arithmetic failure or allocation failure happened since creation. */
 bool dim_table_failed(const DimTable *table);
+/* Says which: NO_MEMORY, or status with what the failure means to the caller. */
+Status dim_table_check(const DimTable *table, Status status, const char *what, Diag *diag);
 
 Dim dim_add(DimTable *table, Dim a, Dim b);
 Dim dim_sub(DimTable *table, Dim a, Dim b);

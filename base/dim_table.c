@@ -16,6 +16,17 @@ bool dim_table_failed(const DimTable *table) {
     return table->failed;
 }
 
+Status dim_table_check(const DimTable *table, Status status, const char *what, Diag *diag) {
+    if (!table->failed) return STATUS_OK;
+    if (table->out_of_memory) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    return FAIL(diag, status, "%s", what);
+}
+
+static void fail(DimTable *table, bool out_of_memory) {
+    table->failed = true;
+    table->out_of_memory |= out_of_memory;
+}
+
 /* ---- Symbols ---- */
 
 static Dim symbol_dim(DimTable *table, int32_t index) {
@@ -30,10 +41,11 @@ Dim dim_symbol(DimTable *table, const char *name, SymbolKind kind) {
     if (index >= 0) return symbol_dim(table, index);
     Symbol *symbol = ARENA_NEW(table->arena, Symbol);
     char *own_name = arena_strdup(table->arena, name);
-    if (symbol == NULL || own_name == NULL || table->symbol_count >= DIM_MAX_SYMBOLS ||
+    bool full = table->symbol_count >= DIM_MAX_SYMBOLS;
+    if (full || symbol == NULL || own_name == NULL ||
         !ARENA_RESERVE(table->arena, table->symbols, table->symbol_count, table->symbol_capacity) ||
         !name_map_set(&table->names, table->arena, own_name, table->symbol_count)) {
-        table->failed = true;
+        fail(table, !full);
         return 0;
     }
     *symbol = (Symbol){.name = own_name, .kind = kind, .min = 0, .opt = 1, .max = INT64_MAX};
@@ -48,7 +60,7 @@ Dim dim_fresh(DimTable *table, const char *stem) {
         name = arena_printf(table->arena, "%s.%lld", stem, (long long)table->next_fresh++);
     } while (name != NULL && name_map_find(&table->names, name) >= 0);
     if (name != NULL) return dim_symbol(table, name, SYMBOL_LATE);
-    table->failed = true;
+    fail(table, true);
     return 0;
 }
 
@@ -175,10 +187,11 @@ int32_t dim_intern(DimTable *table, DimEntryKind kind, const void *key, int32_t 
         entry.cost.nesting > DIM_MAX_NESTING)
         return -1;
     void *own_key = arena_alloc(table->arena, size);
-    if (own_key == NULL || table->entry_count >= DIM_MAX_ENTRIES || table->key_bytes > DIM_MAX_BYTES ||
+    bool full = table->entry_count >= DIM_MAX_ENTRIES || table->key_bytes > DIM_MAX_BYTES;
+    if (full || own_key == NULL ||
         !ARENA_RESERVE(table->arena, table->entries, table->entry_count, table->entry_capacity) ||
         !reserve_slot(table)) {
-        table->failed = true;
+        fail(table, !full);
         return -1;
     }
     entry.key = memcpy(own_key, key, size);

@@ -58,7 +58,7 @@ struct DimTable {
     int32_t symbol_count, symbol_capacity;
     NameMap names;
     int64_t next_fresh;
-    bool failed;
+    bool failed, out_of_memory; /* the second implies the first */
 };
 
 /* The entry of that key, found or added. -1: out of memory or a table limit (the table fails), or the

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-Status diag_fail(Diag *diag, Status status, const char *source_file, int source_line, const char *format,
-                 ...) {
-    if (diag == NULL || diag->status != STATUS_OK) return status;
+void diag_fail(Diag *diag, Status status, const char *source_file, int source_line, const char *format, ...) {
+    if (diag == NULL || diag->status != STATUS_OK) return;
     diag->status = status;
     diag->source_file = source_file;
     diag->source_line = source_line;
@@ -14,7 +13,6 @@ Status diag_fail(Diag *diag, Status status, const char *source_file, int source_
     va_start(arguments, format);
     vsnprintf(diag->text, sizeof diag->text, format, arguments);
     va_end(arguments);
-    return status;
 }
 
 void diag_context(Diag *diag, DiagLevel level, const char *format, ...) {

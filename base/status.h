@@ -43,8 +43,8 @@ typedef struct Diag {
     __attribute__((format(printf, format_index, first_argument)))
 #define SMELT_MUST_CHECK __attribute__((warn_unused_result))
 
-/* Records the failure unless diag already holds one; returns status. diag may be NULL. */
-Status diag_fail(Diag *diag, Status status, const char *source_file, int source_line, const char *format, ...)
+/* Records the failure unless diag already holds one; diag may be NULL. Called through FAIL. */
+void diag_fail(Diag *diag, Status status, const char *source_file, int source_line, const char *format, ...)
     SMELT_PRINTF(5, 6);
 
 /* Adds where it happened. Does nothing when that level is already filled or diag is NULL. */
@@ -61,7 +61,9 @@ void diag_format(const Diag *diag, char *buffer, size_t size);
 /* "bad model", "unsupported", ... */
 const char *status_name(Status status);
 
-#define FAIL(diag, status, ...) diag_fail((diag), (status), __FILE__, __LINE__, __VA_ARGS__)
+/* Its value is the status itself, so that compilers and analyzers see which paths fail. */
+#define FAIL(diag, status, ...)                                                                              \
+    (diag_fail((diag), (status), __FILE__, __LINE__, __VA_ARGS__), (Status)(status))
 
 /* Forwards a failure to the caller. */
 #define TRY(expression)                                                                                      \

@@ -45,9 +45,8 @@ static Status import_model(Importer *im, size_t size, const char *path) {
     TRY(functions_index(im));
     TRY(check_operators(im));
     TRY(import_main_graph(im));
-    if (dim_table_failed(im->graph->dims))
-        return FAIL(im->diag, STATUS_UNSUPPORTED, "the inputs have too many symbolic dimensions");
-    return STATUS_OK;
+    return dim_table_check(im->graph->dims, STATUS_UNSUPPORTED,
+                           "the inputs have too many symbolic dimensions", im->diag);
 }
 
 static Status run_import(Importer *im, size_t size, const char *name, const ImportOptions *options,

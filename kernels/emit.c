@@ -258,8 +258,8 @@ static Status check_writer(const KernelWriter *w) {
         return FAIL(diag, STATUS_INTERNAL, "a %s kernel has too many %s", w->family, w->overflow);
     if (w->failed || w->declarations.failed || w->body.failed)
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
-    if (dim_table_failed(w->emission->graph->dims))
-        return FAIL(diag, STATUS_UNSUPPORTED, "sizes of a %s kernel overflow 64 bits", w->family);
+    TRY(dim_table_check(w->emission->graph->dims, STATUS_UNSUPPORTED, "sizes of a kernel overflow 64 bits",
+                        diag));
     if (w->emission->launch_count == EMISSION_LAUNCHES)
         return FAIL(diag, STATUS_INTERNAL, "more than %d launches for one step", EMISSION_LAUNCHES);
     return STATUS_OK;

@@ -176,8 +176,8 @@ static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int3
     }
     TRY(problem_create(c->graph, nodes, count, &c->work, problem, l->diag));
     const Tactic *tactic = tactic_choose(problem, &c->device, &c->work, &why);
-    if (dim_table_failed(c->graph->dims))
-        return FAIL(l->diag, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits");
+    TRY(dim_table_check(c->graph->dims, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits",
+                        l->diag));
     if (tactic == NULL) return keep_on_host(c, step, why);
     c->device_steps++;
     return emit_step(c, problem, tactic, step);

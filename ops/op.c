@@ -90,7 +90,6 @@ Status op_infer(OpId id, InferCtx *ctx) {
         if (i >= ctx->input_count || ctx->inputs[i] == NULL)
             return FAIL(ctx->diag, STATUS_BAD_MODEL, "required input %d is omitted", i);
     TRY(def->infer(ctx));
-    if (dim_table_failed(ctx->dims))
-        return FAIL(ctx->diag, STATUS_BAD_MODEL, "a dimension of its output overflows 64 bits");
-    return STATUS_OK;
+    return dim_table_check(ctx->dims, STATUS_BAD_MODEL, "a dimension of its output overflows 64 bits",
+                           ctx->diag);
 }

@@ -123,9 +123,9 @@ static Status open_buffer(Planner *p, ValueId value) {
                                         .block = life->block,
                                         .last_position = life->last_position};
     p->graph->values[value].buffer = p->draft_count++;
-    if (!dim_table_failed(p->graph->dims)) return STATUS_OK;
-    Status status = FAIL(p->ctx->diag, STATUS_BAD_MODEL, "the size of a value overflows 64 bits");
-    diag_value(p->ctx->diag, p->graph, value);
+    Status status = dim_table_check(p->graph->dims, STATUS_BAD_MODEL, "the size of a value overflows 64 bits",
+                                    p->ctx->diag);
+    if (status != STATUS_OK) diag_value(p->ctx->diag, p->graph, value);
     return status;
 }
 

@@ -115,6 +115,8 @@ static Status check_against_plain(App *app, const CheckOptions *o, const char *p
                                   CheckState *state) {
     CheckOptions plain = *o;
     plain.compile.dump_dir = NULL;
+    plain.compile.target = "cpu";
+    plain.compile.gpu = NULL;
     plain.compile.disabled = (TextList){0};
     TextList *disabled = &plain.compile.disabled;
     for (int32_t i = 0; i < pass_count(); ++i) {

@@ -1,22 +1,43 @@
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "kernels/arch.h"
+#include "kernels/nvrtc.h"
+#include "runtime/smelt_runtime.h"
 
-/* What smelt looks for at run time, and what goes without it. */
-typedef struct Part {
-    const char *name, *library, *lack;
-} Part;
+static void report_gpu(App *app, int index, const SmeltDevice *device) {
+    const Device *arch = arch_for_sm(device->compute_capability);
+    printf("GPU %-12d %s, sm_%d, %d multiprocessors, %s%s\n", index, device->name, device->compute_capability,
+           device->multiprocessors, format_bytes(&app->arena, (double)device->memory),
+           arch != NULL ? "" : ": smelt makes no code for it");
+}
 
-static const Part parts[] = {
-    {"NVIDIA driver", "libcuda.so.1", "only plans for the CPU target run here"},
-};
+static void report_gpus(App *app) {
+    SmeltDevice device;
+    SmeltError error;
+    int count = 0;
+    for (; smelt_device(count, &device, &error) == SMELT_OK; ++count) {
+        if (count == 0)
+            printf("%-16s supports CUDA %d.%d\n", "NVIDIA driver", device.driver_version / 1000,
+                   device.driver_version % 1000 / 10);
+        report_gpu(app, count, &device);
+    }
+    if (count > 0) return;
+    printf("%-16s %s\n", "GPU", error.message);
+    printf("%-16s without one, only plans for the CPU target run here\n", "");
+}
 
-static void report_part(const Part *part) {
-    void *library = dlopen(part->library, RTLD_LAZY | RTLD_LOCAL);
-    printf("%-16s %s%s\n", part->name,
-           library != NULL ? "found" : "not found: ", library != NULL ? "" : part->lack);
-    if (library != NULL) dlclose(library);
+static void report_nvrtc(void) {
+    Nvrtc nvrtc;
+    Diag diag = {0};
+    if (nvrtc_open(&nvrtc, &diag) == STATUS_OK) {
+        printf("%-16s %d.%d (%s)\n", "NVRTC", nvrtc.major, nvrtc.minor, nvrtc.path);
+        nvrtc_close(&nvrtc);
+        return;
+    }
+    printf("%-16s %s\n", "NVRTC", diag.text);
+    printf("%-16s without it, GPU plans run but are not built here\n", "");
+    if (diag.hint[0] != '\0') printf("%-16s hint: %s\n", "", diag.hint);
 }
 
 Status command_doctor(App *app, const Command *self, int argc, char **argv) {
@@ -26,6 +47,7 @@ Status command_doctor(App *app, const Command *self, int argc, char **argv) {
     if (done) return STATUS_OK;
     printf("%-16s %s\n", "smelt", SMELT_VERSION);
     printf("%-16s %ld\n", "CPU cores", sysconf(_SC_NPROCESSORS_ONLN));
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i) report_part(&parts[i]);
+    report_gpus(app);
+    report_nvrtc();
     return STATUS_OK;
 }

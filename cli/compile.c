@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/tensor.h"
+#include "cli/target.h"
 #include "kernels/lower.h"
 
 enum { WILDCARD_DIM = -1 };
@@ -159,8 +160,6 @@ Status compile_passes(App *app, const CompileSettings *settings, Compiled *compi
 }
 
 static Status check_settings(App *app, const CompileSettings *settings) {
-    if (settings->target != NULL && strcmp(settings->target, "cpu") != 0)
-        return FAIL(&app->diag, STATUS_USAGE, "--target is '%s', expected cpu", settings->target);
     if (settings->precision != NULL && strcmp(settings->precision, "fp32") != 0)
         return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32", settings->precision);
     return STATUS_OK;
@@ -182,17 +181,42 @@ static Status plan_options(App *app, const CompileSettings *settings, LowerOptio
     return STATUS_OK;
 }
 
+static void show_kernel(void *user, int32_t done, int32_t total) {
+    progress_step(user, "", done, total);
+}
+
+static Status lower(App *app, const CompileSettings *settings, const Target *target, Compiled *out) {
+    LowerOptions options = {
+        .target = target->cuda ? "cuda" : "cpu", .model_hash = out->model.hash, .log = &app->log};
+    TRY(plan_options(app, settings, &options));
+    if (!target->cuda) return lower_to_host(out->graph, &options, &out->arena, &out->plan, &app->diag);
+    Progress progress;
+    LowerCudaOptions cuda = {.base = options,
+                             .archs = target->archs,
+                             .arch_count = target->arch_count,
+                             .jit = {.cache_folder = settings->cache_dir,
+                                     .dump_folder = settings->dump_dir,
+                                     .threads = (int)settings->threads,
+                                     .log = &app->log,
+                                     .progress = show_kernel,
+                                     .progress_user = &progress}};
+    progress_begin(&progress, "kernels");
+    Status status = lower_to_cuda(out->graph, &cuda, &out->arena, &out->plan, &app->diag);
+    progress_end(&progress);
+    return status;
+}
+
 Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    Target target;
     *out = (Compiled){0};
     TRY(check_settings(app, settings));
+    TRY(target_choose(app, settings, &target));
     TRY(compile_load(app, path, settings, out));
     Status status = compile_passes(app, settings, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     TRY(status);
     if (out->stopped) return STATUS_OK;
-    LowerOptions options = {.target = "cpu", .model_hash = out->model.hash, .log = &app->log};
-    TRY(plan_options(app, settings, &options));
-    status = lower_to_host(out->graph, &options, &out->arena, &out->plan, &app->diag);
+    status = lower(app, settings, &target, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     return status;
 }

@@ -8,52 +8,26 @@
 #include "plan_format/plan.h"
 
 typedef struct CompileSettings {
-    const char *target, *precision, *dump_dir, *stop_after, *from;
+    const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir;
     TextList shapes, profiles, disabled;
-    int64_t threads;
+    int64_t threads, device;
 } CompileSettings;
 
 /* The options that build, run, check and bench share; expands to rows of an Option table. */
-#define COMPILE_OPTIONS(settings)                                                                            \
-    {"target",    0,                                                                                         \
-     OPTION_TEXT, &(settings).target,                                                                        \
-     "cpu",       "what to compile for; this build has the CPU target",                                      \
-     0,           0},                                                                                        \
-        {"precision", 0,                                                                                     \
-         OPTION_TEXT, &(settings).precision,                                                                 \
-         "fp32",      "arithmetic of float tensors; fp32 keeps the model's",                                 \
-         0,           0},                                                                                    \
-        {"shape",                                                                                            \
-         0,                                                                                                  \
-         OPTION_LIST,                                                                                        \
-         &(settings).shapes,                                                                                 \
-         "NAME:1x3x8x8",                                                                                     \
-         "fixes an input's shape; '?' keeps a dimension dynamic",                                            \
-         0,                                                                                                  \
-         0},                                                                                                 \
-        {"profile-shape",                                                                                    \
-         0,                                                                                                  \
-         OPTION_LIST,                                                                                        \
-         &(settings).profiles,                                                                               \
-         "NAME:MIN,OPT,MAX",                                                                                 \
-         "range of a dynamic input, e.g. x:1x3x32x32,1x3x64x64,8x3x128x128",                                 \
-         0,                                                                                                  \
-         0},                                                                                                 \
-        {"disable-pass",                                                                                     \
-         0,                                                                                                  \
-         OPTION_LIST,                                                                                        \
-         &(settings).disabled,                                                                               \
-         "PASS",                                                                                             \
-         "leaves a pass out (repeatable)",                                                                   \
-         0,                                                                                                  \
-         0},                                                                                                 \
-        {"dump-dir",  0,                                                                                     \
-         OPTION_TEXT, &(settings).dump_dir,                                                                  \
-         "DIR",       "writes the graph after each pass as NN-<pass>.ir",                                    \
-         0,           0},                                                                                    \
-    {                                                                                                        \
-        "threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024         \
-    }
+/* clang-format off */
+#define COMPILE_OPTIONS(settings) \
+    {"target", 0, OPTION_TEXT, &(settings).target, "cpu|cuda", "what to compile for; cuda where a GPU is here, else cpu", 0, 0}, \
+    {"gpu", 0, OPTION_TEXT, &(settings).gpu, "native|sm_80,sm_90", "the GPUs that the plan is for; none need be here", 0, 0}, \
+    {"device", 0, OPTION_INT, &(settings).device, "N", "which GPU of this machine (0)", 0, 1023}, \
+    {"cache-dir", 0, OPTION_TEXT, &(settings).cache_dir, "DIR", "where compiled kernels are kept (~/.cache/smelt)", 0, 0}, \
+    {"precision", 0, OPTION_TEXT, &(settings).precision, "fp32", "arithmetic of float tensors; fp32 keeps the model's", 0, 0}, \
+    {"shape", 0, OPTION_LIST, &(settings).shapes, "NAME:1x3x8x8", "fixes an input's shape; '?' keeps a dimension dynamic", 0, 0}, \
+    {"profile-shape", 0, OPTION_LIST, &(settings).profiles, "NAME:MIN,OPT,MAX", \
+     "range of a dynamic input, e.g. x:1x3x32x32,1x3x64x64,8x3x128x128", 0, 0}, \
+    {"disable-pass", 0, OPTION_LIST, &(settings).disabled, "PASS", "leaves a pass out (repeatable)", 0, 0}, \
+    {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
+    {"threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024}
+/* clang-format on */
 
 /* A model in the compiler; zero-initialise. compiled_destroy accepts any state. */
 typedef struct Compiled {

@@ -7,7 +7,7 @@
 
 static const Command commands[] = {
     {"build", command_build, "MODEL.onnx|GRAPH.ir -o MODEL.plan [options]", "Compiles a model into a plan.",
-     "smelt build model.onnx -o model.plan --target=cpu"},
+     "smelt build model.onnx -o model.plan --gpu=sm_80,sm_90"},
     {"run", command_run, "MODEL.plan|MODEL.onnx [options]",
      "Runs a plan (or compiles a model and runs it) on input files.",
      "smelt run model.plan --input image=photo.npy --output-dir out"},

@@ -33,10 +33,13 @@ static Status open_model(App *app, const char *path, const CompileSettings *sett
             status = FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory for a plan of %zu bytes", writer.size);
     }
     if (status == STATUS_OK) {
+        SmeltEngineOptions options = {.device = (int)settings->device};
         memcpy(session->plan_memory, writer.data, writer.size);
         start = clock_seconds();
         status = runtime_status(
-            app, smelt_engine_load_memory(session->plan_memory, writer.size, NULL, &session->engine, error), error);
+            app,
+            smelt_engine_load_memory(session->plan_memory, writer.size, &options, &session->engine, error),
+            error);
         session->load_seconds = clock_seconds() - start;
     }
     arena_reset(&arena);
@@ -64,7 +67,8 @@ Status session_open(App *app, const char *path, const CompileSettings *settings,
     *out = (Session){0};
     if (is_plan_path(path)) {
         double start = clock_seconds();
-        TRY_RUNTIME(app, smelt_engine_load(path, NULL, &out->engine, &error), &error);
+        SmeltEngineOptions engine = {.device = (int)settings->device};
+        TRY_RUNTIME(app, smelt_engine_load(path, &engine, &out->engine, &error), &error);
         out->load_seconds = clock_seconds() - start;
     } else {
         TRY(open_model(app, path, settings, out, &error));

@@ -70,6 +70,18 @@ static inline unsigned short half_of_float(float x) {
 }
 } // namespace smelt
 
+// Threads never run at the same time.
+template <class T> static inline T atomicAdd(T *to, T x) {
+    const T old = *to;
+    *to = old + x;
+    return old;
+}
+template <class T> static inline T atomicMax(T *to, T x) {
+    const T old = *to;
+    if (x > old) *to = x;
+    return old;
+}
+
 // -- threads of a block --
 
 enum { SHIM_THREADS = 1024, SHIM_STACK = 256 << 10 };

@@ -108,7 +108,7 @@ static bool apply(DimOp op, int64_t a, int64_t b, int64_t *out) {
 }
 
 bool dim_postfix_eval(const DimCode *codes, int32_t count, const int64_t *values, int64_t *out) {
-    int64_t stack[DIM_POSTFIX_DEPTH];
+    int64_t stack[DIM_POSTFIX_DEPTH] = {0};
     int32_t top = 0;
     for (int32_t i = 0; i < count; ++i) {
         if (codes[i].op == DIM_PUSH) {

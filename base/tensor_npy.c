@@ -145,7 +145,7 @@ static Status find_dtype(const char *descr, DType *out, Diag *diag) {
 
 /* Copies elements of `size` bytes whose first dimension varies fastest into row-major order. */
 static void copy_transposed(const Tensor *tensor, const uint8_t *from, size_t size) {
-    int64_t stride[SMELT_MAX_RANK], at[SMELT_MAX_RANK] = {0}, source = 0;
+    int64_t stride[SMELT_MAX_RANK] = {0}, at[SMELT_MAX_RANK] = {0}, source = 0;
     int64_t count = tensor_count(tensor);
     uint8_t *to = tensor->data;
     for (int32_t d = 0; d < tensor->rank; ++d) stride[d] = tensor_span(tensor, 0, d);

@@ -37,7 +37,7 @@ static Dim walks(DimTable *dims, Dim own, Dim extent) {
 }
 
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {
-    Dim own[SMELT_MAX_RANK], strides[SMELT_MAX_RANK] = {0};
+    Dim own[SMELT_MAX_RANK] = {0}, strides[SMELT_MAX_RANK] = {0};
     int32_t missing = shape->rank - operand->rank;
     access_row_major(dims, operand, own);
     for (int32_t i = missing < 0 ? 0 : missing; i < shape->rank; ++i)

@@ -94,7 +94,8 @@ static const char *requantize_text(KernelWriter *w, const ConvText *conv) {
                          cuda_type(values[conv->x_scale].dtype), cuda_type(values[conv->w_scale].dtype),
                          cuda_type(values[conv->y_scale].dtype), cuda_type(values[conv->y_zero].dtype),
                          bias_text(w, conv->bias), kernel_pointer(w, conv->x_scale),
-                         kernel_pointer(w, conv->w_scale), value_known_count(&values[conv->w_scale]) == 1 ? 0 : 1,
+                         kernel_pointer(w, conv->w_scale),
+                         value_known_count(&values[conv->w_scale]) == 1 ? 0 : 1,
                          kernel_pointer(w, conv->y_scale), kernel_pointer(w, conv->y_zero));
 }
 

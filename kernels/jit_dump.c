@@ -37,8 +37,6 @@ Status jit_dump_file(const char *folder, const char *entry, const char *suffix, 
     return file_replace(path, data, size, diag);
 }
 
-extern char **environ;
-
 /* Runs a tool with its output in a file. */
 static bool run_tool(const char *const *words, const char *output) {
     posix_spawn_file_actions_t actions;

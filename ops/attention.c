@@ -71,7 +71,7 @@ static int64_t features_at(const Heads *heads, int64_t batch, int64_t head, int6
                            const Tensor **tensor) {
     int64_t past = heads->past != NULL ? heads->past->dim[2] : 0;
     *tensor = heads->tensor;
-    if (position < past) {
+    if (heads->past != NULL && position < past) {
         *tensor = heads->past;
         return ((batch * heads->heads + head) * past + position) * heads->size;
     }

@@ -53,7 +53,7 @@ static void stacked_dims(const Tensor *element, int32_t axis, int64_t count, int
 
 static Status check_stack(KernelCtx *ctx, int32_t output, const Tensor *element, int32_t axis, int64_t at) {
     const Tensor *out = ctx->outputs[output];
-    int64_t dims[SMELT_MAX_RANK];
+    int64_t dims[SMELT_MAX_RANK] = {0};
     bool fits = out->dtype == element->dtype && out->rank == element->rank + 1;
     stacked_dims(element, axis, 0, dims);
     for (int32_t i = 0; fits && i < out->rank; ++i)

@@ -240,7 +240,7 @@ void kit_strides(int32_t rank, const int64_t *dims, int64_t *strides) {
 }
 
 void kit_broadcast_strides(const Tensor *from, int32_t rank, int64_t *strides) {
-    int64_t own[SMELT_MAX_RANK];
+    int64_t own[SMELT_MAX_RANK] = {0};
     kit_strides(from->rank, from->dim, own);
     int32_t offset = rank - from->rank;
     for (int32_t i = 0; i < rank; ++i)

@@ -178,6 +178,7 @@ SIMD_CLONES static void quantize_f32(int64_t count, const float *scales, const f
 }
 
 SIMD_CLONES static void dequantize_f32(int64_t count, const float *scales, const float *zeros, float *x) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read_parameters has filled count */
     for (int64_t i = 0; i < count; ++i) x[i] = (x[i] - zeros[i]) * scales[i];
 }
 

@@ -223,6 +223,7 @@ static void lay_out(const KernelCtx *ctx, CellKind kind, RecurrentScratch *out, 
     for (int32_t i = 0; i < ctx->input_count && converts; ++i)
         if (ctx->inputs[i] != NULL && i != INPUT_LENGTHS)
             out->converted[i] = take(out, (size_t)tensor_count(ctx->inputs[i]) * real);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only inputs behind it may be omitted */
     *sizes = recurrent_sizes(kind, steps, batch, r->dim[2]);
     out->state = take(out, sizes->state * real);
     out->projection = take(out, sizes->projection * real);

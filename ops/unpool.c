@@ -86,7 +86,7 @@ static int64_t place_of(const Tensor *y, const int64_t *dims, int64_t index) {
 Status kernel_MaxUnpool(KernelCtx *ctx) {
     const Tensor *x = ctx->inputs[0], *indices = ctx->inputs[1];
     Tensor *y = ctx->outputs[0];
-    int64_t dims[SMELT_MAX_RANK];
+    int64_t dims[SMELT_MAX_RANK] = {0};
     if (!tensor_same_shape(x, indices))
         return FAIL(ctx->diag, STATUS_BAD_DATA, "values and indices differ in shape");
     if (!pooled_shape(ctx->attrs, x, dims))

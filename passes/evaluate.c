@@ -23,6 +23,7 @@ enum { LATE_DIM = -1 }; /* of an output whose size only the kernel knows */
 
 typedef struct Evaluator {
     KernelCtx kernel;
+    Host host;
     Arena *arena;     /* of the outputs */
     size_t remaining; /* bytes that outputs may still take */
 } Evaluator;
@@ -48,14 +49,15 @@ static Status allocate_late(KernelCtx *kernel, int32_t index, int32_t rank, cons
 
 static Status run_kernel(Evaluator *e, const OpDef *def, const PassCtx *ctx, Arena *scratch) {
     enum { LEAST_SCRATCH = 4096 }; /* which an arena aligns to 64 bytes */
-    Host host = {.pool = ctx->pool};
-    e->kernel.host = &host;
+    Host *host = &e->host;
+    *host = (Host){.pool = ctx->pool};
+    e->kernel.host = host;
     e->kernel.executor = e;
     e->kernel.allocate = allocate_late;
-    if (def->scratch != NULL) host.scratch_size = def->scratch(&e->kernel);
-    if (host.scratch_size < LEAST_SCRATCH) host.scratch_size = LEAST_SCRATCH;
-    host.scratch = arena_alloc(scratch, host.scratch_size);
-    TRY_ALLOC(e->kernel.diag, host.scratch);
+    if (def->scratch != NULL) host->scratch_size = def->scratch(&e->kernel);
+    if (host->scratch_size < LEAST_SCRATCH) host->scratch_size = LEAST_SCRATCH;
+    host->scratch = arena_alloc(scratch, host->scratch_size);
+    TRY_ALLOC(e->kernel.diag, host->scratch);
     return def->kernel(&e->kernel);
 }
 

@@ -170,11 +170,8 @@ static Status open_dumps(Runner *runner, Diag *diag) {
 Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag) {
     Arena scratch = {.allocator = graph->arena->allocator};
     Runner runner = {.options = options, .dumps = {.allocator = graph->arena->allocator}};
-    runner.ctx = (PassCtx){.graph = graph,
-                           .scratch = &scratch,
-                           .log = options->log,
-                           .diag = diag,
-                           .pool = options->pool};
+    runner.ctx = (PassCtx){
+        .graph = graph, .scratch = &scratch, .log = options->log, .diag = diag, .pool = options->pool};
     Status status = read_options(&runner, diag);
     if (status == STATUS_OK) status = open_dumps(&runner, diag);
     if (status == STATUS_OK) status = run_all(&runner, diag);

@@ -67,7 +67,7 @@ static Term join_terms(Arena *arena, int32_t op, Term a, Term b) {
 const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena) {
     if (dim_is_exact(d)) return arena_printf(arena, "%lld", (long long)d);
     const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
-    Term stack[DIM_POSTFIX_DEPTH];
+    Term stack[DIM_POSTFIX_DEPTH] = {{NULL, false}};
     int32_t depth = 0;
     for (int32_t i = 0; i < expression->count; ++i) {
         const DimCode *code = &plan->codes[expression->first + i];

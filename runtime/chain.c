@@ -127,7 +127,7 @@ void run_chain(SmeltContext *context, int32_t op) {
         link->out = state->outputs[0]->data;
         link->input_count = context->plan->ops[op + k].input_count;
         for (int32_t i = 0; i < link->input_count; ++i) {
-            int64_t row;
+            int64_t row = count;
             link->inputs[i] = (ChainInput){.repeat = 1, .extent = 1};
             if (state->inputs[i] == NULL) continue;
             map_input(state->inputs[i], state->outputs[0], &link->inputs[i], &row);

@@ -8,6 +8,8 @@
 
 #include "base/simd.h"
 #include "ops/fastmath.h"
+#include "ops/gemm.h"
+#include "ops/kit.h"
 
 Status parse_Attention(const ParseCtx *ctx, const void **attrs) {
     AttentionAttrs *own = ARENA_NEW(ctx->arena, AttentionAttrs);

@@ -2,8 +2,7 @@
 #ifndef SMELT_OPS_ATTENTION_H
 #define SMELT_OPS_ATTENTION_H
 
-#include "ops/gemm.h"
-#include "ops/kit.h"
+#include "ops/op.h"
 
 typedef struct AttentionAttrs {
     bool causal, has_scale;

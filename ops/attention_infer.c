@@ -1,5 +1,6 @@
 /* Shapes of Attention. */
 #include "ops/attention.h"
+#include "ops/kit.h"
 
 /* Q, K or V as [batch, heads, length, size]. */
 typedef struct HeadDims {

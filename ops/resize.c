@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/kit.h"
 #include "ops/resize_table.h"
 
 /* -- attributes -- */

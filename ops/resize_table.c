@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
+
 bool resize_axis_is_identity(const ResizeRule *rule, const ResizeAxis *axis) {
     return axis->in == axis->out && axis->scale == 1 && rule->coordinates != RESIZE_TF_CROP &&
            rule->coordinates != RESIZE_TF_HALF_PIXEL_FOR_NN;

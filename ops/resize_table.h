@@ -2,7 +2,7 @@
 #ifndef SMELT_OPS_RESIZE_TABLE_H
 #define SMELT_OPS_RESIZE_TABLE_H
 
-#include "ops/kit.h"
+#include "ops/op.h"
 
 typedef enum ResizeMode { RESIZE_NEAREST, RESIZE_LINEAR, RESIZE_CUBIC } ResizeMode;
 typedef enum ResizeCoordinates {

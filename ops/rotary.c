@@ -1,5 +1,6 @@
 /* RotaryEmbedding: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. */
 #include "ops/attention.h"
+#include "ops/kit.h"
 
 enum { INPUT_COS = 1, INPUT_SIN = 2, INPUT_POSITIONS = 3 };
 

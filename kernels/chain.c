@@ -180,7 +180,10 @@ static void write_expression(const Statement *s, const char *result) {
     write_format(s->out, "%s    %s = ", s->indent, result);
     const char *expression = is_square(s) ? "x * x" : op_def(s->node->op)->expression;
     const char *type = cuda_register_type(s->chain->graph->values[s->node->outputs[0]].dtype);
-    write_format(s->out, select ? "%s(%s);\n" : "convert<%s>(%s);\n", type, expression);
+    if (select)
+        write_format(s->out, "T(%s);\n", expression);
+    else
+        write_format(s->out, "convert<%s>(%s);\n", type, expression);
 }
 
 /* All inputs from the left; the attribute counts in the last step only. */

@@ -86,7 +86,7 @@ static const char chain_unit[] =
     "                const bool x = a3;\n"
     "                const T y = T(b1);\n"
     "                const T z = T(a0);\n"
-    "                b2 = float(x != 0 ? y : z);\n"
+    "                b2 = T(x != 0 ? y : z);\n"
     "            }\n"
     "            put(w0.at[k], b2);\n"
     "        }\n"

@@ -13,9 +13,9 @@ typedef struct StftAttrs {
 } StftAttrs;
 
 /* HannWindow, HammingWindow, BlackmanWindow; MelWeightMatrix (periodic unused) */
-typedef struct WindowAttrs {
+typedef struct SignalWindowAttrs {
     DType dtype;
     bool periodic;
-} WindowAttrs;
+} SignalWindowAttrs;
 
 #endif

@@ -8,7 +8,7 @@
 #define PI 3.14159265358979323846
 
 static Status parse_window(const ParseCtx *ctx, const void **attrs) {
-    WindowAttrs *out = ARENA_NEW(ctx->arena, WindowAttrs);
+    SignalWindowAttrs *out = ARENA_NEW(ctx->arena, SignalWindowAttrs);
     TRY_ALLOC(ctx->diag, out);
     int64_t dtype, periodic;
     TRY(attr_int(ctx->list, "output_datatype", DTYPE_F32, &dtype, ctx->diag));
@@ -16,7 +16,7 @@ static Status parse_window(const ParseCtx *ctx, const void **attrs) {
     if (!dtype_is_valid(dtype) || (!dtype_is_float((DType)dtype) && !dtype_is_integer((DType)dtype)))
         return FAIL(ctx->diag, STATUS_BAD_MODEL,
                     "attribute 'output_datatype' is %lld, which is no numeric type", (long long)dtype);
-    *out = (WindowAttrs){(DType)dtype, periodic != 0};
+    *out = (SignalWindowAttrs){(DType)dtype, periodic != 0};
     *attrs = out;
     return STATUS_OK;
 }
@@ -30,7 +30,7 @@ static Status extent_of(InferCtx *ctx, int32_t input, const char *what, Dim *out
 }
 
 static Status infer_window(InferCtx *ctx) {
-    const WindowAttrs *attrs = ctx->attrs;
+    const SignalWindowAttrs *attrs = ctx->attrs;
     ctx->outputs[0].dtype = attrs->dtype;
     ctx->outputs[0].shape.rank = 1;
     return extent_of(ctx, 0, "size", &ctx->outputs[0].shape.dim[0]);
@@ -43,7 +43,7 @@ static void store(Tensor *out, int64_t i, double value) {
 
 /* a0 - a1 cos(x) + a2 cos(2x) over one period. */
 static Status kernel_cosine_window(KernelCtx *ctx, double a0, double a1, double a2) {
-    const WindowAttrs *attrs = ctx->attrs;
+    const SignalWindowAttrs *attrs = ctx->attrs;
     Tensor *out = ctx->outputs[0];
     int64_t size = out->dim[0], period = attrs->periodic ? size : size - 1;
     for (int64_t i = 0; i < size; ++i) {
@@ -96,7 +96,7 @@ Status parse_MelWeightMatrix(const ParseCtx *ctx, const void **attrs) {
 }
 
 Status infer_MelWeightMatrix(InferCtx *ctx) {
-    const WindowAttrs *attrs = ctx->attrs;
+    const SignalWindowAttrs *attrs = ctx->attrs;
     Shape *out = &ctx->outputs[0].shape;
     Dim length = 0;
     bool known;

@@ -99,10 +99,10 @@ const char *problem_epilogue_refuses(const Problem *problem);
  * for none. */
 Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
 
-/* Adds the launch to the emission. Index is 32-bit where no value and no number that the kernel uses can
- * reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and grid_z are at most 65535. Pointers
- * are __restrict__ unless a result may lie in the memory of an input that is used up here, element upon
- * element: then no thread may read an element that another may have written. */
+/* Adds the launch to the emission (none where the grid is exactly empty). Index is 32-bit where no value and
+ * no number that the kernel uses can reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and
+ * grid_z are at most 65535. Pointers are __restrict__ unless a result may lie in the memory of an input that
+ * is used up here, element upon element: then no thread may read an element that another may have written. */
 Status kernel_finish(KernelWriter *w, Dim grid_x, Dim grid_y, Dim grid_z, int32_t threads,
                      int32_t shared_bytes);
 

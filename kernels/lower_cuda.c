@@ -9,6 +9,7 @@ typedef struct CudaLowering {
     Lowering base;
     const LowerCudaOptions *options;
     Graph *graph;
+    UseTable uses;
     const Device *archs[MOST_ARCHS];
     int32_t arch_count;
     Device device;   /* what all of them can do: tactics choose for it */
@@ -174,7 +175,7 @@ static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int3
         step->launch_first = l->plan->launch_count;
         return STATUS_OK;
     }
-    TRY(problem_create(c->graph, nodes, count, &c->work, problem, l->diag));
+    TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, problem, l->diag));
     const Tactic *tactic = tactic_choose(problem, &c->device, &c->work, &why);
     TRY(dim_table_check(c->graph->dims, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits",
                         l->diag));
@@ -210,6 +211,8 @@ static Status compile_kernels(CudaLowering *c) {
 
 static Status lower_all(CudaLowering *c) {
     TRY(find_archs(c));
+    if (!use_table_build(c->graph, &c->work, &c->uses))
+        return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
     TRY(lower_graph(&c->base));
     TRY(lower_meta(&c->base, "gpu", list_archs(c)));
     TRY(compile_kernels(c));

@@ -11,6 +11,7 @@ enum { SHOWN_ELEMENTS = 32 }; /* integer constants up to this length are part of
 
 typedef struct Boundary {
     const Graph *graph;
+    const UseTable *uses;
     const NodeId *nodes;
     int32_t node_count;
     ValueId *inputs, *outputs;
@@ -29,21 +30,10 @@ static bool has_node(const Boundary *b, NodeId node) {
     return false;
 }
 
-static bool node_reads(const Node *node, ValueId value) {
-    return list_has(node->inputs, node->input_count, value);
-}
-
-/* Whether any other node (bodies count as reading all that their nodes read) or block result uses the value.
- */
+/* Whether any other node or a block's result uses the value. */
 static bool is_used_outside(const Boundary *b, ValueId value) {
-    const Graph *graph = b->graph;
-    for (BlockId id = 0; id < graph->block_count; ++id) {
-        const Block *block = &graph->blocks[id];
-        if (list_has(block->results, block->result_count, value)) return true;
-        for (int32_t i = 0; i < block->node_count; ++i)
-            if (node_reads(&graph->nodes[block->nodes[i]], value) && !has_node(b, block->nodes[i]))
-                return true;
-    }
+    for (int32_t i = b->uses->first[value]; i < b->uses->first[value + 1]; ++i)
+        if (b->uses->uses[i].node == NONE || !has_node(b, b->uses->uses[i].node)) return true;
     return false;
 }
 
@@ -162,9 +152,9 @@ static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count
     return NONE;
 }
 
-Status problem_create(const Graph *graph, const NodeId *nodes, int32_t node_count, Arena *arena, Problem *out,
-                      Diag *diag) {
-    Boundary b = {.graph = graph, .nodes = nodes, .node_count = node_count};
+Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
+                      Arena *arena, Problem *out, Diag *diag) {
+    Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
     ByteWriter key = byte_writer(arena);
     NodeId *copy = ARENA_ARRAY(arena, NodeId, node_count);
     TRY_ALLOC(diag, copy);

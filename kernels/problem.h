@@ -17,9 +17,9 @@ typedef struct Problem {
     const char *key;
 } Problem;
 
-/* Fills *out for consecutive nodes of a block. Lists are in arena. */
-Status problem_create(const Graph *graph, const NodeId *nodes, int32_t node_count, Arena *arena, Problem *out,
-                      Diag *diag);
+/* Fills *out for consecutive nodes of a block. Lists are in arena. uses: of the whole graph as it is. */
+Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
+                      Arena *arena, Problem *out, Diag *diag);
 
 /* The node that everything but the epilogue belongs to, or NULL for pointwise chains. */
 const Node *problem_anchor(const Problem *problem);

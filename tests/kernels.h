@@ -9,9 +9,11 @@
 /* The next step of the main block from node `position` on, as a problem; returns the position behind it. */
 static inline int32_t next_problem(Graph *graph, int32_t position, Arena *arena, Problem *out, Diag *diag) {
     const Block *block = &graph->blocks[MAIN_BLOCK];
+    UseTable uses;
     int32_t end = position + 1;
+    CHECK(use_table_build(graph, arena, &uses));
     while (end < block->node_count && !node_starts_step(graph, block, end)) ++end;
-    CHECK_OK(problem_create(graph, block->nodes + position, end - position, arena, out, diag), diag);
+    CHECK_OK(problem_create(graph, &uses, block->nodes + position, end - position, arena, out, diag), diag);
     return end;
 }
 

@@ -13,7 +13,7 @@ typedef struct CheckOptions {
     const char *atol_text, *report;
     double rtol, min_cosine;
     int64_t seed;
-    bool quiet;
+    bool quiet, batch;
 } CheckOptions;
 
 /* The worst output of all data sets, and lines for --report. */
@@ -147,21 +147,76 @@ static Status write_report(App *app, const CheckOptions *o, const CheckState *st
     return file_replace(o->report, text.data, text.size, &app->diag);
 }
 
-static Status check_all(App *app, const CheckOptions *o, const char *path, Session *session) {
-    CheckState state = {.report = byte_writer(&app->arena)};
-    if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, &state));
+/* Everything asked for one model; *state tells how it went. */
+static Status check_model(App *app, const CheckOptions *o, const char *path, Session *session,
+                          CheckState *state) {
+    *state = (CheckState){.report = byte_writer(&app->arena)};
+    TRY(session_open(app, path, &o->compile, session));
+    if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, state));
     for (int32_t i = 0; i < o->data.count; ++i) {
-        Status status = check_set(app, o, session, o->data.items[i], &state);
+        Status status = check_set(app, o, session, o->data.items[i], state);
         diag_context(&app->diag, DIAG_FILE, "%s, data %s", path, o->data.items[i]);
         TRY(status);
     }
-    TRY(write_report(app, o, &state));
-    if (!state.failed) {
-        printf("check: passed\n");
-        return STATUS_OK;
+    return write_report(app, o, state);
+}
+
+/* -- batches: many models in one process, which spares a GPU's start-up for each -- */
+
+/* "MODEL<tab>DATA<tab>DATA...": cuts the line in place. */
+static Status split_case(App *app, char *line, const char **model, TextList *data) {
+    line[strcspn(line, "\n")] = '\0';
+    *model = line;
+    for (char *at = strchr(line, '\t'); at != NULL; at = strchr(at + 1, '\t')) {
+        *at = '\0';
+        if (!ARENA_RESERVE(&app->arena, data->items, data->count, data->capacity))
+            return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+        data->items[data->count++] = at + 1;
     }
-    printf("check: FAILED %s\n", state.worst);
-    return STATUS_MISMATCH;
+    return STATUS_OK;
+}
+
+static void answer(const App *app, Status status, const CheckState *state) {
+    char text[DIAG_TEXT + 5 * DIAG_CONTEXT];
+    if (status == STATUS_OK && state->failed)
+        snprintf(text, sizeof text, "check: FAILED %s", state->worst);
+    else if (status == STATUS_OK)
+        snprintf(text, sizeof text, "check: passed");
+    else
+        diag_format(&app->diag, text, sizeof text);
+    for (char *c = text; *c != '\0'; ++c)
+        if (*c == '\n') *c = ' ';
+    printf("%d\t%s\n",
+           (int)(status == STATUS_OK && state->failed ? EXIT_CODE_MISMATCH : exit_code_of(status)), text);
+    fflush(stdout);
+}
+
+/* Answers each line of standard input with a line: exit code, tab, message. The first session that opens
+ * stays open, and with it the GPU. */
+static Status check_batch(App *app, const CheckOptions *options) {
+    static char line[65536];
+    Session keeper = {0};
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        App one = {.log = app->log};
+        CheckOptions o = *options;
+        CheckState state;
+        Session session = {0};
+        const char *model;
+        bool keep = keeper.engine == NULL;
+        App *user = keep ? app : &one; /* what the keeper needs lives as long as it */
+        arena_init(&one.arena, &one.allocator);
+        Status status = split_case(user, line, &model, &o.data);
+        if (status == STATUS_OK) status = check_model(user, &o, model, &session, &state);
+        answer(user, status, &state);
+        diag_clear(&app->diag);
+        if (keep && status == STATUS_OK)
+            keeper = session;
+        else
+            session_close(user, &session);
+        arena_reset(&one.arena);
+    }
+    session_close(app, &keeper);
+    return STATUS_OK;
 }
 
 Status command_check(App *app, const Command *self, int argc, char **argv) {
@@ -176,15 +231,26 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
         {"seed", 0, OPTION_INT, &o.seed, "N", "of the random inputs (1)", 0, INT64_MAX},
         {"report", 0, OPTION_TEXT, &o.report, "F.json", "writes every comparison", 0, 0},
         {"quiet", 'q', OPTION_FLAG, &o.quiet, NULL, "only the last line", 0, 0},
+        {"batch", 0, OPTION_FLAG, &o.batch, NULL,
+         "many models: lines MODEL<tab>DATA... on standard input, each answered with exit code and message",
+         0, 0},
         COMPILE_OPTIONS(o.compile),
     };
     TextList models = {0};
     bool done;
-    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
+    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 0, 1, &done));
     if (done) return STATUS_OK;
-    Session session;
-    Status status = session_open(app, models.items[0], &o.compile, &session);
-    if (status == STATUS_OK) status = check_all(app, &o, models.items[0], &session);
+    if (o.batch != (models.count == 0))
+        return FAIL(&app->diag, STATUS_USAGE, "check takes one model, or --batch and none");
+    if (o.batch) return check_batch(app, &o);
+    Session session = {0};
+    CheckState state;
+    Status status = check_model(app, &o, models.items[0], &session, &state);
     session_close(app, &session);
-    return status;
+    if (status != STATUS_OK) return status;
+    if (state.failed)
+        printf("check: FAILED %s\n", state.worst);
+    else
+        printf("check: passed\n");
+    return state.failed ? STATUS_MISMATCH : STATUS_OK;
 }

@@ -12,8 +12,10 @@ import fnmatch
 import json
 import os
 import pathlib
+import queue
 import subprocess
 import sys
+import threading
 import textwrap
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -21,7 +23,7 @@ ROOT = HERE.parent.parent
 ONNX_VERSION = "1.22.0"
 FOLDERS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 TOLERANCES = ["--rtol", "1e-3", "--atol", "1e-7"]
-EXIT_OK, EXIT_MISMATCH, EXIT_BAD_INPUT, EXIT_NO_PROGRAM, EXIT_NO_DATA = 0, 1, 3, 2, 77
+EXIT_OK, EXIT_BAD_INPUT, EXIT_NO_PROGRAM, EXIT_NO_DATA = 0, 3, 2, 77
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 Case = collections.namedtuple("Case", "name folder operators")
@@ -136,24 +138,45 @@ def supported_operators(smelt):
     return {row.split("|")[1].strip() for row in rows[2:] if row.startswith("|")}
 
 
-def check_command(smelt, case, options):
-    command = [smelt, "check", str(case.folder / "model.onnx"), "--quiet", *TOLERANCES]
-    for data_set in sorted(case.folder.glob("test_data_set_*")):
-        command += ["--data", str(data_set)]
-    return command + options
+class Worker:
+    """A `smelt check --batch` process; started again after a case that ended it."""
 
+    def __init__(self, smelt, options, timeout):
+        self.command = [smelt, "check", "--batch", "--quiet", *TOLERANCES, *options]
+        self.timeout, self.process = timeout, None
 
-def diagnosis(done):
-    """The line that says what went wrong."""
-    lines = (done.stdout if done.returncode == EXIT_MISMATCH else done.stderr).strip().splitlines()
-    reported = [line for line in lines if line.startswith(("smelt:", "check:"))]
-    return (reported or lines or ["no message"])[0]
+    def ask(self, case):
+        """(exit code, message); the code is negative for a signal, None when there was no answer in time."""
+        if self.process is None:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                            errors="replace")
+        parts = [case.folder / "model.onnx", *sorted(case.folder.glob("test_data_set_*"))]
+        self.process.stdin.write("\t".join(map(str, parts)) + "\n")
+        self.process.stdin.flush()
+        timer = threading.Timer(self.timeout, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        in_time = timer.is_alive()
+        timer.cancel()
+        if line:
+            code, message = line.rstrip("\n").split("\t", 1)
+            return int(code), message
+        code, self.process = self.process.wait(), None
+        return (code if in_time else None), "no answer"
+
+    def close(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait()
 
 
 class Runner:
-    def __init__(self, smelt, options, timeout, reasons):
-        self.smelt, self.options, self.timeout, self.reasons = smelt, options, timeout, reasons
+    def __init__(self, smelt, options, timeout, reasons, jobs):
+        self.timeout, self.reasons = timeout, reasons
         self.supported = supported_operators(smelt)
+        self.workers = queue.Queue()
+        for _ in range(jobs):
+            self.workers.put(Worker(smelt, options, timeout))
 
     def run(self, case):
         problem, refused = self.check(case)
@@ -168,17 +191,20 @@ class Runner:
 
     def check(self, case):
         """(None, _) when it passes, else what is wrong and whether the model was refused as unsupported."""
-        try:
-            done = subprocess.run(check_command(self.smelt, case, self.options), capture_output=True, text=True,
-                                  errors="replace", timeout=self.timeout)
-        except subprocess.TimeoutExpired:
-            return f"no result within {self.timeout} s", False
-        if done.returncode == EXIT_OK:
+        worker = self.workers.get()
+        code, message = worker.ask(case)
+        self.workers.put(worker)
+        if code == EXIT_OK:
             return None, False
-        if done.returncode < 0:
-            return f"killed by signal {-done.returncode}: {diagnosis(done)}", False
-        refused = done.returncode == EXIT_BAD_INPUT and "not supported" in done.stderr
-        return f"exit {done.returncode}: {diagnosis(done)}", refused
+        if code is None:
+            return f"no result within {self.timeout} s", False
+        if code < 0:
+            return f"killed by signal {-code}", False
+        return f"exit {code}: {message}", code == EXIT_BAD_INPUT and "not supported" in message
+
+    def close(self):
+        while not self.workers.empty():
+            self.workers.get().close()
 
 
 # ---- Reports ----
@@ -270,10 +296,11 @@ def main():
         print(f"{args.smelt} is not there: build it first (./dev build) or name it with --smelt")
         return EXIT_NO_PROGRAM
     reasons = read_reasons(HERE / "wrong_data.tsv")
-    runner = Runner(args.smelt, args.options or ["--threads", "1"], args.timeout, reasons)
+    runner = Runner(args.smelt, args.options or ["--threads", "1"], args.timeout, reasons, args.jobs)
     cases = find_cases(args.data, args.filter)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(runner.run, cases))
+    runner.close()
     if not args.list_failures:
         print_table(results)
         print_skipped(results)

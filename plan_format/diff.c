@@ -97,6 +97,12 @@ static const char *step_text(Comparison *c, const Plan *plan, int32_t index) {
         }
     }
     write_format(&text, ")");
+    for (int32_t i = 0; i < step->launch_count; ++i) {
+        write_format(&text, i > 0 ? "; " : " launches ");
+        print_launch(plan, step->launch_first + i, &text);
+    }
+    if (step->reason[0] != '\0') write_format(&text, " on the host: ");
+    print_text(&text, step->reason);
     return text_of(c, &text);
 }
 
@@ -119,6 +125,31 @@ static void compare_steps(Comparison *c) {
         compare_texts(c, text_of(c, &what), i < na - tail ? a[i] : "(absent)",
                       i < nb - tail ? b[i] : "(absent)");
     }
+}
+
+/* Machine code of kernels with the same entry, one line for each that differs. */
+static Status compare_kernels(Comparison *c, Diag *diag) {
+    NameMap entries = {0};
+    ByteWriter before = byte_writer(c->out->arena), after = byte_writer(c->out->arena);
+    print_architectures(c->a, &before);
+    print_architectures(c->b, &after);
+    const char *left = text_of(c, &before), *right = text_of(c, &after);
+    compare_texts(c, "architectures", left, right);
+    compare_numbers(c, "kernels", c->a->kernel_count, c->b->kernel_count);
+    for (int32_t i = 0; i < c->b->kernel_count; ++i)
+        if (!name_map_set(&entries, c->out->arena, c->b->kernels[i].entry, i))
+            return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    for (int32_t i = 0; strcmp(left, right) == 0 && i < c->a->kernel_count; ++i) {
+        const PlanKernel *kernel = &c->a->kernels[i];
+        int32_t other = name_map_find(&entries, kernel->entry);
+        for (int32_t k = 0; other >= 0 && k < kernel->cubin_count; ++k) {
+            const PlanCubin *a = &c->a->cubins[kernel->cubin_first + k];
+            const PlanCubin *b = &c->b->cubins[c->b->kernels[other].cubin_first + k];
+            if (a->size != b->size || memcmp(a->data, b->data, a->size) != 0)
+                difference(c, kernel->entry, "machine code", "other machine code");
+        }
+    }
+    return STATUS_OK;
 }
 
 /* Values by name: type, place, and the data of constants. Needs DEBUG's names in both. */
@@ -163,6 +194,7 @@ Status plan_diff(const Plan *a, const Plan *b, ByteWriter *out, int64_t *differe
     compare_numbers(&c, "buffers", a->buffer_count, b->buffer_count);
     compare_numbers(&c, "values", a->value_count, b->value_count);
     compare_steps(&c);
+    TRY(compare_kernels(&c, diag));
     TRY(compare_values(&c, diag));
     *differences = c.count;
     if (out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");

@@ -123,6 +123,28 @@ static void print_meta_line(const Plan *plan, const char *label, const char *key
     write_u8(out, '\n');
 }
 
+void print_architectures(const Plan *plan, ByteWriter *out) {
+    const PlanKernel *kernel = plan->kernels;
+    for (int32_t i = 0; plan->kernel_count > 0 && i < kernel->cubin_count; ++i) {
+        const PlanCubin *cubin = &plan->cubins[kernel->cubin_first + i];
+        write_format(out, "%ssm_%d%s", i > 0 ? ", " : "", cubin->sm, cubin->accelerated ? "a" : "");
+    }
+}
+
+static void print_kernels(const Plan *plan, ByteWriter *out) {
+    uint64_t bytes = 0;
+    int32_t host_steps = 0;
+    if (!plan_is_cuda(plan)) return;
+    for (int32_t i = 0; i < plan->cubin_count; ++i) bytes += plan->cubins[i].size;
+    for (int32_t i = 0; i < plan->step_count; ++i) host_steps += plan->steps[i].kind == PLAN_STEP_HOST;
+    write_format(out, "  kernels    %d, ", plan->kernel_count);
+    if (plan->kernel_count > 0) write_format(out, "for ");
+    print_architectures(plan, out);
+    if (plan->kernel_count > 0) write_format(out, ", ");
+    print_bytes(out, bytes);
+    write_format(out, "; %d launches, %d steps on the host\n", plan->launch_count, host_steps);
+}
+
 static void print_summary(const Plan *plan, ByteWriter *out) {
     write_format(out, "plan %d.%d for ", plan->major, plan->minor);
     print_text(out, meta_or(plan, "target", "an unknown target"));
@@ -131,6 +153,7 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
     print_meta_line(plan, "model", "model", out);
     print_meta_line(plan, "model hash", "model_hash", out);
     print_meta_line(plan, "opset", "opset", out);
+    print_meta_line(plan, "driver", "driver", out);
     for (int32_t i = 0; i < plan->meta_count; ++i) {
         if (strncmp(plan->meta[i].key, "option.", 7) != 0) continue;
         write_format(out, "  option     ");
@@ -151,6 +174,7 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
     write_format(out, ", lower bound ");
     print_bytes(out, (uint64_t)plan->arena_lower_bound);
     write_format(out, "%s\n", plan->fixed ? "" : " (at the usual shapes; laid out anew for each)");
+    print_kernels(plan, out);
     write_format(out, "  contents   %d steps, %d operators, %d values, %d buffers, %d bodies\n",
                  plan->step_count, plan->op_count, plan->value_count, plan->buffer_count,
                  plan->program_count - 1);
@@ -206,6 +230,44 @@ static void print_origins(const Plan *plan, const PlanStep *step, ByteWriter *ou
     }
 }
 
+static void print_dim(const Plan *plan, PlanDim d, ByteWriter *out) {
+    const char *text = plan_dim_print(plan, d, out->arena);
+    if (text == NULL)
+        out->failed = true;
+    else
+        print_text(out, text);
+}
+
+void print_launch(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanLaunch *launch = &plan->launches[index];
+    print_text(out, plan->kernels[launch->kernel].entry);
+    write_format(out, ", grid ");
+    for (int i = 0; i < 3; ++i) {
+        if (i > 0) write_format(out, " x ");
+        print_dim(plan, launch->grid[i], out);
+    }
+    write_format(out, ", block %d", launch->block[0] * launch->block[1] * launch->block[2]);
+    if (launch->shared_bytes > 0) write_format(out, ", shared %d B", launch->shared_bytes);
+}
+
+/* What runs on the device, or why nothing does. */
+static void print_step_device(const Plan *plan, const PlanStep *step, ByteWriter *out) {
+    for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l) {
+        write_format(out, "          ");
+        print_launch(plan, l, out);
+        write_u8(out, '\n');
+    }
+    if (step->scratch_bytes != 0) {
+        write_format(out, "          scratch ");
+        print_dim(plan, step->scratch_bytes, out);
+        write_format(out, " B\n");
+    }
+    if (step->reason[0] == '\0') return;
+    write_format(out, "          on the host: ");
+    print_text(out, step->reason);
+    write_u8(out, '\n');
+}
+
 static void print_step(const Plan *plan, int32_t index, ByteWriter *out) {
     const PlanStep *step = &plan->steps[index];
     const PlanOp *last = &plan->ops[step->op_first + step->op_count - 1];
@@ -219,6 +281,7 @@ static void print_step(const Plan *plan, int32_t index, ByteWriter *out) {
     pad(out, type_at, TYPE_WIDTH);
     print_origins(plan, step, out);
     write_u8(out, '\n');
+    print_step_device(plan, step, out);
 }
 
 static void print_steps(const Plan *plan, ByteWriter *out) {

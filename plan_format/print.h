@@ -13,6 +13,10 @@ void print_type(const Plan *plan, int32_t value, ByteWriter *out);
 void print_storage(const Plan *plan, int32_t value, ByteWriter *out);
 /* The value's name, or "value 7" where DEBUG was left out. */
 void print_value_name(const Plan *plan, int32_t value, ByteWriter *out);
+/* "pointwise_1f, grid n x 1 x 1, block 256, shared 1024 B" */
+void print_launch(const Plan *plan, int32_t launch, ByteWriter *out);
+/* "sm_80, sm_90a"; nothing for a plan without kernels. */
+void print_architectures(const Plan *plan, ByteWriter *out);
 /* Bytes of a value; -1 where its shape is not exact. */
 int64_t plan_value_bytes(const Plan *plan, int32_t value);
 /* Length of the UTF-8 character at text, 0 where there is none of printable form. */

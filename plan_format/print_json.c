@@ -148,6 +148,67 @@ static void json_ops(const Plan *plan, const PlanStep *step, ByteWriter *out) {
     }
 }
 
+static void json_arg(const Plan *plan, const PlanArg *arg, ByteWriter *out) {
+    static const char *const kinds[] = {"value", "number", "scratch"};
+    write_format(out, "{\"%s\": ", kinds[arg->kind]);
+    if (arg->kind == PLAN_ARG_VALUE)
+        write_format(out, "%d, \"written\": %s", arg->value, arg->written ? "true" : "false");
+    else
+        json_dim(plan, arg->number, out);
+    write_u8(out, '}');
+}
+
+static void json_launch(const Plan *plan, const PlanLaunch *launch, ByteWriter *out) {
+    write_format(out, "{\"kernel\": ");
+    json_string(out, plan->kernels[launch->kernel].entry);
+    write_format(out, ", \"grid\": [");
+    for (int i = 0; i < 3; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_dim(plan, launch->grid[i], out);
+    }
+    write_format(out, "], \"block\": ");
+    json_list(launch->block, 3, out);
+    write_format(out, ", \"shared_bytes\": %d, \"arguments\": [", launch->shared_bytes);
+    for (int32_t i = 0; i < launch->arg_count; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_arg(plan, &plan->args[launch->arg_first + i], out);
+    }
+    write_format(out, "]}");
+}
+
+/* Of a GPU plan's step: its launches, or why it has none. */
+static void json_device(const Plan *plan, const PlanStep *step, ByteWriter *out) {
+    if (!plan_is_cuda(plan)) return;
+    write_format(out, ", \"device\": %s, \"reason\": ", step->kind == PLAN_STEP_LAUNCH ? "true" : "false");
+    json_string(out, step->reason);
+    write_format(out, ", \"scratch_bytes\": ");
+    json_dim(plan, step->scratch_bytes, out);
+    write_format(out, ", \"launches\": [");
+    for (int32_t i = 0; i < step->launch_count; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_launch(plan, &plan->launches[step->launch_first + i], out);
+    }
+    write_u8(out, ']');
+}
+
+static void json_kernels(const Plan *plan, ByteWriter *out) {
+    json_open(out, "kernels");
+    for (int32_t i = 0; i < plan->kernel_count; ++i) {
+        const PlanKernel *kernel = &plan->kernels[i];
+        json_row(out, i);
+        json_key(out, "entry");
+        json_string(out, kernel->entry);
+        write_format(out, ", \"parameters\": %d, \"cubins\": {", kernel->param_count);
+        for (int32_t k = 0; k < kernel->cubin_count; ++k) {
+            const PlanCubin *cubin = &plan->cubins[kernel->cubin_first + k];
+            write_format(out, "%s\"sm_%d%s\": %u", k > 0 ? ", " : "", cubin->sm,
+                         cubin->accelerated ? "a" : "", cubin->size);
+        }
+        write_format(out, "}}");
+    }
+    write_u8(out, ']');
+}
+
 static void json_programs(const Plan *plan, ByteWriter *out) {
     json_open(out, "programs");
     for (int32_t i = 0; i < plan->program_count; ++i) {
@@ -170,7 +231,9 @@ static void json_programs(const Plan *plan, ByteWriter *out) {
         json_string(out, plan->steps[i].name);
         write_format(out, ", \"late\": %s, \"operators\": [", plan->steps[i].late ? "true" : "false");
         json_ops(plan, &plan->steps[i], out);
-        write_format(out, "]}");
+        write_u8(out, ']');
+        json_device(plan, &plan->steps[i], out);
+        write_u8(out, '}');
     }
     write_format(out, "]}\n");
 }
@@ -179,6 +242,7 @@ Status plan_print_json(const Plan *plan, ByteWriter *out, Diag *diag) {
     json_meta(plan, out);
     json_bindings(plan, out);
     json_memory(plan, out);
+    if (plan_is_cuda(plan)) json_kernels(plan, out);
     json_programs(plan, out);
     if (out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     return STATUS_OK;

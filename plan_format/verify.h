@@ -36,7 +36,7 @@ Status verify_values(const Verifier *v);
 Status verify_bindings(const Verifier *v);
 /* Rule 7 and the rest of 4 and 6. Fills definitions. */
 Status verify_flow(Verifier *v);
-/* Rules 8 and 9. */
+/* Rule 8. */
 Status verify_kernels(const Verifier *v);
 Status verify_launches(const Verifier *v);
 

@@ -25,7 +25,7 @@ struct SmeltEngine {
     CudaEngine *cuda; /* NULL: a CPU plan */
 };
 
-/* FORMAT.md, section 6, rule 8: every operator against the operator table. */
+/* FORMAT.md, section 6, rule 9: every operator against the operator table. */
 Status engine_bind_ops(SmeltEngine *engine, Diag *diag);
 
 /* Adds which operator it was: "operator 12 (Conv) from 'conv1'". */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fake_cuda/kernels.h"
+
 #define DRIVER __attribute__((visibility("default")))
 
 enum {
@@ -14,7 +16,6 @@ enum {
     OUT_OF_MEMORY = 2,
     NO_DEVICE = 100,
     NOT_FOUND = 500,
-    ILLEGAL_ADDRESS = 700,
     MOST_PARAMETERS = 8,
     ALIGNMENT = 256
 };
@@ -83,8 +84,7 @@ typedef struct Allocation {
 
 static Allocation *allocations;
 
-/* Host address of device bytes that are all in one allocation; NULL: they are not. */
-static uint8_t *device_bytes(Pointer pointer, size_t size) {
+uint8_t *fake_device_bytes(Pointer pointer, size_t size) {
     if ((pointer & device_tag) == 0) return NULL;
     uintptr_t at = (uintptr_t)(pointer & ~device_tag);
     for (Allocation *a = allocations; a != NULL; a = a->next) {
@@ -126,44 +126,6 @@ static int release(uint8_t *data, bool pinned) {
     return INVALID_VALUE;
 }
 
-/* -- kernels -- */
-
-typedef int (*HostKernel)(const uint64_t *args);
-
-static float *floats(uint64_t pointer, uint64_t count) {
-    return (float *)(void *)device_bytes(pointer, (size_t)count * sizeof(float));
-}
-
-static int kernel_add(const uint64_t *args) {
-    float *out = floats(args[0], args[3]), *a = floats(args[1], args[3]), *b = floats(args[2], args[3]);
-    if (out == NULL || a == NULL || b == NULL) return ILLEGAL_ADDRESS;
-    for (uint64_t i = 0; i < args[3]; ++i) out[i] = a[i] + b[i];
-    return SUCCESS;
-}
-
-static int kernel_scale(const uint64_t *args) {
-    float *out = floats(args[0], args[2]), *a = floats(args[1], args[2]);
-    if (out == NULL || a == NULL) return ILLEGAL_ADDRESS;
-    for (uint64_t i = 0; i < args[2]; ++i) out[i] = a[i] * (float)(int64_t)args[3];
-    return SUCCESS;
-}
-
-static int kernel_sum_scratch(const uint64_t *args) {
-    float *out = floats(args[0], args[3]), *a = floats(args[1], args[3]), *scratch = floats(args[2], args[3]);
-    if (out == NULL || a == NULL || scratch == NULL) return ILLEGAL_ADDRESS;
-    for (uint64_t i = 0; i < args[3]; ++i) scratch[i] = a[args[3] - 1 - i];
-    for (uint64_t i = 0; i < args[3]; ++i) out[i] = a[i] + scratch[i];
-    return SUCCESS;
-}
-
-static const struct FakeFunction {
-    const char *name;
-    int parameters;
-    HostKernel run;
-} functions[] = {{"fake_add", 4, kernel_add},
-                 {"fake_scale", 4, kernel_scale},
-                 {"fake_sum_scratch", 4, kernel_sum_scratch}};
-
 /* -- streams: what waits to be done -- */
 
 typedef enum WorkKind { WORK_COPY_IN, WORK_COPY_OUT, WORK_COPY, WORK_LAUNCH, WORK_EVENT } WorkKind;
@@ -180,7 +142,7 @@ typedef struct Work {
     void *host_to;
     const void *host_from;
     size_t size;
-    const struct FakeFunction *function;
+    const FakeFunction *function;
     uint64_t args[MOST_PARAMETERS];
     Event *event;
     uint64_t record;
@@ -212,7 +174,7 @@ static int push(Stream *stream, Work work) {
 }
 
 static int do_launch(const Work *work) {
-    if (numbers[FAKE_FAIL_LAUNCH] > 0 && --numbers[FAKE_FAIL_LAUNCH] == 0) return ILLEGAL_ADDRESS;
+    if (numbers[FAKE_FAIL_LAUNCH] > 0 && --numbers[FAKE_FAIL_LAUNCH] == 0) return FAKE_ILLEGAL_ADDRESS;
     numbers[FAKE_LAUNCHES]++;
     return work->function->run(work->args);
 }
@@ -226,9 +188,9 @@ static int do_work(const Work *work) {
         return SUCCESS;
     }
     numbers[FAKE_COPIES]++;
-    if (work->kind != WORK_COPY_OUT) to = device_bytes(work->to, work->size);
-    if (work->kind != WORK_COPY_IN) from = device_bytes(work->from, work->size);
-    if (to == NULL || from == NULL) return ILLEGAL_ADDRESS;
+    if (work->kind != WORK_COPY_OUT) to = fake_device_bytes(work->to, work->size);
+    if (work->kind != WORK_COPY_IN) from = fake_device_bytes(work->from, work->size);
+    if (to == NULL || from == NULL) return FAKE_ILLEGAL_ADDRESS;
     memmove(to, from, work->size);
     return SUCCESS;
 }
@@ -269,9 +231,9 @@ DRIVER int cuDriverGetVersion(int *version) {
 }
 
 DRIVER int cuGetErrorName(int error, const char **text) {
-    *text = error == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS"
-            : error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
-                                     : "CUDA_ERROR_FAKE";
+    *text = error == FAKE_ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+            : error == OUT_OF_MEMORY      ? "CUDA_ERROR_OUT_OF_MEMORY"
+                                          : "CUDA_ERROR_FAKE";
     return SUCCESS;
 }
 
@@ -433,12 +395,9 @@ DRIVER int cuModuleUnload(void *module) {
 }
 
 DRIVER int cuModuleGetFunction(void **function, void *module, const char *name) {
-    for (size_t i = 0; module != NULL && i < sizeof functions / sizeof functions[0]; ++i) {
-        if (strcmp(functions[i].name, name) != 0) continue;
-        *function = (void *)(uintptr_t)&functions[i];
-        return SUCCESS;
-    }
-    return NOT_FOUND;
+    const FakeFunction *found = module != NULL ? fake_find_function(name) : NULL;
+    *function = (void *)(uintptr_t)found;
+    return found != NULL ? SUCCESS : NOT_FOUND;
 }
 
 DRIVER int cuFuncGetAttribute(int *value, int attribute, void *function) {
@@ -453,7 +412,7 @@ DRIVER int cuFuncSetAttribute(void *function, int attribute, int value) {
 }
 
 DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
-    const struct FakeFunction *f = function;
+    const FakeFunction *f = function;
     *offset = 8 * index;
     *size = 8;
     return (int)index < f->parameters ? SUCCESS : INVALID_VALUE;

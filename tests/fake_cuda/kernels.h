@@ -1,0 +1,21 @@
+/* What the fake driver's kernels do, and what they need of it. */
+#ifndef SMELT_TESTS_FAKE_CUDA_KERNELS_H
+#define SMELT_TESTS_FAKE_CUDA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FAKE_ILLEGAL_ADDRESS = 700 };
+
+typedef struct FakeFunction {
+    const char *name;
+    int parameters;
+    int (*run)(const uint64_t *args); /* 0, or FAKE_ILLEGAL_ADDRESS */
+} FakeFunction;
+
+const FakeFunction *fake_find_function(const char *name); /* NULL: there is none */
+
+/* Host address of device bytes that are all in one allocation; NULL: they are not. */
+uint8_t *fake_device_bytes(unsigned long long pointer, size_t size);
+
+#endif

@@ -1,5 +1,5 @@
-/* Every tactic with every config on the graphs of tests/kernels, compiled for every architecture. Exits with
- * 77 (skipped) where there is no NVRTC. */
+/* Every tactic with every config on the graphs of tests/kernels: the first problems of each tactic compiled
+ * for every architecture, the rest for one each, in turn. Exits with 77 (skipped) where there is no NVRTC. */
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
@@ -12,19 +12,26 @@ typedef struct Units {
     NameMap known;        /* entries that are there already */
     JitRequest *requests;
     int32_t count, capacity;
-    bool used[256]; /* per tactic */
+    int32_t turn;      /* of the architectures */
+    int32_t uses[256]; /* problems, per tactic */
 } Units;
 
-static void add_units(Units *u, const Emission *emission, int32_t archs, const char *work) {
+enum { PROBLEMS_EVERYWHERE = 4 };
+
+/* For all architectures, or the one whose turn it is. */
+static void add_units(Units *u, const Emission *emission, bool everywhere, const char *work) {
     for (int32_t i = 0; i < emission->launch_count; ++i) {
         const KernelLaunch *launch = &emission->launches[i];
         if (name_map_find(&u->known, launch->entry) >= 0) continue;
         CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));
-        for (int32_t a = 0; a < archs; ++a) {
+        for (int32_t a = 0; a < (everywhere ? arch_count() : 1); ++a) {
             if (!ARENA_RESERVE(&u->arena, u->requests, u->count, u->capacity)) exit(1);
-            u->requests[u->count++] = (JitRequest){
-                .entry = launch->entry, .source = launch->source, .device = arch_at(a), .work = work};
+            u->requests[u->count++] = (JitRequest){.entry = launch->entry,
+                                                   .source = launch->source,
+                                                   .device = arch_at((a + u->turn) % arch_count()),
+                                                   .work = work};
         }
+        u->turn++;
     }
 }
 
@@ -45,9 +52,9 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
         CHECK(count > 0 && count <= MOST_CONFIGS);
         for (int32_t c = 0; c < count; ++c)
             add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
-                      c == 0 ? arch_count() : 1,
+                      c == 0 && u->uses[t] < PROBLEMS_EVERYWHERE,
                       arena_printf(&u->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
-        u->used[t] = true;
+        u->uses[t]++;
         takers++;
     }
     CHECK(takers > 0);
@@ -77,8 +84,9 @@ static void add_graphs(Units *u) {
     for (int32_t i = 0; i < count; ++i)
         if (strstr(names[i], ".ir") != NULL) add_graph(u, path_join(&u->arena, folder, names[i]));
     for (int32_t t = 0; t < tactic_count(); ++t) {
-        if (!u->used[t]) fprintf(stderr, "no graph of tests/kernels uses tactic %s\n", tactic_at(t)->name);
-        CHECK(u->used[t]);
+        if (u->uses[t] == 0)
+            fprintf(stderr, "no graph of tests/kernels uses tactic %s\n", tactic_at(t)->name);
+        CHECK(u->uses[t] > 0);
     }
 }
 

@@ -1,0 +1,34 @@
+/* Timing of inference: one thread per stream, each with a context of its own. */
+#ifndef SMELT_CLI_MEASURE_H
+#define SMELT_CLI_MEASURE_H
+
+#include "cli/session.h"
+
+typedef struct MeasureOptions {
+    int64_t iterations; /* at least so many runs of each stream */
+    double warmup_ms, duration;
+    int streams;
+    bool profile;
+} MeasureOptions;
+
+/* Parts of a run, as trtexec names them; a CPU plan has only the first. */
+typedef enum Part { PART_LATENCY, PART_ENQUEUE, PART_COPY_IN, PART_COMPUTE, PART_COPY_OUT, PARTS } Part;
+
+/* Milliseconds of all runs, sorted: parts[p][i], i < count. */
+typedef struct Measurement {
+    double *parts[PARTS];
+    int64_t count;
+    double wall; /* s */
+} Measurement;
+
+/* buffers are host memory of the inputs; outputs stay with the contexts. In the app's arena. */
+Status measure(App *app, const MeasureOptions *options, Session *session, const CompileSettings *settings,
+               const Tensor *inputs, Measurement *out);
+
+/* The statistics trtexec prints. */
+typedef struct Summary {
+    double min, max, mean, median, p90, p95, p99;
+} Summary;
+Summary summarize(const double *sorted, int64_t count);
+
+#endif

@@ -44,6 +44,7 @@ Status rewrite_softmax(Form *form) {
     ValueId result = FORM_NODE(form, form->op, &rows, flat);
     ValueId shape = FORM_NODE(form, "Shape", NULL, x);
     form->attrs = (AttrList){0};
+    form_set_int(form, "allowzero", 1); /* x may be empty */
     FORM_BECOME(form, "Reshape", result, shape);
     return form->status;
 }

@@ -191,7 +191,10 @@ Dim kit_late_at_most(InferCtx *ctx, const char *stem, Dim most) {
     int32_t index = dim_symbol_index(ctx->dims, late);
     int64_t low, high;
     dim_bounds(ctx->dims, most, &low, &high);
-    if (index >= 0) dim_symbol_at(ctx->dims, index)->max = max_i64(high, 0);
+    if (index < 0) return late;
+    Symbol *symbol = dim_symbol_at(ctx->dims, index);
+    symbol->max = max_i64(high, 0);
+    symbol->opt = min_i64(symbol->opt, symbol->max);
     return late;
 }
 

@@ -222,9 +222,25 @@ Status infer_Expand(InferCtx *ctx) {
     return kit_broadcast(ctx, &ctx->inputs[0]->shape, &target, &ctx->outputs[0].shape);
 }
 
+/* Inference without the target's elements takes over the input's extents above 1: the target must agree. */
+static Status check_target(KernelCtx *ctx) {
+    const Tensor *out = ctx->outputs[0];
+    int64_t target[SMELT_MAX_RANK];
+    int32_t count = kit_read_ints(ctx->inputs[1], target, SMELT_MAX_RANK);
+    for (int32_t i = 0; i < count && i < out->rank; ++i) {
+        int64_t extent = out->dim[out->rank - count + i];
+        if (target[i] != 1 && target[i] != extent)
+            return FAIL(ctx->diag, STATUS_BAD_DATA,
+                        "extent %lld does not broadcast to %lld, element %d of the target", (long long)extent,
+                        (long long)target[i], i);
+    }
+    return STATUS_OK;
+}
+
 Status kernel_Expand(KernelCtx *ctx) {
     const Tensor *in = ctx->inputs[0];
     Tensor *out = ctx->outputs[0];
+    TRY(check_target(ctx));
     int64_t from[SMELT_MAX_RANK], to[SMELT_MAX_RANK];
     kit_broadcast_strides(in, out->rank, from);
     kit_strides(out->rank, out->dim, to);

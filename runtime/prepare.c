@@ -91,6 +91,14 @@ static Status check_input_shape(SmeltContext *context, int32_t input, Diag *diag
 
 /* -- shapes -- */
 
+/* Says which operator makes a value. */
+static Status fail_value(const Plan *plan, int32_t index, Diag *diag) {
+    for (int32_t op = 0; op < plan->op_count; ++op)
+        for (int32_t i = 0; i < plan->ops[op].output_count; ++i)
+            if (plan->ops[op].outputs[i] == index) diag_operator(diag, plan, op);
+    return diag->status;
+}
+
 static Status describe_value(SmeltContext *context, int32_t index, Diag *diag) {
     const Plan *plan = context->plan;
     const PlanValue *value = &plan->values[index];
@@ -106,14 +114,18 @@ static Status describe_value(SmeltContext *context, int32_t index, Diag *diag) {
             continue;
         }
         if (!plan_dim_eval(plan, value->dim[i], context->symbols, &tensor->dim[i]) || tensor->dim[i] < 0 ||
-            !checked_mul_i64(count, tensor->dim[i], &count))
-            return FAIL(diag, STATUS_BAD_DATA,
-                        "the inputs' shapes give value %d '%s' an impossible dimension %d", index,
-                        value->name, i);
+            !checked_mul_i64(count, tensor->dim[i], &count)) {
+            (void)FAIL(diag, STATUS_BAD_DATA,
+                       "the inputs' shapes give value %d '%s' an impossible dimension %d", index, value->name,
+                       i);
+            return fail_value(plan, index, diag);
+        }
     }
-    if (!dtype_storage(tensor->dtype, count, &bytes))
-        return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes give value %d '%s' more than 2^63 bytes",
-                    index, value->name);
+    if (!dtype_storage(tensor->dtype, count, &bytes)) {
+        (void)FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes give value %d '%s' more than 2^63 bytes", index,
+                   value->name);
+        return fail_value(plan, index, diag);
+    }
     if (value->storage == PLAN_WEIGHT) tensor->data = (void *)(plan->weights + value->offset); /* only read */
     return STATUS_OK;
 }

@@ -300,11 +300,8 @@ static void pack_windows(const void *context, int64_t batch, int64_t k, int64_t 
 
 static void bias_values(const void *context, int64_t batch, int64_t row, int64_t rows, void *values) {
     const ConvRun *run = context;
-    int64_t first = batch % run->groups * run->outputs + row;
-    if (run->x->dtype == DTYPE_F32)
-        dtype_read_f32(run->bias->dtype, run->bias->data, first, rows, values);
-    else
-        dtype_read_f64(run->bias->dtype, run->bias->data, first, rows, values);
+    gemm_read_bias(run->x->dtype == DTYPE_F32 ? GEMM_F32 : GEMM_F64, run->bias,
+                   batch % run->groups * run->outputs + row, rows, values);
 }
 
 /* Sums to outputs, scaled and offset where the operator is quantized: in f32, as quantized models are

@@ -216,11 +216,8 @@ static const void *input_row(const void *context, int64_t batch, int64_t k, int6
 
 static void bias_values(const void *context, int64_t batch, int64_t row, int64_t rows, void *values) {
     const TransposeRun *run = context;
-    int64_t first = batch % run->groups * run->outputs + row;
-    if (run->x->dtype == DTYPE_F32)
-        dtype_read_f32(run->bias->dtype, run->bias->data, first, rows, values);
-    else
-        dtype_read_f64(run->bias->dtype, run->bias->data, first, rows, values);
+    gemm_read_bias(run->x->dtype == DTYPE_F32 ? GEMM_F32 : GEMM_F64, run->bias,
+                   batch % run->groups * run->outputs + row, rows, values);
 }
 
 /* Spreads a row of sums over one output plane. */

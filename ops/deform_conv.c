@@ -141,11 +141,8 @@ static const void *sampled_row(const void *context, int64_t batch, int64_t k, in
 
 static void bias_values(const void *context, int64_t batch, int64_t row, int64_t rows, void *values) {
     const DeformRun *run = context;
-    int64_t first = batch % run->groups * run->outputs + row;
-    if (is_single(run))
-        dtype_read_f32(run->bias->dtype, run->bias->data, first, rows, values);
-    else
-        dtype_read_f64(run->bias->dtype, run->bias->data, first, rows, values);
+    gemm_read_bias(is_single(run) ? GEMM_F32 : GEMM_F64, run->bias, batch % run->groups * run->outputs + row,
+                   rows, values);
 }
 
 static void store_block(const void *context, int64_t batch, int64_t row, int64_t rows, int64_t col,

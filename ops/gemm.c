@@ -106,6 +106,13 @@ const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_
     return buffer;
 }
 
+void gemm_read_bias(GemmType type, const Tensor *bias, int64_t first, int64_t count, void *values) {
+    if (type == GEMM_F32)
+        dtype_read_f32(bias->dtype, bias->data, first, count, values);
+    else
+        dtype_read_f64(bias->dtype, bias->data, first, count, values);
+}
+
 /* Block sizes in elements. A block of B is at most DEPTH x COLS x 4 bytes = 384 KiB, most of a second-level
  * cache; a shallow one may be wider. */
 enum {

@@ -94,6 +94,10 @@ GemmType gemm_type_of(DType dtype);
 const void *gemm_read(GemmType type, const Tensor *tensor, int64_t first, int64_t step, int64_t count,
                       void *buffer);
 
+/* For start callbacks: count elements of bias, of any float type, from element `first` on as elements of F32
+ * or F64. */
+void gemm_read_bias(GemmType type, const Tensor *bias, int64_t first, int64_t count, void *values);
+
 /* Bytes of scratch for `threads` workers; SIZE_MAX where that overflows. Looks at type, sizes and store
  * alone. */
 size_t gemm_scratch(const Gemm *gemm, int threads);

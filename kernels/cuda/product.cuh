@@ -116,15 +116,16 @@ SMELT_DEVICE void multiply(Index row_count, const Rows &rows, const Cols &cols, 
                                                 store);
 }
 
-// Few rows: a block of SLICES x 32 threads computes 32 columns of ROWS rows. COLS_ALONG: the 32 lanes divide the depth and
+// Up to ROWS rows: a block of SLICES x 32 threads computes 32 columns of them. COLS_ALONG: the 32 lanes divide the depth and
 // every slice has columns of its own, else every lane has a column and the slices divide the depth.
 template <class A, int ROWS, int SLICES, bool COLS_ALONG, class Rows, class Cols, class Store>
-SMELT_DEVICE void multiply_few(const Rows &rows, const Cols &cols, Index depth, Index row, Index col, const Store &store) {
+SMELT_DEVICE void multiply_few(const Rows &rows, const Cols &cols, Index depth, const Store &store) {
+    const Index col = (Index)blockIdx.x * 32;
     const int lane = (int)threadIdx.x % 32, slice = (int)threadIdx.x / 32;
     __shared__ A part[SLICES][ROWS][33];
     typename Rows::Line line[ROWS];
 #pragma unroll
-    for (int i = 0; i < ROWS; ++i) line[i] = rows.line(row + i);
+    for (int i = 0; i < ROWS; ++i) line[i] = rows.line(i);
     const int step = COLS_ALONG ? 32 : SLICES;
     for (int pass = 0; pass < (COLS_ALONG ? 32 / SLICES : 1); ++pass) {
         const Index own = col + (COLS_ALONG ? pass * SLICES + slice : lane);
@@ -147,7 +148,7 @@ SMELT_DEVICE void multiply_few(const Rows &rows, const Cols &cols, Index depth, 
             const int i = e / count, j = e % count;
             A total = A(0);
             for (int n = 0; n < terms; ++n) total += COLS_ALONG ? part[j][i][n] : part[n][i][j];
-            store(row + i, col + (COLS_ALONG ? pass * SLICES + j : j), total);
+            store(i, col + (COLS_ALONG ? pass * SLICES + j : j), total);
         }
     }
 }

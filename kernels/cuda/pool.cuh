@@ -1,0 +1,158 @@
+// Pools over windows and over whole planes, and back.
+#ifndef SMELT_POOL_CUH
+#define SMELT_POOL_CUH
+
+#include "smelt/pointwise.cuh"
+#include "smelt/window.cuh"
+
+namespace smelt {
+
+// -- what a pool does with the elements it covers --
+
+// The first of the largest elements; NaN is never kept where something follows it.
+template <class A> struct MaxOf {
+    A value = lowest<A>();
+    Index where = -1;
+    SMELT_DEVICE void add(A x, Index at) {
+        if (x <= value && where >= 0) return;
+        value = x;
+        where = at;
+    }
+    SMELT_DEVICE A result(Index) const { return value; }
+};
+
+template <class A> struct MeanOf {
+    A sum = A(0);
+    SMELT_DEVICE void add(A x, Index) { sum += x; }
+    SMELT_DEVICE A result(Index count) const { return count > 0 ? sum / (A)count : A(0); }
+};
+
+template <class A, int P> struct NormOf {
+    A sum = A(0);
+    SMELT_DEVICE void add(A x, Index) {
+        const A size = math::abs(x);
+        sum += P == 1 ? size : P == 2 ? x * x : math::pow(size, (A)P);
+    }
+    SMELT_DEVICE A result(Index) const {
+        return P == 1 ? sum : P == 2 ? math::sqrt(sum) : math::pow(sum, 1 / (A)P);
+    }
+};
+
+// What becomes of the place of a maximum: nothing, or the index that MaxPool reports: over the whole input, spatial axes
+// in row-major order, or in the opposite order.
+struct NoIndices {
+    SMELT_DEVICE void operator()(Index, Index, Index, const Window &) const {}
+};
+template <bool OPPOSITE> struct StoreIndices {
+    i64 *to;
+    SMELT_DEVICE void operator()(Index i, Index plane, Index where, const Window &window) const {
+        const Place at = place_in(window.in, larger(where, (Index)0));
+        const Index place = OPPOSITE ? (at.at[2] * window.in[1] + at.at[1]) * window.in[0] + at.at[0] : where;
+        to[i] = where < 0 ? 0 : plane * window.in_count() + place;
+    }
+};
+template <class Pool, class I> SMELT_DEVICE void store_index(const Pool &, const I &, Index, Index, const Window &) {}
+template <class A, class I>
+SMELT_DEVICE void store_index(const MaxOf<A> &pool, const I &indices, Index i, Index plane, const Window &window) {
+    indices(i, plane, pool.where, window);
+}
+
+// Taps [first, last) of an axis that are inside the input.
+SMELT_DEVICE Index first_tap(const Window &window, int axis, Index start) {
+    return start < 0 ? ceil_div(-start, window.dilation[axis]) : 0;
+}
+SMELT_DEVICE Index last_tap(const Window &window, int axis, Index start) {
+    if (start >= window.in[axis]) return 0;
+    return smaller(window.kernel[axis], ceil_div(window.in[axis] - start, window.dilation[axis]));
+}
+
+// One thread for each output element. pad_end: behind the last element of each axis. COUNT_PADDING: an average divides by
+// padding too.
+template <class A, class Pool, bool COUNT_PADDING, class T, class I, class E>
+SMELT_DEVICE void pool_windows(const T *x, Index count, const Window &window, const Place &pad_end, const I &indices,
+                               const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index plane = quotient(i, window.out_count());
+        const Place place = place_in(window.out, i - plane * window.out_count());
+        Index start[3], first[3], last[3], divisor = 1;
+#pragma unroll
+        for (int axis = 0; axis < 3; ++axis) {
+            start[axis] = window.start(axis, place.at[axis]);
+            first[axis] = first_tap(window, axis, start[axis]);
+            last[axis] = larger(last_tap(window, axis, start[axis]), first[axis]);
+            const Index room = window.in[axis] + pad_end.at[axis] - start[axis];
+            divisor *= COUNT_PADDING ? smaller(window.kernel[axis], ceil_div(room, window.dilation[axis]))
+                                     : last[axis] - first[axis];
+        }
+        Pool pool;
+        for (Index z = first[0]; z < last[0]; ++z)
+            for (Index y = first[1]; y < last[1]; ++y)
+                for (Index k = first[2]; k < last[2]; ++k) {
+                    const Index at_z = start[0] + z * window.dilation[0], at_y = start[1] + y * window.dilation[1];
+                    const Index at = (at_z * window.in[1] + at_y) * window.in[2] + start[2] + k * window.dilation[2];
+                    pool.add(load_as<A>(x, plane * window.in_count() + at), at);
+                }
+        store_index(pool, indices, i, plane, window);
+        epilogue(i, pool.result(divisor));
+    }
+}
+
+// -- planes --
+
+template <class A> SMELT_DEVICE void combine(MaxOf<A> &pool, const MaxOf<A> &other) {
+    if (other.where >= 0 && (pool.where < 0 || other.value > pool.value)) pool = other;
+}
+template <class A> SMELT_DEVICE void combine(MeanOf<A> &pool, const MeanOf<A> &other) { pool.sum += other.sum; }
+template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const NormOf<A, P> &other) { pool.sum += other.sum; }
+
+// One block for each plane of `extent` elements, always added up in the same order.
+template <class A, class Pool, int THREADS, class T, class E>
+SMELT_DEVICE void pool_planes(const T *x, Index planes, Index extent, const E &epilogue) {
+    struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
+    __shared__ Bytes shared[THREADS];
+    Pool *const pools = reinterpret_cast<Pool *>(shared);
+    for (Index plane = (Index)blockIdx.x; plane < planes; plane += (Index)gridDim.x) {
+        Pool pool;
+        for (Index i = (Index)threadIdx.x; i < extent; i += THREADS) pool.add(load_as<A>(x, plane * extent + i), i);
+        __syncthreads();
+        pools[threadIdx.x] = pool;
+        __syncthreads();
+        for (int half = THREADS / 2; half > 0; half /= 2) {
+            if ((int)threadIdx.x < half) combine(pools[threadIdx.x], pools[threadIdx.x + half]);
+            __syncthreads();
+        }
+        if (threadIdx.x == 0) epilogue(plane, pools[0].result(extent));
+    }
+}
+
+// -- back --
+
+template <class T> SMELT_DEVICE void fill_zeros(T *to, Index count) {
+    for (Index i = thread_index(); i < count; i += thread_count()) put(to[i], 0.0f);
+}
+
+// Puts elements back where MaxPool took them from: indices count in a tensor of extents `from`, whose elements are also
+// those of the larger one of extents `to`. Indices outside are passed over.
+template <int RANK, class T> struct Unpool {
+    Index from[RANK], to[RANK];
+    SMELT_DEVICE void run(const T *x, const i64 *indices, T *y, Index count) const {
+        for (Index i = thread_index(); i < count; i += thread_count()) {
+            i64 rest = indices[i];
+            Index place = 0, stride = 1;
+            bool is_inside = rest >= 0;
+#pragma unroll
+            for (int axis = RANK - 1; axis >= 0; --axis) {
+                const i64 at = axis == 0 ? rest : rest % from[axis];
+                is_inside = is_inside && at < to[axis];
+                rest /= from[axis];
+                place += (Index)at * stride;
+                stride *= to[axis];
+            }
+            if (is_inside) y[place] = x[i];
+        }
+    }
+};
+
+} // namespace smelt
+
+#endif

@@ -1,0 +1,32 @@
+/* MatMul, Gemm, MatMulInteger and QLinearMatMul as arguments of device code (cuda/matmul.cuh). */
+#ifndef SMELT_KERNELS_MATMUL_TEXT_H
+#define SMELT_KERNELS_MATMUL_TEXT_H
+
+#include "kernels/access.h"
+#include "kernels/window_text.h"
+
+/* A batch of matrices. See MatrixLines. */
+typedef struct MatrixText {
+    ValueId value, zero, scale; /* NONE where it has none */
+    Dim lines, line_stride, step;
+    Shape batch; /* extents of its own batch axes */
+} MatrixText;
+
+typedef struct ProductText {
+    MatrixText a, b;
+    ValueId y_scale, y_zero;
+    Dim rows, cols, depth;
+    Shape batch;      /* of the products */
+    const char *type; /* that sums are computed in */
+} ProductText;
+
+/* Why the anchor is no product that device code can compute, or NULL. */
+const char *product_refuses(const Problem *problem);
+ProductText product_describe(const Problem *problem);
+/* Writes the lines of the kernel in front of a call and returns that call's arguments from the operands on:
+ * "a, b, 64, matrix_store(...)". */
+const char *product_begin(KernelWriter *w, const ProductText *product);
+/* Grid for blocks_x blocks of each product. */
+Status product_finish(KernelWriter *w, const ProductText *product, Dim blocks_x, int32_t threads);
+
+#endif

@@ -1,0 +1,53 @@
+/* MaxPool, AveragePool and LpPool: a thread for each output element. */
+#include "ops/pool.h"
+#include "kernels/window_text.h"
+
+enum { THREADS = 256 };
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    (void)device;
+    if (node == NULL || (node->op != OP_MaxPool && node->op != OP_AveragePool && node->op != OP_LpPool))
+        return "not a pool";
+    if (problem_output(problem, 0) == NULL) return "no result";
+    return refuse_types(problem);
+}
+
+/* "MaxOf<float>" */
+static const char *pool_text(KernelWriter *w, const Node *node, const char *type) {
+    const PoolAttrs *attrs = node->parsed;
+    if (node->op == OP_MaxPool) return kernel_format(w, "MaxOf<%s>", type);
+    if (node->op == OP_AveragePool) return kernel_format(w, "MeanOf<%s>", type);
+    return kernel_format(w, "NormOf<%s, %d>", type, (int)attrs->p);
+}
+
+static const char *indices_text(KernelWriter *w, const Node *node) {
+    const PoolAttrs *attrs = node->parsed;
+    if (node->output_count < 2 || node->outputs[1] == NONE) return "NoIndices{}";
+    return kernel_format(w, "StoreIndices<%s>{%s}", attrs->storage_order != 0 ? "true" : "false",
+                         kernel_result(w, node->outputs[1]));
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    const Problem *problem = emission->problem;
+    DimTable *dims = emission->graph->dims;
+    const Node *node = problem_anchor(problem);
+    const PoolAttrs *attrs = node->parsed;
+    const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
+    WindowDims window = window_dims(dims, &attrs->window, attrs->window.kernel, &x->shape, &y->shape);
+    KernelWriter *w = kernel_begin(emission, "pool");
+    (void)config;
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "pool.cuh");
+    const char *type = cuda_compute_type(x->dtype);
+    kernel_line(w, "pool_windows<%s, %s, %s>(%s, %s, %s, Place{%s}, %s, %s);", type, pool_text(w, node, type),
+                attrs->count_include_pad != 0 ? "true" : "false", kernel_pointer(w, node->inputs[0]),
+                kernel_number(w, shape_count(dims, &y->shape)), window_text(w, &window),
+                extents_text(w, window.pad_end, WINDOW_AXES), indices_text(w, node), kernel_epilogue(w));
+    return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, &y->shape), THREADS), 1, 1, THREADS,
+                         0);
+}
+
+const Tactic tactic_pool = {
+    .name = "pool", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};

@@ -5,7 +5,7 @@
 #include "kernels/emit_writer.h"
 #include "ops/pointwise.h"
 
-enum { MOST_OPERANDS = 400 }; /* with the results they stay below the limit of kernel parameters */
+enum { MOST_PARAMETERS = 400 }; /* well below what kernels can have */
 
 /* -- whether it can be done -- */
 
@@ -38,8 +38,25 @@ static const char *node_refuses(const Graph *graph, const Node *node, const Shap
     return NULL;
 }
 
+/* Kernel parameters that an operand may need: its pointer, and where its extents are symbols, two numbers for
+ * each. */
+static int32_t parameters_of(const Problem *problem, ValueId id) {
+    const Shape *shape = &problem_value(problem, id)->shape;
+    return shape_is_exact(shape) ? 1 : 1 + 2 * shape->rank;
+}
+
+static bool has_too_many_operands(const Problem *problem) {
+    int32_t parameters = 0;
+    if (problem->input_count + problem->output_count > MOST_PARAMETERS) return true;
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        parameters += parameters_of(problem, problem->inputs[i]);
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        parameters += parameters_of(problem, problem->outputs[i]);
+    return parameters > MOST_PARAMETERS;
+}
+
 const char *chain_refuses(const Problem *problem, int32_t first, const Shape *shape) {
-    if (problem->input_count + problem->output_count > MOST_OPERANDS) return "too many operands";
+    if (has_too_many_operands(problem)) return "too many operands";
     for (int32_t n = first; n < problem->node_count; ++n) {
         const char *why = node_refuses(problem->graph, &problem->graph->nodes[problem->nodes[n]], shape);
         if (why != NULL) return why;

@@ -3,14 +3,14 @@
 #include "kernels/emit_writer.h"
 #include "kernels/tactic.h"
 
-enum { THREADS = 256, COPIES_PER_LAUNCH = 64 };
+enum { THREADS = 256, COPIES_PER_LAUNCH = 32 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     int32_t count = copy_count(problem);
     Copy copy;
     (void)device;
     if (count == 0) return "not a copy of elements";
-    if (count > COPIES_PER_LAUNCH * EMISSION_LAUNCHES) return "more than 1024 parts";
+    if (count > COPIES_PER_LAUNCH * EMISSION_LAUNCHES) return "more than 512 parts";
     for (int32_t i = 0; i < count; ++i) {
         const char *why = copy_describe(problem, i, &copy);
         if (why != NULL) return why;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
+#include "kernels/device_source.h"
 #include "kernels/jit.h"
 
 static const char good[] = "#define SMELT_INDEX int\n#include \"smelt/core.cuh\"\n"
@@ -124,6 +125,16 @@ static void test_dump(void) {
     folder_remove(&f);
 }
 
+/* Each is found by its path, and their number stays within what a set of them can hold. */
+static void test_sources(void) {
+    int32_t count = 0;
+    for (const DeviceSource *source = device_sources; source->path != NULL; ++source, ++count) {
+        CHECK(strncmp(source->path, "smelt/", 6) == 0 && source->hash != 0);
+        CHECK(count == 0 || strcmp(source[-1].path, source->path) < 0);
+    }
+    CHECK(count > 2 && count <= 64);
+}
+
 static void test_failure(void) {
     Folder f;
     Diag diag = {0};
@@ -145,6 +156,7 @@ int main(void) {
     Diag diag = {0};
     Jit *jit = NULL;
     const JitOptions options = {.cache_folder = ""};
+    test_sources();
     if (jit_create(&options, &arena, &jit, &diag) == STATUS_WRONG_DEVICE) {
         fprintf(stderr, "skipped: %s\n", diag.text);
         return 77;

@@ -98,14 +98,26 @@ static Status bind_op(SmeltEngine *engine, int32_t index, int32_t *named, Diag *
     return check_outputs(engine, index, diag);
 }
 
-/* Steps of the device where nothing is launched hold views only. */
+/* Nothing to compute: every result has a dimension of zero. */
+static bool gives_no_elements(const Plan *plan, const PlanOp *op) {
+    for (int32_t i = 0; i < op->output_count; ++i) {
+        if (op->outputs[i] < 0) continue;
+        const PlanValue *value = &plan->values[op->outputs[i]];
+        bool empty = false;
+        for (int32_t k = 0; k < value->rank; ++k) empty = empty || value->dim[k] == 0;
+        if (!empty) return false;
+    }
+    return true;
+}
+
+/* Steps of the device where nothing is launched hold views and empty results only. */
 static Status check_empty_steps(const SmeltEngine *engine, Diag *diag) {
     const Plan *plan = &engine->plan;
     for (int32_t s = 0; s < plan->step_count; ++s) {
         const PlanStep *step = &plan->steps[s];
         if (step->kind != PLAN_STEP_LAUNCH || step->launch_count > 0) continue;
         for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op)
-            if (!engine->ops[op].is_alias)
+            if (!engine->ops[op].is_alias && !gives_no_elements(plan, &plan->ops[op]))
                 return FAIL(diag, STATUS_BAD_PLAN, "step %d launches nothing for its operator %d (%s)", s, op,
                             plan->ops[op].name);
     }

@@ -1,159 +1,226 @@
-// RNN, GRU and LSTM: the inputs' part of the gates for all times at once, then a block of threads for each sequence and
-// direction walks through time. Gates in the order of the weights: RNN i; GRU z r h; LSTM i o f c.
+// RNN, GRU and LSTM: the inputs of all steps are projected by one product; then a block runs along each sequence of each
+// direction.
+//
+// Cell, generated, says what the layer is:
+//     typedef Number                          what is computed in
+//     int kind
+//     bool batch_first, reverse               layouts; whether a single direction runs backwards
+//     bool after                              GRU: the reset gate scales the finished product
+//     bool coupled                            LSTM: forget = 1 - input
+//     Number activate(int which, Number x)    function `which` of a direction, direction by direction
+//     Number clip(Number x)
 #ifndef SMELT_RECURRENT_CUH
 #define SMELT_RECURRENT_CUH
 
-#include "smelt/pointwise.cuh"
+#include "smelt/product.cuh"
 #include "smelt/team.cuh"
 
 namespace smelt {
 
 enum CellKind { CELL_RNN, CELL_GRU, CELL_LSTM };
-enum CellFunction {
-    CELL_AFFINE,
-    CELL_ELU,
-    CELL_HARD_SIGMOID,
-    CELL_LEAKY_RELU,
-    CELL_RELU,
-    CELL_SCALED_TANH,
-    CELL_SIGMOID,
-    CELL_SOFTPLUS,
-    CELL_SOFTSIGN,
-    CELL_TANH,
-    CELL_THRESHOLDED_RELU
+
+// -- activations --
+
+template <class A> SMELT_DEVICE A exponential(A x);
+template <> SMELT_DEVICE float exponential(float x) { return ::expf(x); }
+template <> SMELT_DEVICE double exponential(double x) { return ::exp(x); }
+
+template <class A> SMELT_DEVICE A cell_affine(A x, A alpha, A beta) { return alpha * x + beta; }
+template <class A> SMELT_DEVICE A cell_elu(A x, A alpha, A) { return x >= A(0) ? x : alpha * (exponential(x) - A(1)); }
+template <class A> SMELT_DEVICE A cell_hard_sigmoid(A x, A alpha, A beta) {
+    const A y = alpha * x + beta;
+    return y < A(0) ? A(0) : y > A(1) ? A(1) : y;
+}
+template <class A> SMELT_DEVICE A cell_leaky_relu(A x, A alpha, A) { return x >= A(0) ? x : alpha * x; }
+template <class A> SMELT_DEVICE A cell_relu(A x, A, A) { return x > A(0) ? x : A(0); }
+SMELT_DEVICE float cell_tanh(float x, float, float) { return ::tanhf(x); }
+SMELT_DEVICE double cell_tanh(double x, double, double) { return ::tanh(x); }
+template <class A> SMELT_DEVICE A cell_scaled_tanh(A x, A alpha, A beta) { return alpha * cell_tanh(beta * x, A(0), A(0)); }
+template <class A> SMELT_DEVICE A cell_sigmoid(A x, A, A) { return A(1) / (A(1) + exponential(-x)); }
+SMELT_DEVICE float cell_softplus(float x, float, float) { return (x > 0 ? x : 0) + ::log1pf(::expf(x > 0 ? -x : x)); }
+SMELT_DEVICE double cell_softplus(double x, double, double) { return (x > 0 ? x : 0) + ::log1p(::exp(x > 0 ? -x : x)); }
+template <class A> SMELT_DEVICE A cell_softsign(A x, A, A) { return x / (A(1) + (x < A(0) ? -x : x)); }
+template <class A> SMELT_DEVICE A cell_thresholded_relu(A x, A alpha, A) { return x >= alpha ? x : A(0); }
+
+template <class A> SMELT_DEVICE A clipped(A x, A bound) { return x > bound ? bound : x < -bound ? -bound : x; }
+
+// -- projection of the inputs --
+
+template <class A, class T> struct LayerLines {
+    const T *p;
+    Index lines, depth;
+    struct Line { Index base; bool is_inside; };
+    SMELT_DEVICE Line line(Index i) const { return Line{i < lines ? i * depth : 0, i < lines}; }
+    SMELT_DEVICE A at(const Line &l, Index k) const { return l.is_inside && k < depth ? load_as<A>(p, l.base + k) : A(0); }
 };
 
-struct Activation {
-    CellFunction function;
-    double alpha, beta, clip; // clip 0: none
-    template <class A> SMELT_DEVICE A operator()(A x) const {
-        const A a = (A)alpha, b = (A)beta, bound = (A)clip;
-        if (clip > 0) x = x > bound ? bound : x < -bound ? -bound : x;
-        switch (function) {
-        case CELL_AFFINE: return a * x + b;
-        case CELL_ELU: return x >= 0 ? x : a * (math::exp(x) - 1);
-        case CELL_HARD_SIGMOID: return a * x + b < 0 ? A(0) : a * x + b > 1 ? A(1) : a * x + b;
-        case CELL_LEAKY_RELU: return x >= 0 ? x : a * x;
-        case CELL_RELU: return x > 0 ? x : A(0);
-        case CELL_SCALED_TANH: return a * math::tanh(b * x);
-        case CELL_SIGMOID: return 1 / (1 + math::exp(-x));
-        case CELL_SOFTPLUS: return (x > 0 ? x : A(0)) + math::log1p(math::exp(x > 0 ? -x : x));
-        case CELL_SOFTSIGN: return x / (1 + math::abs(x));
-        case CELL_TANH: return math::tanh(x);
-        default: return x >= a ? x : A(0);
+// projected[direction][row][column] = x[row] . w[direction][column] with the biases of both products, the second of which
+// (may all be NULL) is left out behind `both` columns.
+template <class A, class Tile, class T>
+SMELT_DEVICE void project_inputs(const T *x, const T *w, const T *bias, Index rows, Index columns, Index depth, Index both, A *projected) {
+    const Index direction = (Index)blockIdx.y;
+    const LayerLines<A, T> inputs{x, rows, depth}, weights{w + direction * columns * depth, columns, depth};
+    multiply<A, Tile, true, true>(rows, inputs, weights, depth, [&](Index row, Index column, A sum) {
+        if (row >= rows || column >= columns) return;
+        if (bias != nullptr) {
+            const Index own = direction * 2 * columns + column;
+            sum += load_as<A>(bias, own) + (column < both ? load_as<A>(bias, own + columns) : A(0));
         }
-    }
-};
+        projected[(direction * rows + row) * columns + column] = sum;
+    });
+}
 
-// One layer. Tensors as ONNX lays them out; NULL where there is none or it is not wanted.
-template <class T, class L> struct Layer {
-    const T *x, *w, *r, *bias, *peepholes, *initial_h, *initial_c;
+// -- the recurrence --
+
+// What is as ONNX lays it out; NULL where it is absent or not wanted.
+template <class A, class T, class L> struct RecurrentLayer {
+    const T *r, *bias, *peepholes, *initial_h, *initial_c;
     const L *lengths;
     T *y, *y_h, *y_c;
-    Index directions, steps, batch, input, hidden, gates;
-    bool batch_first, reverse;
-    bool linear_before_reset, input_forget;
+    const A *projected;
+    Index steps, batch, hidden, directions;
 };
 
-// The team's lanes share the terms; all get the sum.
-template <class A, class T, class X> SMELT_DEVICE A dot_in_warp(const T *row, const X *x, Index count) {
-    A sum = A(0);
-    for (Index k = WarpTeam::lane(); k < count; k += WarpTeam::size) sum += load_as<A>(row, k) * load_as<A>(x, k);
-    return WarpTeam::all<Sum>(sum);
-}
-
-// gates[direction][sequence][time][gate] from the inputs, with the biases of both products; but without one that a reset gate
-// scales.
-template <CellKind KIND, class A, class T, class L> SMELT_DEVICE void project_inputs(const Layer<T, L> &l, A *gates) {
-    const Index width = l.gates * l.hidden, count = l.directions * l.batch * l.steps * width;
-    const Index both = KIND == CELL_GRU && l.linear_before_reset ? 2 * l.hidden : width;
-    for (Index i = WarpTeam::first(); i < count; i += WarpTeam::step()) {
-        const Index row = quotient(i, width), gate = i - row * width, sequence = quotient(row, l.steps);
-        const Index time = row - sequence * l.steps, direction = quotient(sequence, l.batch), b = sequence - direction * l.batch;
-        const Index from = l.batch_first ? b * l.steps + time : time * l.batch + b;
-        A sum = dot_in_warp<A>(l.w + (direction * width + gate) * l.input, l.x + from * l.input, l.input);
-        if (l.bias != nullptr) {
-            const Index own = direction * 2 * width + gate;
-            sum += load_as<A>(l.bias, own) + (gate < both ? load_as<A>(l.bias, own + width) : A(0));
-        }
-        if (WarpTeam::lane() == 0) gates[i] = sum;
+// sums[n] = w[n] . h for n in [first, last), a warp for each.
+template <class A, class T> SMELT_DEVICE void dot_rows(const T *w, const A *h, Index hidden, Index first, Index last, A *sums) {
+    const Index lane = (Index)threadIdx.x % 32, warps = (Index)blockDim.x / 32;
+    for (Index n = first + (Index)threadIdx.x / 32; n < last; n += warps) {
+        A sum = A(0);
+#pragma unroll 4
+        for (Index k = lane; k < hidden; k += 32) sum += load_as<A>(w, n * hidden + k) * h[k];
+        sum = WarpTeam::all<Sum>(sum);
+        if (lane == 0) sums[n] = sum;
     }
 }
 
-// to[j] = start(j) + r[j] . x for the rows [first, last) of r, by all warps of the block.
-template <class A, class T, class Start>
-SMELT_DEVICE void recur(const T *r, const A *x, Index hidden, Index first, Index last, A *to, const Start &start) {
-    const Index warps = (Index)blockDim.x / 32;
-    for (Index j = first + (Index)threadIdx.x / 32; j < last; j += warps) {
-        const A sum = dot_in_warp<A>(r + j * hidden, x, hidden);
-        if (threadIdx.x % 32 == 0) to[j] = start(j) + sum;
-    }
-}
+// One direction of one sequence.
+template <class Cell, class T, class L> struct Recurrence {
+    typedef typename Cell::Number A;
+    static const int gates = Cell::kind == CELL_LSTM ? 4 : Cell::kind == CELL_GRU ? 3 : 1;
+    static const int functions = Cell::kind == CELL_LSTM ? 3 : Cell::kind == CELL_GRU ? 2 : 1;
+    const RecurrentLayer<A, T, L> &layer;
+    const T *r, *peepholes;
+    Index direction, b;
+    A *h, *c, *sums; // of `hidden`, `hidden` and gates * hidden elements; a GRU has the reset state in c
 
-// One sequence in one direction, number blockIdx.x. state has gates + 3 rows of `hidden` elements for each.
-template <CellKind KIND, class A, class T, class L>
-SMELT_DEVICE void run_sequence(const Layer<T, L> &l, const Activation &f, const Activation &g, const Activation &h_function,
-                               Index direction, const A *projected, A *state) {
-    const Index hidden = l.hidden, width = l.gates * hidden, number = (Index)blockIdx.x, b = number - direction * l.batch;
-    const bool backward = direction == 1 || l.reverse, after = l.linear_before_reset;
-    const T *r = l.r + direction * width * hidden, *p = l.peepholes == nullptr ? nullptr : l.peepholes + direction * 3 * hidden;
-    const T *reset_bias = l.bias == nullptr ? nullptr : l.bias + (direction * 2 + 1) * width;
-    const Index place = (l.batch_first ? b * l.directions + direction : direction * l.batch + b) * hidden;
-    A *h = state + number * (l.gates + 3) * hidden, *c = h + hidden, *reset_h = c + hidden, *gates = reset_h + hidden;
-    const i64 stated = l.lengths == nullptr ? (i64)l.steps : load_as<i64>(l.lengths, b);
-    const Index length = (Index)larger((i64)0, smaller(stated, (i64)l.steps)), lane = (Index)threadIdx.x, lanes = (Index)blockDim.x;
-    const auto output = [&](Index t) {
-        return (l.batch_first ? (b * l.steps + t) * l.directions + direction : (t * l.directions + direction) * l.batch + b) * hidden;
-    };
-    for (Index i = lane; i < hidden; i += lanes) {
-        h[i] = l.initial_h == nullptr ? A(0) : load_as<A>(l.initial_h, place + i);
-        c[i] = l.initial_c == nullptr ? A(0) : load_as<A>(l.initial_c, place + i);
+    SMELT_DEVICE A activate(int which, A x) const { return Cell::activate((int)direction * functions + which, Cell::clip(x)); }
+
+    SMELT_DEVICE A peephole(Index which, Index j, A cell) const {
+        return peepholes == nullptr ? A(0) : load_as<A>(peepholes, which * layer.hidden + j) * cell;
     }
-    __syncthreads();
-    for (Index step = 0; step < length; ++step) {
-        const Index t = backward ? length - 1 - step : step;
-        const A *own = projected + (number * l.steps + t) * width;
-        const auto from_inputs = [&](Index j) { return own[j]; };
-        if constexpr (KIND == CELL_GRU) {
-            recur(r, h, hidden, 0, 2 * hidden, gates, from_inputs);
-            if (after)
-                recur(r, h, hidden, 2 * hidden, width, gates,
-                      [&](Index j) { return reset_bias == nullptr ? A(0) : load_as<A>(reset_bias, j); });
-            __syncthreads();
-            for (Index i = lane; i < hidden; i += lanes) {
-                const A reset = f(gates[hidden + i]);
-                gates[i] = f(gates[i]);
-                if (after) gates[2 * hidden + i] = own[2 * hidden + i] + reset * gates[2 * hidden + i];
-                reset_h[i] = reset * h[i];
-            }
-            __syncthreads();
-            if (!after) recur(r, reset_h, hidden, 2 * hidden, width, gates, from_inputs);
-        } else {
-            recur(r, h, hidden, 0, width, gates, from_inputs);
-        }
+
+    SMELT_DEVICE void advance_lstm(Index j, const A *p) const {
+        const Index n = layer.hidden;
+        const A cell = c[j], in = activate(0, p[j] + sums[j] + peephole(0, j, cell));
+        const A forget = Cell::coupled ? A(1) - in : activate(0, p[2 * n + j] + sums[2 * n + j] + peephole(2, j, cell));
+        const A next = forget * cell + in * activate(1, p[3 * n + j] + sums[3 * n + j]);
+        const A out = activate(0, p[n + j] + sums[n + j] + peephole(1, j, next));
+        c[j] = next;
+        h[j] = out * Cell::activate((int)direction * functions + 2, next); // not clipped
+    }
+
+    SMELT_DEVICE void step_plain(const A *p) const {
+        const Index n = layer.hidden;
+        dot_rows(r, h, n, 0, gates * n, sums);
         __syncthreads();
-        for (Index i = lane; i < hidden; i += lanes) {
-            if constexpr (KIND == CELL_RNN) {
-                h[i] = f(gates[i]);
-            } else if constexpr (KIND == CELL_GRU) {
-                h[i] = (1 - gates[i]) * g(gates[2 * hidden + i]) + gates[i] * h[i];
+        for (Index j = (Index)threadIdx.x; j < n; j += (Index)blockDim.x) {
+            if constexpr (Cell::kind == CELL_LSTM) advance_lstm(j, p);
+            else h[j] = activate(0, p[j] + sums[j]);
+        }
+    }
+
+    SMELT_DEVICE void step_gru(const A *p) const {
+        const Index n = layer.hidden;
+        dot_rows(r, h, n, 0, (Cell::after ? 3 : 2) * n, sums);
+        __syncthreads();
+        for (Index j = (Index)threadIdx.x; j < n; j += (Index)blockDim.x) {
+            const A reset = activate(0, p[n + j] + sums[n + j]);
+            sums[j] = activate(0, p[j] + sums[j]);
+            if (Cell::after) {
+                const A bias = layer.bias == nullptr ? A(0) : load_as<A>(layer.bias, (direction * 6 + 5) * n + j);
+                sums[2 * n + j] = reset * (sums[2 * n + j] + bias);
             } else {
-                const A before = c[i];
-                const A in = f(gates[i] + (p == nullptr ? A(0) : load_as<A>(p, i) * before));
-                const A forget = f(gates[2 * hidden + i] + (p == nullptr ? A(0) : load_as<A>(p, 2 * hidden + i) * before));
-                const A cell = (l.input_forget ? 1 - in : forget) * before + in * g(gates[3 * hidden + i]);
-                const A out = f(gates[hidden + i] + (p == nullptr ? A(0) : load_as<A>(p, hidden + i) * cell));
-                c[i] = cell;
-                h[i] = out * h_function(cell);
+                c[j] = reset * h[j];
             }
-            if (l.y != nullptr) store(l.y, output(t) + i, h[i]);
         }
         __syncthreads();
+        if (!Cell::after) {
+            dot_rows(r, c, n, 2 * n, 3 * n, sums);
+            __syncthreads();
+        }
+        for (Index j = (Index)threadIdx.x; j < n; j += (Index)blockDim.x)
+            h[j] = (A(1) - sums[j]) * activate(1, p[2 * n + j] + sums[2 * n + j]) + sums[j] * h[j];
     }
-    for (Index i = lane; i < hidden; i += lanes) {
-        for (Index t = length; t < l.steps && l.y != nullptr; ++t) store(l.y, output(t) + i, A(0));
-        if (l.y_h != nullptr) store(l.y_h, place + i, h[i]);
-        if (l.y_c != nullptr) store(l.y_c, place + i, c[i]);
+
+    SMELT_DEVICE Index state_row() const { return Cell::batch_first ? b * layer.directions + direction : direction * layer.batch + b; }
+
+    SMELT_DEVICE void load_state() const {
+        for (Index j = (Index)threadIdx.x; j < layer.hidden; j += (Index)blockDim.x) {
+            const Index at = state_row() * layer.hidden + j;
+            h[j] = layer.initial_h == nullptr ? A(0) : load_as<A>(layer.initial_h, at);
+            c[j] = layer.initial_c == nullptr ? A(0) : load_as<A>(layer.initial_c, at);
+        }
+    }
+
+    SMELT_DEVICE void store_state() const {
+        for (Index j = (Index)threadIdx.x; j < layer.hidden; j += (Index)blockDim.x) {
+            if (layer.y_h != nullptr) store(layer.y_h, state_row() * layer.hidden + j, h[j]);
+            if (layer.y_c != nullptr) store(layer.y_c, state_row() * layer.hidden + j, c[j]);
+        }
+    }
+
+    SMELT_DEVICE void store_step(Index t, bool is_zero) const {
+        const Index row = Cell::batch_first ? (b * layer.steps + t) * layer.directions + direction
+                                            : (t * layer.directions + direction) * layer.batch + b;
+        if (layer.y == nullptr) return;
+        for (Index j = (Index)threadIdx.x; j < layer.hidden; j += (Index)blockDim.x)
+            store(layer.y, row * layer.hidden + j, is_zero ? A(0) : h[j]);
+    }
+
+    // Lengths outside the steps, which the host refuses, are cut.
+    SMELT_DEVICE Index length() const {
+        if (layer.lengths == nullptr) return layer.steps;
+        return (Index)larger(smaller(load_as<i64>(layer.lengths, b), (i64)layer.steps), (i64)0);
+    }
+
+    SMELT_DEVICE void run() const {
+        const Index end = length(), width = gates * layer.hidden;
+        load_state();
+        __syncthreads();
+        for (Index step = 0; step < end; ++step) {
+            const Index t = direction == 1 || Cell::reverse ? end - 1 - step : step;
+            const Index row = Cell::batch_first ? b * layer.steps + t : t * layer.batch + b;
+            const A *p = layer.projected + (direction * layer.steps * layer.batch + row) * width;
+            if constexpr (Cell::kind == CELL_GRU) step_gru(p);
+            else step_plain(p);
+            __syncthreads();
+            store_step(t, false);
+        }
+        for (Index t = end; t < layer.steps; ++t) store_step(t, true);
+        store_state();
+    }
+};
+
+// SHARED: elements of a sequence's state, in shared memory; 0: it is in `memory`, sequence by sequence.
+template <class Cell, int SHARED, class T, class L>
+SMELT_DEVICE void run_recurrent(const RecurrentLayer<typename Cell::Number, T, L> &layer, typename Cell::Number *memory) {
+    typedef Recurrence<Cell, T, L> R;
+    typedef typename Cell::Number A;
+    __shared__ A shared[SHARED > 0 ? SHARED : 1];
+    const Index n = layer.hidden, tasks = layer.directions * layer.batch;
+    for (Index task = (Index)blockIdx.x; task < tasks; task += (Index)gridDim.x) {
+        const Index direction = quotient(task, layer.batch);
+        A *state = SHARED > 0 ? shared : memory + task * (R::gates + 2) * n;
+        __syncthreads();
+        const R recurrence{layer,
+                           layer.r + direction * R::gates * n * n,
+                           layer.peepholes == nullptr ? nullptr : layer.peepholes + direction * 3 * n,
+                           direction,
+                           task - direction * layer.batch,
+                           state,
+                           state + n,
+                           state + 2 * n};
+        recurrence.run();
     }
 }
 

@@ -48,6 +48,11 @@ Status rewrite_quick_gelu(Form *form);
 Status rewrite_skip_layer_norm(Form *form);
 Status rewrite_simplified_layer_norm(Form *form);
 
+/* opset_transformer.c: ONNX Runtime's layers of transformers, and what else has no newer form */
+Status rewrite_array_feature_extractor(Form *form);
+Status rewrite_embed_layer_norm(Form *form);
+Status rewrite_attention(Form *form);
+
 /* opset_quantized.c: ONNX Runtime's quantized operators, as dequantize, compute, quantize */
 Status rewrite_qlinear_binary(Form *form);
 Status rewrite_qlinear_unary(Form *form);

@@ -334,3 +334,37 @@ def fused_conv(r, op):
     channels, out = r.int(1, 4), r.int(1, 5)
     inputs = [r.values("float32", [1, channels, r.int(3, 8), r.int(3, 8)]), r.values("float32", [out, channels, 3, 3]), r.values("float32", [out])]
     return Case(op, inputs, attributes, domain=MS_DOMAIN, close=(1e-3, 1e-3))
+
+
+@generator("EmbedLayerNormalization")
+def embed(r, op):
+    batch, length, width, words = r.int(1, 3), r.int(1, 5), r.pick((2, 5, 8)), 11
+    segments, mask, positions = r.chance(), r.chance(), r.chance(0.3)
+    ids = r.values("int32", [batch, length], 0, words - 1)
+    inputs = [ids, r.values("int32", [batch, length], 0, 1) if segments else None, r.values("float32", [words, width]), r.values("float32", [9, width]),
+              r.values("float32", [2, width]) if segments else None, r.values("float32", [width]), r.values("float32", [width]),
+              r.values("int32", [batch, length], 0, 1) if mask else None, r.values("int32", [batch, length], 0, 8) if positions else None]
+    return Case(op, inputs, {"epsilon": 1e-5}, outputs=r.int(1, 3), domain=MS_DOMAIN, constant={2, 3, 4, 5, 6}, close=(1e-3, 1e-3))
+
+
+@generator("FusedAttention")
+def fused_attention(r, op):
+    batch, length, width, heads, size = r.int(1, 3), r.int(1, 5), r.int(1, 6), r.int(1, 3), r.int(1, 4)
+    past = r.int(1, 4) if r.chance(0.3) else 0
+    hidden, total = heads * size, length + past
+    inputs = [r.values("float32", [batch, length, width]), r.values("float32", [width, 3 * hidden]), r.values("float32", [3 * hidden])]
+    kind = r.pick((0, 1, 2, 3) if not past else (0, 2, 3))
+    mask = [None, r.values("int32", [batch], 1, total), r.values("int32", [batch, total], 0, 1), r.values("int32", [batch, length, total], 0, 1)][kind]
+    if kind > 1:
+        mask[..., 0] = 1
+    inputs += [mask, r.values("float32", [2, batch, heads, past, size]) if past else None,
+               r.values("float32", [batch, heads, length, total]) if r.chance(0.3) else None]
+    attributes = r.maybe({"num_heads": heads}, "unidirectional", r.int(0, 1))
+    r.maybe(attributes, "scale", r.real(0.2, 1), 0.3)
+    return Case("Attention", inputs, attributes, outputs=2 if past or r.chance(0.3) else 1, domain=MS_DOMAIN, close=(1e-3, 1e-3))
+
+
+@generator("ArrayFeatureExtractor")
+def extract(r, op):
+    shape = r.solid(1, 3)
+    return Case(op, [r.values(r.pick(("float32", "int64")), shape), r.values("int64", [1, r.int(1, 4)], 0, shape[-1] - 1)], domain=ML_DOMAIN)

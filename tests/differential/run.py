@@ -53,9 +53,9 @@ def make_case(seed, number):
 
 def input_shape(case, index, array):
     """Fixed sizes, symbols, or fixed with the first one a symbol, in turn of the case's number. Integers after the first
-    operand are fixed: the number of axes or the length of index tuples decides ranks."""
+    operand are fixed: the number of axes or the length of index tuples decides ranks, as extents of 1 do for Squeeze."""
     kind = (case.number // len(GENERATORS) + index) % 3
-    if array.dtype.kind == "i" and (index > 0 or case.op == "ConstantOfShape"):
+    if array.dtype.kind == "i" and (index > 0 or case.op == "ConstantOfShape") or case.op == "Squeeze" and len(case.inputs) == 1:
         kind = 0
     prefix = f"c{case.number}i{index}"
     if kind == 0:
@@ -173,7 +173,7 @@ class Tally:
 def compare_singly(smelt, case, expected, tally):
     found, failed = smelt.run([case])
     if failed is not None:
-        lines = failed.stderr.strip().splitlines() or [""]
+        lines = [line for line in failed.stderr.splitlines() if line.startswith("smelt:")] or [failed.stderr]
         tally.judge(case, f"exit {failed.returncode}: {lines[0]}")
     else:
         tally.judge(case, difference(case, expected, found))
@@ -253,7 +253,7 @@ def main():
         tally = run_cases(smelt, options.seed, numbers)
         report(tally, options.verbose)
         wrong = [] if options.only is not None or options.op else bad_input.check_all(
-            options.smelt, pathlib.Path(folder), options.seed, options.cases // 2)
+            options.smelt, options.target, pathlib.Path(folder), options.seed, options.cases // 2)
     return 1 if missing or tally.problems or wrong else 0
 
 

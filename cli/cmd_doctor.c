@@ -1,3 +1,4 @@
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -23,7 +24,7 @@ static void report_gpus(App *app) {
         report_gpu(app, count, &device);
     }
     if (count > 0) return;
-    printf("%-16s %s\n", "GPU", error.message);
+    printf("%-16s %.*s\n", "GPU", (int)strcspn(error.message, "\n"), error.message);
     printf("%-16s without one, only plans for the CPU target run here\n", "");
 }
 

@@ -5,24 +5,27 @@
 
 /* -- tables -- */
 
+static void mark_value(SmeltContext *context, int32_t value) {
+    if (value < 0) return;
+    const PlanValue *row = &context->plan->values[value];
+    if (row->storage == PLAN_BUFFER) context->cuda->buffer_on_host[row->index] = true;
+    if (row->storage == PLAN_BINDING) context->cuda->bindings[row->index].on_host = true;
+}
+
 /* Host steps see the buffers that operands of theirs lie in, and of their bodies. */
 static Status mark_host_memory(SmeltContext *context, Diag *diag) {
     const Plan *plan = context->plan;
-    CudaContext *cuda = context->cuda;
     int32_t *main_steps = engine_main_steps(plan, &context->arena);
     TRY_ALLOC(diag, main_steps);
     for (int32_t op = 0; op < plan->op_count; ++op) {
         const PlanOp *row = &plan->ops[op];
         if (plan->steps[main_steps[op]].kind != PLAN_STEP_HOST) continue;
-        for (int32_t i = 0; i < row->input_count + row->output_count; ++i) {
-            int32_t value = i < row->input_count ? row->inputs[i] : row->outputs[i - row->input_count];
-            if (value < 0) continue;
-            if (plan->values[value].storage == PLAN_BUFFER)
-                cuda->buffer_on_host[plan->values[value].index] = true;
-            if (plan->values[value].storage == PLAN_BINDING)
-                cuda->bindings[plan->values[value].index].on_host = true;
-        }
+        for (int32_t i = 0; i < row->input_count; ++i) mark_value(context, row->inputs[i]);
+        for (int32_t i = 0; i < row->output_count; ++i) mark_value(context, row->outputs[i]);
     }
+    for (int32_t p = 1; p < plan->program_count; ++p)
+        for (int32_t i = 0; i < plan->programs[p].result_count; ++i)
+            mark_value(context, plan->programs[p].results[i]);
     return STATUS_OK;
 }
 

@@ -7,7 +7,8 @@ typedef struct MovePass {
     CudaContext *cuda;
     Diag *diag;
     int32_t *maker; /* per value: the step of program 0 that makes it; -1: there before the first */
-    int32_t *first_op, *next_op; /* operators of each step of program 0, with those of bodies */
+    int32_t *first_op, *next_op;     /* operators of each step of program 0, with those of bodies */
+    int32_t *first_body, *next_body; /* programs that operators of the step own, at any depth */
 } MovePass;
 
 static Status add_move(MovePass *pass, int32_t *list, int32_t value, bool only_enqueue) {
@@ -20,6 +21,23 @@ static Status add_move(MovePass *pass, int32_t *list, int32_t value, bool only_e
 }
 
 /* -- who makes what -- */
+
+static Status list_bodies(MovePass *pass, const int32_t *main_steps) {
+    const Plan *plan = pass->context->plan;
+    pass->first_body = ARENA_ARRAY(&pass->cuda->arena, int32_t, plan->programs[0].step_count);
+    pass->next_body = ARENA_ARRAY(&pass->cuda->arena, int32_t, plan->program_count);
+    TRY_ALLOC(pass->diag, pass->first_body);
+    TRY_ALLOC(pass->diag, pass->next_body);
+    for (int32_t s = 0; s < plan->programs[0].step_count; ++s) pass->first_body[s] = -1;
+    for (int32_t p = 1; p < plan->program_count; ++p) {
+        int32_t step = main_steps[plan->programs[p].owner];
+        pass->next_body[p] = pass->first_body[step];
+        pass->first_body[step] = p;
+        for (int32_t i = 0; i < plan->programs[p].param_count; ++i)
+            pass->maker[plan->programs[p].params[i]] = step;
+    }
+    return STATUS_OK;
+}
 
 static Status list_operators(MovePass *pass) {
     const Plan *plan = pass->context->plan;
@@ -40,10 +58,7 @@ static Status list_operators(MovePass *pass) {
         for (int32_t i = 0; i < plan->ops[op].output_count; ++i)
             if (plan->ops[op].outputs[i] >= 0) pass->maker[plan->ops[op].outputs[i]] = main_steps[op];
     }
-    for (int32_t p = 1; p < plan->program_count; ++p)
-        for (int32_t i = 0; i < plan->programs[p].param_count; ++i)
-            pass->maker[plan->programs[p].params[i]] = main_steps[plan->programs[p].owner];
-    return STATUS_OK;
+    return list_bodies(pass, main_steps);
 }
 
 static void start_places(MovePass *pass) {
@@ -64,17 +79,19 @@ static bool is_idle(const SmeltContext *context, const PlanStep *step) {
     return true;
 }
 
-static Status read_on_host(MovePass *pass, int32_t step, int32_t op) {
-    const PlanOp *row = &pass->context->plan->ops[op];
+static Status read_on_host(MovePass *pass, int32_t step, int32_t value) {
     CudaContext *cuda = pass->cuda;
-    for (int32_t i = 0; i < row->input_count; ++i) {
-        int32_t value = row->inputs[i];
-        if (value < 0 || (i == 0 && pass->context->engine->ops[op].is_alias)) continue;
-        int32_t root = cuda->root[value];
-        if (pass->maker[root] == step || cuda->on_host[root]) continue;
-        TRY(add_move(pass, &cuda->downloads[step], value, pass->maker[root] < 0));
-        cuda->on_host[root] = true;
-    }
+    int32_t root = cuda->root[value];
+    if (pass->maker[root] == step || cuda->on_host[root]) return STATUS_OK;
+    cuda->on_host[root] = true;
+    return add_move(pass, &cuda->downloads[step], value, pass->maker[root] < 0);
+}
+
+/* What a view shows need not be there for it. */
+static Status read_inputs(MovePass *pass, int32_t step, int32_t op) {
+    const PlanOp *row = &pass->context->plan->ops[op];
+    for (int32_t i = pass->context->engine->ops[op].is_alias ? 1 : 0; i < row->input_count; ++i)
+        if (row->inputs[i] >= 0) TRY(read_on_host(pass, step, row->inputs[i]));
     return STATUS_OK;
 }
 
@@ -90,9 +107,13 @@ static void write_results(MovePass *pass, int32_t op, bool on_device) {
 
 static Status visit_host_step(MovePass *pass, int32_t step) {
     for (int32_t op = pass->first_op[step]; op >= 0; op = pass->next_op[op]) {
-        TRY(read_on_host(pass, step, op));
+        TRY(read_inputs(pass, step, op));
         write_results(pass, op, false);
     }
+    /* A body may give a value from outside as its result. */
+    for (int32_t p = pass->first_body[step]; p >= 0; p = pass->next_body[p])
+        for (int32_t i = 0; i < pass->context->plan->programs[p].result_count; ++i)
+            TRY(read_on_host(pass, step, pass->context->plan->programs[p].results[i]));
     return STATUS_OK;
 }
 

@@ -160,14 +160,17 @@ class Worker:
         timer.cancel()
         if line:
             code, message = line.rstrip("\n").split("\t", 1)
+            if int(code) == EXIT_WRONG_DEVICE:  # a GPU that has failed gives no more answers to this process
+                self.close()
             return int(code), message
         code, self.process = self.process.wait(), None
-        return (code if in_time else None), "no answer"
+        return (code or EXIT_INTERNAL if in_time else None), "no answer"
 
     def close(self):
         if self.process is not None:
             self.process.stdin.close()
             self.process.wait()
+            self.process = None
 
 
 class Runner:

@@ -217,6 +217,33 @@ SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Window &window, c
     }
 }
 
+// Col2Im: sums of the columns' elements that belong to each pixel. x is [batch * channels * taps, columns]; window: in is how
+// many blocks there are along each axis, out the image, kernel the block.
+template <class A, class T, class E>
+SMELT_DEVICE void col2im(const T *x, const Window &window, Index count, const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index plane = quotient(i, window.out_count());
+        const Place place = place_in(window.out, i - plane * window.out_count());
+        A sum = A(0);
+        for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z) {
+            const Index z = source_of(window, 0, place.at[0], tap_z);
+            if (z < 0) continue;
+            for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y) {
+                const Index y = source_of(window, 1, place.at[1], tap_y);
+                if (y < 0) continue;
+                for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x) {
+                    const Index column = source_of(window, 2, place.at[2], tap_x);
+                    if (column < 0) continue;
+                    const Index tap = (tap_z * window.kernel[1] + tap_y) * window.kernel[2] + tap_x;
+                    sum += load_as<A>(x, (plane * window.taps() + tap) * window.in_count() +
+                                             (z * window.in[1] + y) * window.in[2] + column);
+                }
+            }
+        }
+        epilogue(i, sum);
+    }
+}
+
 } // namespace smelt
 
 #endif

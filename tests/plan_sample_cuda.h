@@ -2,6 +2,7 @@
 #ifndef SMELT_TESTS_PLAN_SAMPLE_CUDA_H
 #define SMELT_TESTS_PLAN_SAMPLE_CUDA_H
 
+#include "ops/attr.h"
 #include "tests/plan_sample.h"
 
 enum { KERNEL_ADD, KERNEL_SCALE, KERNEL_SUM_SCRATCH };
@@ -189,6 +190,62 @@ static inline Plan sample_cuda_short(Arena *arena, bool late) {
     plan.launches = SAMPLE_COPY(arena, launches);
     plan.arena_size = 128;
     plan.arena_lower_bound = 128;
+    plan.weights = sample_no_attrs;
+    return plan;
+}
+
+/* a = x + x on the device, z = If(cond) { a } else { -a } on the host: one branch gives a value from outside.
+ */
+static inline Plan sample_cuda_control(Arena *arena) {
+    static const int32_t operands[] = {0, 0, 2, /* a */ 1, 3, /* z */ 2, 4 /* e */};
+    static const int32_t params[] = {0, 1}, results[] = {3, 2, 4};
+    const PlanDim n = plan_dim_of_expression(0), bytes = plan_dim_of_expression(1),
+                  count = plan_dim_of_expression(2);
+    AttrList branches = {0};
+    ByteWriter attrs = byte_writer(arena);
+    attr_set_block(&branches, arena, "then_branch", 1);
+    attr_set_block(&branches, arena, "else_branch", 2);
+    attr_write(&branches, &attrs);
+    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0},
+                          {"cond", DTYPE_BOOL, 0, {0}, PLAN_BINDING, 1, 0},
+                          {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},
+                          {"z", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0},
+                          {"e", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0}};
+    PlanBuffer buffers[] = {{bytes, 0, 1, 0, 128}, {bytes, 1, 1, 128, 128}};
+    PlanBinding bindings[] = {{"x", 0, false}, {"cond", 1, false}, {"z", 3, true}};
+    PlanOp ops[] = {
+        {"", "Add", 0, 2, 1, operands, operands + 2, sample_no_attrs, 4, "first"},
+        {"", "If", 0, 1, 1, operands + 3, operands + 4, attrs.data, (uint32_t)attrs.size, "second"},
+        {"", "Neg", 0, 1, 1, operands + 5, operands + 6, sample_no_attrs, 4, "inner"}};
+    PlanStep steps[] = {
+        {.name = "add", .kind = PLAN_STEP_LAUNCH, .op_count = 1, .launch_count = 1, .reason = ""},
+        {.name = "if", .op_first = 1, .op_count = 1, .reason = "control flow"},
+        {.name = "neg", .op_first = 2, .op_count = 1, .reason = "body"}};
+    PlanProgram programs[] = {{"main", -1, 2, 1, params, results, 0, 2},
+                              {"then", 1, 0, 1, params, results + 1, 2, 0},
+                              {"else", 1, 0, 1, params, results + 2, 2, 1}};
+    PlanArg args[] = {sample_value(2, true), sample_value(0, false), sample_value(0, false),
+                      sample_number(count)};
+    PlanLaunch launches[] = {sample_launch(KERNEL_ADD, n, 0)};
+    Plan plan = {.value_count = 5,
+                 .buffer_count = 2,
+                 .binding_count = 3,
+                 .op_count = 3,
+                 .step_count = 3,
+                 .program_count = 3,
+                 .launch_count = 1,
+                 .arg_count = 4,
+                 .arena_size = 256,
+                 .arena_lower_bound = 256};
+    sample_cuda_base(arena, &plan);
+    plan.values = SAMPLE_COPY(arena, values);
+    plan.buffers = SAMPLE_COPY(arena, buffers);
+    plan.bindings = SAMPLE_COPY(arena, bindings);
+    plan.ops = SAMPLE_COPY(arena, ops);
+    plan.steps = SAMPLE_COPY(arena, steps);
+    plan.programs = SAMPLE_COPY(arena, programs);
+    plan.args = SAMPLE_COPY(arena, args);
+    plan.launches = SAMPLE_COPY(arena, launches);
     plan.weights = sample_no_attrs;
     return plan;
 }

@@ -1,47 +1,11 @@
 /* GPU plans on the fake driver: tests/fake_cuda/fake_cuda.h says what that is worth. */
-#include <dlfcn.h>
 #include <pthread.h>
 
 #include "ops/op.h"
-#include "runtime/smelt_runtime.h"
-#include "tests/fake_cuda/fake_cuda.h"
+#include "runtime/context.h"
+#include "tests/fake_cuda/open.h"
 #include "tests/plan_sample_cuda.h"
 #include "tests/test.h"
-
-/* The fake's functions that tests call themselves. */
-static struct Fake {
-    int64_t (*get)(FakeNumber which);
-    void (*set)(FakeNumber which, int64_t value);
-    void (*reset)(void);
-    int (*retain)(void **context, int device);
-    int (*release)(int device);
-    int (*push)(void *context);
-    int (*pop)(void **context);
-    int (*alloc)(unsigned long long *memory, size_t bytes);
-    int (*free)(unsigned long long memory);
-    int (*copy_in)(unsigned long long to, const void *from, size_t bytes);
-    int (*copy_out)(void *to, unsigned long long from, size_t bytes, void *stream);
-    int (*synchronize)(void);
-} fake;
-
-static bool find(void *library, const char *name, void *function) {
-    void *symbol = dlsym(library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
-static bool open_fake(void) {
-    void *library = dlopen(SMELT_FAKE_CUDA, RTLD_NOW);
-    return library != NULL && find(library, "fake_get", &fake.get) && find(library, "fake_set", &fake.set) &&
-           find(library, "fake_reset", &fake.reset) &&
-           find(library, "cuDevicePrimaryCtxRetain", &fake.retain) &&
-           find(library, "cuDevicePrimaryCtxRelease_v2", &fake.release) &&
-           find(library, "cuCtxPushCurrent_v2", &fake.push) &&
-           find(library, "cuCtxPopCurrent_v2", &fake.pop) && find(library, "cuMemAlloc_v2", &fake.alloc) &&
-           find(library, "cuMemFree_v2", &fake.free) && find(library, "cuMemcpyHtoD_v2", &fake.copy_in) &&
-           find(library, "cuMemcpyDtoHAsync_v2", &fake.copy_out) &&
-           find(library, "cuCtxSynchronize", &fake.synchronize);
-}
 
 /* -- plans -- */
 
@@ -168,6 +132,57 @@ static void test_late(void) {
            "needs 48 bytes");
     sizes[2] = sizeof where;
     CHECK_INT(smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_OK);
+    close_plan(&loaded);
+}
+
+static void test_control_flow(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_cuda_control(&loaded.arena);
+    float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, z[8];
+    uint8_t cond;
+    void *buffers[] = {x, &cond, z};
+    open_plan(&loaded, &plan);
+    set_rows(&loaded, 2);
+    for (int i = 0; i < 6; ++i) {
+        cond = (uint8_t)(i % 2);
+        x[7] = (float)i;
+        CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK);
+        if (loaded.error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded.error.message);
+        for (int k = 0; k < 8; ++k) CHECK(z[k] == (cond != 0 ? 2 : -2) * x[k]);
+    }
+    close_plan(&loaded);
+}
+
+/* Every allocation of preparing and running fails once; the context stays usable. */
+static void test_failing_allocations(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_cuda_plan(&loaded.arena);
+    float x[MOST_COUNT] = {0}, y[MOST_COUNT], z[MOST_COUNT], same[MOST_COUNT];
+    void *buffers[] = {x, y, z, same};
+    int status = SMELT_NO_MEMORY, failures = 0;
+    open_plan(&loaded, &plan);
+    for (int64_t n = 1; n <= 1000 && status != SMELT_OK; ++n) {
+        set_rows(&loaded, 1 + n % 2); /* other shapes, so that all is prepared again */
+        loaded.context->allocator.fail_at = loaded.context->allocator.count + (uint64_t)n;
+        status = smelt_context_run(loaded.context, buffers, NULL, &loaded.error);
+        loaded.context->allocator.fail_at = 0;
+        CHECK(status == SMELT_OK || status == SMELT_NO_MEMORY);
+        failures += status == SMELT_NO_MEMORY;
+    }
+    CHECK_INT(status, SMELT_OK);
+    CHECK(failures >= 2);
+    for (int64_t bytes = 4; bytes < 2000; bytes += 60) { /* and of the device */
+        Loaded small = {.engine = loaded.engine};
+        fake.set(FAKE_MEMORY, fake.get(FAKE_LIVE_BYTES) + bytes);
+        open_context(&small, false);
+        set_rows(&small, 8);
+        status = smelt_context_run(small.context, buffers, NULL, &small.error);
+        CHECK(status == SMELT_OK || status == SMELT_NO_MEMORY);
+        fake.set(FAKE_MEMORY, 1 << 20);
+        run_rows(&small, 8, 5);
+        smelt_context_destroy(small.context);
+    }
+    run_rows(&loaded, 8, 3);
     close_plan(&loaded);
 }
 
@@ -420,9 +435,7 @@ static void test_bad_kernels(void) {
     EXPECT(&loaded, load(&loaded, &plan, NULL), SMELT_BAD_PLAN, "'fake_add' does not take 3 parameters");
     close_plan(&loaded);
     plan = sample_cuda_plan(&loaded.arena);
-    plan.steps[4].op_count = 0;
     plan.meta[2].value = "cpu";
-    plan.steps[4].op_count = 1;
     EXPECT(&loaded, load(&loaded, &plan, NULL), SMELT_BAD_PLAN, "a plan for target 'cpu' has launches");
     close_plan(&loaded);
     plan = sample_cuda_plan(&loaded.arena);
@@ -539,15 +552,17 @@ static void test_device(void) {
 
 int main(void) {
     setenv("SMELT_CUDA_LIBRARY", SMELT_FAKE_CUDA, 1);
-    if (!open_fake()) {
+    if (!open_fake(SMELT_FAKE_CUDA)) {
         fprintf(stderr, "%s\n", dlerror());
         return 1;
     }
+    /* clang-format off */
     static void (*const tests[])(void) = {
-        test_run,          test_late,        test_enqueue,   test_enqueue_is_asynchronous,
-        test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
-        test_wrong_device, test_bad_kernels, test_no_memory, test_fault,
-        test_profile,      test_threads,     test_device};
+        test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
+        test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
+        test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile,
+        test_threads, test_device};
+    /* clang-format on */
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; ++i) {
         fake.reset();
         tests[i]();

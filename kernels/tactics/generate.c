@@ -18,10 +18,21 @@ static bool is_ours(OpId op) {
     case OP_HannWindow:
     case OP_HammingWindow:
     case OP_BlackmanWindow:
+    case OP_MelWeightMatrix:
         return true;
     default:
         return false;
     }
+}
+
+/* Inputs that are read by number have that many elements. */
+static bool has_elements(const Problem *problem) {
+    const Node *node = problem_anchor(problem);
+    bool scalars = node->op == OP_Range || node->op == OP_MelWeightMatrix;
+    if (node->op == OP_OneHot) return value_known_count(problem_input(problem, 2)) == 2;
+    for (int32_t i = 0; scalars && i < node->input_count; ++i)
+        if (value_known_count(problem_input(problem, i)) != 1) return false;
+    return true;
 }
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -29,6 +40,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || !is_ours(node->op)) return "not a generator";
     if (problem->node_count > 1) return "nodes behind it";
+    if (!has_elements(problem)) return "how many elements an input has is not known";
     return refuse_types(problem);
 }
 
@@ -64,8 +76,10 @@ static const char *range_element(KernelWriter *w, const Node *node) {
 
 static const char *eye_element(KernelWriter *w, const Node *node) {
     const char *columns = kernel_dim(w, node->outputs[0], 1);
+    int64_t k = ((const EyeLikeAttrs *)node->parsed)->k;
+    if (k < -INT64_MAX) k = -INT64_MAX; /* what a literal can say; outside every matrix */
     return kernel_format(w, "(i64)(residue(i, %s) - quotient(i, %s)) == %lldll", columns, columns,
-                         (long long)((const EyeLikeAttrs *)node->parsed)->k);
+                         (long long)k);
 }
 
 static const char *one_hot_element(KernelWriter *w, const Node *node) {
@@ -89,6 +103,14 @@ static const char *window_element(KernelWriter *w, const Node *node) {
     return kernel_format(w, "cosine_window(i, %s, %s)", kernel_number(w, period), numbers);
 }
 
+static const char *mel_element(KernelWriter *w, const Node *node) {
+    const char *bands = kernel_dim(w, node->outputs[0], 1), *numbers = "";
+    for (int32_t i = 1; i < 5; ++i)
+        numbers = kernel_format(w, "%sload_as<double>(%s, 0), ", numbers, kernel_pointer(w, node->inputs[i]));
+    return kernel_format(w, "mel_weight(%s%s, quotient(i, %s), residue(i, %s))", numbers, bands, bands,
+                         bands);
+}
+
 static const char *element_text(KernelWriter *w, const Node *node) {
     switch (node->op) {
     case OP_Shape:
@@ -103,6 +125,8 @@ static const char *element_text(KernelWriter *w, const Node *node) {
         return eye_element(w, node);
     case OP_OneHot:
         return one_hot_element(w, node);
+    case OP_MelWeightMatrix:
+        return mel_element(w, node);
     default:
         return window_element(w, node);
     }

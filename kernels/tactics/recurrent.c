@@ -50,13 +50,36 @@ static Layer describe(const Problem *problem) {
     return layer;
 }
 
+static bool has_shape(const Problem *problem, int32_t input, int32_t rank, Dim a, Dim b, Dim c) {
+    const Value *value = problem_input(problem, input);
+    Shape expected = {rank, {a, rank > 1 ? b : 0, rank > 2 ? c : 0}};
+    return value == NULL || shape_equal(&value->shape, &expected);
+}
+
+/* Extents that are equal whatever the symbols are: nothing checks them when kernels run. */
+static bool shapes_fit(const Problem *problem, const Layer *l) {
+    DimTable *dims = problem->graph->dims;
+    Dim d = l->attrs->directions, outer = l->attrs->batch_first ? l->batch : d,
+        inner = l->attrs->batch_first ? d : l->batch;
+    return has_shape(problem, INPUT_W, 3, d, l->width, l->input_size) &&
+           has_shape(problem, INPUT_R, 3, d, l->width, l->hidden) &&
+           has_shape(problem, INPUT_B, 2, d, dim_mul(dims, l->width, 2), 0) &&
+           has_shape(problem, INPUT_LENGTHS, 1, l->batch, 0, 0) &&
+           has_shape(problem, INPUT_H, 3, outer, inner, l->hidden) &&
+           has_shape(problem, INPUT_C, 3, outer, inner, l->hidden) &&
+           has_shape(problem, INPUT_P, 2, d, dim_mul(dims, l->hidden, 3), 0);
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     CellKind kind;
     (void)device;
     if (node == NULL || !find_kind(node, &kind)) return "not a recurrent layer";
     if (problem->node_count != 1) return "nodes behind it";
-    return refuse_types(problem);
+    const char *why = refuse_types(problem);
+    if (why != NULL) return why;
+    Layer layer = describe(problem);
+    return shapes_fit(problem, &layer) ? NULL : "whether the shapes fit shows at run time only";
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {

@@ -292,15 +292,49 @@ static Status step_origins(SmeltContext *context, int32_t index, Diag *diag) {
     return STATUS_OK;
 }
 
+/* Whether an operator of [first, end) makes the value, or (inputs) one of them reads it. */
+static bool step_has(const Plan *plan, int32_t first, int32_t end, int32_t value, bool as_input) {
+    for (int32_t op = first; op < end; ++op) {
+        const PlanOp *row = &plan->ops[op];
+        int32_t count = as_input ? row->input_count : row->output_count;
+        for (int32_t i = 0; i < count; ++i)
+            if ((as_input ? row->inputs[i] : row->outputs[i]) == value) return true;
+    }
+    return false;
+}
+
+/* What goes into the step from outside and what it leaves in memory; views leave nothing new. */
+static int64_t step_bytes(const SmeltContext *context, const PlanStep *step) {
+    const Plan *plan = context->plan;
+    size_t total = 0;
+    for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op) {
+        const PlanOp *row = &plan->ops[op];
+        if (context->engine->ops[op].is_alias) continue;
+        for (int32_t i = 0; i < row->input_count; ++i)
+            if (row->inputs[i] >= 0 && context->values[row->inputs[i]].known &&
+                !step_has(plan, step->op_first, op, row->inputs[i], false) &&
+                !step_has(plan, step->op_first, op, row->inputs[i], true))
+                total += tensor_bytes(&context->tensors[row->inputs[i]]);
+        for (int32_t i = 0; i < row->output_count; ++i)
+            if (row->outputs[i] >= 0 && context->values[row->outputs[i]].known &&
+                plan->values[row->outputs[i]].storage != PLAN_NOWHERE)
+                total += tensor_bytes(&context->tensors[row->outputs[i]]);
+    }
+    return total < INT64_MAX ? (int64_t)total : INT64_MAX;
+}
+
 static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *profile, Diag *diag) {
     if (index < 0 || index >= context->plan->step_count)
         return FAIL(diag, STATUS_USAGE, "there is no step %d, of %d", index, context->plan->step_count);
+    const PlanStep *step = &context->plan->steps[index];
     StepTime *time = &context->times[index];
     if (time->origins == NULL) TRY(step_origins(context, index, diag));
     *profile = (SmeltStepProfile){.name = context->plan->steps[index].name,
                                   .origins = time->origins,
                                   .runs = time->runs,
-                                  .microseconds = time->microseconds};
+                                  .microseconds = time->microseconds,
+                                  .bytes = context->prepared ? step_bytes(context, step) : 0,
+                                  .launches = step->launch_count};
     return STATUS_OK;
 }
 

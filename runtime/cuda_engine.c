@@ -9,7 +9,7 @@ enum { FREE_SHARED = 48 << 10 /* bytes that a block may have without asking */ }
 /* -- devices -- */
 
 static Status describe_device(const CudaApi *api, int device, SmeltDevice *out, Diag *diag) {
-    int major = 0, minor = 0;
+    int major = 0, minor = 0, clock = 0, width = 0;
     *out = (SmeltDevice){.driver_version = api->version};
     TRY(cuda_result(api, api->device_name(out->name, sizeof out->name, device), STATUS_WRONG_DEVICE,
                     "the GPU's name", diag));
@@ -19,6 +19,10 @@ static Status describe_device(const CudaApi *api, int device, SmeltDevice *out, 
         result = api->device_attribute(&out->multiprocessors, CUDA_DEVICE_MULTIPROCESSORS, device);
     if (result == CUDA_SUCCESS) result = api->device_memory(&out->memory, device);
     out->compute_capability = 10 * major + minor;
+    /* Two transfers per clock. */
+    if (api->device_attribute(&clock, CUDA_DEVICE_MEMORY_CLOCK, device) == CUDA_SUCCESS &&
+        api->device_attribute(&width, CUDA_DEVICE_MEMORY_WIDTH, device) == CUDA_SUCCESS)
+        out->bandwidth = 2e3 * (double)clock * (double)width / 8;
     return cuda_result(api, result, STATUS_WRONG_DEVICE, "the GPU's properties", diag);
 }
 

@@ -81,6 +81,7 @@ typedef struct SmeltDevice {
     int compute_capability; /* 10 * major + minor */
     int multiprocessors;
     size_t memory;      /* bytes */
+    double bandwidth;   /* of memory, bytes per second; 0: the driver does not say */
     int driver_version; /* of CUDA that the driver supports: 12040 */
 } SmeltDevice;
 /* GPU number index, without making a context on it. Fails with SMELT_WRONG_DEVICE where there is none. */
@@ -148,6 +149,8 @@ typedef struct SmeltStepProfile {
     const char *origins; /* ONNX nodes behind it, separated by newlines */
     int64_t runs;
     double microseconds; /* sum over the runs */
+    int64_t bytes;       /* of its inputs and outputs for the shapes that are set: the least it must move */
+    int launches;        /* of kernels on a GPU; 0: it runs on the host, or only renames values */
 } SmeltStepProfile;
 SMELT_API int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error);
 SMELT_API int smelt_context_step_count(const SmeltContext *context);

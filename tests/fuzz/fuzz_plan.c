@@ -1,8 +1,10 @@
 /* Loads bytes as a plan, as they are and with their checksums made right (or no change would get past them),
- * prints what loads, and prepares and runs it. */
+ * prints what loads, and prepares and runs it: GPU plans on the fake driver, which checks every access. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/context.h"
+#include "tests/fake_cuda/open.h"
 #include "tests/plan_sample.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -63,7 +65,9 @@ static void use_plan(const uint8_t *bytes, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t *copy = mem_alloc(NULL, size);
-    if (copy == NULL) return 0;
+    if (copy == NULL || setenv("SMELT_CUDA_LIBRARY", SMELT_FAKE_CUDA, 1) != 0 || !open_fake(SMELT_FAKE_CUDA))
+        abort();
+    fake.reset();
     if (size > 0) memcpy(copy, data, size);
     use_plan(copy, size);
     sample_fix_checksums(copy, size);

@@ -310,7 +310,8 @@ void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count,
     }
 }
 
-void dtype_write_f64(DType dtype, void *data, int64_t first, int64_t count, const double *restrict in) {
+static SIMD_CLONES void write_f64(DType dtype, void *data, int64_t first, int64_t count,
+                                  const double *restrict in) {
     switch (dtype) {
     case DTYPE_F32:
         for (int64_t i = 0; i < count; ++i) ((float *)data)[first + i] = (float)in[i];
@@ -318,10 +319,20 @@ void dtype_write_f64(DType dtype, void *data, int64_t first, int64_t count, cons
     case DTYPE_F64:
         if (count > 0) memcpy((double *)data + first, in, (size_t)count * sizeof *in);
         break;
+#define WRITE(id, type, low, high, top)                                                                      \
+    case DTYPE_##id:                                                                                         \
+        for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = to_##id(in[i]);                      \
+        break;
+        PLAIN_INTEGERS(WRITE)
+#undef WRITE
     default:
         for (int64_t i = 0; i < count; ++i) dtype_store_f64(dtype, data, first + i, in[i]);
         break;
     }
+}
+
+void dtype_write_f64(DType dtype, void *data, int64_t first, int64_t count, const double *restrict in) {
+    write_f64(dtype, data, first, count, in);
 }
 
 void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count, int64_t *restrict out) {
@@ -332,6 +343,9 @@ void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count,
         break;
         PLAIN_INTEGERS(READ)
 #undef READ
+    case DTYPE_BOOL:
+        for (int64_t i = 0; i < count; ++i) out[i] = ((const uint8_t *)data)[first + i] != 0;
+        break;
     default:
         for (int64_t i = 0; i < count; ++i) out[i] = dtype_load_i64(dtype, data, first + i);
         break;
@@ -346,6 +360,9 @@ void dtype_write_i64(DType dtype, void *data, int64_t first, int64_t count, cons
         break;
         PLAIN_INTEGERS(WRITE)
 #undef WRITE
+    case DTYPE_BOOL:
+        for (int64_t i = 0; i < count; ++i) ((uint8_t *)data)[first + i] = in[i] != 0;
+        break;
     default:
         for (int64_t i = 0; i < count; ++i) dtype_store_i64(dtype, data, first + i, in[i]);
         break;

@@ -138,4 +138,48 @@ FASTMATH float erf_f32(float x) {
     return a > 0.927734375f ? far : near;
 }
 
+/* Cephes atanf: the argument comes down to [-tan(pi/8), tan(pi/8)] by atan(a) = pi/4 + atan((a - 1) / (a +
+ * 1)), or pi/2 - atan(1 / a). */
+FASTMATH float atan_f32(float x) {
+    float a = abs_f32(x);
+    float turned = a > 2.414213562f ? 1.57079632679f : a > 0.4142135624f ? 0.785398163397f : 0.0f;
+    float above = a > 2.414213562f ? -1.0f : a > 0.4142135624f ? a - 1.0f : a;
+    float below = a > 2.414213562f ? a : a > 0.4142135624f ? a + 1.0f : 1.0f;
+    float z = above / below, square = z * z;
+    z = a < INFINITY ? z : 0.0f;
+    square = a < INFINITY ? square : 0.0f;
+    float p = 8.05374449538e-2f;
+    p = p * square - 1.38776856032e-1f;
+    p = p * square + 1.99777106478e-1f;
+    p = p * square - 3.33329491539e-1f;
+    float result = copysign_f32(turned + (p * square * z + z), x);
+    return x != x ? x : result;
+}
+
+/* Cephes asinf on [0, 0.5], with z = s * s. */
+FASTMATH float asin_near_f32(float s, float z) {
+    float p = 4.2163199048e-2f;
+    p = p * z + 2.4181311049e-2f;
+    p = p * z + 4.5470025998e-2f;
+    p = p * z + 7.4953002686e-2f;
+    p = p * z + 1.6666752422e-1f;
+    return p * z * s + s;
+}
+
+/* Beyond 0.5 by asin(a) = pi/2 - 2 asin(sqrt((1 - a) / 2)); NaN outside [-1, 1]. */
+FASTMATH float asin_f32(float x) {
+    float a = abs_f32(x), half = 0.5f * (1.0f - a);
+    float z = a > 0.5f ? half : a * a, s = a > 0.5f ? sqrtf(half) : a;
+    float near = asin_near_f32(s, z);
+    return copysign_f32(a > 0.5f ? 1.57079632679f - 2.0f * near : near, x);
+}
+
+FASTMATH float acos_f32(float x) {
+    float a = abs_f32(x), half = 0.5f * (1.0f - a);
+    float z = a > 0.5f ? half : a * a, s = a > 0.5f ? sqrtf(half) : a;
+    float near = asin_near_f32(s, z);
+    float far = x < 0.0f ? 3.14159265359f - 2.0f * near : 2.0f * near;
+    return a > 0.5f ? far : 1.57079632679f - copysign_f32(near, x);
+}
+
 #endif

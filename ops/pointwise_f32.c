@@ -14,9 +14,9 @@
 #define sin             sinf
 #define cos             cosf
 #define tan             tanf
-#define asin            asinf
-#define acos            acosf
-#define atan            atanf
+#define asin            asin_f32
+#define acos            acos_f32
+#define atan            atan_f32
 #define sinh            sinhf
 #define cosh            coshf
 #define asinh           asinhf

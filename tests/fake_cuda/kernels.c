@@ -3,6 +3,7 @@
 #include <string.h>
 
 static float *floats(uint64_t pointer, uint64_t count) {
+    if (count > SIZE_MAX / sizeof(float)) return NULL;
     return (float *)(void *)fake_device_bytes(pointer, (size_t)count * sizeof(float));
 }
 

@@ -23,7 +23,7 @@ ROOT = HERE.parent.parent
 ONNX_VERSION = "1.22.0"
 FOLDERS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 TOLERANCES = ["--rtol", "1e-3", "--atol", "1e-7"]
-EXIT_OK, EXIT_BAD_INPUT, EXIT_NO_PROGRAM, EXIT_NO_DATA = 0, 3, 2, 77
+EXIT_OK, EXIT_NO_PROGRAM, EXIT_BAD_INPUT, EXIT_WRONG_DEVICE, EXIT_INTERNAL, EXIT_NO_DATA = 0, 2, 3, 4, 5, 77
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 Case = collections.namedtuple("Case", "name folder operators")
@@ -195,8 +195,10 @@ class Runner:
     def check(self, case):
         """(None, _) when it passes, else what is wrong and whether the model was refused as unsupported."""
         worker = self.workers.get()
-        code, message = worker.ask(case)
-        self.workers.put(worker)
+        try:
+            code, message = worker.ask(case)
+        finally:
+            self.workers.put(worker)  # whatever happens, or the others wait for ever
         if code == EXIT_OK:
             return None, False
         if code is None:

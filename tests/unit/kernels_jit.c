@@ -24,7 +24,9 @@ static void folder_make(Folder *f) {
 }
 
 static const char *inside(Folder *f, const char *name) {
-    return path_join(&f->arena, f->path, name);
+    const char *path = path_join(&f->arena, f->path, name);
+    if (path == NULL) exit(1);
+    return path;
 }
 
 static void folder_remove(Folder *f) {
@@ -81,7 +83,8 @@ static void test_cache(void) {
         CHECK_OK(compile(&f, &options, &request[i], 1, &diag), &diag);
         CHECK_INT(progress, 101);
         CHECK_INT(request[i].cached, i == 1);
-        CHECK(request[i].cubin_size == request[0].cubin_size);
+        CHECK(request[i].cubin != NULL && request[i].cubin_size == request[0].cubin_size);
+        if (request[i].cubin == NULL) exit(1);
         CHECK(memcmp(request[i].cubin, request[0].cubin, request[0].cubin_size) == 0);
         const char *entry = cache_entry(&f);
         if (i == 1 && entry != NULL) damage(entry);

@@ -167,12 +167,17 @@ static Status check_settings(App *app, const CompileSettings *settings) {
 
 /* What changes the plan's bytes besides the model; one META line each. */
 static Status plan_options(App *app, const CompileSettings *settings, LowerOptions *options) {
-    int32_t count = 0, most = 2 + settings->disabled.count;
+    int32_t count = 0, most = 3 + settings->disabled.count;
     const char **lines = ARENA_ARRAY(&app->arena, const char *, most);
     TRY_ALLOC(&app->diag, lines);
     lines[count++] = "precision=fp32";
     for (int32_t i = 0; i < settings->disabled.count; ++i) {
         lines[count] = arena_printf(&app->arena, "disabled-pass.%s=1", settings->disabled.items[i]);
+        TRY_ALLOC(&app->diag, lines[count]);
+        count++;
+    }
+    if (settings->variant > 0) {
+        lines[count] = arena_printf(&app->arena, "kernel-variant=%lld", (long long)settings->variant);
         TRY_ALLOC(&app->diag, lines[count]);
         count++;
     }
@@ -194,6 +199,7 @@ static Status lower(App *app, const CompileSettings *settings, const Target *tar
     LowerCudaOptions cuda = {.base = options,
                              .archs = target->archs,
                              .arch_count = target->arch_count,
+                             .variant = (int32_t)settings->variant,
                              .jit = {.cache_folder = settings->cache_dir,
                                      .dump_folder = settings->dump_dir,
                                      .threads = (int)settings->threads,

@@ -10,7 +10,7 @@
 typedef struct CompileSettings {
     const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir;
     TextList shapes, profiles, disabled;
-    int64_t threads, device;
+    int64_t threads, device, variant;
 } CompileSettings;
 
 /* The options that build, run, check and bench share; expands to rows of an Option table. */
@@ -26,6 +26,8 @@ typedef struct CompileSettings {
      "range of a dynamic input, e.g. x:1x3x32x32,1x3x64x64,8x3x128x128", 0, 0}, \
     {"disable-pass", 0, OPTION_LIST, &(settings).disabled, "PASS", "leaves a pass out (repeatable)", 0, 0}, \
     {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
+    {"kernel-variant", 0, OPTION_INT, &(settings).variant, "N", \
+     "another tactic and config for every step: the N-th that it can have (for tests)", 0, 1000000}, \
     {"threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024}
 /* clang-format on */
 

@@ -59,6 +59,10 @@ void jit_destroy(Jit *jit) {
     if (jit != NULL) nvrtc_close(&jit->nvrtc);
 }
 
+int jit_major(const Jit *jit) {
+    return jit->nvrtc.major;
+}
+
 const char *jit_version(const Jit *jit) {
     return jit->version;
 }

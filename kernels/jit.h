@@ -37,6 +37,7 @@ void jit_destroy(Jit *jit); /* NULL is ignored */
 
 /* "NVRTC 13.0 (libnvrtc.so.13)" */
 const char *jit_version(const Jit *jit);
+int jit_major(const Jit *jit); /* 13 */
 
 /* Compiles all. The first request that fails is reported: problem, architecture, the compiler's first lines,
  * and where the source has been written. Cubins are in arena. */

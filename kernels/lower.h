@@ -21,6 +21,8 @@ typedef struct LowerCudaOptions {
     LowerOptions base;
     const char *const *archs; /* as in arch.def: "sm_80", "sm_90"; kernels are made for each */
     int32_t arch_count;       /* at least 1 */
+    int32_t variant; /* n > 0: of all tactics and configs that a step can have number n, counted round
+                        and round, instead of the best guess: so that tests see every one */
     JitOptions jit;
 } LowerCudaOptions;
 

@@ -140,14 +140,36 @@ static void hide_inner_values(CudaLowering *c, const Problem *problem) {
     }
 }
 
-static Status emit_step(CudaLowering *c, const Problem *problem, const Tactic *tactic, PlanStep *step) {
+/* The first config of the tactic that is preferred, or what options->variant asks for. */
+static Status choose_config(CudaLowering *c, const Problem *problem, const Tactic **tactic, Config *out) {
     Config configs[MOST_CONFIGS];
+    int32_t total = 0, wanted;
+    if ((*tactic)->configs(problem, &c->device, configs) < 1)
+        return FAIL(c->base.diag, STATUS_INTERNAL, "tactic %s has no config", (*tactic)->name);
+    *out = configs[0];
+    for (int32_t i = 0; c->options->variant > 0 && i < tactic_count(); ++i)
+        if (tactic_at(i)->refuses(problem, &c->device) == NULL)
+            total += tactic_at(i)->configs(problem, &c->device, configs);
+    wanted = total > 0 ? c->options->variant % total : -1;
+    for (int32_t i = 0; wanted >= 0 && i < tactic_count(); ++i) {
+        if (tactic_at(i)->refuses(problem, &c->device) != NULL) continue;
+        int32_t count = tactic_at(i)->configs(problem, &c->device, configs);
+        if (wanted < count) {
+            *tactic = tactic_at(i);
+            *out = configs[wanted];
+        }
+        wanted -= count;
+    }
+    return STATUS_OK;
+}
+
+static Status emit_step(CudaLowering *c, const Problem *problem, const Tactic *tactic, PlanStep *step) {
+    Config config;
+    TRY(choose_config(c, problem, &tactic, &config));
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
-    if (tactic->configs(problem, &c->device, configs) < 1)
-        return FAIL(c->base.diag, STATUS_INTERNAL, "tactic %s has no config", tactic->name);
-    TRY(tactic->emit(&configs[0], &c->device, &emission));
+    TRY(tactic->emit(&config, &c->device, &emission));
     step->kind = PLAN_STEP_LAUNCH;
     step->launch_first = c->base.plan->launch_count;
     TRY(lower_dim(&c->base, emission.scratch_bytes, &step->scratch_bytes));
@@ -192,8 +214,11 @@ static Status compile_kernels(CudaLowering *c) {
     if (c->request_count == 0) return STATUS_OK;
     TRY(jit_create(&c->options->jit, &c->work, &jit, l->diag));
     Status status = jit_compile(jit, c->requests, c->request_count, l->arena, l->diag);
+    /* Drivers run the code of any compiler with their major version. */
+    const char *driver = arena_printf(l->arena, "%d.0", jit_major(jit));
     jit_destroy(jit);
     TRY(status);
+    TRY(lower_meta(l, "driver", driver));
     l->plan->cubins = ARENA_ARRAY(l->arena, PlanCubin, c->request_count);
     TRY_ALLOC(l->diag, l->plan->cubins);
     l->plan->cubin_count = c->request_count;

@@ -1,7 +1,8 @@
 #include "kernels/index_text.h"
 
 int32_t axis_of(int64_t axis, int32_t rank) {
-    return (int32_t)(axis < 0 ? axis + rank : axis);
+    int64_t own = axis < 0 ? axis + rank : axis;
+    return own < 0 || own >= rank ? 0 : (int32_t)own;
 }
 
 Dim span_of(DimTable *dims, const Shape *shape, int32_t first, int32_t last) {
@@ -11,6 +12,7 @@ Dim span_of(DimTable *dims, const Shape *shape, int32_t first, int32_t last) {
 }
 
 const char *index_refuse_elements(const Shape *indices, const Shape *data, int32_t axis) {
+    if (indices->rank != data->rank) return "indices of another rank than the data";
     for (int32_t i = 0; i < data->rank; ++i)
         if (i != axis && indices->dim[i] != data->dim[i] &&
             (!dim_is_exact(indices->dim[i]) || !dim_is_exact(data->dim[i])))
@@ -35,6 +37,13 @@ const char *index_declare_elements(KernelWriter *w, const char *name, ValueId in
     write_format(&text, "        return index < 0 ? -1 : %s + index * %s;\n    }\n",
                  access_index(w, &access, "n"), kernel_number(w, step));
     return kernel_struct_end(w, name, &text);
+}
+
+const char *index_refuse_tuples(const Shape *indices, const Shape *data, int32_t batch) {
+    Dim depth = indices->rank > batch ? indices->dim[indices->rank - 1] : -1;
+    if (!dim_is_exact(depth) || depth < 0 || depth > data->rank - batch)
+        return "tuples of indices that do not fit the data";
+    return NULL;
 }
 
 const char *index_declare_tuples(KernelWriter *w, const char *name, ValueId indices, const Shape *data,

@@ -28,7 +28,7 @@ Slices slices_of(DimTable *dims, const Shape *shape, const bool walked[SMELT_MAX
 
 Slices slices_between(DimTable *dims, const Shape *shape, int32_t first, int32_t last) {
     bool walked[SMELT_MAX_RANK] = {0};
-    for (int32_t i = first; i < last; ++i) walked[i] = true;
+    for (int32_t i = first < 0 ? 0 : first; i < last && i < shape->rank; ++i) walked[i] = true;
     return slices_of(dims, shape, walked);
 }
 

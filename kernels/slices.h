@@ -16,7 +16,7 @@ typedef struct Slices {
 Slices slices_of(DimTable *dims, const Shape *shape, const bool walked[SMELT_MAX_RANK]);
 /* Rows along one axis, which may be negative. */
 Slices slices_along(DimTable *dims, const Shape *shape, int64_t axis);
-/* Rows of all dimensions from one on, up to another. */
+/* Rows of all dimensions from one on, up to another; those that the shape lacks do not count. */
 Slices slices_between(DimTable *dims, const Shape *shape, int32_t first, int32_t last);
 
 /* Declares struct Slices (base(row) + at(k): where an element is); returns the text that constructs it. */

@@ -13,9 +13,10 @@ static int32_t element_axis(const Problem *problem) {
 static const char *refuse_batches(const Problem *problem) {
     int32_t batch = ((const GatherNdAttrs *)problem_anchor(problem)->parsed)->batch_dims;
     const Shape *data = &problem_input(problem, 0)->shape, *indices = &problem_input(problem, 1)->shape;
-    for (int32_t i = 0; i < batch; ++i)
-        if (data->dim[i] != indices->dim[i]) return "whether the batches are equal shows at run time only";
-    return NULL;
+    const char *why = index_refuse_tuples(indices, data, batch);
+    for (int32_t i = 0; why == NULL && i < batch; ++i)
+        if (data->dim[i] != indices->dim[i]) why = "whether the batches are equal shows at run time only";
+    return why;
 }
 
 static const char *refuses(const Problem *problem, const Device *device) {

@@ -1,6 +1,5 @@
 /* Normalisations by mean and deviation of rows: Layer, RMS, Instance, Group and MeanVariance. */
-#include "kernels/slices.h"
-#include "kernels/window_text.h"
+#include "kernels/index_text.h"
 #include "ops/norm.h"
 #include "ops/norm_axis.h"
 
@@ -32,8 +31,7 @@ static Slices group_slices(DimTable *dims, const Shape *x, int64_t groups) {
 
 static Slices chosen_slices(DimTable *dims, const Shape *x, const MvnAttrs *attrs) {
     bool walked[SMELT_MAX_RANK] = {0};
-    for (int32_t i = 0; i < attrs->axis_count; ++i)
-        walked[attrs->axes[i] < 0 ? attrs->axes[i] + x->rank : attrs->axes[i]] = true;
+    for (int32_t i = 0; i < attrs->axis_count; ++i) walked[axis_of(attrs->axes[i], x->rank)] = true;
     return slices_of(dims, x, walked);
 }
 
@@ -45,7 +43,7 @@ static Slices find_slices(const Problem *problem) {
     const NormAttrs *attrs = node->parsed;
     if (node->op == OP_GroupNormalization) return group_slices(dims, x, attrs->groups);
     if (node->op == OP_InstanceNormalization) return slices_between(dims, x, 2, x->rank);
-    int32_t axis = (int32_t)(attrs->axis < 0 ? attrs->axis + x->rank : attrs->axis);
+    int32_t axis = axis_of(attrs->axis, x->rank);
     return slices_between(dims, x, axis, x->rank);
 }
 

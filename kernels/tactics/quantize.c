@@ -1,8 +1,7 @@
 /* QuantizeLinear and DequantizeLinear: one thread for each element. */
 #include "ops/quantize.h"
 
-#include "kernels/access.h"
-#include "kernels/window_text.h"
+#include "kernels/index_text.h"
 
 enum { THREADS = 256 };
 
@@ -32,7 +31,7 @@ static const char *scale_index(KernelWriter *w) {
     const QuantizeAttrs *attrs = problem_anchor(problem)->parsed;
     const Shape *x = &problem_input(problem, 0)->shape;
     if (is_single(problem_input(problem, 1))) return "0";
-    int32_t axis = (int32_t)(attrs->axis < 0 ? attrs->axis + x->rank : attrs->axis);
+    int32_t axis = axis_of(attrs->axis, x->rank);
     Dim strides[SMELT_MAX_RANK] = {0}, inner = 1;
     strides[axis] = 1;
     Access access = access_strided(dims, x->rank, x->dim, strides);

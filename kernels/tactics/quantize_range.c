@@ -2,7 +2,7 @@
 #include "ir/cost.h"
 #include "kernels/window_text.h"
 
-enum { THREADS = 256, PART = 8192, MOST_PARTS = 256, PART_BYTES = 8 };
+enum { THREADS = 256, PER_THREAD = 8, PART = 8192, MOST_PARTS = 256, PART_BYTES = 8 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -37,7 +37,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     kernel_line(w, "quantize_by_range(%s, %s, %s, %lld, %s, %s, %s);", kernel_pointer(w, node->inputs[0]),
                 kernel_number(w, count), kernel_scratch(w, 0, "float"), (long long)parts,
                 result_text(w, node, 0), result_text(w, node, 1), result_text(w, node, 2));
-    Dim blocks = dim_max(dims, 1, kernel_grid_for(emission, count, THREADS));
+    Dim blocks = dim_max(dims, 1, kernel_grid_for(emission, count, THREADS * PER_THREAD));
     return kernel_finish(w, blocks, 1, 1, THREADS, 0);
 }
 

@@ -30,7 +30,10 @@ static const char *refuses(const Problem *problem, const Device *device) {
         if (!shape_equal(indices, updates)) return "whether indices and updates fit shows at run time only";
         return index_refuse_elements(indices, data, axis_of(attrs->axis, data->rank));
     }
+    why = index_refuse_tuples(indices, data, 0);
+    if (why != NULL) return why;
     int32_t lead = indices->rank - 1, depth = (int32_t)indices->dim[lead];
+    if (updates->rank != lead + data->rank - depth) return "updates of another rank than the data";
     for (int32_t i = 0; i < updates->rank; ++i)
         if (updates->dim[i] != (i < lead ? indices->dim[i] : data->dim[depth + i - lead]))
             return "whether indices and updates fit shows at run time only";

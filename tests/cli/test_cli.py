@@ -15,7 +15,7 @@ import unittest
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 SMELT = "build/smelt"
-OK, MISMATCH, USAGE, BAD_INPUT = 0, 1, 2, 3
+OK, MISMATCH, USAGE, BAD_INPUT, WRONG_DEVICE = 0, 1, 2, 3, 4
 COMMANDS = ("build", "run", "check", "bench", "inspect", "diff", "ops", "doctor")
 
 
@@ -249,6 +249,35 @@ class BadInput(CliTest):
                 continue  # its shadow memory takes address space without end
             done = smelt(command, self.folder / name, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
             self.expect(done, BAD_INPUT)
+
+
+class WithoutGpu(CliTest):
+    """GPU plans where there is no GPU: they can be built, inspected and compared, and say why they do not run."""
+
+    def setUp(self):
+        super().setUp()
+        self.hidden = {**os.environ, "SMELT_CUDA_LIBRARY": "libno_such_driver.so"}
+        if "NVRTC            no " in smelt("doctor", env=self.hidden).stdout:
+            self.skipTest("no NVRTC")
+
+    def test_target_is_chosen_and_said(self):
+        done = smelt("build", self.model, "-o", self.plan, env=self.hidden)
+        self.expect(done, OK, "target: cpu (no GPU here)")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cuda", env=self.hidden), WRONG_DEVICE, "--gpu=native: no CUDA driver", "--gpu=sm_90")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=tpu"), USAGE, "expected cuda or cpu")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--gpu=sm_90"), USAGE, "--gpu goes with --target=cuda")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_12"), USAGE, "unknown GPU architecture 'sm_12'")
+
+    def test_build_inspect_and_refusal(self):
+        self.build("--gpu=sm_80,sm_90")
+        first = digest(self.plan)
+        self.expect(smelt("inspect", self.plan), OK, "for cuda", "for sm_80, sm_90a", "launches, 0 steps on the host", "grid ")
+        steps = json.loads(smelt("inspect", self.plan, "--json").stdout)["steps"]
+        self.assertTrue(all(step["device"] for step in steps))
+        self.expect(smelt("run", self.plan, "--data", self.data, env=self.hidden), WRONG_DEVICE, "no CUDA driver", "--target=cpu")
+        self.expect(smelt("doctor", env=self.hidden), OK, "only plans for the CPU target run here")
+        self.build("--gpu=sm_80,sm_90", "--cache-dir", self.folder / "cache")
+        self.assertEqual(digest(self.plan), first, "two builds differ")
 
 
 if __name__ == "__main__":

@@ -152,11 +152,11 @@ static Status visit_results(MovePass *pass) {
 }
 
 static void add_step(CudaContext *cuda, int32_t step, bool on_host, int32_t launch_count) {
-    Stretch *last = cuda->stretch_count > 0 ? &cuda->stretches[cuda->stretch_count - 1] : NULL;
-    if (last == NULL || on_host || last->kind == STRETCH_HOST) {
-        last = &cuda->stretches[cuda->stretch_count++];
-        *last = (Stretch){.kind = on_host ? STRETCH_HOST : STRETCH_LAUNCHES, .step_first = step};
-    }
+    int32_t count = cuda->stretch_count;
+    if (on_host || count == 0 || cuda->stretches[count - 1].kind == STRETCH_HOST)
+        cuda->stretches[cuda->stretch_count++] =
+            (Stretch){.kind = on_host ? STRETCH_HOST : STRETCH_LAUNCHES, .step_first = step};
+    Stretch *last = &cuda->stretches[cuda->stretch_count - 1];
     last->step_count = step - last->step_first + 1;
     last->launch_count += launch_count;
 }

@@ -38,10 +38,12 @@ def main():
         print("no files were found: the check itself is broken")
         return 1
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda name: run(tidy, build, name), files))
+        results = []
+        for name, code, findings, took in pool.map(lambda name: run(tidy, build, name), files):
+            results.append((name, code, findings, took))
+            if code != 0:
+                print(f"== {name}\n{findings.strip()}", flush=True)
     failed = [result for result in results if result[1] != 0]
-    for name, _, findings, _ in failed:
-        print(f"== {name}\n{findings.strip()}")
     slowest = sorted(results, key=lambda result: -result[3])[:5]
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     print(f"{len(files)} files, {len(failed)} with findings, {seconds:.0f} s of processor time; slowest: "

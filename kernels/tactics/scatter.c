@@ -11,10 +11,12 @@ typedef enum Form {
     FORM_MARKS, /* each run of the data takes the last update for it */
     FORM_LINES, /* ScatterElements: a thread for each line of the indices along the axis */
     FORM_RUNS,  /* ScatterND: a thread for each place within a run */
-    FORM_EACH   /* ScatterND: a thread for each element, all of which go through all updates */
+    FORM_EACH   /* a thread for each element, all of which go through all updates */
 } Form;
 
-#define MOST_VISITS 1e10 /* of FORM_EACH */
+/* So many updates are looked at by all threads of FORM_EACH in the time that one thread needs to merge one.
+ */
+#define VISITS_PER_STEP 5e5
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -58,21 +60,29 @@ static Runs find_runs(const Problem *problem) {
     return runs;
 }
 
+/* Updates that one thread merges one after the other in the form that walks through them. */
+static double serial_steps(const Problem *problem, const Runs *runs) {
+    const Node *node = problem_anchor(problem);
+    if (node->op == OP_ScatterND) return (double)dim_at_opt(problem->graph, runs->updates);
+    Slices lines = slices_along(problem->graph->dims, &problem_input(problem, 1)->shape,
+                                ((const ScatterAttrs *)node->parsed)->axis);
+    return (double)dim_at_opt(problem->graph, lines.extent);
+}
+
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     const Node *node = problem_anchor(problem);
-    const ScatterAttrs *attrs = node->parsed;
     Runs runs = find_runs(problem);
     (void)device;
-    if (attrs->reduction == SCATTER_REPLACE || node->op == OP_ScatterElements) {
-        Form form = attrs->reduction == SCATTER_REPLACE ? FORM_MARKS : FORM_LINES;
-        out[0] = (Config){.count = 1, .number = {(int32_t)form}};
+    if (((const ScatterAttrs *)node->parsed)->reduction == SCATTER_REPLACE) {
+        out[0] = (Config){.count = 1, .number = {FORM_MARKS}};
         return 1;
     }
+    Form serial = node->op == OP_ScatterND ? FORM_RUNS : FORM_LINES;
     double visits =
         (double)dim_at_opt(problem->graph, runs.elements) * (double)dim_at_opt(problem->graph, runs.updates);
-    bool each = visits <= MOST_VISITS;
-    out[0] = (Config){.count = 1, .number = {each ? FORM_EACH : FORM_RUNS}};
-    out[1] = (Config){.count = 1, .number = {each ? FORM_RUNS : FORM_EACH}};
+    bool each = visits <= serial_steps(problem, &runs) * VISITS_PER_STEP;
+    out[0] = (Config){.count = 1, .number = {(int32_t)(each ? FORM_EACH : serial)}};
+    out[1] = (Config){.count = 1, .number = {(int32_t)(each ? serial : FORM_EACH)}};
     return 2;
 }
 

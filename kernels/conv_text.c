@@ -15,6 +15,15 @@ static const char *refuse_quantizers(const Problem *problem, const ConvText *con
     return NULL;
 }
 
+static bool channels_fit(const Problem *problem, const ConvText *conv) {
+    DimTable *dims = problem->graph->dims;
+    Dim outputs = problem_value(problem, conv->w)->shape.dim[0];
+    Dim channels = problem_value(problem, conv->x)->shape.dim[1];
+    bool bias_fits = conv->bias == NONE || problem_value(problem, conv->bias)->shape.dim[0] == outputs;
+    return bias_fits && channels == dim_mul(dims, conv->channels, conv->groups) &&
+           outputs == dim_mul(dims, conv->outputs, conv->groups);
+}
+
 const char *conv_refuses(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || (node->op != OP_Conv && node->op != OP_ConvInteger && node->op != OP_QLinearConv))
@@ -22,6 +31,7 @@ const char *conv_refuses(const Problem *problem) {
     const char *why = refuse_types(problem);
     if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
+    if (!channels_fit(problem, &conv)) return "channels that may differ from the weights'";
     return refuse_quantizers(problem, &conv);
 }
 
@@ -99,11 +109,19 @@ static const char *requantize_text(KernelWriter *w, const ConvText *conv) {
                          kernel_pointer(w, conv->y_scale), kernel_pointer(w, conv->y_zero));
 }
 
-const char *conv_arguments(KernelWriter *w, const ConvText *conv) {
-    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s, %s", kernel_pointer(w, conv->x),
-                         kernel_pointer(w, conv->w), window_text(w, &conv->window),
-                         conv_sizes_text(w, conv->batch, conv->groups, conv->channels, conv->outputs),
-                         zero_point_text(w, conv->x_zero), zero_point_text(w, conv->w_zero),
+const char *conv_sizes(KernelWriter *w, const ConvText *conv) {
+    return kernel_format(w, "%s, %s", window_text(w, &conv->window),
+                         conv_sizes_text(w, conv->batch, conv->groups, conv->channels, conv->outputs));
+}
+
+const char *conv_operands(KernelWriter *w, const ConvText *conv) {
+    return kernel_format(w, "%s, %s, %s, %s, %s", kernel_pointer(w, conv->x), kernel_pointer(w, conv->w),
+                         conv_sizes(w, conv), zero_point_text(w, conv->x_zero),
+                         zero_point_text(w, conv->w_zero));
+}
+
+const char *conv_results(KernelWriter *w, const ConvText *conv) {
+    return kernel_format(w, "%s, %s",
                          conv->y_scale == NONE ? bias_text(w, conv->bias) : requantize_text(w, conv),
                          kernel_epilogue(w));
 }

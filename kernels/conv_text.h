@@ -19,8 +19,11 @@ const char *conv_refuses(const Problem *problem);
 ConvText conv_describe(const Problem *problem);
 /* "ConvSizes{8, 1, 64, 64}" */
 const char *conv_sizes_text(KernelWriter *w, Dim batch, int64_t groups, Dim channels, Dim outputs);
-/* All arguments of conv_direct and conv_tiles. */
-const char *conv_arguments(KernelWriter *w, const ConvText *conv);
+/* Arguments of conv_direct and its like, in order: the tensors, window, sizes and zero points; window and
+ * sizes alone; what becomes of the sums, which declares the epilogue. */
+const char *conv_operands(KernelWriter *w, const ConvText *conv);
+const char *conv_sizes(KernelWriter *w, const ConvText *conv);
+const char *conv_results(KernelWriter *w, const ConvText *conv);
 /* "AddBias<float>{p2}" or "PlainSum{}" */
 const char *bias_text(KernelWriter *w, ValueId bias);
 

@@ -2,12 +2,31 @@
 
 #include <string.h>
 
+/* Every extent of a label is the same or 1. */
+static bool labels_fit(const Problem *problem) {
+    const EinsumAttrs *attrs = problem_anchor(problem)->parsed;
+    EinsumAxes axes[EINSUM_OPERANDS + 1];
+    int32_t ranks[EINSUM_OPERANDS];
+    Dim extent[EINSUM_LABELS];
+    for (int32_t i = 0; i < EINSUM_LABELS; ++i) extent[i] = 1;
+    for (int32_t i = 0; i < attrs->operands; ++i) ranks[i] = problem_input(problem, i)->shape.rank;
+    if (einsum_axes(attrs, ranks, axes, NULL) != STATUS_OK) return false;
+    for (int32_t i = 0; i < attrs->operands; ++i)
+        for (int32_t j = 0; j < ranks[i]; ++j) {
+            Dim own = problem_input(problem, i)->shape.dim[j], *all = &extent[axes[i].label[j]];
+            if (own != 1 && *all != 1 && own != *all) return false;
+            if (own != 1) *all = own;
+        }
+    return true;
+}
+
 const char *einsum_refuses(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || node->op != OP_Einsum) return "not Einsum";
     EinsumText einsum = einsum_describe(problem);
     if (einsum.depth.count > ACCESS_MAX_RANK || einsum.output.count > ACCESS_MAX_RANK)
         return "too many labels";
+    if (!labels_fit(problem)) return "labels whose extents may differ";
     return refuse_types(problem);
 }
 

@@ -98,6 +98,26 @@ static bool quantizer_fits(const Problem *problem, const MatrixText *matrix, Val
     return is_quantizer(value, matrix->lines) || is_quantizer(value, all);
 }
 
+static bool depths_fit(const Problem *problem) {
+    const Node *node = problem_anchor(problem);
+    const Shape *a = &problem_input(problem, 0)->shape;
+    const Shape *b = &problem_input(problem, node->op == OP_QLinearMatMul ? 3 : 1)->shape;
+    if (node->op != OP_Gemm) return a->dim[a->rank - 1] == b->dim[b->rank == 1 ? 0 : b->rank - 2];
+    const GemmAttrs *attrs = node->parsed;
+    return a->dim[attrs->trans_a != 0 ? 0 : 1] == b->dim[attrs->trans_b != 0 ? 1 : 0];
+}
+
+/* Each extent of Gemm's C is 1 or the result's. */
+static bool addend_fits(const Problem *problem) {
+    const Value *c = problem_input(problem, 2);
+    const Shape *y = &problem_output(problem, 0)->shape;
+    for (int32_t i = 0; c != NULL && i < c->shape.rank; ++i) {
+        Dim own = c->shape.dim[i];
+        if (own != 1 && own != y->dim[2 - c->shape.rank + i]) return false;
+    }
+    return true;
+}
+
 const char *product_refuses(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || (node->op != OP_MatMul && node->op != OP_Gemm && node->op != OP_MatMulInteger &&
@@ -106,6 +126,8 @@ const char *product_refuses(const Problem *problem) {
     const char *why = refuse_types(problem);
     if (why != NULL) return why;
     ProductText product = product_describe(problem);
+    if (!depths_fit(problem)) return "depths that may differ";
+    if (node->op == OP_Gemm && !addend_fits(problem)) return "an addend that may not fit";
     const MatrixText *sides[] = {&product.a, &product.b};
     for (int i = 0; i < 2; ++i)
         if (!quantizer_fits(problem, sides[i], sides[i]->zero) ||
@@ -182,21 +204,35 @@ static const char *requantized_text(KernelWriter *w, const ProductText *product)
                          kernel_pointer(w, product->y_scale), kernel_pointer(w, product->y_zero));
 }
 
-const char *product_begin(KernelWriter *w, const ProductText *product) {
-    Emission *emission = kernel_emission(w);
-    OpId op = problem_anchor(emission->problem)->op;
+void product_operands(KernelWriter *w, const ProductText *product) {
+    write_operand(w, product, &product->a, "a");
+    write_operand(w, product, &product->b, "b");
+}
+
+void product_begin(KernelWriter *w, const ProductText *product) {
     kernel_include(w, "matmul.cuh");
     kernel_line(w, "const Index batch = batch_index();");
     kernel_line(w, "if (batch >= %s) return;",
-                kernel_number(w, shape_count(emission->graph->dims, &product->batch)));
-    write_operand(w, product, &product->a, "a");
-    write_operand(w, product, &product->b, "b");
-    const char *finish = op == OP_Gemm            ? scaled_text(w)
-                         : op == OP_QLinearMatMul ? requantized_text(w, product)
-                                                  : "PlainProduct{}";
-    return kernel_format(w, "a, b, %s, matrix_store(batch, %s, %s, %s, %s)", kernel_number(w, product->depth),
-                         kernel_number(w, product->rows), kernel_number(w, product->cols), finish,
-                         kernel_epilogue(w));
+                kernel_number(w, shape_count(kernel_emission(w)->graph->dims, &product->batch)));
+    product_operands(w, product);
+}
+
+/* "64, 64, PlainProduct{}, Epilogue{r0}" */
+static const char *store_arguments(KernelWriter *w, const ProductText *product) {
+    OpId op = problem_anchor(kernel_emission(w)->problem)->op;
+    const char *finish = "PlainProduct{}";
+    if (op == OP_Gemm) finish = scaled_text(w);
+    if (op == OP_QLinearMatMul) finish = requantized_text(w, product);
+    return kernel_format(w, "%s, %s, %s, %s", kernel_number(w, product->rows),
+                         kernel_number(w, product->cols), finish, kernel_epilogue(w));
+}
+
+const char *product_store(KernelWriter *w, const ProductText *product) {
+    return kernel_format(w, "matrix_store(batch, %s)", store_arguments(w, product));
+}
+
+const char *product_make_store(KernelWriter *w, const ProductText *product) {
+    return kernel_format(w, "make_matrix_store(%s)", store_arguments(w, product));
 }
 
 Status product_finish(KernelWriter *w, const ProductText *product, Dim blocks_x, int32_t threads) {

@@ -23,9 +23,14 @@ typedef struct ProductText {
 /* Why the anchor is no product that device code can compute, or NULL. */
 const char *product_refuses(const Problem *problem);
 ProductText product_describe(const Problem *problem);
-/* Writes the lines of the kernel in front of a call and returns that call's arguments from the operands on:
- * "a, b, 64, matrix_store(...)". */
-const char *product_begin(KernelWriter *w, const ProductText *product);
+/* Writes the lines of the kernel that declare the operands `a` and `b` of product `batch`; begin: in front of
+ * them which product it is. */
+void product_operands(KernelWriter *w, const ProductText *product);
+void product_begin(KernelWriter *w, const ProductText *product);
+/* The object that stores the results of product `batch`; of any product, where the operator has no quantizers
+ * ("matrix_store(batch, ...)", "make_matrix_store(...)"). Declares the epilogue. */
+const char *product_store(KernelWriter *w, const ProductText *product);
+const char *product_make_store(KernelWriter *w, const ProductText *product);
 /* Grid for blocks_x blocks of each product. */
 Status product_finish(KernelWriter *w, const ProductText *product, Dim blocks_x, int32_t threads);
 

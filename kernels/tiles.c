@@ -1,45 +1,76 @@
 #include "kernels/tiles.h"
 
+#include <string.h>
+
 #include "kernels/window_text.h"
 
-enum { ROWS, COLS, DEPTH, HEIGHT, WIDTH, TILE_NUMBERS, USUAL_EXTENT = 1024 /* of symbolic dimensions */ };
-
-static const Config tiles[] = {
-    {TILE_NUMBERS, {128, 128, 8, 8, 8}}, {TILE_NUMBERS, {128, 64, 16, 8, 4}},
-    {TILE_NUMBERS, {64, 128, 16, 4, 8}}, {TILE_NUMBERS, {64, 64, 16, 4, 4}},
-    {TILE_NUMBERS, {32, 128, 16, 4, 4}}, {TILE_NUMBERS, {32, 64, 16, 4, 4}},
-    {TILE_NUMBERS, {32, 32, 16, 4, 4}},
+enum { ROWS, COLS, DEPTH, HEIGHT, WIDTH, SLICES, TILE_NUMBERS };
+enum {
+    USUAL_EXTENT = 1024, /* of symbolic dimensions */
+    KEPT_CONFIGS = 8,    /* best guesses */
+    MOST_SLICES = 32,
+    LEAST_STEPS = 4,      /* of a slice: tiles along the depth */
+    LAUNCH_COST = 1 << 18 /* of one more launch, in products of a multiprocessor */
 };
-enum { TILES = sizeof tiles / sizeof tiles[0] };
+
+static const int32_t shapes[][SLICES] = {{128, 128, 8, 8, 8}, {128, 64, 16, 8, 4}, {64, 128, 16, 4, 8},
+                                         {64, 64, 16, 4, 4},  {32, 128, 16, 4, 4}, {32, 64, 16, 4, 4},
+                                         {32, 32, 16, 4, 4}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static int64_t usual(Dim extent) {
     return dim_is_exact(extent) ? extent : USUAL_EXTENT;
 }
 
-/* An estimate of the time: rounds of blocks over the device, each as long as its tile is large; small tiles
- * reuse less of what they read. */
-static int64_t tile_cost(const Config *tile, const Device *device, int64_t rows, int64_t cols,
-                         int64_t batch) {
-    const int32_t *n = tile->number;
-    int64_t blocks = ((rows + n[ROWS] - 1) / n[ROWS]) * ((cols + n[COLS] - 1) / n[COLS]) * batch;
-    int64_t rounds = (blocks + device->sm_count - 1) / device->sm_count;
-    int64_t work = (int64_t)n[ROWS] * n[COLS], reads = 16 * (int64_t)(n[ROWS] + n[COLS]);
-    return rounds * (work + reads);
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
 }
 
-int32_t tile_configs(const Device *device, Dim rows, Dim cols, int64_t batch, Config out[MOST_CONFIGS]) {
-    int64_t cost[TILES];
-    for (int32_t i = 0; i < TILES; ++i) {
-        int64_t own = tile_cost(&tiles[i], device, usual(rows), usual(cols), batch);
-        int32_t place = i;
-        for (; place > 0 && cost[place - 1] > own; --place) {
-            cost[place] = cost[place - 1];
-            out[place] = out[place - 1];
-        }
-        cost[place] = own;
-        out[place] = tiles[i];
+/* An estimate of the time: rounds of blocks over the device, each as long as its tile is large; small tiles
+ * reuse less of what they read; slices take another launch that reads all their sums. */
+static double tile_cost(const Config *config, const Device *device, const TileProblem *problem) {
+    const int32_t *n = config->number;
+    int64_t rows = usual(problem->rows), cols = usual(problem->cols), batch = usual(problem->batch);
+    double blocks =
+        (double)ceil_div(rows, n[ROWS]) * (double)ceil_div(cols, n[COLS]) * (double)batch * n[SLICES];
+    double rounds = blocks <= device->sm_count ? 1 : blocks / device->sm_count;
+    double work = (double)n[ROWS] * n[COLS] + 16.0 * (n[ROWS] + n[COLS]);
+    double cost = rounds * work * (double)ceil_div(usual(problem->depth), n[SLICES]);
+    if (n[SLICES] == 1) return cost;
+    return cost + LAUNCH_COST +
+           64.0 * (double)rows * (double)cols * (double)batch * n[SLICES] / device->sm_count;
+}
+
+/* Inserts by cost, keeping the best KEPT_CONFIGS; returns how many there are. */
+static int32_t insert_config(Config *out, double *costs, int32_t count, const Config *config, double cost) {
+    int32_t place = count;
+    for (; place > 0 && costs[place - 1] > cost; --place) {
+        if (place == KEPT_CONFIGS) continue;
+        costs[place] = costs[place - 1];
+        out[place] = out[place - 1];
     }
-    return TILES;
+    if (place == KEPT_CONFIGS) return count;
+    costs[place] = cost;
+    out[place] = *config;
+    return count < KEPT_CONFIGS ? count + 1 : count;
+}
+
+int32_t tile_configs(const Device *device, const TileProblem *problem, Config out[MOST_CONFIGS]) {
+    double costs[KEPT_CONFIGS] = {0};
+    int32_t count = 0;
+    bool exact = dim_is_exact(problem->rows) && dim_is_exact(problem->cols) && dim_is_exact(problem->depth) &&
+                 dim_is_exact(problem->batch);
+    for (int32_t i = 0; i < SHAPES; ++i) {
+        Config config = {.count = TILE_NUMBERS};
+        for (int32_t k = 0; k < SLICES; ++k) config.number[k] = shapes[i][k];
+        int64_t steps = ceil_div(usual(problem->depth), shapes[i][DEPTH]);
+        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
+            if (slices > 1 && (!problem->can_slice || !exact || steps < (int64_t)slices * LEAST_STEPS)) break;
+            config.number[SLICES] = slices;
+            count = insert_config(out, costs, count, &config, tile_cost(&config, device, problem));
+        }
+    }
+    return count;
 }
 
 const char *tile_text(KernelWriter *w, const Config *config) {
@@ -55,4 +86,24 @@ int32_t tile_threads(const Config *config) {
 Dim tile_count(DimTable *dims, const Config *config, Dim rows, Dim cols) {
     return dim_mul(dims, dim_ceil_div(dims, rows, config->number[ROWS]),
                    dim_ceil_div(dims, cols, config->number[COLS]));
+}
+
+int32_t tile_slices(const Config *config) {
+    return config->number[SLICES];
+}
+
+Dim tile_slice_depth(DimTable *dims, const Config *config, Dim depth) {
+    Dim steps = dim_ceil_div(dims, depth, config->number[DEPTH]);
+    return dim_mul(dims, dim_ceil_div(dims, steps, config->number[SLICES]), config->number[DEPTH]);
+}
+
+const char *tile_sums(KernelWriter *w, const Config *config, const TileProblem *problem, const char *type) {
+    Emission *emission = kernel_emission(w);
+    DimTable *dims = emission->graph->dims;
+    Dim size = dim_mul(dims, problem->batch, dim_mul(dims, problem->rows, problem->cols));
+    Dim all = dim_mul(dims, size, config->number[SLICES]);
+    int32_t bytes = type[0] == 'd' || type[0] == 'l' || strncmp(type, "unsigned long", 13) == 0 ? 8 : 4;
+    emission->scratch_bytes = dim_mul(dims, all, bytes);
+    kernel_number(w, all); /* indices reach that far */
+    return kernel_scratch(w, 0, type);
 }

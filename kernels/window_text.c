@@ -98,6 +98,15 @@ const char *refuse_unless_floats(const Problem *problem) {
     return why;
 }
 
+bool input_has_shape(const Problem *problem, int32_t input, int32_t rank, const Dim *dims) {
+    const Value *value = problem_input(problem, input);
+    if (value == NULL) return true;
+    if (value->shape.rank != rank) return false;
+    for (int32_t i = 0; i < rank; ++i)
+        if (value->shape.dim[i] != dims[i]) return false;
+    return true;
+}
+
 ValueId anchor_input(const Problem *problem, int32_t i) {
     const Node *anchor = problem_anchor(problem);
     return i < anchor->input_count ? anchor->inputs[i] : NONE;

@@ -35,6 +35,9 @@ const char *zero_point_text(KernelWriter *w, ValueId value);
 const char *refuse_types(const Problem *problem);
 /* The same, and where an input is no float. */
 const char *refuse_unless_floats(const Problem *problem);
+/* Whether the anchor's input is omitted or has these extents whatever the symbols are: kernels do not check.
+ */
+bool input_has_shape(const Problem *problem, int32_t input, int32_t rank, const Dim *dims);
 ValueId anchor_input(const Problem *problem, int32_t i); /* NONE where it has none */
 
 /* "float", "double" for f64: what sums of floats are computed in. */

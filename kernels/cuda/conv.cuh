@@ -136,6 +136,35 @@ SMELT_DEVICE void conv_tiles(const X *x, const W *w, const Window &window, const
     multiply<A, Tile, true, false>(sizes.outputs, rows, cols, depth, conv_store(sizes, window, group, finish, epilogue));
 }
 
+// The same for one slice of the depth, blockIdx.z.
+template <class A, class Tile, class X, class W, class XZero, class WZero>
+SMELT_DEVICE void conv_slices(const X *x, const W *w, const Window &window, const ConvSizes &sizes, const XZero &x_zero,
+                              const WZero &w_zero, Index slice_depth, A *sums) {
+    const Index group = (Index)blockIdx.y, depth = sizes.channels * window.taps();
+    const WeightLines<A, W, WZero> rows{w, group * sizes.outputs, sizes.outputs, depth, w_zero};
+    const WindowLines<A, X, XZero> cols{x, window, sizes, group, x_zero};
+    multiply_slice<A, Tile, true, false>(sizes.outputs, sizes.batch * window.out_count(), rows, cols, depth, slice_depth,
+                                         group, sizes.groups, sums);
+}
+
+template <class Finish, class E> struct MakeConvStore {
+    ConvSizes sizes;
+    Index out_count;
+    Finish finish;
+    E epilogue;
+    SMELT_DEVICE ConvStore<Finish, E> operator()(Index group) const {
+        return ConvStore<Finish, E>{sizes, group, out_count, finish, epilogue};
+    }
+};
+
+// Adds up what conv_slices left.
+template <class A, class Finish, class E>
+SMELT_DEVICE void conv_add_slices(const A *sums, int slices, const Window &window, const ConvSizes &sizes,
+                                  const Finish &finish, const E &epilogue) {
+    const MakeConvStore<Finish, E> make{sizes, window.out_count(), finish, epilogue};
+    add_slices(sums, slices, sizes.groups, sizes.outputs, sizes.batch * window.out_count(), make);
+}
+
 template <class A, class Tile, class T, class Finish, class E>
 SMELT_DEVICE void deform_tiles(const T *x, const T *w, const T *offset, const T *mask, const Window &window,
                                const ConvSizes &sizes, Index offset_groups, const Finish &finish, const E &epilogue) {

@@ -70,6 +70,20 @@ SMELT_DEVICE MatrixStore<Finish, E> matrix_store(Index batch, Index rows, Index 
     return MatrixStore<Finish, E>{batch * rows * cols, rows, cols, finish, epilogue};
 }
 
+template <class Finish, class E> struct MakeMatrixStore {
+    Index rows, cols;
+    Finish finish;
+    E epilogue;
+    SMELT_DEVICE MatrixStore<Finish, E> operator()(Index batch) const {
+        return matrix_store(batch, rows, cols, finish, epilogue);
+    }
+};
+
+template <class Finish, class E>
+SMELT_DEVICE MakeMatrixStore<Finish, E> make_matrix_store(Index rows, Index cols, const Finish &finish, const E &epilogue) {
+    return MakeMatrixStore<Finish, E>{rows, cols, finish, epilogue};
+}
+
 // Number of the product that this block works on; it may be past the last.
 SMELT_DEVICE Index batch_index() { return (Index)blockIdx.z * (Index)gridDim.y + (Index)blockIdx.y; }
 

@@ -48,10 +48,12 @@ template <class A, class Lines, bool ALONG, int LINES, int DEPTH, int THREADS> s
     }
 };
 
-// The tile whose first result is at (row, col). Calls store(row, col, sum) for each of its places, also those past the
-// ends. All threads of the block take part.
+// The tile whose first result is at (row, col), summed over depths [begin, end); begin is a multiple of the tile's depth, and
+// so is end unless it is the whole depth. Calls store(row, col, sum) for each of its places, also those past the ends. All
+// threads of the block take part.
 template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
-SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index depth, Index row, Index col, const Store &store) {
+SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin, Index end, Index row, Index col,
+                                const Store &store) {
     const int PADDING = 4; // against bank conflicts; keeps packs of 4 aligned
     typedef Pack<A, 4> Four;
     struct alignas(sizeof(Four)) Shared {
@@ -68,14 +70,14 @@ SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index depth,
         for (int j = 0; j < T::width; ++j) sum[i][j] = A(0);
     a.begin(rows, row);
     b.begin(cols, col);
-    a.read(rows, 0);
-    b.read(cols, 0);
-    for (Index k = 0; k < depth; k += T::depth) {
+    a.read(rows, begin);
+    b.read(cols, begin);
+    for (Index k = begin; k < end; k += T::depth) {
         __syncthreads();
         a.write(shared.a);
         b.write(shared.b);
         __syncthreads();
-        if (k + T::depth < depth) {
+        if (k + T::depth < end) {
             a.read(rows, k + T::depth);
             b.read(cols, k + T::depth);
         }
@@ -110,10 +112,48 @@ SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index depth,
 
 // The tile of block blockIdx.x, rows first.
 template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
-SMELT_DEVICE void multiply(Index row_count, const Rows &rows, const Cols &cols, Index depth, const Store &store) {
+SMELT_DEVICE void multiply_range(Index row_count, const Rows &rows, const Cols &cols, Index begin, Index end,
+                                 const Store &store) {
     const Index tiles = ceil_div(row_count, (Index)T::rows), tile = (Index)blockIdx.x, across = quotient(tile, tiles);
-    multiply_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, depth, (tile - across * tiles) * T::rows, across * T::cols,
-                                                store);
+    multiply_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, begin, end, (tile - across * tiles) * T::rows,
+                                                across * T::cols, store);
+}
+
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply(Index row_count, const Rows &rows, const Cols &cols, Index depth, const Store &store) {
+    multiply_range<A, T, ROWS_ALONG, COLS_ALONG>(row_count, rows, cols, 0, depth, store);
+}
+
+// -- long sums of few results: slices of the depth in blocks of their own, added up by another kernel --
+
+// Sums of slice blockIdx.z of product `batch`: [slices, batches, rows, cols].
+template <class A> struct SliceStore {
+    A *to;
+    Index rows, cols;
+    SMELT_DEVICE void operator()(Index row, Index col, A sum) const {
+        if (row < rows && col < cols) to[row * cols + col] = sum;
+    }
+};
+
+// One of the gridDim.z slices, each slice_depth deep, a multiple of the tile's depth.
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols>
+SMELT_DEVICE void multiply_slice(Index row_count, Index col_count, const Rows &rows, const Cols &cols, Index depth,
+                                 Index slice_depth, Index batch, Index batches, A *sums) {
+    const Index begin = (Index)blockIdx.z * slice_depth, end = smaller(begin + slice_depth, depth);
+    const SliceStore<A> store{sums + ((Index)blockIdx.z * batches + batch) * row_count * col_count, row_count, col_count};
+    multiply_range<A, T, ROWS_ALONG, COLS_ALONG>(row_count, rows, cols, begin, end, store);
+}
+
+// make_store(batch) gives the object that stores the results of that product.
+template <class A, class MakeStore>
+SMELT_DEVICE void add_slices(const A *sums, int slices, Index batches, Index rows, Index cols, const MakeStore &make_store) {
+    const Index size = rows * cols, count = batches * size;
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index batch = quotient(i, size), at = i - batch * size, row = quotient(at, cols);
+        A sum = sums[i];
+        for (int slice = 1; slice < slices; ++slice) sum += sums[slice * count + i];
+        make_store(batch)(row, at - row * cols, sum);
+    }
 }
 
 // Up to ROWS rows: a block of SLICES x 32 threads computes 32 columns of them. COLS_ALONG: the 32 lanes divide the depth and

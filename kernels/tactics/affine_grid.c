@@ -7,6 +7,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_AffineGrid) return "not AffineGrid";
+    const Shape *y = &problem_output(problem, 0)->shape;
+    const Dim theta[] = {y->dim[0], y->rank - 2, y->rank - 1};
+    if (!input_has_shape(problem, 0, 3, theta)) return "matrices that may not fit";
     return cuda_type_refusal(problem_input(problem, 0)->dtype);
 }
 

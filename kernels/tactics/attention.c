@@ -6,14 +6,6 @@
 
 enum { THREADS = 256, MOST_SHARED_SCORES = 4096, MOST_BLOCKS = 2048 };
 
-static const char *refuses(const Problem *problem, const Device *device) {
-    const Node *node = problem_anchor(problem);
-    (void)device;
-    if (node == NULL || node->op != OP_Attention) return "not Attention";
-    if (problem_output(problem, 0) == NULL) return "no result";
-    return refuse_types(problem);
-}
-
 /* Queries, keys or values as the kernel sees them. */
 typedef struct HeadsText {
     ValueId value, past;
@@ -32,6 +24,47 @@ static HeadsText heads_of(const Problem *problem, int32_t input, int32_t past, i
     out.size = out.packed ? dim_floor_div(dims, dim[2], heads) : dim[3];
     if (out.past != NONE) out.past_length = problem_value(problem, out.past)->shape.dim[2];
     return out;
+}
+
+static bool mask_fits(const Problem *problem, const HeadsText *q, Dim total) {
+    const Value *mask = problem_input(problem, ATTENTION_MASK);
+    const Dim wanted[4] = {problem_input(problem, 0)->shape.dim[0], q->heads, q->length, total};
+    for (int32_t i = 0; mask != NULL && i < mask->shape.rank; ++i) {
+        Dim own = mask->shape.dim[i];
+        if (i + 1 < mask->shape.rank && own != 1 && own != wanted[4 - mask->shape.rank + i]) return false;
+    }
+    return true;
+}
+
+static bool shapes_fit(const Problem *problem) {
+    const AttentionAttrs *attrs = problem_anchor(problem)->parsed;
+    DimTable *dims = problem->graph->dims;
+    HeadsText q = heads_of(problem, 0, -1, attrs->q_heads);
+    HeadsText k = heads_of(problem, 1, ATTENTION_PAST_KEY, attrs->kv_heads);
+    HeadsText v = heads_of(problem, 2, ATTENTION_PAST_VALUE, attrs->kv_heads);
+    Dim batch = problem_input(problem, 0)->shape.dim[0];
+    const Dim past_key[] = {batch, k.heads, k.past_length, k.size},
+              past_value[] = {batch, v.heads, v.past_length, v.size};
+    bool heads_fit = k.heads == v.heads && dim_is_exact(q.heads) && dim_is_exact(k.heads) && k.heads > 0;
+    bool packs = !q.packed || (dim_mul(dims, q.size, q.heads) == problem_input(problem, 0)->shape.dim[2] &&
+                               dim_mul(dims, k.size, k.heads) == problem_input(problem, 1)->shape.dim[2] &&
+                               dim_mul(dims, v.size, v.heads) == problem_input(problem, 2)->shape.dim[2]);
+    return heads_fit && packs && q.size == k.size && k.length == v.length && k.past_length == v.past_length &&
+           problem_input(problem, 1)->shape.dim[0] == batch &&
+           problem_input(problem, 2)->shape.dim[0] == batch &&
+           input_has_shape(problem, ATTENTION_PAST_KEY, 4, past_key) &&
+           input_has_shape(problem, ATTENTION_PAST_VALUE, 4, past_value) &&
+           input_has_shape(problem, ATTENTION_VALID, 1, &batch) &&
+           mask_fits(problem, &q, dim_add(dims, k.past_length, k.length));
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    const Node *node = problem_anchor(problem);
+    (void)device;
+    if (node == NULL || node->op != OP_Attention) return "not Attention";
+    if (problem_output(problem, 0) == NULL) return "no result";
+    if (!shapes_fit(problem)) return "shapes that may not fit each other";
+    return refuse_types(problem);
 }
 
 static const char *heads_text(KernelWriter *w, const HeadsText *heads) {

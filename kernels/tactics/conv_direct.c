@@ -15,7 +15,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "conv.cuh");
-    kernel_line(w, "conv_direct<%s>(%s);", conv.type, conv_arguments(w, &conv));
+    kernel_line(w, "conv_direct<%s>(%s, %s);", conv.type, conv_operands(w, &conv), conv_results(w, &conv));
     Dim count = shape_count(emission->graph->dims, &problem_output(emission->problem, 0)->shape);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }

@@ -2,7 +2,7 @@
 #include "kernels/conv_text.h"
 #include "kernels/tiles.h"
 
-enum { LEAST_CHANNELS = 8, MOST_GROUPS = 65535 };
+enum { LEAST_CHANNELS = 8, MOST_GROUPS = 65535, SUM_THREADS = 256 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const char *why = conv_refuses(problem);
@@ -16,25 +16,64 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return NULL;
 }
 
-static Dim columns(const Problem *problem, const ConvText *conv) {
-    return dim_mul(problem->graph->dims, conv->batch, conv->window.out_count);
+static TileProblem product_of(const Problem *problem, const ConvText *conv) {
+    DimTable *dims = problem->graph->dims;
+    return (TileProblem){.rows = conv->outputs,
+                         .cols = dim_mul(dims, conv->batch, conv->window.out_count),
+                         .depth = dim_mul(dims, conv->channels, conv->window.taps),
+                         .batch = conv->groups,
+                         .can_slice = true};
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     ConvText conv = conv_describe(problem);
-    return tile_configs(device, conv.outputs, columns(problem, &conv), conv.groups, out);
+    TileProblem product = product_of(problem, &conv);
+    return tile_configs(device, &product, out);
+}
+
+/* Sums of slices of the depth. */
+static Status emit_slices(const Config *config, Emission *emission, const ConvText *conv,
+                          const TileProblem *product) {
+    DimTable *dims = emission->graph->dims;
+    KernelWriter *w = kernel_begin(emission, "conv_slices");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "conv.cuh");
+    kernel_line(w, "conv_slices<%s, %s>(%s, %s, %s);", conv->type, tile_text(w, config),
+                conv_operands(w, conv), kernel_number(w, tile_slice_depth(dims, config, product->depth)),
+                tile_sums(w, config, product, conv->type));
+    return kernel_finish(w, tile_count(dims, config, product->rows, product->cols), conv->groups,
+                         tile_slices(config), tile_threads(config), 0);
+}
+
+static Status emit_sum(const Config *config, Emission *emission, const ConvText *conv,
+                       const TileProblem *product) {
+    DimTable *dims = emission->graph->dims;
+    KernelWriter *w = kernel_begin(emission, "conv_add_slices");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "conv.cuh");
+    kernel_line(w, "conv_add_slices<%s>(%s, %d, %s, %s);", conv->type,
+                tile_sums(w, config, product, conv->type), tile_slices(config), conv_sizes(w, conv),
+                conv_results(w, conv));
+    Dim count = dim_mul(dims, product->batch, dim_mul(dims, product->rows, product->cols));
+    return kernel_finish(w, kernel_grid_for(emission, count, SUM_THREADS), 1, 1, SUM_THREADS, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     ConvText conv = conv_describe(emission->problem);
-    KernelWriter *w = kernel_begin(emission, "conv_tiles");
+    TileProblem product = product_of(emission->problem, &conv);
     (void)device;
+    if (tile_slices(config) > 1) {
+        TRY(emit_slices(config, emission, &conv, &product));
+        return emit_sum(config, emission, &conv, &product);
+    }
+    KernelWriter *w = kernel_begin(emission, "conv_tiles");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "conv.cuh");
-    kernel_line(w, "conv_tiles<%s, %s>(%s);", conv.type, tile_text(w, config), conv_arguments(w, &conv));
-    Dim tiles = tile_count(emission->graph->dims, config, conv.outputs, columns(emission->problem, &conv));
+    kernel_line(w, "conv_tiles<%s, %s>(%s, %s);", conv.type, tile_text(w, config), conv_operands(w, &conv),
+                conv_results(w, &conv));
+    Dim tiles = tile_count(emission->graph->dims, config, product.rows, product.cols);
     return kernel_finish(w, tiles, conv.groups, 1, tile_threads(config), 0);
 }
 
 const Tactic tactic_conv_tiles = {
-    .name = "conv_tiles", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "conv_tiles", .version = 2, .refuses = refuses, .configs = configs, .emit = emit};

@@ -7,6 +7,13 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_ConvTranspose) return "not ConvTranspose";
+    const TransposeAttrs *attrs = node->parsed;
+    DimTable *dims = problem->graph->dims;
+    const Dim *x = problem_input(problem, 0)->shape.dim, *w = problem_input(problem, 1)->shape.dim;
+    Dim outputs = dim_mul(dims, w[1], attrs->group), channels = dim_floor_div(dims, x[1], attrs->group);
+    if (x[1] != w[0] || x[1] != dim_mul(dims, channels, attrs->group) ||
+        !input_has_shape(problem, 2, 1, &outputs))
+        return "channels that may differ from the weights'";
     return refuse_unless_floats(problem);
 }
 

@@ -4,11 +4,27 @@
 
 enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4, MOST_GROUPS = 65535 };
 
+static bool shapes_fit(const Problem *problem) {
+    const DeformAttrs *attrs = problem_anchor(problem)->parsed;
+    DimTable *dims = problem->graph->dims;
+    const Dim *x = problem_input(problem, 0)->shape.dim, *w = problem_input(problem, 1)->shape.dim;
+    const Dim *y = problem_output(problem, 0)->shape.dim;
+    Dim moves = dim_mul(dims, dim_mul(dims, w[2], w[3]), attrs->offset_group);
+    const Dim offset[] = {y[0], dim_mul(dims, moves, 2), y[2], y[3]}, mask[] = {y[0], moves, y[2], y[3]};
+    Dim outputs = dim_floor_div(dims, w[0], attrs->group),
+        turned = dim_floor_div(dims, x[1], attrs->offset_group);
+    return x[1] == dim_mul(dims, w[1], attrs->group) && w[0] == dim_mul(dims, outputs, attrs->group) &&
+           x[1] == dim_mul(dims, turned, attrs->offset_group) &&
+           input_has_shape(problem, INPUT_OFFSET, 4, offset) &&
+           input_has_shape(problem, INPUT_MASK, 4, mask) && input_has_shape(problem, INPUT_BIAS, 1, w);
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_DeformConv) return "not DeformConv";
     if (((const DeformAttrs *)node->parsed)->group > MOST_GROUPS) return "more groups than a grid has blocks";
+    if (!shapes_fit(problem)) return "shapes that may not fit each other";
     return refuse_unless_floats(problem);
 }
 
@@ -25,7 +41,11 @@ static Dim columns(const Problem *problem) {
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     const DeformAttrs *attrs = problem_anchor(problem)->parsed;
-    return tile_configs(device, outputs_of(problem), columns(problem), attrs->group, out);
+    TileProblem product = {.rows = outputs_of(problem), .cols = columns(problem), .batch = attrs->group};
+    const Shape *w = &problem_input(problem, 1)->shape;
+    product.depth =
+        dim_mul(problem->graph->dims, w->dim[1], dim_mul(problem->graph->dims, w->dim[2], w->dim[3]));
+    return tile_configs(device, &product, out);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {

@@ -23,9 +23,11 @@ static const char *refuses(const Problem *problem, const Device *device) {
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     EinsumText einsum = einsum_describe(problem);
     DimTable *dims = problem->graph->dims;
-    Dim batch = group_size(dims, &einsum.batch);
-    return tile_configs(device, group_size(dims, &einsum.rows), group_size(dims, &einsum.cols),
-                        dim_is_exact(batch) ? batch : 1, out);
+    TileProblem product = {.rows = group_size(dims, &einsum.rows),
+                           .cols = group_size(dims, &einsum.cols),
+                           .depth = group_size(dims, &einsum.depth),
+                           .batch = group_size(dims, &einsum.batch)};
+    return tile_configs(device, &product, out);
 }
 
 /* Declares the struct of an operand's lines (product.cuh) and the object for product `batch`. */

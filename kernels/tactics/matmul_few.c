@@ -27,9 +27,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     while (rows < product.rows) rows *= 2;
-    const char *arguments = product_begin(w, &product);
-    kernel_line(w, "multiply_few<%s, %d, %d, %s>(%s);", product.type, rows, slices,
-                product.b.step == 1 && product.b.line_stride != 1 ? "true" : "false", arguments);
+    product_begin(w, &product);
+    kernel_line(w, "multiply_few<%s, %d, %d, %s>(a, b, %s, %s);", product.type, rows, slices,
+                product.b.step == 1 && product.b.line_stride != 1 ? "true" : "false",
+                kernel_number(w, product.depth), product_store(w, &product));
     return product_finish(w, &product, dim_ceil_div(emission->graph->dims, product.cols, LANES),
                           LANES * slices);
 }

@@ -84,7 +84,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Layer layer = describe(problem);
-    return tile_configs(device, layer.rows, layer.width, layer.attrs->directions, out);
+    TileProblem product = {
+        .rows = layer.rows, .cols = layer.width, .depth = layer.input_size, .batch = layer.attrs->directions};
+    return tile_configs(device, &product, out);
 }
 
 /* -- text -- */

@@ -8,6 +8,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_RoiAlign) return "not RoiAlign";
+    Dim regions[] = {problem_input(problem, 1)->shape.dim[0], 4};
+    if (!input_has_shape(problem, 1, 2, regions) || !input_has_shape(problem, 2, 1, regions))
+        return "regions whose shape may differ";
     return refuse_types(problem);
 }
 

@@ -4,10 +4,26 @@
 
 enum { THREADS = 256, INPUT_COS = 1, INPUT_SIN = 2, INPUT_POSITIONS = 3 };
 
+static bool shapes_fit(const Problem *problem) {
+    const RotaryAttrs *attrs = problem_anchor(problem)->parsed;
+    DimTable *dims = problem->graph->dims;
+    const Shape *x = &problem_input(problem, 0)->shape, *cache = &problem_input(problem, INPUT_COS)->shape;
+    Dim length = x->rank == 4 ? x->dim[2] : x->dim[1], size = x->dim[x->rank - 1];
+    if (x->rank == 3) size = dim_floor_div(dims, size, attrs->heads);
+    if (x->rank == 3 && dim_mul(dims, size, attrs->heads) != x->dim[2]) return false;
+    Dim half = dim_floor_div(dims, attrs->dim != 0 ? attrs->dim : size, 2);
+    const Dim rows[] = {x->dim[0], length, half}, table[] = {cache->dim[0], half};
+    bool indexed = anchor_input(problem, INPUT_POSITIONS) != NONE;
+    return input_has_shape(problem, INPUT_COS, indexed ? 2 : 3, indexed ? table : rows) &&
+           input_has_shape(problem, INPUT_SIN, indexed ? 2 : 3, indexed ? table : rows) &&
+           input_has_shape(problem, INPUT_POSITIONS, 2, rows);
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_RotaryEmbedding) return "not RotaryEmbedding";
+    if (!shapes_fit(problem)) return "caches that may not fit the input";
     return refuse_types(problem);
 }
 

@@ -512,12 +512,25 @@ static void test_profile(void) {
 typedef struct Worker {
     pthread_t thread;
     Loaded loaded; /* the engine is shared */
-    int seed;
+    int seed, failures;
 } Worker;
 
+/* Counts for itself: the macros' counters are for one thread. */
 static void *work(void *user) {
     Worker *worker = user;
-    for (int i = 0; i < 50; ++i) run_rows(&worker->loaded, 1 + (i + worker->seed) % 8, i + worker->seed);
+    Loaded *loaded = &worker->loaded;
+    float x[MOST_COUNT], y[MOST_COUNT], z[MOST_COUNT], same[MOST_COUNT];
+    void *buffers[] = {x, y, z, same};
+    for (int i = 0; i < 50; ++i) {
+        int64_t dims[] = {1 + (i + worker->seed) % 8, 4};
+        int count = (int)dims[0] * 4;
+        fill(x, MOST_COUNT, i + worker->seed);
+        worker->failures +=
+            smelt_context_set_shape(loaded->context, 0, 2, dims, &loaded->error) != SMELT_OK ||
+            smelt_context_run(loaded->context, buffers, NULL, &loaded->error) != SMELT_OK;
+        for (int k = 0; k < count; ++k)
+            worker->failures += y[k] != -5 * (x[k] + x[count - 1 - k]) || z[k] != 2 * x[k] || same[k] != x[k];
+    }
     return NULL;
 }
 
@@ -535,6 +548,7 @@ static void test_threads(void) {
     }
     for (int i = 0; i < WORKERS; ++i) {
         pthread_join(workers[i].thread, NULL);
+        CHECK_INT(workers[i].failures, 0);
         smelt_context_destroy(workers[i].loaded.context);
     }
     close_plan(&loaded);

@@ -30,6 +30,10 @@ const char *conv_refuses(const Problem *problem) {
         return "not a convolution";
     const char *why = refuse_types(problem);
     if (why != NULL) return why;
+    int32_t weights = node->op == OP_QLinearConv ? 3 : 1;
+    if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0) ||
+        !output_ranks_like(problem, weights))
+        return "ranks that do not fit";
     ConvText conv = conv_describe(problem);
     if (!channels_fit(problem, &conv)) return "channels that may differ from the weights'";
     return refuse_quantizers(problem, &conv);

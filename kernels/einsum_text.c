@@ -11,6 +11,7 @@ static bool labels_fit(const Problem *problem) {
     for (int32_t i = 0; i < EINSUM_LABELS; ++i) extent[i] = 1;
     for (int32_t i = 0; i < attrs->operands; ++i) ranks[i] = problem_input(problem, i)->shape.rank;
     if (einsum_axes(attrs, ranks, axes, NULL) != STATUS_OK) return false;
+    if (axes[attrs->operands].rank != problem_output(problem, 0)->shape.rank) return false;
     for (int32_t i = 0; i < attrs->operands; ++i)
         for (int32_t j = 0; j < ranks[i]; ++j) {
             Dim own = problem_input(problem, i)->shape.dim[j], *all = &extent[axes[i].label[j]];
@@ -23,10 +24,11 @@ static bool labels_fit(const Problem *problem) {
 const char *einsum_refuses(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || node->op != OP_Einsum) return "not Einsum";
+    if (problem_output(problem, 0) == NULL) return "no result";
+    if (!labels_fit(problem)) return "labels whose extents may differ, or ranks that do not fit";
     EinsumText einsum = einsum_describe(problem);
     if (einsum.depth.count > ACCESS_MAX_RANK || einsum.output.count > ACCESS_MAX_RANK)
         return "too many labels";
-    if (!labels_fit(problem)) return "labels whose extents may differ";
     return refuse_types(problem);
 }
 
@@ -76,6 +78,7 @@ EinsumText einsum_describe(const Problem *problem) {
     for (int32_t i = 0; i < attrs->operands; ++i) ranks[i] = problem_input(problem, i)->shape.rank;
     if (einsum_axes(attrs, ranks, axes, NULL) != STATUS_OK) return text;
     const EinsumAxes *output = &axes[attrs->operands];
+    if (output->rank != problem_output(problem, 0)->shape.rank) return text;
     for (int32_t i = 0; i < attrs->operands; ++i) {
         const Shape *shape = &problem_input(problem, i)->shape;
         label_strides(dims, &axes[i], shape, stride[i]);

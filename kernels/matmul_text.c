@@ -98,6 +98,18 @@ static bool quantizer_fits(const Problem *problem, const MatrixText *matrix, Val
     return is_quantizer(value, matrix->lines) || is_quantizer(value, all);
 }
 
+static bool ranks_fit(const Problem *problem) {
+    OpId op = problem_anchor(problem)->op;
+    const Value *y = problem_output(problem, 0), *c = problem_input(problem, 2);
+    int32_t right = op == OP_QLinearMatMul ? 3 : 1, low = op == OP_Gemm ? 2 : 1;
+    int32_t high = op == OP_Gemm ? 2 : SMELT_MAX_RANK;
+    if (!input_has_rank(problem, 0, low, high) || !input_has_rank(problem, right, low, high) || y == NULL)
+        return false;
+    if (op == OP_Gemm) return y->shape.rank == 2 && (c == NULL || c->shape.rank <= 2);
+    int32_t a = problem_input(problem, 0)->shape.rank, b = problem_input(problem, right)->shape.rank;
+    return y->shape.rank == (a > 2 && a >= b ? a - 2 : b > 2 ? b - 2 : 0) + (a > 1) + (b > 1);
+}
+
 static bool depths_fit(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     const Shape *a = &problem_input(problem, 0)->shape;
@@ -125,6 +137,7 @@ const char *product_refuses(const Problem *problem) {
         return "not a matrix product";
     const char *why = refuse_types(problem);
     if (why != NULL) return why;
+    if (!ranks_fit(problem)) return "ranks that do not fit";
     ProductText product = product_describe(problem);
     if (!depths_fit(problem)) return "depths that may differ";
     if (node->op == OP_Gemm && !addend_fits(problem)) return "an addend that may not fit";

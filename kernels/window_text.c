@@ -98,6 +98,16 @@ const char *refuse_unless_floats(const Problem *problem) {
     return why;
 }
 
+bool input_has_rank(const Problem *problem, int32_t input, int32_t low, int32_t high) {
+    const Value *value = problem_input(problem, input);
+    return value != NULL && value->shape.rank >= low && value->shape.rank <= high;
+}
+
+bool output_ranks_like(const Problem *problem, int32_t input) {
+    const Value *from = problem_input(problem, input), *to = problem_output(problem, 0);
+    return from != NULL && to != NULL && from->shape.rank == to->shape.rank;
+}
+
 bool input_has_shape(const Problem *problem, int32_t input, int32_t rank, const Dim *dims) {
     const Value *value = problem_input(problem, input);
     if (value == NULL) return true;

@@ -35,6 +35,10 @@ const char *zero_point_text(KernelWriter *w, ValueId value);
 const char *refuse_types(const Problem *problem);
 /* The same, and where an input is no float. */
 const char *refuse_unless_floats(const Problem *problem);
+/* Whether the anchor's input has a rank from low to high; whether output 0 has the rank of an input.
+ * Inference checks them, but not all graphs have seen it. */
+bool input_has_rank(const Problem *problem, int32_t input, int32_t low, int32_t high);
+bool output_ranks_like(const Problem *problem, int32_t input);
 /* Whether the anchor's input is omitted or has these extents whatever the symbols are: kernels do not check.
  */
 bool input_has_shape(const Problem *problem, int32_t input, int32_t rank, const Dim *dims);

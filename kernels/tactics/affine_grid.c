@@ -8,6 +8,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || node->op != OP_AffineGrid) return "not AffineGrid";
     const Shape *y = &problem_output(problem, 0)->shape;
+    if (y->rank < 3) return "ranks that do not fit";
     const Dim theta[] = {y->dim[0], y->rank - 2, y->rank - 1};
     if (!input_has_shape(problem, 0, 3, theta)) return "matrices that may not fit";
     return cuda_type_refusal(problem_input(problem, 0)->dtype);

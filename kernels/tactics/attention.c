@@ -29,6 +29,7 @@ static HeadsText heads_of(const Problem *problem, int32_t input, int32_t past, i
 static bool mask_fits(const Problem *problem, const HeadsText *q, Dim total) {
     const Value *mask = problem_input(problem, ATTENTION_MASK);
     const Dim wanted[4] = {problem_input(problem, 0)->shape.dim[0], q->heads, q->length, total};
+    if (mask != NULL && mask->shape.rank > 4) return false;
     for (int32_t i = 0; mask != NULL && i < mask->shape.rank; ++i) {
         Dim own = mask->shape.dim[i];
         if (i + 1 < mask->shape.rank && own != 1 && own != wanted[4 - mask->shape.rank + i]) return false;
@@ -45,6 +46,8 @@ static bool shapes_fit(const Problem *problem) {
     Dim batch = problem_input(problem, 0)->shape.dim[0];
     const Dim past_key[] = {batch, k.heads, k.past_length, k.size},
               past_value[] = {batch, v.heads, v.past_length, v.size};
+    for (int32_t i = ATTENTION_PAST_KEY; i <= ATTENTION_PAST_VALUE; ++i)
+        if (anchor_input(problem, i) != NONE && !input_has_rank(problem, i, 4, 4)) return false;
     bool heads_fit = k.heads == v.heads && dim_is_exact(q.heads) && dim_is_exact(k.heads) && k.heads > 0;
     bool packs = !q.packed || (dim_mul(dims, q.size, q.heads) == problem_input(problem, 0)->shape.dim[2] &&
                                dim_mul(dims, k.size, k.heads) == problem_input(problem, 1)->shape.dim[2] &&
@@ -63,6 +66,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || node->op != OP_Attention) return "not Attention";
     if (problem_output(problem, 0) == NULL) return "no result";
+    if (!input_has_rank(problem, 0, 3, 4) || !output_ranks_like(problem, 0) ||
+        !output_ranks_like(problem, 1) || !output_ranks_like(problem, 2))
+        return "ranks that do not fit";
     if (!shapes_fit(problem)) return "shapes that may not fit each other";
     return refuse_types(problem);
 }

@@ -12,6 +12,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (node == NULL || node->op != OP_Col2Im) return "not Col2Im";
     if (!problem_known_dims(problem, node->inputs[INPUT_BLOCK], WINDOW_AXES, block, &axes))
         return "more than three axes, or a block that is not known";
+    if (problem_output(problem, 0)->shape.rank != axes + 2) return "ranks that do not fit";
     return cuda_type_refusal(problem_input(problem, 0)->dtype);
 }
 

@@ -7,6 +7,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_ConvTranspose) return "not ConvTranspose";
+    if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0) ||
+        !output_ranks_like(problem, 1))
+        return "ranks that do not fit";
     const TransposeAttrs *attrs = node->parsed;
     DimTable *dims = problem->graph->dims;
     const Dim *x = problem_input(problem, 0)->shape.dim, *w = problem_input(problem, 1)->shape.dim;

@@ -24,6 +24,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || node->op != OP_DeformConv) return "not DeformConv";
     if (((const DeformAttrs *)node->parsed)->group > MOST_GROUPS) return "more groups than a grid has blocks";
+    if (!input_has_rank(problem, 0, 4, 4) || !output_ranks_like(problem, 0) || !output_ranks_like(problem, 1))
+        return "ranks that do not fit";
     if (!shapes_fit(problem)) return "shapes that may not fit each other";
     return refuse_unless_floats(problem);
 }

@@ -8,6 +8,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_GridSample) return "not GridSample";
+    if (!input_has_rank(problem, 0, 3, SMELT_MAX_RANK) || !output_ranks_like(problem, 0) ||
+        !output_ranks_like(problem, 1))
+        return "ranks that do not fit";
     const Shape *x = &problem_input(problem, 0)->shape, *grid = &problem_input(problem, 1)->shape;
     if (x->dim[0] != grid->dim[0] || grid->dim[grid->rank - 1] != x->rank - 2)
         return "a grid that may not fit the input";

@@ -10,6 +10,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (node == NULL || (node->op != OP_MaxPool && node->op != OP_AveragePool && node->op != OP_LpPool))
         return "not a pool";
     if (problem_output(problem, 0) == NULL) return "no result";
+    if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0))
+        return "ranks that do not fit";
     return refuse_types(problem);
 }
 

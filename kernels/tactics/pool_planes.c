@@ -9,6 +9,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (node == NULL ||
         (node->op != OP_GlobalAveragePool && node->op != OP_GlobalMaxPool && node->op != OP_GlobalLpPool))
         return "not a global pool";
+    if (!input_has_rank(problem, 0, 2, SMELT_MAX_RANK)) return "ranks that do not fit";
     return refuse_unless_floats(problem);
 }
 

@@ -27,6 +27,7 @@ static const char *read_policy(const Problem *problem, const int32_t *axes, int3
     if (sizes == NULL || attrs->policy == RESIZE_STRETCH) return NULL;
     if (sizes->data == NULL || !value_is_exact(x))
         return "sizes that keep the aspect ratio and are not constant";
+    if (value_known_count(sizes) != count) return "sizes of another length";
     for (int32_t i = 0; i < count; ++i) values[i] = dtype_load_i64(sizes->dtype, sizes->data, i);
     *out = resize_common_scale(attrs->policy, x->shape.dim, values, axes, count);
     return NULL;
@@ -47,11 +48,15 @@ static const char *read_axes(const Problem *problem, AxisText *out) {
     bool crops = attrs->rule.coordinates == RESIZE_TF_CROP;
     int32_t axes[SMELT_MAX_RANK], count;
     double common;
+    if (x->rank != y->rank) return "ranks that do not fit";
     if (resize_axes(attrs, x->rank, axes, &count, NULL) != STATUS_OK) return "axes outside the rank";
     const char *why = read_policy(problem, axes, count, &common);
     if (why != NULL) return why;
     if (scales != NULL && scales->data == NULL) return "scales that are not constant";
     if (crops && (roi == NULL || roi->data == NULL)) return "a region that is not constant";
+    if ((scales != NULL && value_known_count(scales) != count) ||
+        (crops && value_known_count(roi) != 2 * count))
+        return "scales or a region of another length";
     for (int32_t i = 0; i < x->rank; ++i)
         out[i] = (AxisText){.in = x->dim[i], .out = y->dim[i], .scale = 0, .begin = 0, .end = 1};
     for (int32_t i = 0; i < count; ++i) {

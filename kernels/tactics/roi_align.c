@@ -8,6 +8,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_RoiAlign) return "not RoiAlign";
+    if (!input_has_rank(problem, 0, 4, 4) || !output_ranks_like(problem, 0) ||
+        !input_has_rank(problem, 1, 2, 2))
+        return "ranks that do not fit";
     Dim regions[] = {problem_input(problem, 1)->shape.dim[0], 4};
     if (!input_has_shape(problem, 1, 2, regions) || !input_has_shape(problem, 2, 1, regions))
         return "regions whose shape may differ";

@@ -23,6 +23,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_RotaryEmbedding) return "not RotaryEmbedding";
+    if (!input_has_rank(problem, 0, 3, 4) || !input_has_rank(problem, INPUT_COS, 2, 3))
+        return "ranks that do not fit";
     if (!shapes_fit(problem)) return "caches that may not fit the input";
     return refuse_types(problem);
 }

@@ -8,6 +8,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || node->op != OP_MaxUnpool) return "not MaxUnpool";
     if (problem->node_count != 1) return "nodes behind it";
+    if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0))
+        return "ranks that do not fit";
     const Shape *x = &problem_input(problem, 0)->shape;
     if (!input_has_shape(problem, 1, x->rank, x->dim)) return "indices whose shape may differ";
     return refuse_types(problem);

@@ -1,5 +1,6 @@
-/* Every tactic with every config on the graphs of tests/kernels: the first problems of each tactic compiled
- * for every architecture, the rest for one each, in turn. Exits with 77 (skipped) where there is no NVRTC. */
+/* Every tactic on the graphs of tests/kernels: its first problems with every config, and the first of all
+ * compiled for every architecture; the rest for one each, in turn. Exits with 77 (skipped) where there is no
+ * NVRTC. */
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
@@ -16,7 +17,7 @@ typedef struct Units {
     int32_t uses[256]; /* problems, per tactic */
 } Units;
 
-enum { PROBLEMS_EVERYWHERE = 4 };
+enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 3 };
 
 /* For all architectures, or the one whose turn it is. */
 static void add_units(Units *u, const Emission *emission, bool everywhere, const char *work) {
@@ -50,6 +51,7 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
         if (tactic->refuses(problem, u->device) != NULL) continue;
         int32_t count = tactic->configs(problem, u->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
+        if (u->uses[t] >= PROBLEMS_WITH_ALL_CONFIGS) count = 1;
         for (int32_t c = 0; c < count; ++c)
             add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
                       c == 0 && u->uses[t] < PROBLEMS_EVERYWHERE,

@@ -84,21 +84,20 @@ static Status launch_steps(SmeltContext *context, const Stretch *stretch, CudaHa
     return STATUS_OK;
 }
 
-/* The context's own stream records; nothing runs. */
-static Status capture(SmeltContext *context, const Stretch *stretch, CudaHandle *executable, Diag *diag) {
+/* The context's own stream records; nothing runs. False where no graph came of it: another thread that loads
+ * or unloads an engine synchronises with the device, which breaks a capture and harms nothing else. */
+static bool capture(SmeltContext *context, const Stretch *stretch, CudaHandle *executable) {
     const CudaApi *api = &context->cuda->engine->api;
     CudaHandle graph = NULL, stream = context->cuda->stream;
-    TRY(cuda_result(api, api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL), STATUS_CUDA_FAILED,
-                    "a graph's capture", diag));
-    Status status = launch_steps(context, stretch, stream, diag);
+    Diag ignored = {0};
+    *executable = NULL;
+    if (api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL) != 0) return false;
+    Status status = launch_steps(context, stretch, stream, &ignored);
     int result = api->capture_end(stream, &graph);
-    if (status == STATUS_OK) status = cuda_result(api, result, STATUS_CUDA_FAILED, "a graph's capture", diag);
-    if (status == STATUS_OK)
-        status = cuda_result(api, api->graph_instantiate(executable, graph, 0), STATUS_CUDA_FAILED, "a graph",
-                             diag);
-    if (status != STATUS_OK) *executable = NULL;
+    bool captured = status == STATUS_OK && result == 0 && api->graph_instantiate(executable, graph, 0) == 0;
+    if (!captured) *executable = NULL;
     if (graph != NULL) (void)api->graph_destroy(graph);
-    return status;
+    return captured;
 }
 
 Status launch_graph(SmeltContext *context, GraphSet *set, int32_t index, CudaHandle stream, Diag *diag) {
@@ -106,7 +105,8 @@ Status launch_graph(SmeltContext *context, GraphSet *set, int32_t index, CudaHan
     const CudaApi *api = &context->cuda->engine->api;
     if (set == NULL || stretch->launch_count < GRAPH_LAUNCHES)
         return launch_steps(context, stretch, stream, diag);
-    if (set->graphs[index] == NULL) TRY(capture(context, stretch, &set->graphs[index], diag));
+    if (set->graphs[index] == NULL && !capture(context, stretch, &set->graphs[index]))
+        return launch_steps(context, stretch, stream, diag);
     return cuda_result(api, api->graph_launch(set->graphs[index], stream), STATUS_CUDA_FAILED,
                        "a graph's launch", diag);
 }

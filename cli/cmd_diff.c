@@ -18,7 +18,7 @@ Status command_diff(App *app, const Command *self, int argc, char **argv) {
     Status status = open_plan(app, paths.items[0], &maps[0], &plans[0]);
     if (status == STATUS_OK) status = open_plan(app, paths.items[1], &maps[1], &plans[1]);
     if (status == STATUS_OK) status = plan_diff(&plans[0], &plans[1], &out, &differences, &app->diag);
-    if (status == STATUS_OK) fwrite(out.data, 1, out.size, stdout);
+    if (status == STATUS_OK && out.size > 0) fwrite(out.data, 1, out.size, stdout);
     file_unmap(&maps[0]);
     file_unmap(&maps[1]);
     if (status != STATUS_OK) return status;

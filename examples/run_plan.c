@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "runtime/smelt_runtime.h"
-
 enum { WIDEST_ELEMENT = 16, SHOWN = 5, NPY_HEAD = 10, DTYPE_F32 = 1 };
 #define TRY(call)                                                                                            \
     if ((call) != SMELT_OK) return fprintf(stderr, "run_plan: %s\n", error.message), 1
-
 /* The file's elements; a .npy header gives the dims. NULL when it cannot be read. */
 static char *read_input(const char *path, int rank, int64_t *dims, size_t *size) {
     FILE *file = fopen(path, "rb");
@@ -46,7 +44,7 @@ int main(int argc, char **argv) {
     }
     TRY(smelt_context_run(context, buffers, sizes, &error));
     for (int i = 0; i < count; ++i) {
-        const void *data;
+        const void *data = NULL;
         if (smelt_context_output(context, i, &data, sizes + i, NULL) != SMELT_OK) continue; /* an input */
         TRY(smelt_engine_binding(engine, i, &b, &error));
         TRY(smelt_context_shape(context, i, &b.rank, b.dims, &error));
@@ -54,6 +52,8 @@ int main(int argc, char **argv) {
         for (int k = 0; k < b.rank; ++k) printf(k == 0 ? " %lld" : "x%lld", (long long)b.dims[k]);
         for (size_t k = 0; b.dtype == DTYPE_F32 && k < SHOWN && 4 * k < sizes[i]; ++k)
             printf(" %g", ((const float *)data)[k]);
-        printf("\n");
+        puts("");
     }
+    for (int i = 0; i < count; ++i) free(buffers[i]);
+    return free(sizes), free(buffers), smelt_context_destroy(context), smelt_engine_destroy(engine), 0;
 }

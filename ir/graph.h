@@ -23,7 +23,7 @@ typedef struct Value {
     DType dtype;      /* DTYPE_NONE until inferred */
     bool has_shape;
     Shape shape;
-    Layout layout;
+    Layout layout;           /* of the elements in a GPU's memory; on the host every value is plain */
     int32_t channel_padding; /* channels added behind the real ones in memory; 0 in plain layout */
     NodeId producer;         /* NONE: constant, graph input or block parameter */
     int32_t output_index;    /* which output of producer */
@@ -33,6 +33,9 @@ typedef struct Value {
     /* Storage, set by plan_memory; NONE before and for constants. */
     BufferId buffer;
     Dim buffer_offset; /* bytes */
+    /* Elements from one to the next along each dimension, where the value is a slice of a larger one; NULL:
+     * dense, in its layout's order. In the graph's arena. */
+    const Dim *strides;
 } Value;
 
 typedef struct Node {
@@ -151,11 +154,27 @@ RegionId graph_add_region(Graph *graph, NodeId anchor, const char *name);
 static inline bool value_is_constant(const Graph *g, ValueId v) {
     return v != NONE && g->values[v].data != NULL;
 }
+/* It was not removed, and stands in the main block or in the body of such a node. */
+static inline bool node_is_live(const Graph *g, NodeId n) {
+    return n >= 0 && n < g->node_count && g->nodes[n].op != OP_NONE && block_is_live(g, g->nodes[n].block);
+}
 /* Whether the node at a place of its block begins a step: a region is one step, any other node is its own. */
 static inline bool node_starts_step(const Graph *g, const Block *block, int32_t position) {
     RegionId region = g->nodes[block->nodes[position]].region;
     return position == 0 || region == NONE || region != g->nodes[block->nodes[position - 1]].region;
 }
+/* -- where elements lie (storage.c) -- */
+
+/* The dimensions of a tensor of that rank as memory has them, slowest first: [N, C, spatial...] or
+ * [N, spatial..., C]. Below rank 3 both layouts are the same. */
+void layout_order(Layout layout, int32_t rank, int32_t order[SMELT_MAX_RANK]);
+/* Elements from one to the next along each dimension of the shape. */
+void value_strides(const Graph *graph, ValueId value, Dim strides[SMELT_MAX_RANK]);
+/* Row-major without gaps, as the host has every value. */
+bool value_is_plain(const Value *value);
+/* Elements of memory from its first to behind its last: more than it has where it is a slice. */
+Dim value_span(const Graph *graph, ValueId value);
+
 /* Elements of an exact shape. */
 int64_t value_count(const Value *value);
 bool value_is_exact(const Value *value); /* has a shape, and every dim is exact */
@@ -173,6 +192,10 @@ bool use_table_build(const Graph *graph, Arena *arena, UseTable *out);
 static inline int32_t use_count(const UseTable *t, ValueId v) {
     return t->first[v + 1] - t->first[v];
 }
+
+/* A copy of the graph's tables to look at later, in arena; the ids are the same. Names, constants, attributes'
+ * values and dimensions are the graph's own, which must outlive it. It has no table of names. NULL: no memory. */
+const Graph *graph_snapshot(const Graph *graph, Arena *arena);
 
 /* One context line for messages: "node 'blk.3/Softmax' (Softmax)"; unnamed nodes are shown by their first
  * output. */

@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/file.h"
+#include "passes/history.h"
 
 #define PASS(name, ...) Status pass_##name(PassCtx *ctx);
 #include "passes/passes.def"
@@ -30,6 +32,57 @@ int32_t pass_find(const char *name) {
     for (int32_t i = 0; i < pass_count(); ++i)
         if (strcmp(pass_table[i].name, name) == 0) return i;
     return -1;
+}
+
+/* -- the list with passes from outside -- */
+
+static int32_t list_find(const Pass *list, int32_t count, const char *name, size_t length) {
+    for (int32_t i = 0; i < count; ++i)
+        if (strlen(list[i].name) == length && strncmp(list[i].name, name, length) == 0) return i;
+    return -1;
+}
+
+static Status unknown_pass(const char *option, const char *name, const Pass *list, int32_t count,
+                           Diag *diag) {
+    char names[DIAG_TEXT];
+    int length = 0;
+    for (int32_t i = 0; i < count && length < (int)sizeof names; ++i)
+        length +=
+            snprintf(names + length, sizeof names - (size_t)length, "%s%s", i == 0 ? "" : ", ", list[i].name);
+    return FAIL(diag, STATUS_USAGE, "%s: there is no pass '%s'; the passes are %s", option, name, names);
+}
+
+/* "after=NAME" or "before=NAME": the index that a new pass gets. */
+static Status find_place(const ExtraPass *extra, const Pass *list, int32_t count, int32_t *out, Diag *diag) {
+    const char *place = extra->place != NULL ? extra->place : "", *name = strchr(place, '=');
+    bool after = strncmp(place, "after=", strlen("after=")) == 0;
+    if (!after && strncmp(place, "before=", strlen("before=")) != 0)
+        return FAIL(diag, STATUS_USAGE, "pass '%s' has the place '%s', expected after=PASS or before=PASS",
+                    extra->pass.name, place);
+    int32_t neighbour = list_find(list, count, name + 1, strlen(name + 1));
+    if (neighbour < 0) return unknown_pass(extra->pass.name, name + 1, list, count, diag);
+    *out = neighbour + (after ? 1 : 0);
+    return STATUS_OK;
+}
+
+Status pass_list(const ExtraPass *extra, int32_t extra_count, Arena *arena, const Pass **out, int32_t *count,
+                 Diag *diag) {
+    int32_t total = pass_count();
+    Pass *list =
+        arena_grow(arena, pass_table, (size_t)total, (size_t)total + (size_t)extra_count, sizeof *list);
+    TRY_ALLOC(diag, list);
+    for (int32_t i = 0; i < extra_count; ++i) {
+        int32_t at = 0;
+        if (list_find(list, total, extra[i].pass.name, strlen(extra[i].pass.name)) >= 0)
+            return FAIL(diag, STATUS_USAGE, "there are two passes named '%s'", extra[i].pass.name);
+        TRY(find_place(&extra[i], list, total, &at, diag));
+        memmove(list + at + 1, list + at, (size_t)(total - at) * sizeof *list);
+        list[at] = extra[i].pass;
+        total++;
+    }
+    *out = list;
+    *count = total;
+    return STATUS_OK;
 }
 
 /* -- what passes report -- */
@@ -67,37 +120,41 @@ static void log_counters(const PassCtx *ctx) {
     log_line(ctx->log, LOG_PASS, "%s", text);
 }
 
+const char *pass_target_refuses(const PassCtx *ctx, const NodeId *nodes, int32_t count) {
+    if (ctx->target == NULL) return NULL;
+    return ctx->target->refuses(ctx->target->user, ctx->graph, nodes, count);
+}
+
 /* -- the runner -- */
 
 typedef struct Runner {
     PassCtx ctx;
     const PassOptions *options;
-    ConstantBlob *blob;  /* NULL: no dumps */
-    Arena dumps;         /* what the blob remembers */
-    int32_t first, last; /* of the list */
+    ConstantBlob *blob; /* NULL: no dumps */
+    Arena dumps;        /* the list, and what the blob remembers */
+    const Pass *list;
+    int32_t count, first, last; /* of the list; which of it run */
 } Runner;
 
-static Status find_name(const char *option, const char *name, int32_t *out, Diag *diag) {
-    *out = pass_find(name);
-    if (*out >= 0) return STATUS_OK;
-    char names[512];
-    int length = 0;
-    for (int32_t i = 0; i < pass_count() && length < (int)sizeof names; ++i)
-        length += snprintf(names + length, sizeof names - (size_t)length, "%s%s", i == 0 ? "" : ", ",
-                           pass_table[i].name);
-    return FAIL(diag, STATUS_USAGE, "%s: there is no pass '%s'; the passes are %s", option, name, names);
+static Status find_name(const Runner *runner, const char *option, const char *name, int32_t *out,
+                        Diag *diag) {
+    *out = list_find(runner->list, runner->count, name, strlen(name));
+    return *out >= 0 ? STATUS_OK : unknown_pass(option, name, runner->list, runner->count, diag);
 }
 
 static Status read_options(Runner *runner, Diag *diag) {
     const PassOptions *options = runner->options;
+    TRY(pass_list(options->extra, options->extra_count, &runner->dumps, &runner->list, &runner->count, diag));
     runner->first = 0;
-    runner->last = pass_count() - 1;
-    if (options->start_from != NULL) TRY(find_name("start from", options->start_from, &runner->first, diag));
-    if (options->stop_after != NULL) TRY(find_name("stop after", options->stop_after, &runner->last, diag));
+    runner->last = runner->count - 1;
+    if (options->start_from != NULL)
+        TRY(find_name(runner, "start from", options->start_from, &runner->first, diag));
+    if (options->stop_after != NULL)
+        TRY(find_name(runner, "stop after", options->stop_after, &runner->last, diag));
     for (int32_t i = 0; i < options->disabled_count; ++i) {
         int32_t index;
-        TRY(find_name("disable", options->disabled[i], &index, diag));
-        if (pass_table[index].required)
+        TRY(find_name(runner, "disable", options->disabled[i], &index, diag));
+        if (runner->list[index].required)
             return FAIL(diag, STATUS_USAGE, "disable: pass '%s' is required", options->disabled[i]);
     }
     return STATUS_OK;
@@ -122,39 +179,57 @@ static Status dump(Runner *runner, int32_t number, const char *name, Diag *diag)
     return file_replace(path, out.data, out.size, diag);
 }
 
-static Status verify(const Runner *runner, const char *name, Diag *diag) {
+static Status verify(const Runner *runner, const Pass *pass, Diag *diag) {
     Diag broken = {0};
     char text[DIAG_TEXT];
-    Status status = graph_verify(runner->ctx.graph, STATUS_INTERNAL, &broken);
+    bool outside = pass != NULL && pass->outside;
+    Status status = graph_verify(runner->ctx.graph, outside ? STATUS_BAD_MODEL : STATUS_INTERNAL, &broken);
     if (status == STATUS_OK) return status;
     diag_format(&broken, text, sizeof text);
-    return FAIL(diag, status, "the graph is broken after %s: %s", name, text);
+    if (outside) diag_hint(diag, "the pass is not one of smelt's own");
+    return FAIL(diag, status, "the graph is broken after %s: %s", pass != NULL ? pass->name : "import", text);
+}
+
+static double clock_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static Status note(Runner *runner, const char *pass, const char *what, double seconds) {
+    if (runner->options->history == NULL) return STATUS_OK;
+    return history_note(runner->options->history, &runner->ctx, pass, what, seconds);
 }
 
 static Status run_pass(Runner *runner, int32_t index, Diag *diag) {
-    const Pass *pass = &pass_table[index];
+    const Pass *pass = &runner->list[index];
     PassCtx *ctx = &runner->ctx;
+    double start = clock_seconds();
     ctx->pass = pass->name;
+    ctx->user = pass->user;
     ctx->counter_count = 0;
     Status status = pass->run(ctx);
     if (status != STATUS_OK) diag_context(diag, DIAG_FILE, "%s", ctx->graph->source);
     TRY(status);
+    double seconds = clock_seconds() - start;
     log_counters(ctx);
     arena_reset(ctx->scratch);
     TRY(dump(runner, index + 1, pass->name, diag));
     arena_reset(ctx->scratch);
-    return verify(runner, pass->name, diag);
+    TRY(verify(runner, pass, diag));
+    return note(runner, pass->name, pass->what, seconds);
 }
 
 static Status run_all(Runner *runner, Diag *diag) {
     const PassOptions *options = runner->options;
     TRY(dump(runner, runner->first, runner->first == 0 ? "import" : "start", diag));
-    TRY(verify(runner, "import", diag));
+    TRY(verify(runner, NULL, diag));
+    TRY(note(runner, "import", "the graph before all passes", 0));
     for (int32_t i = runner->first; i <= runner->last; ++i) {
-        if (is_disabled(options, pass_table[i].name)) continue;
+        const char *name = runner->list[i].name;
+        if (is_disabled(options, name)) continue;
         if (options->progress != NULL)
-            options->progress(options->user, pass_table[i].name, i - runner->first,
-                              runner->last - runner->first + 1);
+            options->progress(options->user, name, i - runner->first, runner->last - runner->first + 1);
         TRY(run_pass(runner, i, diag));
     }
     return STATUS_OK;
@@ -170,8 +245,13 @@ static Status open_dumps(Runner *runner, Diag *diag) {
 Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag) {
     Arena scratch = {.allocator = graph->arena->allocator};
     Runner runner = {.options = options, .dumps = {.allocator = graph->arena->allocator}};
-    runner.ctx = (PassCtx){
-        .graph = graph, .scratch = &scratch, .log = options->log, .diag = diag, .pool = options->pool};
+    runner.ctx = (PassCtx){.graph = graph,
+                           .scratch = &scratch,
+                           .log = options->log,
+                           .diag = diag,
+                           .pool = options->pool,
+                           .strided = options->strided,
+                           .target = options->target};
     Status status = read_options(&runner, diag);
     if (status == STATUS_OK) status = open_dumps(&runner, diag);
     if (status == STATUS_OK) status = run_all(&runner, diag);

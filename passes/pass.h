@@ -19,17 +19,29 @@ typedef struct Rejection {
     const char *reason; /* "output has 2 users" */
 } Rejection;
 
+/* What the machine that the plan is for can do, for passes that choose how values lie in memory; given by
+ * whoever lowers the graph. */
+typedef struct PassTarget {
+    /* Why nodes, neighbours in a block, cannot run as one step there with their values as they lie now; NULL
+     * where they can. */
+    const char *(*refuses)(void *user, const Graph *graph, const NodeId *nodes, int32_t count);
+    void *user;
+} PassTarget;
+
 typedef struct PassCtx {
     Graph *graph;
     Arena *scratch; /* reset after each pass */
     const Log *log;
     Diag *diag;
     const char *pass; /* name of the running one */
+    void *user;       /* its own */
     int32_t counter_count;
     PassCounter counters[PASS_COUNTERS];
     int32_t rejection_count, rejection_capacity;
-    Rejection *rejections; /* in the graph's arena, over all passes */
-    ThreadPool *pool;      /* for folding; may be NULL */
+    Rejection *rejections;    /* in the graph's arena, over all passes */
+    ThreadPool *pool;         /* for folding; may be NULL */
+    bool strided;             /* operators with OPF_STRIDED take values in any layout, and slices */
+    const PassTarget *target; /* NULL: nothing more is known */
 } PassCtx;
 
 typedef struct Pass {
@@ -37,12 +49,26 @@ typedef struct Pass {
     Status (*run)(PassCtx *ctx);
     const char *what; /* one line for --help and docs */
     bool required;    /* cannot be disabled */
+    bool outside;     /* not of passes.def: a graph that it breaks is its author's fault */
+    void *user;       /* what run finds in ctx->user */
 } Pass;
+
+/* A pass that is not in passes.def. */
+typedef struct ExtraPass {
+    Pass pass;
+    const char *place; /* "after=fold_batch_norm" or "before=..." */
+} ExtraPass;
+
+typedef struct History History; /* passes/history.h */
 
 /* In order, from passes.def. */
 int32_t pass_count(void);
 const Pass *pass_at(int32_t index);
 int32_t pass_find(const char *name); /* -1 */
+/* The same with extra ones at their places, each put in before the next is looked at; in arena. USAGE: a
+ * place that does not exist, or a name that is taken. */
+Status pass_list(const ExtraPass *extra, int32_t extra_count, Arena *arena, const Pass **out, int32_t *count,
+                 Diag *diag);
 
 typedef struct PassOptions {
     const char *dump_dir;   /* NULL: no dumps; NN-<pass>.ir after each, 00-import.ir first */
@@ -50,16 +76,25 @@ typedef struct PassOptions {
     const char *start_from; /* NULL: the first; the graph is taken to have been through the ones before */
     const char *const *disabled;
     int32_t disabled_count;
+    const ExtraPass
+        *extra; /* their counters and reasons are kept as they are, and must live as long as the graph */
+    int32_t extra_count;
+    History *history; /* gets what each pass has done; NULL: none is kept */
     const Log *log;
     /* Called before each pass (index of count); may be NULL. */
     void (*progress)(void *user, const char *pass, int32_t index, int32_t count);
     void *user;
     ThreadPool *pool;
+    bool strided; /* as in PassCtx; false: the host */
+    const PassTarget *target;
 } PassOptions;
 
 /* Runs the list: each pass, then its dump, then the verifier (whose failure names the pass). Unknown pass
  * names: USAGE with the list of names. ctx_out (may be NULL) receives the rejections. */
 Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag);
+
+/* Asks the target; NULL without one. */
+const char *pass_target_refuses(const PassCtx *ctx, const NodeId *nodes, int32_t count);
 
 void pass_count_add(PassCtx *ctx, const char *counter, int64_t amount);
 void pass_reject(PassCtx *ctx, NodeId node, const char *format, ...) __attribute__((format(printf, 3, 4)));

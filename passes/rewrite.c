@@ -81,6 +81,42 @@ Status inline_body(PassCtx *ctx, NodeId node, BlockId body) {
     return STATUS_OK;
 }
 
+/* -- new nodes -- */
+
+Status infer_outputs(Graph *graph, NodeId id, Arena *scratch, Diag *diag) {
+    const Node *node = &graph->nodes[id];
+    TypeInfo *types = ARENA_ARRAY(scratch, TypeInfo, (size_t)node->input_count + (size_t)node->output_count);
+    const TypeInfo **inputs = ARENA_ARRAY(scratch, const TypeInfo *, node->input_count);
+    TRY_ALLOC(diag, types);
+    TRY_ALLOC(diag, inputs);
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        if (node->inputs[i] == NONE) continue;
+        const Value *value = &graph->values[node->inputs[i]];
+        types[i] = (TypeInfo){value->dtype, value->shape, value->data, value->content};
+        inputs[i] = &types[i];
+        if (value->dtype == DTYPE_NONE || !value->has_shape)
+            return FAIL(diag, STATUS_INTERNAL, "input %d '%s' has no type", i, value->name);
+    }
+    InferCtx infer = {.attrs = node->parsed,
+                      .input_count = node->input_count,
+                      .output_count = node->output_count,
+                      .inputs = inputs,
+                      .outputs = types + node->input_count,
+                      .dims = graph->dims,
+                      .arena = graph->arena, /* content stays with the value */
+                      .diag = diag};
+    TRY(op_infer(node->op, &infer));
+    for (int32_t i = 0; i < node->output_count; ++i) {
+        if (node->outputs[i] == NONE) continue;
+        Value *value = &graph->values[node->outputs[i]];
+        value->dtype = infer.outputs[i].dtype;
+        value->has_shape = true;
+        value->shape = infer.outputs[i].shape;
+        value->content = infer.outputs[i].content;
+    }
+    return STATUS_OK;
+}
+
 /* -- dead code -- */
 
 typedef struct Marker {

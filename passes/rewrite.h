@@ -14,6 +14,9 @@ Status inline_body(PassCtx *ctx, NodeId node, BlockId body);
 /* The branch that an If with this condition takes. */
 Status if_branch(const PassCtx *ctx, const Node *node, bool condition, BlockId *out);
 
+/* Gives the results of a new node their types, from those of its operands, which must have them. */
+Status infer_outputs(Graph *graph, NodeId node, Arena *scratch, Diag *diag);
+
 /* Removes nodes that no graph output depends on, and no longer asks for outputs that nobody reads. */
 Status remove_dead(PassCtx *ctx);
 

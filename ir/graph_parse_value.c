@@ -134,6 +134,17 @@ static Status parse_content(Parser *parser, Value *value) {
     return STATUS_OK;
 }
 
+static Status parse_strides(Parser *parser, Value *value) {
+    int32_t count;
+    Dim *strides = ARENA_ARRAY(parser->graph->arena, Dim, SMELT_MAX_RANK);
+    TRY_ALLOC(parser->lexer.diag, strides);
+    TRY(lex_dims(&parser->lexer, parser->graph->dims, SMELT_MAX_RANK, strides, &count));
+    if (count != value->shape.rank)
+        return FAIL(parser->lexer.diag, STATUS_BAD_MODEL, "%d strides for rank %d", count, value->shape.rank);
+    value->strides = strides;
+    return STATUS_OK;
+}
+
 static Status parse_place(Parser *parser, Value *value) {
     int32_t count;
     TRY(lex_i32(&parser->lexer, "a buffer", 0, parser->graph->memory.buffer_count - 1, &value->buffer));
@@ -155,6 +166,7 @@ Status parse_definition(Parser *parser, Definition *out) {
     if (lex_accept_word(lexer, "channels_last")) value->layout = LAYOUT_CHANNELS_LAST;
     if (lex_accept_word(lexer, "padding"))
         TRY(lex_i32(lexer, "the padding", 1, INT32_MAX, &value->channel_padding));
+    if (lex_accept_word(lexer, "strides")) TRY(parse_strides(parser, value));
     if (lex_accept_word(lexer, "content")) TRY(parse_content(parser, value));
     return lex_accept_word(lexer, "at") ? parse_place(parser, value) : STATUS_OK;
 }

@@ -54,6 +54,10 @@ static void print_definition(Printer *printer, ValueId id) {
     if (value->has_shape) print_dims(printer, value->shape.rank, value->shape.dim);
     if (value->layout == LAYOUT_CHANNELS_LAST) write_format(out, " channels_last");
     if (value->channel_padding != 0) write_format(out, " padding %d", value->channel_padding);
+    if (value->strides != NULL) {
+        write_format(out, " strides ");
+        print_dims(printer, value->shape.rank, value->strides);
+    }
     if (value->content != NULL && value_is_exact(value)) {
         write_format(out, " content ");
         print_dims(printer, value_count(value), value->content);

@@ -59,6 +59,11 @@ static Status check_type(Verify *v, const Value *value) {
             return RULE(v, "dimension %d is %" PRId64, i, value->shape.dim[i]);
     if (value->channel_padding < 0 || (value->channel_padding > 0 && value->layout == LAYOUT_PLAIN))
         return RULE(v, "channel padding %d in the plain layout", value->channel_padding);
+    if (value->strides != NULL && (!value->has_shape || value->data != NULL))
+        return RULE(v, "strides of a constant, or without a shape");
+    for (int32_t i = 0; value->strides != NULL && i < value->shape.rank; ++i)
+        if (dim_is_exact(value->strides[i]) && value->strides[i] < 0)
+            return RULE(v, "stride %d is %" PRId64, i, value->strides[i]);
     return STATUS_OK;
 }
 

@@ -19,9 +19,13 @@ static Status check_extent(Verify *v, const Value *value, const Buffer *buffer) 
         return RULE(v, "it begins %" PRId64 " bytes before its buffer", -value->buffer_offset);
     if (!value_is_exact(value) || !dim_is_exact(value->buffer_offset) || !dim_is_exact(buffer->size))
         return STATUS_OK;
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (!checked_mul_i64(elements, value->shape.dim[i], &elements))
-            return RULE(v, "its elements overflow 64 bits");
+    if (value->strides != NULL || value->channel_padding != 0)
+        elements = value_span(v->graph, (ValueId)(value - v->graph->values));
+    else
+        for (int32_t i = 0; i < value->shape.rank; ++i)
+            if (!checked_mul_i64(elements, value->shape.dim[i], &elements))
+                return RULE(v, "its elements overflow 64 bits");
+    if (!dim_is_exact(elements)) return STATUS_OK;
     if (!dtype_storage(value->dtype, elements, &bytes) || bytes > INT64_MAX ||
         !checked_add_i64(value->buffer_offset, (int64_t)bytes, &end))
         return RULE(v, "its bytes overflow 64 bits");

@@ -36,13 +36,39 @@ static Dim walks(DimTable *dims, Dim own, Dim extent) {
     return dim_min(dims, 1, dim_sub(dims, own, 1));
 }
 
+Access access_ordered(DimTable *dims, const Shape *shape, const Dim *strides, Layout numbering) {
+    Dim extents[SMELT_MAX_RANK], steps[SMELT_MAX_RANK];
+    int32_t order[SMELT_MAX_RANK];
+    layout_order(numbering, shape->rank, order);
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        extents[i] = shape->dim[order[i]];
+        steps[i] = strides[order[i]];
+    }
+    return access_strided(dims, shape->rank, extents, steps);
+}
+
+/* Strides along `shape` of an operand that has these along its own. */
+static void broadcast_strides(DimTable *dims, const Shape *operand, const Dim *own, const Shape *shape,
+                              Dim strides[SMELT_MAX_RANK]) {
+    int32_t missing = shape->rank - operand->rank;
+    for (int32_t i = 0; i < shape->rank; ++i)
+        strides[i] = i < missing ? 0
+                                 : dim_mul(dims, own[i - missing],
+                                           walks(dims, operand->dim[i - missing], shape->dim[i]));
+}
+
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {
     Dim own[SMELT_MAX_RANK] = {0}, strides[SMELT_MAX_RANK] = {0};
-    int32_t missing = shape->rank - operand->rank;
     access_row_major(dims, operand, own);
-    for (int32_t i = missing < 0 ? 0 : missing; i < shape->rank; ++i)
-        strides[i] = dim_mul(dims, own[i - missing], walks(dims, operand->dim[i - missing], shape->dim[i]));
+    broadcast_strides(dims, operand, own, shape, strides);
     return access_strided(dims, shape->rank, shape->dim, strides);
+}
+
+Access access_value(const Graph *graph, ValueId operand, const Shape *shape, Layout numbering) {
+    Dim own[SMELT_MAX_RANK] = {0}, strides[SMELT_MAX_RANK] = {0};
+    value_strides(graph, operand, own);
+    broadcast_strides(graph->dims, &graph->values[operand].shape, own, shape, strides);
+    return access_ordered(graph->dims, shape, strides, numbering);
 }
 
 bool access_is_linear(const Access *access) {

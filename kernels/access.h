@@ -15,6 +15,11 @@ typedef struct Access {
 /* A row-major operand seen through `shape`, numpy's broadcasting. Whether a symbolic extent is repeated shows
  * at run time: its stride is an expression that is 0 where the extent is 1. */
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape);
+/* A value as it lies in memory, seen through `shape`, whose elements are numbered in the order of a layout.
+ */
+Access access_value(const Graph *graph, ValueId operand, const Shape *shape, Layout numbering);
+/* Explicit strides, one for each dimension of the shape. */
+Access access_ordered(DimTable *dims, const Shape *shape, const Dim *strides, Layout numbering);
 /* Explicit strides (elements) of each of rank <= ACCESS_MAX_RANK dimensions, slowest first. */
 Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Dim *strides);
 /* Row-major strides of a shape. */

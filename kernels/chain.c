@@ -94,13 +94,16 @@ static Dim equals(DimTable *dims, Dim a, Dim b) {
 
 /* A slope of one dimension that does not broadcast has an element for each channel, which shows at run time
  * where extents are symbols. */
-static Access slope_access(DimTable *dims, const Shape *slope, const Shape *shape) {
+static Access slope_access(const Chain *chain, ValueId id) {
+    const Shape *slope = &chain->graph->values[id].shape, *shape = &chain->shape;
+    DimTable *dims = chain->graph->dims;
+    if (slope->rank != 1 || shape->rank < 3 || slope->dim[0] == 1)
+        return access_value(chain->graph, id, shape, chain->numbering);
     Dim strides[SMELT_MAX_RANK] = {0}, extent = slope->dim[0], last = shape->dim[shape->rank - 1];
-    if (slope->rank != 1 || shape->rank < 3 || extent == 1) return access_broadcast(dims, slope, shape);
     Dim broadcasts = equals(dims, extent, last), walks = dim_min(dims, 1, dim_sub(dims, extent, 1));
     strides[shape->rank - 1] = dim_mul(dims, broadcasts, walks);
     strides[1] = dim_mul(dims, dim_sub(dims, 1, broadcasts), walks);
-    return access_strided(dims, shape->rank, shape->dim, strides);
+    return access_ordered(dims, shape, strides, chain->numbering);
 }
 
 static Status add_operand(Chain *chain, const Node *node, int32_t input, ValueId seed) {
@@ -120,8 +123,8 @@ static Status add_operand(Chain *chain, const Node *node, int32_t input, ValueId
     } else {
         operand->text = kernel_pointer(chain->w, id);
         operand->access = is_slope(node, input)
-                              ? slope_access(chain->graph->dims, &value->shape, &chain->shape)
-                              : access_broadcast(chain->graph->dims, &value->shape, &chain->shape);
+                              ? slope_access(chain, id)
+                              : access_value(chain->graph, id, &chain->shape, chain->numbering);
     }
     return STATUS_OK;
 }
@@ -130,12 +133,18 @@ Status chain_prepare(KernelWriter *w, const Problem *problem, int32_t first, con
                      Chain *out) {
     *out = (Chain){
         .w = w, .graph = kernel_emission(w)->graph, .problem = problem, .first = first, .shape = *shape};
+    ValueId first_value = seed != NONE ? seed : out->graph->nodes[problem->nodes[first]].outputs[0];
+    out->numbering = out->graph->values[first_value].layout;
     kernel_include(w, "pointwise.cuh");
     for (int32_t n = first; n < problem->node_count; ++n) {
         const Node *node = &out->graph->nodes[problem->nodes[n]];
         for (int32_t i = 0; i < node->input_count; ++i) TRY(add_operand(out, node, i, seed));
     }
     return STATUS_OK;
+}
+
+Access chain_result_access(const Chain *chain, ValueId value) {
+    return access_value(chain->graph, value, &chain->shape, chain->numbering);
 }
 
 /* -- statements -- */

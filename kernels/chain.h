@@ -24,7 +24,8 @@ typedef struct Chain {
     Graph *graph;
     const Problem *problem;
     int32_t first;
-    Shape shape; /* of all results */
+    Shape shape;      /* of all results */
+    Layout numbering; /* the order in which elements are numbered */
     int32_t operand_count, operand_capacity;
     ChainOperand *operands; /* in order of use */
 } Chain;
@@ -32,12 +33,16 @@ typedef struct Chain {
 /* Why nodes from the first on are no chain over `shape`, or NULL. */
 const char *chain_refuses(const Problem *problem, int32_t first, const Shape *shape);
 
-/* Collects the operands. seed: the value that an anchor gives, or NONE. */
+/* Collects the operands. seed: the value that an anchor gives, or NONE. Elements are numbered in the order of
+ * the seed's layout, without one in that of the first result's. */
 Status chain_prepare(KernelWriter *w, const Problem *problem, int32_t first, const Shape *shape, ValueId seed,
                      Chain *out);
 
 /* The register of an operand or result; NULL for other values. */
 const char *chain_register(const Chain *chain, ValueId value);
+
+/* Where element number i of a result lies in memory. */
+Access chain_result_access(const Chain *chain, ValueId value);
 
 /* Writes the statements that compute every result from the operands' registers. */
 void chain_write_nodes(const Chain *chain, const char *indent, ByteWriter *out);

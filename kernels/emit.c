@@ -88,7 +88,7 @@ static const char *value_parameter(KernelWriter *w, ValueId id, bool written) {
             return use_parameter(w, i);
     }
     const Value *value = &w->emission->graph->values[id];
-    note_extent(w, shape_count(w->emission->graph->dims, &value->shape));
+    note_extent(w, value_span(w->emission->graph, id));
     KernelArg arg = {.kind = KERNEL_ARG_VALUE, .value = id, .written = written};
     return add_parameter(w, arg, cuda_type(value->dtype), written ? 'r' : 'p',
                          written ? w->results++ : w->pointers++);

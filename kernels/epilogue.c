@@ -38,7 +38,9 @@ static void write_results(const Chain *chain, ValueId seed, ByteWriter *out) {
         ValueId value = problem->outputs[i];
         const char *held = value == seed ? "x" : chain_register(chain, value);
         if (held == NULL) continue; /* another output of the anchor */
-        write_format(out, "        put(%s[i], %s);\n", kernel_result(chain->w, value), held);
+        const Access access = chain_result_access(chain, value);
+        write_format(out, "        put(%s[%s], %s);\n", kernel_result(chain->w, value),
+                     access_index(chain->w, &access, "i"), held);
     }
 }
 

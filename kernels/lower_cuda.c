@@ -148,11 +148,11 @@ static Status choose_config(CudaLowering *c, const Problem *problem, const Tacti
         return FAIL(c->base.diag, STATUS_INTERNAL, "tactic %s has no config", (*tactic)->name);
     *out = configs[0];
     for (int32_t i = 0; c->options->variant > 0 && i < tactic_count(); ++i)
-        if (tactic_at(i)->refuses(problem, &c->device) == NULL)
+        if (tactic_refuses(tactic_at(i), problem, &c->device) == NULL)
             total += tactic_at(i)->configs(problem, &c->device, configs);
     wanted = total > 0 ? c->options->variant % total : -1;
     for (int32_t i = 0; wanted >= 0 && i < tactic_count(); ++i) {
-        if (tactic_at(i)->refuses(problem, &c->device) != NULL) continue;
+        if (tactic_refuses(tactic_at(i), problem, &c->device) != NULL) continue;
         int32_t count = tactic_at(i)->configs(problem, &c->device, configs);
         if (wanted < count) {
             *tactic = tactic_at(i);

@@ -66,6 +66,15 @@ static const PlanValue *viewed_value(const Lowering *l, const Value *value) {
     return &l->plan->values[l->values[node->inputs[0]]];
 }
 
+/* How the elements lie on the device. */
+static Status place_elements(Lowering *l, ValueId id, const Value *from, PlanValue *to) {
+    DimTable *dims = l->graph->dims;
+    to->channels_last = from->layout == LAYOUT_CHANNELS_LAST && from->shape.rank > 2;
+    if (from->strides == NULL && from->channel_padding == 0) return STATUS_OK;
+    Dim bytes = dim_ceil_div(dims, dim_mul(dims, value_span(l->graph, id), dtype_bits(from->dtype)), 8);
+    return lower_dim(l, bytes, &to->span);
+}
+
 static Status store_computed(Lowering *l, ValueId id, const Value *from, PlanValue *to) {
     const PlanValue *viewed = viewed_value(l, from);
     if (l->output_bindings[id] >= 0) {
@@ -106,7 +115,9 @@ static Status fill_value(Lowering *l, ValueId id, int32_t index, PlanValue *to) 
         to->index = index;
         return STATUS_OK;
     }
-    return from->data != NULL ? store_constant(l, from, to) : store_computed(l, id, from, to);
+    if (from->data != NULL) return store_constant(l, from, to);
+    TRY(place_elements(l, id, from, to));
+    return store_computed(l, id, from, to);
 }
 
 Status lower_value(Lowering *l, ValueId id, int32_t *out) {

@@ -92,12 +92,25 @@ static void write_attribute(const Attr *attr, ByteWriter *out) {
     }
 }
 
+/* " channels_last", " strides[9, 1]" where it does not lie plainly. */
+static void write_order(const Graph *graph, const Value *value, Arena *arena, ByteWriter *out) {
+    if (value->layout == LAYOUT_CHANNELS_LAST) write_format(out, " channels_last");
+    if (value->channel_padding != 0) write_format(out, " padding %d", value->channel_padding);
+    if (value->strides == NULL) return;
+    Shape strides = {.rank = value->shape.rank};
+    memcpy(strides.dim, value->strides, (size_t)strides.rank * sizeof(Dim));
+    const char *text = shape_print(graph->dims, &strides, arena);
+    if (text == NULL) out->failed = true;
+    write_format(out, " strides%s", text != NULL ? text : "");
+}
+
 /* "f32[1, 64]"; short integer constants, which decide what is done, with their elements: "i64[2]=3,4". */
 static void write_value(const Graph *graph, ValueId id, Arena *arena, ByteWriter *out) {
     const Value *value = &graph->values[id];
     const char *shape = shape_print(graph->dims, &value->shape, arena);
     if (shape == NULL) out->failed = true;
     write_format(out, "%s%s", dtype_name(value->dtype), shape != NULL ? shape : "");
+    write_order(graph, value, arena, out);
     if (value->data == NULL || !value_is_exact(value)) return;
     write_format(out, "=");
     if (!dtype_is_integer(value->dtype) || value_count(value) > SHOWN_ELEMENTS) return;

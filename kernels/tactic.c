@@ -51,6 +51,24 @@ static const char *general_refusal(const Problem *problem) {
     return problem->anchor != NONE ? problem_epilogue_refuses(problem) : NULL;
 }
 
+static bool has_plain_values(const Problem *problem) {
+    const Graph *graph = problem->graph;
+    for (int32_t n = 0; n < problem->node_count; ++n) {
+        const Node *node = &graph->nodes[problem->nodes[n]];
+        for (int32_t i = 0; i < node->input_count; ++i)
+            if (node->inputs[i] != NONE && !value_is_plain(&graph->values[node->inputs[i]])) return false;
+        for (int32_t o = 0; o < node->output_count; ++o)
+            if (node->outputs[o] != NONE && !value_is_plain(&graph->values[node->outputs[o]])) return false;
+    }
+    return true;
+}
+
+const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device) {
+    const char *why = tactic->refuses(problem, device);
+    if (why != NULL || tactic->strided || has_plain_values(problem)) return why;
+    return "values that are slices or in channels-last layout";
+}
+
 /* Adds a tactic's refusal to the reasons so far; that it is for other operators says nothing. */
 static const char *add_reason(Arena *arena, const char *reasons, const Tactic *tactic, const char *refusal) {
     const char *text = reasons;
@@ -66,7 +84,7 @@ const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena 
     const char *general = general_refusal(problem);
     *why = general;
     for (int32_t i = 0; general == NULL && i < tactic_count(); ++i) {
-        const char *refusal = tactics[i]->refuses(problem, device);
+        const char *refusal = tactic_refuses(tactics[i], problem, device);
         if (refusal == NULL) return tactics[i];
         *why = add_reason(arena, *why, tactics[i], refusal);
     }

@@ -22,6 +22,7 @@ typedef struct Config {
 typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
+    bool strided;     /* its kernels read and write through strides: values in any layout, slices of others */
     /* NULL where it applies; else why not ("groups > 1"). "not a convolution" and the like, for operators
      * that the tactic has nothing to do with, is left out of what users read. */
     const char *(*refuses)(const Problem *problem, const Device *device);
@@ -34,6 +35,8 @@ typedef struct Tactic {
  * tactic_<name>`. */
 int32_t tactic_count(void);
 const Tactic *tactic_at(int32_t index);
+/* Why it cannot do the problem with its values as they lie, or NULL. */
+const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device);
 /* The first that applies, or NULL: then the step runs on the host. *why collects the refusals in arena. */
 const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why);
 

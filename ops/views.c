@@ -24,6 +24,20 @@ Status kernel_Identity(KernelCtx *ctx) {
     return copy_input(ctx);
 }
 
+/* -- Reformat: layouts are not what operators see -- */
+
+Status parse_Reformat(const ParseCtx *ctx, const void **attrs) {
+    return kit_parse_none(ctx, attrs);
+}
+
+Status infer_Reformat(InferCtx *ctx) {
+    return kit_infer_same(ctx);
+}
+
+Status kernel_Reformat(KernelCtx *ctx) {
+    return copy_input(ctx);
+}
+
 /* -- Reshape -- */
 
 Status parse_Reshape(const ParseCtx *ctx, const void **attrs) {

@@ -182,6 +182,13 @@ static void record_value(Codec *c, void *record) {
     if (!c->writing) value->name = "";
 }
 
+static void record_place(Codec *c, void *record) {
+    PlanValue *value = record;
+    codec_i64(c, &value->span);
+    codec_flag(c, &value->channels_last);
+    codec_reserved(c);
+}
+
 static void record_program(Codec *c, void *record) {
     PlanProgram *program = record;
     codec_string(c, &program->name);
@@ -299,6 +306,7 @@ static const RecordKind meta_kind = {"entry", 8, sizeof(PlanMeta), record_meta},
                         layout_kind = {"layout", 24, sizeof(Plan), record_layout},
                         buffer_kind = {"buffer", 32, sizeof(PlanBuffer), record_buffer},
                         value_kind = {"value", 88, sizeof(PlanValue), record_value},
+                        place_kind = {"value's place", 16, sizeof(PlanValue), record_place},
                         program_kind = {"program", 32, sizeof(PlanProgram), record_program},
                         step_kind = {"step", 24, sizeof(PlanStep), record_step},
                         op_kind = {"operator", 32, sizeof(PlanOp), record_op},
@@ -408,7 +416,8 @@ static Status tables_dims(Codec *c, Plan *plan) {
 static Status tables_memory(Codec *c, Plan *plan) {
     TRY(codec_known_table(c, &layout_kind, plan, 1));
     TRY(codec_table(c, &buffer_kind, (void **)&plan->buffers, &plan->buffer_count));
-    return codec_table(c, &value_kind, (void **)&plan->values, &plan->value_count);
+    TRY(codec_table(c, &value_kind, (void **)&plan->values, &plan->value_count));
+    return c->minor < 2 ? STATUS_OK : codec_known_table(c, &place_kind, plan->values, plan->value_count);
 }
 
 static Status tables_steps(Codec *c, Plan *plan) {

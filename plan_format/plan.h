@@ -11,7 +11,7 @@
 
 enum {
     PLAN_MAJOR = 1,
-    PLAN_MINOR = 1,
+    PLAN_MINOR = 2,
     PLAN_ALIGNMENT = 256,       /* of WEIGHTS in the file, and of buffers in the arena */
     PLAN_WEIGHT_ALIGNMENT = 64, /* of each constant in WEIGHTS */
     PLAN_MAX_DEPTH = 32,        /* of bodies within bodies */
@@ -52,6 +52,9 @@ typedef struct PlanValue {
     int32_t storage; /* PlanStorage */
     int32_t index;
     PlanDim offset;
+    /* Of values that only launches touch: on the host every value is row-major and dense. */
+    bool channels_last; /* elements in the order [N, spatial..., C] */
+    PlanDim span; /* bytes from its first to behind its last, where it is a slice of a larger one; else 0 */
 } PlanValue;
 
 typedef struct PlanBuffer {

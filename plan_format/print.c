@@ -82,6 +82,8 @@ void print_storage(const Plan *plan, int32_t index, ByteWriter *out) {
     default:
         write_format(out, "nowhere");
     }
+    if (value->channels_last) write_format(out, ", channels last");
+    if (value->span != 0) write_format(out, ", a slice");
 }
 
 int64_t plan_value_bytes(const Plan *plan, int32_t index) {

@@ -125,6 +125,9 @@ static void json_memory(const Plan *plan, ByteWriter *out) {
         write_format(out, ", \"storage\": \"%s\", \"index\": %d, \"offset\": ", storages[value->storage],
                      value->index);
         json_dim(plan, value->offset, out);
+        write_format(out,
+                     ", \"layout\": \"%s\", \"span\": ", value->channels_last ? "channels_last" : "plain");
+        json_dim(plan, value->span, out);
         write_u8(out, '}');
     }
     write_u8(out, ']');

@@ -45,6 +45,15 @@ static bool on_device(const Verifier *v, int32_t op) {
     return v->op_program[op] == 0 && v->plan->steps[v->op_step[op]].kind == PLAN_STEP_LAUNCH;
 }
 
+/* The host knows values that lie plainly only. */
+static Status check_plain(const Verifier *v, int32_t value, int32_t op) {
+    const PlanValue *row = &v->plan->values[value];
+    if ((row->span == 0 && !row->channels_last) || on_device(v, op)) return STATUS_OK;
+    return FAIL(v->diag, STATUS_BAD_PLAN,
+                "STEPS: operator %d of a host step has value %d, which is a slice or in channels-last layout",
+                op, value);
+}
+
 static Status define_outputs(const Verifier *v, int32_t index) {
     const PlanOp *op = &v->plan->ops[index];
     for (int32_t i = 0; i < op->output_count; ++i) {
@@ -56,6 +65,7 @@ static Status define_outputs(const Verifier *v, int32_t index) {
                         "STEPS: operator %d of a host step writes value %d, which "
                         "has no memory",
                         index, value);
+        TRY(check_plain(v, value, index));
         TRY(define(v, value, (Definition){DEFINED_OP, index}, "operator"));
         TRY(check_alive(v, value, v->op_step[index], "written"));
     }
@@ -111,6 +121,7 @@ static Status check_operator_inputs(const Verifier *v, int32_t index) {
                         "defined before it",
                         i, index, value);
         TRY(check_alive(v, value, v->op_step[index], "read"));
+        TRY(check_plain(v, value, index));
         TRY(check_nowhere(v, value, index));
     }
     return STATUS_OK;

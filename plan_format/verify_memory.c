@@ -192,6 +192,22 @@ static Status verify_weight(const Verifier *v, int32_t index, int64_t bytes) {
     return STATUS_OK;
 }
 
+/* Only what launches touch may lie otherwise than plainly. */
+static Status verify_place(const Verifier *v, int32_t index, int64_t *bytes) {
+    const PlanValue *value = &v->plan->values[index];
+    TRY(verify_dim(v, value->span, "value", index));
+    bool inner = value->storage == PLAN_BUFFER || value->storage == PLAN_NOWHERE;
+    if ((value->span != 0 || value->channels_last) && !inner)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "MEMORY: value %d of storage %d is a slice or in channels-last layout", index,
+                    value->storage);
+    if (dim_is_exact(value->span) && value->span != 0 && value->span < *bytes)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "MEMORY: value %d spans %lld bytes and has %lld", index,
+                    (long long)value->span, (long long)*bytes);
+    if (value->span != 0) *bytes = dim_is_exact(value->span) ? value->span : -1;
+    return STATUS_OK;
+}
+
 static Status verify_in_buffer(const Verifier *v, int32_t index, int64_t bytes) {
     const PlanValue *value = &v->plan->values[index];
     if (value->index < 0 || value->index >= v->plan->buffer_count)
@@ -225,6 +241,7 @@ static Status verify_storage(const Verifier *v, int32_t index) {
     const PlanValue *value = &v->plan->values[index];
     int64_t bytes;
     TRY(value_bytes(v, index, &bytes));
+    TRY(verify_place(v, index, &bytes));
     switch (value->storage) {
     case PLAN_WEIGHT:
         TRY(verify_weight(v, index, bytes));

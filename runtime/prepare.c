@@ -181,7 +181,12 @@ static Status place_in_buffer(SmeltContext *context, int32_t index, Diag *diag) 
     const PlanValue *value = &context->plan->values[index];
     Tensor *tensor = &context->tensors[index];
     int64_t offset, size = context->buffer_sizes[value->index], element = dtype_bits(tensor->dtype) / 8;
+    int64_t span = 0;
     size_t bytes = tensor_bytes(tensor);
+    if (!plan_dim_eval(context->plan, value->span, context->symbols, &span) || span < 0)
+        return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' spans an impossible number of bytes", index,
+                    value->name);
+    if ((size_t)span > bytes) bytes = (size_t)span;
     if (!plan_dim_eval(context->plan, value->offset, context->symbols, &offset) || offset < 0 ||
         offset > size || bytes > (size_t)(size - offset) || (element > 1 && offset % element != 0))
         return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' with %zu bytes does not fit in buffer %d of %lld",

@@ -28,10 +28,14 @@ static inline Plan sample_plan(Arena *arena, bool body) {
         {DIM_SYMBOL, 0, 0}, {DIM_SYMBOL, 0, 0}, {DIM_PUSH, 0, 16}, {DIM_MUL, 0, 0}, {DIM_SYMBOL, 0, 1}};
     PlanExpression expressions[] = {{0, 1}, {1, 3}, {4, 1}};
     PlanValue values[] = {
-        {"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0}, {"w", DTYPE_F32, 1, {4}, PLAN_WEIGHT, -1, 0},
-        {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},  {"b", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},
-        {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0}, {"z", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0},
-        {"p", DTYPE_F32, 2, {n, 4}, PLAN_OWN, -1, 0},    {"q", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 2, 0},
+        {"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0, false, 0},
+        {"w", DTYPE_F32, 1, {4}, PLAN_WEIGHT, -1, 0, false, 0},
+        {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0, false, 0},
+        {"b", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0, false, 0},
+        {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0, false, 0},
+        {"z", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0, false, 0},
+        {"p", DTYPE_F32, 2, {n, 4}, PLAN_OWN, -1, 0, false, 0},
+        {"q", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 2, 0, false, 0},
     };
     PlanBuffer buffers[] = {{bytes, 0, 0, 0, 128}, {bytes, 1, 1, 0, 128}, {bytes, 1, 1, 128, 128}};
     PlanBinding bindings[] = {{"x", 0, false}, {"y", 4, true}};

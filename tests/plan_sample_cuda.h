@@ -65,11 +65,15 @@ static inline Plan sample_cuda_plan(Arena *arena) {
     const PlanDim n = plan_dim_of_expression(0), bytes = plan_dim_of_expression(1),
                   count = plan_dim_of_expression(2);
     PlanValue values[] = {
-        {"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0}, {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},
-        {"b", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0},  {"c", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 2, 0},
-        {"d", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 3, 0},  {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0},
-        {"v", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0},  {"z", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0},
-        {"w", DTYPE_F32, 0, {0}, PLAN_WEIGHT, -1, 0},
+        {"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0, false, 0},
+        {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0, false, 0},
+        {"b", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0, false, 0},
+        {"c", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 2, 0, false, 0},
+        {"d", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 3, 0, false, 0},
+        {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0, false, 0},
+        {"v", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0, false, 0},
+        {"z", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0, false, 0},
+        {"w", DTYPE_F32, 0, {0}, PLAN_WEIGHT, -1, 0, false, 0},
     };
     PlanBuffer buffers[] = {
         {bytes, 0, 1, 0, 128}, {bytes, 1, 5, 128, 128}, {bytes, 2, 3, 0, 128}, {bytes, 3, 3, 256, 128}};
@@ -145,10 +149,11 @@ static inline Plan sample_cuda_short(Arena *arena, bool late) {
     static const int32_t results[] = {2, 3};
     const PlanDim n = plan_dim_of_expression(0), bytes = plan_dim_of_expression(1),
                   count = plan_dim_of_expression(2);
-    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0},
-                          {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},
-                          {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0},
-                          {"where", DTYPE_I64, 2, {2, plan_dim_of_expression(3)}, PLAN_BINDING, 2, 0}};
+    PlanValue values[] = {
+        {"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0, false, 0},
+        {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0, false, 0},
+        {"y", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 1, 0, false, 0},
+        {"where", DTYPE_I64, 2, {2, plan_dim_of_expression(3)}, PLAN_BINDING, 2, 0, false, 0}};
     PlanBuffer buffers[] = {{bytes, 0, late ? 2 : 1, 0, 128}};
     PlanBinding bindings[] = {{"x", 0, false}, {"y", 2, true}, {"where", 3, true}};
     PlanOp ops[] = {{"", "Add", 0, 2, 1, operands, operands + 2, sample_no_attrs, 4, "first"},
@@ -206,11 +211,11 @@ static inline Plan sample_cuda_control(Arena *arena) {
     attr_set_block(&branches, arena, "then_branch", 1);
     attr_set_block(&branches, arena, "else_branch", 2);
     attr_write(&branches, &attrs);
-    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0},
-                          {"cond", DTYPE_BOOL, 0, {0}, PLAN_BINDING, 1, 0},
-                          {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0},
-                          {"z", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0},
-                          {"e", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0}};
+    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0, false, 0},
+                          {"cond", DTYPE_BOOL, 0, {0}, PLAN_BINDING, 1, 0, false, 0},
+                          {"a", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 0, 0, false, 0},
+                          {"z", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0, false, 0},
+                          {"e", DTYPE_F32, 2, {n, 4}, PLAN_BUFFER, 1, 0, false, 0}};
     PlanBuffer buffers[] = {{bytes, 0, 1, 0, 128}, {bytes, 1, 1, 128, 128}};
     PlanBinding bindings[] = {{"x", 0, false}, {"cond", 1, false}, {"z", 3, true}};
     PlanOp ops[] = {

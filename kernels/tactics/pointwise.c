@@ -56,6 +56,11 @@ static Fetch choose_fetch(const ChainOperand *operand, int32_t lanes) {
     return access_is_splat(&operand->access, lanes) ? FETCH_SPLAT : FETCH_EACH;
 }
 
+static bool stores_pack(const Chain *chain, ValueId result, int32_t lanes) {
+    const Access access = chain_result_access(chain, result);
+    return access_is_packed(&access, lanes);
+}
+
 /* -- text -- */
 
 static const char *stored_type(const Chain *chain, ValueId value) {
@@ -97,22 +102,39 @@ static void write_lane_loads(const Chain *chain, int32_t lanes, ByteWriter *out)
     }
 }
 
+static void write_lane_stores(const Chain *chain, int32_t lanes, ByteWriter *out) {
+    const Problem *problem = chain->problem;
+    for (int32_t o = 0; o < problem->output_count; ++o) {
+        const char *held = chain_register(chain, problem->outputs[o]);
+        const Access access = chain_result_access(chain, problem->outputs[o]);
+        if (access_is_packed(&access, lanes))
+            write_format(out, "            put(w%d.at[k], %s);\n", o, held);
+        else
+            write_format(out, "            put(%s[%s], %s);\n", kernel_result(chain->w, problem->outputs[o]),
+                         access_index(chain->w, &access, "(i + k)"), held);
+    }
+}
+
 static void write_body(const Chain *chain, int32_t lanes, ByteWriter *out) {
     const Problem *problem = chain->problem;
     write_format(out, "    template <int N> SMELT_DEVICE void run(Index i) const {\n"
                       "        using namespace math;\n");
     write_vector_loads(chain, lanes, out);
     for (int32_t o = 0; o < problem->output_count; ++o)
-        write_format(out, "        Pack<%s, N> w%d;\n", stored_type(chain, problem->outputs[o]), o);
+        if (stores_pack(chain, problem->outputs[o], lanes))
+            write_format(out, "        Pack<%s, N> w%d;\n", stored_type(chain, problem->outputs[o]), o);
     write_format(out, "#pragma unroll\n        for (int k = 0; k < N; ++k) {\n");
     write_lane_loads(chain, lanes, out);
     chain_write_nodes(chain, "            ", out);
-    for (int32_t o = 0; o < problem->output_count; ++o)
-        write_format(out, "            put(w%d.at[k], %s);\n", o, chain_register(chain, problem->outputs[o]));
+    write_lane_stores(chain, lanes, out);
     write_format(out, "        }\n");
-    for (int32_t o = 0; o < problem->output_count; ++o)
-        write_format(out, "        store_pack(%s, i, w%d);\n", kernel_result(chain->w, problem->outputs[o]),
-                     o);
+    for (int32_t o = 0; o < problem->output_count; ++o) {
+        const Access access = chain_result_access(chain, problem->outputs[o]);
+        if (access_is_packed(&access, lanes))
+            write_format(out, "        store_pack(%s, %s, w%d);\n",
+                         kernel_result(chain->w, problem->outputs[o]), access_index(chain->w, &access, "i"),
+                         o);
+    }
     write_format(out, "    }\n");
 }
 
@@ -134,4 +156,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pointwise = {
-    .name = "pointwise", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "pointwise", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

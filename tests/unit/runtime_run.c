@@ -191,14 +191,14 @@ static void test_chain(void) {
     for (int i = 0; i < C; ++i) weights[i] = (float)i - 1.0f;
     weights[64] = 3.0f;
     for (int i = 0; i < L; ++i) weights[128 + i] = (float)i;
-    PlanValue values[] = {{"x", DTYPE_F32, 3, {N, C, L}, PLAN_BINDING, 0, 0},
-                          {"c", DTYPE_F32, 2, {C, 1}, PLAN_WEIGHT, -1, 0},
-                          {"s", DTYPE_F32, 0, {0}, PLAN_WEIGHT, -1, 256},
-                          {"t", DTYPE_F32, 1, {L}, PLAN_WEIGHT, -1, 512},
-                          {"a", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0},
-                          {"b", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0},
-                          {"d", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0},
-                          {"y", DTYPE_F32, 3, {N, C, L}, PLAN_BINDING, 1, 0}};
+    PlanValue values[] = {{"x", DTYPE_F32, 3, {N, C, L}, PLAN_BINDING, 0, 0, false, 0},
+                          {"c", DTYPE_F32, 2, {C, 1}, PLAN_WEIGHT, -1, 0, false, 0},
+                          {"s", DTYPE_F32, 0, {0}, PLAN_WEIGHT, -1, 256, false, 0},
+                          {"t", DTYPE_F32, 1, {L}, PLAN_WEIGHT, -1, 512, false, 0},
+                          {"a", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0, false, 0},
+                          {"b", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0, false, 0},
+                          {"d", DTYPE_F32, 3, {N, C, L}, PLAN_BUFFER, 0, 0, false, 0},
+                          {"y", DTYPE_F32, 3, {N, C, L}, PLAN_BINDING, 1, 0, false, 0}};
     PlanOp ops[] = {{"", "Add", 0, 2, 1, operands, operands + 2, sample_no_attrs, 4, ""},
                     {"", "Relu", 0, 1, 1, operands + 3, operands + 4, sample_no_attrs, 4, ""},
                     {"", "Mul", 0, 2, 1, operands + 5, operands + 7, sample_no_attrs, 4, ""},
@@ -245,11 +245,11 @@ static Plan late_plan(Arena *arena) {
     static const int32_t operands[] = {0, 1, 1, 2, 0, 3, 0, 3, 4, 2, 4};
     const PlanDim n = plan_dim_of_expression(0), late = plan_dim_of_expression(2);
     Plan plan = sample_plan(arena, false);
-    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0},
-                          {"z", DTYPE_I64, 2, {2, late}, PLAN_OWN, -1, 0},
-                          {"y", DTYPE_I64, 2, {late, 2}, PLAN_BINDING, 1, 0},
-                          {"s", DTYPE_I64, 1, {2}, PLAN_BUFFER, 0, 0},
-                          {"copy", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0}};
+    PlanValue values[] = {{"x", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 0, 0, false, 0},
+                          {"z", DTYPE_I64, 2, {2, late}, PLAN_OWN, -1, 0, false, 0},
+                          {"y", DTYPE_I64, 2, {late, 2}, PLAN_BINDING, 1, 0, false, 0},
+                          {"s", DTYPE_I64, 1, {2}, PLAN_BUFFER, 0, 0, false, 0},
+                          {"copy", DTYPE_F32, 2, {n, 4}, PLAN_BINDING, 2, 0, false, 0}};
     PlanOp ops[] = {{"", "NonZero", 0, 1, 1, operands, operands + 1, sample_no_attrs, 4, "nz"},
                     {"", "Transpose", 0, 1, 1, operands + 2, operands + 3, sample_no_attrs, 4, ""},
                     {"", "Shape", 0, 1, 1, operands + 4, operands + 5, sample_no_attrs, 4, ""},

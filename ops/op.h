@@ -51,17 +51,15 @@ enum {
     OPF_SHAPE_VALUES =
         64, /* moves elements without looking at them: run on symbolic contents to propagate shapes */
     OPF_NO_FOLD = 128, /* not evaluated at build time */
-    OPF_STRIDED = 256  /* kernels for GPUs read and write all its tensors through strides: in any layout, and
+    OPF_STRIDED = 256, /* kernels for GPUs read and write all its tensors through strides: in any layout, and
                           slices of larger ones. Pointwise operators all do. */
-    ,
     /* What fusions ask. */
     OPF_ELEMENTS = 512,   /* element i of the result comes from element i of input 0, the other inputs are
                              parameters; pointwise operators all do so, of all inputs, broadcast */
     OPF_INDEX_MAP = 1024, /* an element of output 0 is one of input 0, which its place and attributes choose,
                              or an index tensor: who reads it can read that one. Views all do so */
-    OPF_EPILOGUE =
-        2048, /* kernels for GPUs give each element of output 0 to an epilogue: nodes behind it join */
-    OPF_PROLOGUE = 4096 /* they take the elements of input 0 from a prologue: nodes in front of it join */
+    OPF_EPILOGUE = 2048,  /* kernels for GPUs give each element of output 0 to the nodes behind */
+    OPF_PROLOGUE = 4096   /* they take each element of input 0 from the nodes in front */
 };
 
 typedef enum OpId {

@@ -162,3 +162,37 @@ void write_format_list(ByteWriter *writer, const char *format, va_list arguments
     }
     va_end(again);
 }
+
+int utf8_length(const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
+    if (c[0] >= 0x20 && c[0] < 0x7f) return 1;
+    int length = c[0] >= 0xc2 && c[0] < 0xe0   ? 2
+                 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3
+                 : c[0] >= 0xf0 && c[0] < 0xf5 ? 4
+                                               : 0;
+    for (int i = 1; i < length; ++i)
+        if (c[i] < 0x80 || c[i] > 0xbf) return 0;
+    if (length == 2 && c[0] == 0xc2 && c[1] < 0xa0) return 0; /* C1 controls */
+    if (length == 3 && ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f))) return 0;
+    if (length == 4 && ((c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))) return 0;
+    return length;
+}
+
+void write_json_text(ByteWriter *writer, const char *text) {
+    write_u8(writer, '"');
+    while (*text != '\0') {
+        int length = utf8_length(text);
+        if (*text == '"' || *text == '\\')
+            write_format(writer, "\\%c", *text);
+        else if (*text == '\n')
+            write_format(writer, "\\n");
+        else if (*text == '<')
+            write_format(writer, "\\u003c"); /* so that no text ends a script that it stands in */
+        else if (length > 0)
+            write_bytes(writer, text, (size_t)length);
+        else
+            write_format(writer, (unsigned char)*text < 0x20 ? "\\u%04x" : "\\ufffd", (unsigned char)*text);
+        text += length > 0 ? length : 1;
+    }
+    write_u8(writer, '"');
+}

@@ -50,4 +50,9 @@ void write_format(ByteWriter *writer, const char *format, ...) __attribute__((fo
 void write_format_list(ByteWriter *writer, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
+/* Length of the UTF-8 character at text, 0 where there is none of printable form. */
+int utf8_length(const char *text);
+/* A string of JSON with its quotes; what is not UTF-8 becomes U+FFFD. */
+void write_json_text(ByteWriter *writer, const char *text);
+
 #endif

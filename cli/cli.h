@@ -82,6 +82,9 @@ void progress_begin(Progress *progress, const char *what);
 void progress_step(Progress *progress, const char *detail, int64_t done, int64_t total);
 void progress_end(Progress *progress);
 
+/* Letters to insert, remove or change to make one of the other, for hints; a large number for long texts. */
+int edit_distance(const char *a, const char *b);
+
 double clock_seconds(void);                           /* monotonic */
 const char *format_bytes(Arena *arena, double bytes); /* "1.5 MiB" */
 const char *format_count(Arena *arena, double count); /* "4.09 G" */

@@ -2,10 +2,12 @@
 
 #include "cli/commands.h"
 #include "cli/compile.h"
+#include "cli/why.h"
 #include "ir/cost.h"
 
 typedef struct InspectOptions {
     CompileSettings compile;
+    const char *why;
     bool json;
 } InspectOptions;
 
@@ -136,8 +138,9 @@ Status command_inspect(App *app, const Command *self, int argc, char **argv) {
     InspectOptions o = {0};
     const Option table[] = {
         {"json", 0, OPTION_FLAG, &o.json, NULL, "as JSON", 0, 0},
-        {"shape", 0, OPTION_LIST, &o.compile.shapes, "NAME:1x3x8x8", "fixes an input's shape of a model", 0,
-         0},
+        {"why", 0, OPTION_TEXT, &o.why, "NODE",
+         "what became of a node of a model: which pass took it where and why, and what was refused", 0, 0},
+        COMPILE_OPTIONS(o.compile),
     };
     TextList paths = {0};
     bool done;
@@ -145,6 +148,11 @@ Status command_inspect(App *app, const Command *self, int argc, char **argv) {
     if (done) return STATUS_OK;
     const char *path = paths.items[0];
     size_t length = strlen(path);
-    if (length > 5 && strcmp(path + length - 5, ".plan") == 0) return inspect_plan(app, path, o.json);
+    bool is_plan = length > 5 && strcmp(path + length - 5, ".plan") == 0;
+    if (o.why != NULL && is_plan)
+        return FAIL(&app->diag, STATUS_USAGE,
+                    "--why follows a node through the passes: give the model, not '%s'", path);
+    if (o.why != NULL) return why_node(app, path, &o.compile, o.why, o.json);
+    if (is_plan) return inspect_plan(app, path, o.json);
     return inspect_model(app, path, &o);
 }

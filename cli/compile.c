@@ -138,6 +138,10 @@ static void show_pass(void *user, const char *pass, int32_t index, int32_t count
     progress_step(user, pass, index, count);
 }
 
+static const char *target_refuses(void *user, const Graph *graph, const NodeId *nodes, int32_t count) {
+    return cuda_target_refuses(user, graph, nodes, count);
+}
+
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
     Progress progress;
     PassOptions options = {.dump_dir = settings->dump_dir,
@@ -145,9 +149,15 @@ Status compile_passes(App *app, const CompileSettings *settings, Compiled *compi
                            .start_from = settings->from,
                            .disabled = settings->disabled.items,
                            .disabled_count = settings->disabled.count,
+                           .history = settings->history,
                            .log = &app->log,
                            .progress = show_pass,
                            .user = &progress};
+    const PassTarget target = {.refuses = target_refuses, .user = compiled->cuda};
+    if (compiled->cuda != NULL) {
+        options.strided = true;
+        options.target = &target;
+    }
     ThreadPool *pool = NULL;
     TRY(thread_pool_create((int)settings->threads, &app->allocator, &pool, &app->diag));
     options.pool = pool;
@@ -218,6 +228,8 @@ Status compile_model(App *app, const char *path, const CompileSettings *settings
     TRY(check_settings(app, settings));
     TRY(target_choose(app, settings, &target));
     TRY(compile_load(app, path, settings, out));
+    if (target.cuda)
+        TRY(cuda_target_create(target.archs, target.arch_count, &out->arena, &out->cuda, &app->diag));
     Status status = compile_passes(app, settings, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     TRY(status);
@@ -228,6 +240,8 @@ Status compile_model(App *app, const char *path, const CompileSettings *settings
 }
 
 void compiled_destroy(Compiled *compiled) {
+    cuda_target_destroy(compiled->cuda);
+    compiled->cuda = NULL;
     model_destroy(&compiled->model);
     arena_reset(&compiled->arena);
     file_unmap(&compiled->text);

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "frontend/import.h"
+#include "kernels/lower.h"
 #include "passes/pass.h"
 #include "plan_format/plan.h"
 
@@ -11,6 +12,7 @@ typedef struct CompileSettings {
     const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir;
     TextList shapes, profiles, disabled;
     int64_t threads, device, variant;
+    History *history; /* NULL: none is kept */
 } CompileSettings;
 
 /* The options that build, run, check and bench share; expands to rows of an Option table. */
@@ -37,7 +39,8 @@ typedef struct Compiled {
     Arena arena; /* of an .ir graph, and of the plan */
     FileMap text;
     Graph *graph;
-    PassCtx passes; /* rejections and counters */
+    CudaTarget *cuda; /* what the passes ask; NULL for other targets */
+    PassCtx passes;   /* rejections and counters */
     Plan plan;
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;

@@ -4,8 +4,8 @@
 
 #include "cli/cli.h"
 
-static int edit_distance(const char *a, const char *b) {
-    enum { LONGEST = 32 };
+int edit_distance(const char *a, const char *b) {
+    enum { LONGEST = 128 };
     int row[LONGEST + 1];
     size_t na = strlen(a), nb = strlen(b);
     if (na > LONGEST || nb > LONGEST) return LONGEST;

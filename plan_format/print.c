@@ -7,21 +7,6 @@ enum { LISTED_WEIGHTS = 20, ORIGINS_WIDTH = 100, TYPE_WIDTH = 28, NAME_WIDTH = 2
 
 /* -- pieces -- */
 
-int utf8_length(const char *text) {
-    const unsigned char *c = (const unsigned char *)text;
-    if (c[0] >= 0x20 && c[0] < 0x7f) return 1;
-    int length = c[0] >= 0xc2 && c[0] < 0xe0   ? 2
-                 : c[0] >= 0xe0 && c[0] < 0xf0 ? 3
-                 : c[0] >= 0xf0 && c[0] < 0xf5 ? 4
-                                               : 0;
-    for (int i = 1; i < length; ++i)
-        if (c[i] < 0x80 || c[i] > 0xbf) return 0;
-    if (length == 2 && c[0] == 0xc2 && c[1] < 0xa0) return 0; /* C1 controls */
-    if (length == 3 && ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f))) return 0;
-    if (length == 4 && ((c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))) return 0;
-    return length;
-}
-
 static void print_span(ByteWriter *out, const char *text, size_t size) {
     for (size_t i = 0; i < size;) {
         int length = utf8_length(text + i);

@@ -19,7 +19,5 @@ void print_launch(const Plan *plan, int32_t launch, ByteWriter *out);
 void print_architectures(const Plan *plan, ByteWriter *out);
 /* Bytes of a value; -1 where its shape is not exact. */
 int64_t plan_value_bytes(const Plan *plan, int32_t value);
-/* Length of the UTF-8 character at text, 0 where there is none of printable form. */
-int utf8_length(const char *text);
 
 #endif

@@ -2,23 +2,6 @@
 
 #include "plan_format/print.h"
 
-static void json_string(ByteWriter *out, const char *text) {
-    write_u8(out, '"');
-    while (*text != '\0') {
-        int length = utf8_length(text);
-        if (*text == '"' || *text == '\\')
-            write_format(out, "\\%c", *text);
-        else if (*text == '\n')
-            write_format(out, "\\n");
-        else if (length > 0)
-            write_bytes(out, text, (size_t)length);
-        else
-            write_format(out, (unsigned char)*text < 0x20 ? "\\u%04x" : "\\ufffd", (unsigned char)*text);
-        text += length > 0 ? length : 1;
-    }
-    write_u8(out, '"');
-}
-
 static void json_key(ByteWriter *out, const char *name) {
     write_format(out, "\"%s\": ", name);
 }
@@ -29,7 +12,7 @@ static void json_dim(const Plan *plan, PlanDim d, ByteWriter *out) {
         return;
     }
     const char *text = plan_dim_print(plan, d, out->arena);
-    json_string(out, text != NULL ? text : "?");
+    write_json_text(out, text != NULL ? text : "?");
 }
 
 static void json_shape(const Plan *plan, int32_t index, ByteWriter *out) {
@@ -61,9 +44,9 @@ static void json_meta(const Plan *plan, ByteWriter *out) {
     write_format(out, "{\"format\": \"%d.%d\",\n\"meta\": {", plan->major, plan->minor);
     for (int32_t i = 0; i < plan->meta_count; ++i) {
         if (i > 0) write_format(out, ", ");
-        json_string(out, plan->meta[i].key);
+        write_json_text(out, plan->meta[i].key);
         write_format(out, ": ");
-        json_string(out, plan->meta[i].value);
+        write_json_text(out, plan->meta[i].value);
     }
     write_format(out,
                  "},\n\"file_bytes\": %llu, \"weights_bytes\": %llu, \"arena_bytes\": %lld, "
@@ -79,7 +62,7 @@ static void json_bindings(const Plan *plan, ByteWriter *out) {
         const Symbol *symbol = &plan->symbols[i];
         json_row(out, i);
         json_key(out, "name");
-        json_string(out, symbol->name);
+        write_json_text(out, symbol->name);
         write_format(out, ", \"late\": %s, \"min\": %lld, \"opt\": %lld, \"max\": ",
                      symbol->kind == SYMBOL_LATE ? "true" : "false", (long long)symbol->min,
                      (long long)symbol->opt);
@@ -93,7 +76,7 @@ static void json_bindings(const Plan *plan, ByteWriter *out) {
     for (int32_t i = 0; i < plan->binding_count; ++i) {
         json_row(out, i);
         json_key(out, "name");
-        json_string(out, plan->bindings[i].name);
+        write_json_text(out, plan->bindings[i].name);
         write_format(out, ", \"output\": %s, \"value\": %d, ", plan->bindings[i].is_output ? "true" : "false",
                      plan->bindings[i].value);
         json_shape(plan, plan->bindings[i].value, out);
@@ -119,7 +102,7 @@ static void json_memory(const Plan *plan, ByteWriter *out) {
         const PlanValue *value = &plan->values[i];
         json_row(out, i);
         json_key(out, "name");
-        json_string(out, value->name);
+        write_json_text(out, value->name);
         write_format(out, ", ");
         json_shape(plan, i, out);
         write_format(out, ", \"storage\": \"%s\", \"index\": %d, \"offset\": ", storages[value->storage],
@@ -138,15 +121,15 @@ static void json_ops(const Plan *plan, const PlanStep *step, ByteWriter *out) {
         const PlanOp *op = &plan->ops[step->op_first + i];
         write_format(out, i > 0 ? ", {" : "{");
         json_key(out, "op");
-        json_string(out, op->name);
+        write_json_text(out, op->name);
         write_format(out, ", \"domain\": ");
-        json_string(out, op->domain);
+        write_json_text(out, op->domain);
         write_format(out, ", \"opset\": %d, \"inputs\": ", op->opset);
         json_list(op->inputs, op->input_count, out);
         write_format(out, ", \"outputs\": ");
         json_list(op->outputs, op->output_count, out);
         write_format(out, ", \"origins\": ");
-        json_string(out, op->origins);
+        write_json_text(out, op->origins);
         write_u8(out, '}');
     }
 }
@@ -163,7 +146,7 @@ static void json_arg(const Plan *plan, const PlanArg *arg, ByteWriter *out) {
 
 static void json_launch(const Plan *plan, const PlanLaunch *launch, ByteWriter *out) {
     write_format(out, "{\"kernel\": ");
-    json_string(out, plan->kernels[launch->kernel].entry);
+    write_json_text(out, plan->kernels[launch->kernel].entry);
     write_format(out, ", \"grid\": [");
     for (int i = 0; i < 3; ++i) {
         if (i > 0) write_format(out, ", ");
@@ -183,7 +166,7 @@ static void json_launch(const Plan *plan, const PlanLaunch *launch, ByteWriter *
 static void json_device(const Plan *plan, const PlanStep *step, ByteWriter *out) {
     if (!plan_is_cuda(plan)) return;
     write_format(out, ", \"device\": %s, \"reason\": ", step->kind == PLAN_STEP_LAUNCH ? "true" : "false");
-    json_string(out, step->reason);
+    write_json_text(out, step->reason);
     write_format(out, ", \"scratch_bytes\": ");
     json_dim(plan, step->scratch_bytes, out);
     write_format(out, ", \"launches\": [");
@@ -200,7 +183,7 @@ static void json_kernels(const Plan *plan, ByteWriter *out) {
         const PlanKernel *kernel = &plan->kernels[i];
         json_row(out, i);
         json_key(out, "entry");
-        json_string(out, kernel->entry);
+        write_json_text(out, kernel->entry);
         write_format(out, ", \"parameters\": %d, \"cubins\": {", kernel->param_count);
         for (int32_t k = 0; k < kernel->cubin_count; ++k) {
             const PlanCubin *cubin = &plan->cubins[kernel->cubin_first + k];
@@ -218,7 +201,7 @@ static void json_programs(const Plan *plan, ByteWriter *out) {
         const PlanProgram *program = &plan->programs[i];
         json_row(out, i);
         json_key(out, "name");
-        json_string(out, program->name);
+        write_json_text(out, program->name);
         write_format(out, ", \"owner\": %d, \"params\": ", program->owner);
         json_list(program->params, program->param_count, out);
         write_format(out, ", \"results\": ");
@@ -231,7 +214,7 @@ static void json_programs(const Plan *plan, ByteWriter *out) {
     for (int32_t i = 0; i < plan->step_count; ++i) {
         json_row(out, i);
         json_key(out, "name");
-        json_string(out, plan->steps[i].name);
+        write_json_text(out, plan->steps[i].name);
         write_format(out, ", \"late\": %s, \"operators\": [", plan->steps[i].late ? "true" : "false");
         json_ops(plan, &plan->steps[i], out);
         write_u8(out, ']');

@@ -4,7 +4,6 @@
 
 #include "cli/cli.h"
 #include "frontend/import.h"
-#include "kernels/lower.h"
 #include "passes/pass.h"
 #include "plan_format/plan.h"
 
@@ -39,8 +38,8 @@ typedef struct Compiled {
     Arena arena; /* of an .ir graph, and of the plan */
     FileMap text;
     Graph *graph;
-    CudaTarget *cuda; /* what the passes ask; NULL for other targets */
-    PassCtx passes;   /* rejections and counters */
+    struct CudaTarget *cuda; /* what the passes ask; NULL for other targets */
+    PassCtx passes;          /* rejections and counters */
     Plan plan;
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;

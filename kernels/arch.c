@@ -41,6 +41,23 @@ const Device *arch_for_sm(int32_t sm) {
     return NULL;
 }
 
+Status arch_find_all(const char *const *names, int32_t count, const Device *out[MOST_ARCHS], Diag *diag) {
+    if (count < 1 || count > MOST_ARCHS)
+        return FAIL(diag, STATUS_USAGE, "%d GPU architectures, 1 to %d are possible", count, MOST_ARCHS);
+    for (int32_t i = 0; i < count; ++i) {
+        out[i] = arch_find(names[i]);
+        if (out[i] == NULL) {
+            Status status = FAIL(diag, STATUS_USAGE, "unknown GPU architecture '%s'", names[i]);
+            diag_hint(diag, "known are sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 and sm_120");
+            return status;
+        }
+        for (int32_t k = 0; k < i; ++k)
+            if (out[k] == out[i])
+                return FAIL(diag, STATUS_USAGE, "GPU architecture '%s' is given twice", names[i]);
+    }
+    return STATUS_OK;
+}
+
 Device arch_common(const Device *const *list, int32_t count) {
     Device common = *list[0];
     for (int32_t i = 1; i < count; ++i) {

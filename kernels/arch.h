@@ -12,6 +12,11 @@ const Device *arch_find(const char *name);
 bool arch_is_exact(const Device *device);
 /* The newest one whose code runs on a GPU of compute capability 10 * major + minor; NULL: none. */
 const Device *arch_for_sm(int32_t sm);
+enum { MOST_ARCHS = 16 };
+/* Several by name, each once, in their order. Fails with USAGE, naming the one that is unknown or there
+ * twice.
+ */
+Status arch_find_all(const char *const *names, int32_t count, const Device *out[MOST_ARCHS], Diag *diag);
 /* What all of a list can do: the lowest sm, the least shared memory; name and SMs of the first. */
 Device arch_common(const Device *const *list, int32_t count);
 

@@ -26,6 +26,16 @@ typedef struct LowerCudaOptions {
     JitOptions jit;
 } LowerCudaOptions;
 
+/* What passes ask of the GPUs that a plan is for. Lives in arena. */
+typedef struct CudaTarget CudaTarget;
+/* Fails with USAGE for an unknown architecture. */
+Status cuda_target_create(const char *const *archs, int32_t arch_count, Arena *arena, CudaTarget **out,
+                          Diag *diag);
+/* Why nodes, neighbours in a block, cannot run as launches with their values as they lie now (layout, slices,
+ * types), in words that hold until the next call; NULL where some tactic takes them. */
+const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const NodeId *nodes, int32_t count);
+void cuda_target_destroy(CudaTarget *target); /* NULL is fine */
+
 /* The same for a GPU: steps that a tactic takes become launches with their compiled kernels, the others are
  * host steps with the reason. Changes nothing of the graph but its table of dimensions. Fails with USAGE for
  * an unknown architecture and with WRONG_DEVICE where NVRTC is missing. */

@@ -3,8 +3,6 @@
 #include "kernels/arch.h"
 #include "kernels/lowering.h"
 
-enum { MOST_ARCHS = 16 };
-
 typedef struct CudaLowering {
     Lowering base;
     const LowerCudaOptions *options;
@@ -19,27 +17,6 @@ typedef struct CudaLowering {
     JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
     int32_t device_steps, host_steps;
 } CudaLowering;
-
-static Status find_archs(CudaLowering *c) {
-    Diag *diag = c->base.diag;
-    if (c->options->arch_count < 1 || c->options->arch_count > MOST_ARCHS)
-        return FAIL(diag, STATUS_USAGE, "%d GPU architectures, 1 to %d are possible", c->options->arch_count,
-                    MOST_ARCHS);
-    for (int32_t i = 0; i < c->options->arch_count; ++i) {
-        const Device *device = arch_find(c->options->archs[i]);
-        if (device == NULL) {
-            Status status = FAIL(diag, STATUS_USAGE, "unknown GPU architecture '%s'", c->options->archs[i]);
-            diag_hint(diag, "known are sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 and sm_120");
-            return status;
-        }
-        for (int32_t k = 0; k < i; ++k)
-            if (c->archs[k] == device)
-                return FAIL(diag, STATUS_USAGE, "GPU architecture '%s' is given twice", c->options->archs[i]);
-        c->archs[c->arch_count++] = device;
-    }
-    c->device = arch_common(c->archs, c->arch_count);
-    return STATUS_OK;
-}
 
 static const char *list_archs(const CudaLowering *c) {
     char *text = arena_strdup(c->base.arena, c->archs[0]->arch);
@@ -235,7 +212,9 @@ static Status compile_kernels(CudaLowering *c) {
 }
 
 static Status lower_all(CudaLowering *c) {
-    TRY(find_archs(c));
+    TRY(arch_find_all(c->options->archs, c->options->arch_count, c->archs, c->base.diag));
+    c->arch_count = c->options->arch_count;
+    c->device = arch_common(c->archs, c->arch_count);
     if (!use_table_build(c->graph, &c->work, &c->uses))
         return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
     TRY(lower_graph(&c->base));

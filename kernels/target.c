@@ -1,0 +1,36 @@
+/* What passes ask of the GPUs that a plan is for. */
+#include "kernels/arch.h"
+#include "kernels/lower.h"
+
+struct CudaTarget {
+    Device device; /* what all of them can do */
+    Arena work;    /* of one question */
+};
+
+Status cuda_target_create(const char *const *archs, int32_t arch_count, Arena *arena, CudaTarget **out,
+                          Diag *diag) {
+    const Device *devices[MOST_ARCHS];
+    CudaTarget *target = ARENA_NEW(arena, CudaTarget);
+    TRY_ALLOC(diag, target);
+    TRY(arch_find_all(archs, arch_count, devices, diag));
+    target->device = arch_common(devices, arch_count);
+    arena_init(&target->work, arena->allocator);
+    *out = target;
+    return STATUS_OK;
+}
+
+void cuda_target_destroy(CudaTarget *target) {
+    if (target != NULL) arena_reset(&target->work);
+}
+
+const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const NodeId *nodes, int32_t count) {
+    Problem problem;
+    UseTable uses;
+    Diag diag = {0};
+    const char *why;
+    arena_reset(&target->work);
+    if (!use_table_build(graph, &target->work, &uses) ||
+        problem_create(graph, &uses, nodes, count, &target->work, &problem, &diag) != STATUS_OK)
+        return "it cannot be described";
+    return tactic_choose(&problem, &target->device, &target->work, &why) != NULL ? NULL : why;
+}

@@ -140,20 +140,50 @@ static Status choose_config(CudaLowering *c, const Problem *problem, const Tacti
     return STATUS_OK;
 }
 
-static Status emit_step(CudaLowering *c, const Problem *problem, const Tactic *tactic, PlanStep *step) {
+/* What of a step a tactic takes: all of it, where one does. */
+typedef struct Piece {
+    Problem problem;
+    const Tactic *tactic;
+} Piece;
+
+/* The longest run of nodes from the first on that a tactic takes, at most count; *why: why not all of them.
+ */
+static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Piece *out, const char **why) {
+    const char *reason;
+    *why = NULL;
+    for (int32_t length = count; length > 0; --length) {
+        TRY(problem_create(c->graph, &c->uses, nodes, length, &c->work, &out->problem, c->base.diag));
+        out->tactic = tactic_choose(&out->problem, &c->device, &c->work, &reason);
+        if (*why == NULL) *why = reason;
+        if (out->tactic != NULL) break;
+    }
+    return dim_table_check(c->graph->dims, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits",
+                           c->base.diag);
+}
+
+static Status emit_piece(CudaLowering *c, const Piece *piece, Dim *scratch_bytes, int32_t *launch_count) {
     Config config;
+    const Problem *problem = &piece->problem;
+    const Tactic *tactic = piece->tactic;
     TRY(choose_config(c, problem, &tactic, &config));
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
     TRY(tactic->emit(&config, &c->device, &emission));
-    step->kind = PLAN_STEP_LAUNCH;
-    step->launch_first = c->base.plan->launch_count;
-    TRY(lower_dim(&c->base, emission.scratch_bytes, &step->scratch_bytes));
+    *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t i = 0; i < emission.launch_count; ++i) TRY(add_launch(c, &emission.launches[i], work));
-    step->launch_count = emission.launch_count;
+    *launch_count += emission.launch_count;
     hide_inner_values(c, problem);
     return STATUS_OK;
+}
+
+/* The step as launches of its pieces, one after the other. */
+static Status emit_step(CudaLowering *c, const Piece *pieces, int32_t count, PlanStep *step) {
+    Dim scratch_bytes = 0;
+    step->kind = PLAN_STEP_LAUNCH;
+    step->launch_first = c->base.plan->launch_count;
+    for (int32_t i = 0; i < count; ++i) TRY(emit_piece(c, &pieces[i], &scratch_bytes, &step->launch_count));
+    return lower_dim(&c->base, scratch_bytes, &step->scratch_bytes);
 }
 
 static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
@@ -164,23 +194,47 @@ static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
     return STATUS_OK;
 }
 
+/* Takes a region apart that no tactic takes as a whole. *piece_count is 0 where a node has none at all. */
+static Status find_pieces(CudaLowering *c, const NodeId *nodes, int32_t count, Piece *pieces,
+                          int32_t *piece_count, const char **why) {
+    *piece_count = 0;
+    *why = NULL;
+    for (int32_t first = 0; first < count;) {
+        Piece *piece = &pieces[*piece_count];
+        const char *reason;
+        if (first > 0 && stays_view(c, nodes + first, 1)) {
+            first++;
+            continue;
+        }
+        TRY(find_piece(c, nodes + first, count - first, piece, &reason));
+        if (*why == NULL) *why = reason;
+        if (piece->tactic == NULL) {
+            *piece_count = 0;
+            return STATUS_OK;
+        }
+        first += piece->problem.node_count;
+        ++*piece_count;
+    }
+    return STATUS_OK;
+}
+
 static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count) {
     CudaLowering *c = l->target;
-    Problem *problem = ARENA_NEW(&c->work, Problem);
     const char *why;
-    TRY_ALLOC(l->diag, problem);
+    int32_t piece_count;
     if (stays_view(c, nodes, count)) {
         step->kind = PLAN_STEP_LAUNCH;
         step->launch_first = l->plan->launch_count;
         return STATUS_OK;
     }
-    TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, problem, l->diag));
-    const Tactic *tactic = tactic_choose(problem, &c->device, &c->work, &why);
-    TRY(dim_table_check(c->graph->dims, STATUS_UNSUPPORTED, "sizes within the step overflow 64 bits",
-                        l->diag));
-    if (tactic == NULL) return keep_on_host(c, step, why);
+    Piece *pieces = ARENA_ARRAY(&c->work, Piece, count);
+    TRY_ALLOC(l->diag, pieces);
+    TRY(find_pieces(c, nodes, count, pieces, &piece_count, &why));
+    if (piece_count == 0) return keep_on_host(c, step, why);
+    if (piece_count > 1)
+        log_line(c->base.options->log, LOG_PASS, "in %d parts: %s (%s)", piece_count, step->name, why);
     c->device_steps++;
-    return emit_step(c, problem, tactic, step);
+    return emit_step(c, pieces, piece_count, step);
 }
 
 /* -- the whole -- */

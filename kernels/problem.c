@@ -131,6 +131,17 @@ static void write_operand(const Boundary *b, ValueId value, ByteWriter *out) {
     }
 }
 
+/* A contraction of f32 operands that the graph lets round them to TF32. */
+static bool may_round(const Boundary *b) {
+    for (int32_t n = 0; b->graph->tf32 && n < b->node_count; ++n) {
+        const Node *node = &b->graph->nodes[b->nodes[n]];
+        if (op_def(node->op)->op_class == OPCLASS_CONTRACTION && node->inputs[0] != NONE &&
+            b->graph->values[node->inputs[0]].dtype == DTYPE_F32)
+            return true;
+    }
+    return false;
+}
+
 static void write_key(const Boundary *b, Arena *arena, ByteWriter *out) {
     for (int32_t n = 0; n < b->node_count; ++n) {
         const Node *node = &b->graph->nodes[b->nodes[n]];
@@ -154,14 +165,19 @@ static void write_key(const Boundary *b, Arena *arena, ByteWriter *out) {
         write_u8(out, ':');
         write_value(b->graph, b->outputs[i], arena, out);
     }
+    if (may_round(b)) write_format(out, " tf32");
     write_u8(out, 0);
 }
 
 /* -- */
 
+/* A region says what its anchor is; a node alone is one unless it is pointwise. */
 static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count) {
+    const Node *first = &graph->nodes[nodes[0]];
+    if (count == 1) return op_def(first->op)->op_class == OPCLASS_POINTWISE ? NONE : nodes[0];
+    NodeId anchor = first->region != NONE ? graph->regions[first->region].anchor : NONE;
     for (int32_t i = 0; i < count; ++i)
-        if (op_def(graph->nodes[nodes[i]].op)->op_class != OPCLASS_POINTWISE) return nodes[i];
+        if (nodes[i] == anchor) return anchor;
     return NONE;
 }
 

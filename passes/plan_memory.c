@@ -6,6 +6,7 @@
  * as used by the step that owns them. */
 #include "base/checked.h"
 #include "base/pack.h"
+#include "ir/form.h"
 #include "passes/pass.h"
 
 enum { BUFFER_ALIGNMENT = 256, NEVER_DIES = INT32_MAX };
@@ -143,20 +144,45 @@ static void join_buffer(Planner *p, ValueId value, ValueId other) {
         draft->last_position = life->last_position;
 }
 
-/* A region may run as one kernel, whose anchor still reads its inputs when the first results are written. */
-static bool anchor_reads(const Graph *graph, const Node *node, BufferId buffer) {
-    NodeId anchor = node->region != NONE ? graph->regions[node->region].anchor : NONE;
-    if (anchor == NONE || &graph->nodes[anchor] == node) return false;
-    for (int32_t i = 0; i < graph->nodes[anchor].input_count; ++i) {
-        ValueId input = graph->nodes[anchor].inputs[i];
-        if (input != NONE && graph->values[input].buffer == buffer) return true;
+static bool node_reads(const Graph *graph, const Node *node, BufferId buffer) {
+    for (int32_t i = 0; i < node->input_count; ++i)
+        if (node->inputs[i] != NONE && graph->values[node->inputs[i]].buffer == buffer) return true;
+    return false;
+}
+
+/* A region may run as one kernel. Whether another node of it still reads elements of the buffer, other than
+ * those that go with the element being written, when the node's first results are written: the anchor, and
+ * any node where elements are moved or made in front of an anchor. */
+static bool region_reads(const Planner *p, const Node *node, BufferId buffer) {
+    const Graph *graph = p->graph;
+    if (node->region == NONE) return false;
+    const Block *block = &graph->blocks[node->block];
+    NodeId anchor = graph->regions[node->region].anchor;
+    int32_t first = p->positions[node - graph->nodes], last = first;
+    while (first > 0 && graph->nodes[block->nodes[first - 1]].region == node->region) --first;
+    while (last + 1 < block->node_count && graph->nodes[block->nodes[last + 1]].region == node->region)
+        ++last;
+    bool aligned = true;
+    for (int32_t i = first; i <= last; ++i) {
+        NodeId id = block->nodes[i];
+        if (id == anchor ? i != first : node_form(graph, &graph->nodes[id], NULL) != FORM_ELEMENTS)
+            aligned = false;
+    }
+    for (int32_t i = first; i <= last; ++i) {
+        const Node *other = &graph->nodes[block->nodes[i]];
+        if (other == node || (aligned && block->nodes[i] != anchor)) continue;
+        /* what an anchor computes in place, it may as well write with what follows done to it */
+        if (aligned && (op_def(other->op)->flags & OPF_IN_PLACE) != 0 && other->outputs[0] != NONE &&
+            graph->values[other->outputs[0]].buffer == buffer)
+            continue;
+        if (node_reads(graph, other, buffer)) return true;
     }
     return false;
 }
 
 /* The input that output 0 of the node may overwrite, or NONE: its buffer dies here, has the same element type
- * and size (so that element i lies where element i goes), and holds no other input, nor one of the region's
- * anchor. */
+ * and size (so that element i lies where element i goes), and holds no other input, nor one that another node
+ * of the region reads elsewhere. */
 static ValueId in_place_input(const Planner *p, const Node *node, ValueId output) {
     const Graph *graph = p->graph;
     Dim bytes = value_bytes(graph, output);
@@ -164,10 +190,10 @@ static ValueId in_place_input(const Planner *p, const Node *node, ValueId output
         ValueId input = node->inputs[i];
         if (input == NONE || graph->values[input].buffer == NONE) continue;
         const Draft *draft = &p->drafts[graph->values[input].buffer];
-        bool fits =
-            draft->block == node->block && draft->last_position == p->positions[node - graph->nodes] &&
-            graph->values[input].dtype == graph->values[output].dtype && value_bytes(graph, input) == bytes &&
-            !anchor_reads(graph, node, graph->values[input].buffer);
+        bool fits = draft->block == node->block &&
+                    draft->last_position == p->positions[node - graph->nodes] &&
+                    graph->values[input].dtype == graph->values[output].dtype &&
+                    value_bytes(graph, input) == bytes && !region_reads(p, node, graph->values[input].buffer);
         for (int32_t k = 0; fits && k < node->input_count; ++k) {
             ValueId other = node->inputs[k];
             if (other != NONE && other != input && graph->values[other].buffer == graph->values[input].buffer)

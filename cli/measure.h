@@ -12,7 +12,7 @@ typedef struct MeasureOptions {
 } MeasureOptions;
 
 /* Parts of a run, as trtexec names them; a CPU plan has only the first. */
-typedef enum Part { PART_LATENCY, PART_ENQUEUE, PART_COPY_IN, PART_COMPUTE, PART_COPY_OUT, PARTS } Part;
+typedef enum RunPart { PART_LATENCY, PART_ENQUEUE, PART_COPY_IN, PART_COMPUTE, PART_COPY_OUT, PARTS } RunPart;
 
 /* Milliseconds of all runs, sorted: parts[p][i], i < count. */
 typedef struct Measurement {

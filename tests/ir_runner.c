@@ -3,6 +3,9 @@
  * A file holds cases, separated by lines that begin with "=====". A case is an input graph (docs/ir.md),
  * a line "---", and the graph that is expected, compared byte by byte. Comment lines of the input steer it:
  *   # pass: NAME, NAME    passes to run, in this order; without it the graph is read, verified and printed
+ *   # target: strided     the passes work for a target whose kernels take values in any layout, and slices
+ *   # precision: fp16|bf16|tf32 [io] [keep=PATTERN] [force=PATTERN]   what lower_precision is told
+ *   # samples: X          it calibrates with one sample, whose elements go from -X to X
  *   # error: TEXT         instead of an expected graph: reading, verifying or a pass fails, and the message
  *                         contains TEXT
  *   # rejects: TEXT       a reason that the passes give for something they did not do contains TEXT
@@ -12,13 +15,14 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "passes/pass.h"
+#include "ir/cost.h"
+#include "passes/precision.h"
 
 typedef struct Case {
     const char *file;
-    int32_t number;                       /* in its file, from 1 */
-    const char *input, *expected;         /* expected NULL: there is no "---" line */
-    const char *passes, *error, *rejects; /* NULL where not said */
+    int32_t number;               /* in its file, from 1 */
+    const char *input, *expected; /* expected NULL: there is no "---" line */
+    const char *passes, *target, *precision, *samples, *error, *rejects; /* NULL where not said */
 } Case;
 
 typedef struct Totals {
@@ -59,6 +63,9 @@ static Case read_case(Arena *arena, const char *file, int32_t number, char *text
     Case out = {.file = file, .number = number, .input = text};
     out.expected = cut_at_line(text, "---");
     out.passes = find_line(arena, text, "# pass:");
+    out.target = find_line(arena, text, "# target:");
+    out.precision = find_line(arena, text, "# precision:");
+    out.samples = find_line(arena, text, "# samples:");
     out.error = find_line(arena, text, "# error:");
     out.rejects = find_line(arena, text, "# rejects:");
     return out;
@@ -66,10 +73,54 @@ static Case read_case(Arena *arena, const char *file, int32_t number, char *text
 
 /* -- running them -- */
 
+/* "fp16 io keep=Conv_*" */
+static PrecisionOptions read_precision(const Case *test, Arena *arena) {
+    PrecisionOptions out = {.half = DTYPE_F16, .most_work = INT64_MAX};
+    char *words = arena_strdup(arena, test->precision), *rest = NULL;
+    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        const char **pattern = ARENA_NEW(arena, const char *);
+        *pattern = strchr(word, '=') != NULL ? strchr(word, '=') + 1 : "";
+        if (strcmp(word, "bf16") == 0) out.half = DTYPE_BF16;
+        if (strcmp(word, "fp16") == 0 || strcmp(word, "bf16") == 0) out.lower = true;
+        if (strcmp(word, "tf32") == 0) out.tf32 = true;
+        if (strcmp(word, "io") == 0) out.narrow_io = true;
+        if (strncmp(word, "keep=", 5) == 0) out.keep = pattern, out.keep_count = 1;
+        if (strncmp(word, "force=", 6) == 0) out.force = pattern, out.force_count = 1;
+    }
+    return out;
+}
+
+/* One sample of the graph's inputs. */
+static void make_sample(const Case *test, const Graph *graph, Arena *arena, PrecisionOptions *out) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    if (test->samples == NULL) return;
+    Tensor *sample = ARENA_ARRAY(arena, Tensor, block->param_count);
+    double scale = strtod(test->samples, NULL);
+    for (int32_t i = 0; i < block->param_count; ++i) {
+        const Value *value = &graph->values[block->params[i]];
+        sample[i] = (Tensor){.dtype = value->dtype, .rank = value->shape.rank};
+        for (int32_t k = 0; k < value->shape.rank; ++k)
+            sample[i].dim[k] = dim_at_opt(graph, value->shape.dim[k]);
+        int64_t count = tensor_count(&sample[i]);
+        sample[i].data = arena_alloc(arena, tensor_bytes(&sample[i]));
+        for (int64_t e = 0; e < count; ++e)
+            dtype_store_f64(value->dtype, sample[i].data, e,
+                            scale * (count > 1 ? 2 * (double)e / (double)(count - 1) - 1 : 1));
+    }
+    out->samples = sample;
+    out->sample_count = 1;
+}
+
 static Status run_passes(const Case *test, Graph *graph, Arena *arena, bool *rejected, Diag *diag) {
+    PrecisionOptions precision = {0};
+    if (test->precision != NULL) precision = read_precision(test, arena);
+    make_sample(test, graph, arena, &precision);
     char *names = arena_strdup(arena, test->passes == NULL ? "" : test->passes), *rest = NULL;
     for (char *name = strtok_r(names, ", ", &rest); name != NULL; name = strtok_r(NULL, ", ", &rest)) {
-        PassOptions options = {.start_from = name, .stop_after = name};
+        PassOptions options = {.start_from = name,
+                               .stop_after = name,
+                               .precision = test->precision != NULL ? &precision : NULL,
+                               .strided = test->target != NULL && strcmp(test->target, "strided") == 0};
         PassCtx ctx = {0};
         TRY(passes_run(graph, &options, &ctx, diag));
         for (int32_t i = 0; i < ctx.rejection_count && test->rejects != NULL; ++i)

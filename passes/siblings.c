@@ -1,0 +1,248 @@
+#include "passes/siblings.h"
+
+#include <string.h>
+
+#include "ops/conv.h"
+#include "ops/matmul.h"
+#include "ops/pointwise.h"
+
+enum { DATA, WEIGHTS, BIAS, LAST_AXIS = -1 };
+
+/* -- anchors -- */
+
+typedef struct AnchorKind {
+    OpId op;
+    int32_t weight_rank; /* 0: any */
+    int32_t weight_axis; /* that holds output channels */
+    int32_t result_axis;
+    int64_t (*groups)(const Node *node); /* NULL: always one */
+} AnchorKind;
+
+static int64_t conv_groups(const Node *node) {
+    return ((const ConvAttrs *)node->parsed)->group;
+}
+
+static int64_t transpose_groups(const Node *node) {
+    return ((const TransposeAttrs *)node->parsed)->group;
+}
+
+static const AnchorKind kinds[] = {{OP_Conv, 0, 0, 1, conv_groups},
+                                   {OP_ConvTranspose, 0, 1, 1, transpose_groups},
+                                   {OP_MatMul, 2, 1, LAST_AXIS, NULL},
+                                   {OP_Gemm, 2, 1, 1, NULL}};
+
+static const AnchorKind *find_kind(OpId op) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; ++i)
+        if (kinds[i].op == op) return &kinds[i];
+    return NULL;
+}
+
+bool op_has_siblings(OpId op) {
+    return find_kind(op) != NULL;
+}
+
+/* -- taking a step apart -- */
+
+static bool is_member(const Unit *unit, NodeId node) {
+    for (int32_t i = 0; i < unit->count; ++i)
+        if (unit->nodes[i] == node) return true;
+    return false;
+}
+
+/* The one value that is used outside, or NONE. */
+static ValueId only_result(const Graph *graph, const UseTable *uses, const Unit *unit) {
+    ValueId result = NONE;
+    for (int32_t i = 0; i < unit->count; ++i) {
+        const Node *node = &graph->nodes[unit->nodes[i]];
+        for (int32_t o = 0; o < node->output_count; ++o) {
+            ValueId value = node->outputs[o];
+            bool leaves = false;
+            for (int32_t u = value == NONE ? 0 : uses->first[value];
+                 value != NONE && u < uses->first[value + 1]; ++u)
+                leaves = leaves || uses->uses[u].node == NONE || !is_member(unit, uses->uses[u].node);
+            if (leaves && result != NONE) return NONE;
+            if (leaves) result = value;
+        }
+    }
+    return result;
+}
+
+static bool is_constant_float(const Graph *graph, ValueId id) {
+    return value_is_constant(graph, id) && dtype_is_float(graph->values[id].dtype);
+}
+
+static const char *read_anchor(const Graph *graph, Unit *out) {
+    const Node *anchor = &graph->nodes[out->nodes[0]];
+    const AnchorKind *kind = find_kind(anchor->op);
+    const Value *weights = &graph->values[anchor->inputs[WEIGHTS]],
+                *result = anchor->outputs[0] == NONE ? NULL : &graph->values[anchor->outputs[0]];
+    if (!is_constant_float(graph, anchor->inputs[WEIGHTS]) || value_is_constant(graph, anchor->inputs[DATA]))
+        return "";
+    if (kind->weight_rank != 0 && weights->shape.rank != kind->weight_rank) return "";
+    if (result == NULL || !result->has_shape || result->shape.rank < 2) return "";
+    if (kind->groups != NULL && kind->groups(anchor) != 1) return "it has groups";
+    if (dtype_bits(weights->dtype) % 8 != 0) return "its weights are no whole bytes";
+    bool transposed = anchor->op == OP_Gemm && ((const GemmAttrs *)anchor->parsed)->trans_b != 0;
+    out->input = anchor->inputs[DATA];
+    out->weights = anchor->inputs[WEIGHTS];
+    out->weight_axis = transposed ? 0 : kind->weight_axis;
+    out->axis = kind->result_axis == LAST_AXIS ? result->shape.rank - 1 : kind->result_axis;
+    out->width = weights->shape.dim[out->weight_axis];
+    out->head = anchor->outputs[0];
+    out->bias = anchor->input_count > BIAS ? anchor->inputs[BIAS] : NONE;
+    return NULL;
+}
+
+/* Conv has a vector; a Gemm's may be a row or a single element. */
+static bool bias_is_vector(const Graph *graph, const Unit *unit) {
+    if (unit->bias == NONE) return true;
+    const Value *bias = &graph->values[unit->bias];
+    if (!is_constant_float(graph, unit->bias)) return false;
+    int64_t count = value_count(bias);
+    return count == 1 || (count == unit->width && bias->shape.dim[bias->shape.rank - 1] == count);
+}
+
+bool unit_is_per_channel(const Graph *graph, const Unit *unit, ValueId id) {
+    const Value *value = &graph->values[id];
+    int32_t rank = graph->values[unit->result].shape.rank;
+    if (!value_is_constant(graph, id) || dtype_bits(value->dtype) % 8 != 0 || value->shape.rank > rank)
+        return false;
+    for (int32_t i = 0; i < value->shape.rank; ++i) {
+        bool along = i + rank - value->shape.rank == unit->axis && value->shape.dim[i] == unit->width;
+        if (value->shape.dim[i] != 1 && !along) return false;
+    }
+    return true;
+}
+
+/* A constant that the first node behind the anchor adds is its bias, where it has no other. */
+static void take_bias(const Graph *graph, const UseTable *uses, Unit *out) {
+    if (out->bias != NONE || out->count < 2 || use_count(uses, out->head) != 1) return;
+    const Node *node = &graph->nodes[out->nodes[1]];
+    if (node->op != OP_Add) return;
+    ValueId bias = node->inputs[node->inputs[0] == out->head ? 1 : 0];
+    if (bias == out->head || !unit_is_per_channel(graph, out, bias)) return;
+    out->bias = bias;
+    out->head = node->outputs[0];
+    out->core = 2;
+}
+
+static const char *read_core(const Graph *graph, Unit *out) {
+    const Shape *shape = &graph->values[graph->nodes[out->nodes[0]].outputs[0]].shape;
+    for (int32_t i = 1; i < out->count; ++i) {
+        const Node *node = &graph->nodes[out->nodes[i]];
+        if (op_def(node->op)->op_class != OPCLASS_POINTWISE || node->outputs[0] == NONE)
+            return "its step holds more than pointwise nodes behind it";
+        if (!shape_equal(&graph->values[node->outputs[0]].shape, shape))
+            return "its step changes the shape of its result";
+    }
+    return NULL;
+}
+
+/* A Relu at the end that gives the result. */
+static void take_floor(const Graph *graph, Unit *out) {
+    const Node *last = &graph->nodes[out->nodes[out->count - 1]];
+    out->tail = out->result;
+    out->core_count = out->count - out->core;
+    if (out->core_count == 0 || last->op != OP_Relu || last->outputs[0] != out->result) return;
+    out->floored = true;
+    out->core_count--;
+    out->tail = last->inputs[0];
+}
+
+const char *unit_read(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count,
+                      Unit *out) {
+    *out = (Unit){.nodes = nodes, .count = count, .core = 1};
+    const char *why = read_anchor(graph, out);
+    if (why != NULL) return why;
+    out->result = only_result(graph, uses, out);
+    if (out->result == NONE) return "more than one of its values is used elsewhere";
+    why = read_core(graph, out);
+    if (why != NULL) return why;
+    if (!bias_is_vector(graph, out)) return "its bias is not a constant per channel";
+    take_bias(graph, uses, out);
+    take_floor(graph, out);
+    return unit_place(graph, out, out->tail) < 0 ? "its result does not come from its anchor" : NULL;
+}
+
+int32_t unit_place(const Graph *graph, const Unit *unit, ValueId value) {
+    if (value == unit->head) return 0;
+    for (int32_t k = 0; k < unit->core_count; ++k)
+        if (graph->nodes[unit->nodes[unit->core + k]].outputs[0] == value) return k + 1;
+    return -1;
+}
+
+/* -- comparing two -- */
+
+static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit *b) {
+    const Node *x = &graph->nodes[a->nodes[0]], *y = &graph->nodes[b->nodes[0]];
+    const Value *v = &graph->values[a->weights], *w = &graph->values[b->weights];
+    if (x->op != y->op) return "they are different operators";
+    if (x->block != y->block) return "they stand in different blocks";
+    if (v->dtype != w->dtype) return "their weights have different types";
+    for (int32_t i = 0; i < v->shape.rank; ++i)
+        if (v->shape.rank != w->shape.rank || (i != a->weight_axis && v->shape.dim[i] != w->shape.dim[i]))
+            return "their kernels have different shapes";
+    if (!attr_equal(&x->attrs, &y->attrs)) return "strides, pads or other attributes differ";
+    return NULL;
+}
+
+/* An operand that is computed must be the same for both, and for every channel. */
+static const char *computed_operand_refuses(const Graph *graph, const Unit *a, ValueId mine, ValueId theirs) {
+    const Shape *shape = &graph->values[mine].shape, *result = &graph->values[a->result].shape;
+    int32_t axis = a->axis - (result->rank - shape->rank);
+    if (mine != theirs) return "an operand behind the anchor is computed for each of them";
+    if (axis >= 0 && shape->dim[axis] != 1)
+        return "an operand behind the anchor differs from channel to channel";
+    return NULL;
+}
+
+static const char *operands_differ(const Graph *graph, const Unit *a, const Unit *b, const Node *node,
+                                   int32_t input, ValueId mine, ValueId theirs) {
+    int32_t place = mine == NONE ? -1 : unit_place(graph, a, mine);
+    if ((mine == NONE) != (theirs == NONE)) return "the nodes behind them have other inputs";
+    if (mine == NONE) return NULL;
+    if (place != unit_place(graph, b, theirs)) return "the nodes behind them are connected otherwise";
+    if (place >= 0) return NULL;
+    if (graph->values[mine].dtype != graph->values[theirs].dtype) return "operands have different types";
+    if (!value_is_constant(graph, mine) || !value_is_constant(graph, theirs))
+        return computed_operand_refuses(graph, a, mine, theirs);
+    if (!unit_is_per_channel(graph, a, mine) || !unit_is_per_channel(graph, b, theirs))
+        return "a constant behind the anchor is not one per channel";
+    bool scalar = input > 0 && ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_BOUND;
+    const Value *v = &graph->values[mine], *w = &graph->values[theirs];
+    if (scalar && memcmp(v->data, w->data, (size_t)(dtype_bits(v->dtype) / 8)) != 0)
+        return "they clip to different bounds";
+    return NULL;
+}
+
+static const char *cores_differ(const Graph *graph, const Unit *a, const Unit *b) {
+    if (a->core_count != b->core_count) return "different nodes follow them";
+    for (int32_t k = 0; k < a->core_count; ++k) {
+        const Node *x = &graph->nodes[a->nodes[a->core + k]], *y = &graph->nodes[b->nodes[b->core + k]];
+        if (x->op != y->op || x->input_count != y->input_count || !attr_equal(&x->attrs, &y->attrs))
+            return "different nodes follow them";
+        for (int32_t i = 0; i < x->input_count; ++i) {
+            const char *why = operands_differ(graph, a, b, x, i, x->inputs[i], y->inputs[i]);
+            if (why != NULL) return why;
+        }
+    }
+    if (unit_place(graph, a, a->tail) != unit_place(graph, b, b->tail))
+        return "the nodes behind them are connected otherwise";
+    return NULL;
+}
+
+static const char *results_differ(const Graph *graph, const Unit *a, const Unit *b) {
+    const Value *x = &graph->values[a->result], *y = &graph->values[b->result];
+    if (x->dtype != y->dtype) return "their results have different types";
+    if (x->shape.rank != y->shape.rank || a->axis != b->axis) return "their results have different ranks";
+    for (int32_t i = 0; i < x->shape.rank; ++i)
+        if (i != a->axis && x->shape.dim[i] != y->shape.dim[i]) return "their results have different shapes";
+    return NULL;
+}
+
+const char *units_differ(const Graph *graph, const Unit *a, const Unit *b) {
+    const char *why = anchors_differ(graph, a, b);
+    if (why == NULL) why = results_differ(graph, a, b);
+    if (why == NULL) why = cores_differ(graph, a, b);
+    return why;
+}

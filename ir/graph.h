@@ -91,6 +91,7 @@ typedef struct Graph {
     const char *name;   /* the model's */
     const char *source; /* the file it came from, for messages */
     int32_t opset;      /* ai.onnx opset of the source, for messages */
+    bool tf32;          /* contractions of f32 operands may round them to TF32 */
     DimTable *dims;
     int32_t value_count, value_capacity, node_count, node_capacity, block_count, block_capacity, region_count,
         region_capacity;
@@ -174,6 +175,23 @@ void value_strides(const Graph *graph, ValueId value, Dim strides[SMELT_MAX_RANK
 bool value_is_plain(const Value *value);
 /* Elements of memory from its first to behind its last: more than it has where it is a slice. */
 Dim value_span(const Graph *graph, ValueId value);
+
+/* -- parts of larger values (parts.c) -- */
+
+typedef struct Part {
+    ValueId part, whole; /* part NONE: not wanted */
+    bool known;          /* where it begins */
+    Dim start[SMELT_MAX_RANK];
+} Part;
+/* The inputs of a Concat, the outputs of a Split or Slice, in order; none of other operators. In arena; false:
+ * out of memory. */
+bool parts_find(const Graph *graph, NodeId node, Arena *arena, Part **out, int32_t *count);
+/* Elements from the whole's first to the part's, in memory. */
+Dim part_offset(const Graph *graph, const Part *part);
+/* The memory plan has the part where it lies in the whole: nothing is to be copied. */
+bool part_is_in_place(const Graph *graph, const Part *part);
+/* Of all the node's parts, of which there are some. */
+bool parts_are_in_place(const Graph *graph, NodeId node, Arena *arena);
 
 /* Elements of an exact shape. */
 int64_t value_count(const Value *value);

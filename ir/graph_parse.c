@@ -298,6 +298,8 @@ static Status parse_head(Parser *parser) {
     for (;;) {
         if (lex_accept_word(lexer, "constants"))
             TRY(lex_string(lexer, "a file's name", &parser->blob_name));
+        else if (lex_accept_word(lexer, "tf32"))
+            parser->graph->tf32 = true;
         else if (lex_accept_word(lexer, "symbol"))
             TRY(parse_symbol(parser));
         else if (lex_accept_word(lexer, "memory"))

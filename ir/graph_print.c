@@ -356,6 +356,7 @@ static Status print_graph(Printer *printer) {
     if (graph->opset != 0) write_format(printer->out, " opset %d", graph->opset);
     write_u8(printer->out, '\n');
     if (printer->blob != NULL) write_format(printer->out, "constants \"%s\"\n", constant_blob_name);
+    if (graph->tf32) write_format(printer->out, "tf32\n");
     print_symbols(printer);
     print_memory(printer);
     TRY(print_constants(printer));

@@ -251,7 +251,8 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
                            .diag = diag,
                            .pool = options->pool,
                            .strided = options->strided,
-                           .target = options->target};
+                           .target = options->target,
+                           .precision = options->precision};
     Status status = read_options(&runner, diag);
     if (status == STATUS_OK) status = open_dumps(&runner, diag);
     if (status == STATUS_OK) status = run_all(&runner, diag);

@@ -42,6 +42,7 @@ typedef struct PassCtx {
     ThreadPool *pool;         /* for folding; may be NULL */
     bool strided;             /* operators with OPF_STRIDED take values in any layout, and slices */
     const PassTarget *target; /* NULL: nothing more is known */
+    const struct PrecisionOptions *precision; /* passes/precision.h; NULL: as the model has it */
 } PassCtx;
 
 typedef struct Pass {
@@ -79,6 +80,7 @@ typedef struct PassOptions {
     const ExtraPass
         *extra; /* their counters and reasons are kept as they are, and must live as long as the graph */
     int32_t extra_count;
+    const struct PrecisionOptions *precision; /* NULL: as the model has it */
     History *history; /* gets what each pass has done; NULL: none is kept */
     const Log *log;
     /* Called before each pass (index of count); may be NULL. */

@@ -27,15 +27,42 @@ static const char *refuse_elements(const Graph *graph, const Node *node) {
                                                                   : NULL;
 }
 
-/* An index map whose parameters are not known has no text. Those of Transpose are attributes. */
-static const char *refuse_map(const Graph *graph, const Node *node) {
-    for (int32_t i = 1; i < node->input_count; ++i) {
-        ValueId id = node->inputs[i];
-        if (id == NONE || form_has_operand(node, i)) continue;
-        if (!value_is_constant(graph, id) && graph->values[id].content == NULL)
-            return "where its elements come from is not known";
+/* Whether the elements are as many as before must not show at run time only. */
+static const char *refuse_view(const Graph *graph, const Node *node) {
+    const Shape *from = &graph->values[node->inputs[0]].shape, *to = &graph->values[node->outputs[0]].shape;
+    if (node->op == OP_BitCast) return "it looks at bits";
+    return shape_count(graph->dims, from) == shape_count(graph->dims, to) ? NULL : "its size is not known";
+}
+
+/* An index into nothing has no element to read. */
+static const char *refuse_selection(const Graph *graph, const Node *node) {
+    const Shape *from = &graph->values[node->inputs[0]].shape;
+    int64_t low, high;
+    for (int32_t i = 0; i < from->rank; ++i) {
+        dim_bounds(graph->dims, from->dim[i], &low, &high);
+        if (low < 1) return "it may select from nothing";
     }
     return NULL;
+}
+
+/* Its form, if nothing else is in the way. */
+static NodeForm form_of(const Graph *graph, const Node *node, const char **why) {
+    const OpDef *def = op_def(node->op);
+    if (def->op_class == OPCLASS_POINTWISE || (def->flags & OPF_ELEMENTS) != 0) {
+        *why = refuse_elements(graph, node);
+        return FORM_ELEMENTS;
+    }
+    if ((def->flags & OPF_VIEW) != 0) {
+        *why = refuse_view(graph, node);
+        return FORM_VIEW;
+    }
+    if ((def->flags & OPF_PERMUTES) != 0) return FORM_PERMUTATION;
+    if ((def->flags & OPF_SELECTS) != 0) {
+        *why = refuse_selection(graph, node);
+        return FORM_SELECTION;
+    }
+    *why = "it is not pointwise";
+    return FORM_OTHER;
 }
 
 static bool has_plain_types(const Graph *graph, const Node *node) {
@@ -49,23 +76,14 @@ static bool has_plain_types(const Graph *graph, const Node *node) {
 
 NodeForm node_form(const Graph *graph, const Node *node, const char **why) {
     const char *reason = NULL;
-    const OpDef *def = op_def(node->op);
     NodeForm form = FORM_OTHER;
-    if (def->op_class == OPCLASS_POINTWISE || (def->flags & OPF_ELEMENTS) != 0) {
-        form = FORM_ELEMENTS;
-        reason = refuse_elements(graph, node);
-    } else if ((def->flags & OPF_VIEW) != 0) {
-        form = FORM_VIEW;
-        if (node->op == OP_BitCast) reason = "it looks at bits";
-    } else if ((def->flags & OPF_INDEX_MAP) != 0) {
-        form = FORM_INDEX_MAP;
-        reason = refuse_map(graph, node);
-    } else {
-        reason = "it is not pointwise";
-    }
-    if (reason == NULL && (node->output_count != 1 || node->outputs[0] == NONE || node->inputs[0] == NONE))
+    if (node->output_count != 1 || node->outputs[0] == NONE || node->input_count == 0 ||
+        node->inputs[0] == NONE)
         reason = "it has not one input and output";
-    if (reason == NULL && !has_plain_types(graph, node)) reason = "it has elements below a byte";
+    else if (!has_plain_types(graph, node))
+        reason = "it has elements below a byte, or of unknown shape";
+    else
+        form = form_of(graph, node, &reason);
     if (why != NULL) *why = reason;
     return reason == NULL ? form : FORM_OTHER;
 }

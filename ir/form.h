@@ -6,9 +6,10 @@
 
 typedef enum NodeForm {
     FORM_OTHER,
-    FORM_ELEMENTS, /* element i from elements i of its operands, which broadcast to the result's shape */
-    FORM_VIEW,     /* element number i, in row-major order, is the input's */
-    FORM_INDEX_MAP /* each element is one of input 0, which its place says, or an index tensor */
+    FORM_ELEMENTS,    /* element i from elements i of its operands, which broadcast to the result's shape */
+    FORM_VIEW,        /* element number i, in row-major order, is the input's */
+    FORM_PERMUTATION, /* each element of input 0 goes to one place of the result, which attributes say */
+    FORM_SELECTION    /* each element is one of input 0, which its place says, or an index tensor */
 } NodeForm;
 
 /* The form of a node with one output. *why (may be NULL): what makes it FORM_OTHER, else NULL. */

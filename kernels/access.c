@@ -29,8 +29,7 @@ void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_
     }
 }
 
-/* 1 where the extent walks along, 0 where it is repeated. */
-static Dim walks(DimTable *dims, Dim own, Dim extent) {
+Dim access_walks(DimTable *dims, Dim own, Dim extent) {
     if (own == extent) return 1;
     if (dim_is_exact(own)) return own == 1 ? 0 : 1;
     return dim_min(dims, 1, dim_sub(dims, own, 1));
@@ -54,7 +53,7 @@ static void broadcast_strides(DimTable *dims, const Shape *operand, const Dim *o
     for (int32_t i = 0; i < shape->rank; ++i)
         strides[i] = i < missing ? 0
                                  : dim_mul(dims, own[i - missing],
-                                           walks(dims, operand->dim[i - missing], shape->dim[i]));
+                                           access_walks(dims, operand->dim[i - missing], shape->dim[i]));
 }
 
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {

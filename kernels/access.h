@@ -12,6 +12,8 @@ typedef struct Access {
     Dim dim[ACCESS_MAX_RANK], stride[ACCESS_MAX_RANK];
 } Access;
 
+/* 1 where a dimension of `own` elements walks along one of `extent`, 0 where it is repeated. */
+Dim access_walks(DimTable *dims, Dim own, Dim extent);
 /* A row-major operand seen through `shape`, numpy's broadcasting. Whether a symbolic extent is repeated shows
  * at run time: its stride is an expression that is 0 where the extent is 1. */
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape);

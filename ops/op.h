@@ -54,12 +54,13 @@ enum {
     OPF_STRIDED = 256, /* kernels for GPUs read and write all its tensors through strides: in any layout, and
                           slices of larger ones. Pointwise operators all do. */
     /* What fusions ask. */
-    OPF_ELEMENTS = 512,   /* element i of the result comes from element i of input 0, the other inputs are
-                             parameters; pointwise operators all do so, of all inputs, broadcast */
-    OPF_INDEX_MAP = 1024, /* an element of output 0 is one of input 0, which its place and attributes choose,
-                             or an index tensor: who reads it can read that one. Views all do so */
-    OPF_EPILOGUE = 2048,  /* kernels for GPUs give each element of output 0 to the nodes behind */
-    OPF_PROLOGUE = 4096   /* they take each element of input 0 from the nodes in front */
+    OPF_ELEMENTS = 512,  /* element i of the result comes from element i of input 0, the other inputs are
+                            parameters; pointwise operators all do so, of all inputs, broadcast */
+    OPF_PERMUTES = 1024, /* every element of input 0 goes to one place of output 0, by attributes alone */
+    OPF_EPILOGUE = 2048, /* kernels for GPUs give each element of output 0 to the nodes behind */
+    OPF_PROLOGUE = 4096, /* they take each element of input 0 from the nodes in front */
+    OPF_SELECTS =
+        8192 /* an element of output 0 is one of input 0, which its place says, or an index tensor */
 };
 
 typedef enum OpId {

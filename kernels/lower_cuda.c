@@ -15,6 +15,8 @@ typedef struct CudaLowering {
     NameMap kernels; /* unit -> kernel */
     int32_t kernel_capacity, launch_capacity, arg_capacity, request_capacity, request_count;
     JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
+    bool *known_symbols;  /* that the steps so far find */
+    int32_t symbol_count;
     int32_t device_steps, host_steps;
 } CudaLowering;
 
@@ -153,6 +155,8 @@ static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Pi
     *why = NULL;
     for (int32_t length = count; length > 0; --length) {
         TRY(problem_create(c->graph, &c->uses, nodes, length, &c->work, &out->problem, c->base.diag));
+        out->problem.known_symbols = c->known_symbols;
+        out->problem.symbol_count = c->symbol_count;
         out->tactic = tactic_choose(&out->problem, &c->device, &c->work, &reason);
         if (*why == NULL) *why = reason;
         if (out->tactic != NULL) break;
@@ -208,17 +212,20 @@ static Status find_pieces(CudaLowering *c, const NodeId *nodes, int32_t count, P
         }
         TRY(find_piece(c, nodes + first, count - first, piece, &reason));
         if (*why == NULL) *why = reason;
-        if (piece->tactic == NULL) {
+        /* Only one piece can leave sizes at the start of the step's scratch memory. */
+        if (piece->tactic == NULL || (first > 0 && piece->tactic->finds_sizes)) {
             *piece_count = 0;
             return STATUS_OK;
         }
+        problem_find_symbols(c->graph, nodes + first, piece->problem.node_count, c->known_symbols,
+                             c->symbol_count);
         first += piece->problem.node_count;
         ++*piece_count;
     }
     return STATUS_OK;
 }
 
-static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count) {
+static Status choose_step(Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count) {
     CudaLowering *c = l->target;
     const char *why;
     int32_t piece_count;
@@ -235,6 +242,13 @@ static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int3
         log_line(c->base.options->log, LOG_PASS, "in %d parts: %s (%s)", piece_count, step->name, why);
     c->device_steps++;
     return emit_step(c, pieces, piece_count, step);
+}
+
+static Status finish_step(Lowering *l, PlanStep *step, const NodeId *nodes, int32_t count) {
+    CudaLowering *c = l->target;
+    TRY(choose_step(l, step, nodes, count));
+    problem_find_symbols(c->graph, nodes, count, c->known_symbols, c->symbol_count);
+    return STATUS_OK;
 }
 
 /* -- the whole -- */
@@ -269,6 +283,9 @@ static Status lower_all(CudaLowering *c) {
     TRY(arch_find_all(c->options->archs, c->options->arch_count, c->archs, c->base.diag));
     c->arch_count = c->options->arch_count;
     c->device = arch_common(c->archs, c->arch_count);
+    c->symbol_count = dim_symbol_count(c->graph->dims);
+    c->known_symbols = ARENA_ARRAY(&c->work, bool, c->symbol_count);
+    TRY_ALLOC(c->base.diag, c->known_symbols);
     if (!use_table_build(c->graph, &c->work, &c->uses))
         return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
     TRY(lower_graph(&c->base));

@@ -203,6 +203,20 @@ Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *no
     return STATUS_OK;
 }
 
+void problem_find_symbols(const Graph *graph, const NodeId *nodes, int32_t node_count, bool *known,
+                          int32_t symbol_count) {
+    for (int32_t n = 0; n < node_count; ++n) {
+        const Node *node = &graph->nodes[nodes[n]];
+        for (int32_t o = 0; o < node->output_count; ++o) {
+            const Shape *shape = node->outputs[o] != NONE ? &graph->values[node->outputs[o]].shape : NULL;
+            for (int32_t i = 0; shape != NULL && i < shape->rank; ++i) {
+                int32_t symbol = dim_symbol_index(graph->dims, shape->dim[i]);
+                if (symbol >= 0 && symbol < symbol_count) known[symbol] = true;
+            }
+        }
+    }
+}
+
 const Node *problem_anchor(const Problem *problem) {
     return problem->anchor == NONE ? NULL : &problem->graph->nodes[problem->anchor];
 }

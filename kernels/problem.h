@@ -12,6 +12,9 @@ typedef struct Problem {
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */
+    /* Late symbols that steps before this one find, by their index in the graph's dims; NULL and 0: none. */
+    const bool *known_symbols;
+    int32_t symbol_count;
     /* One line: family, dtypes, shapes, attributes, epilogue. Equal lines are equal work; the key of caches.
      */
     const char *key;
@@ -20,6 +23,10 @@ typedef struct Problem {
 /* Fills *out for consecutive nodes of a block. Lists are in arena. uses: of the whole graph as it is. */
 Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                       Arena *arena, Problem *out, Diag *diag);
+
+/* Marks the late symbols that a step of these nodes finds: those that are, alone, a dim of a result. */
+void problem_find_symbols(const Graph *graph, const NodeId *nodes, int32_t node_count, bool *known,
+                          int32_t symbol_count);
 
 /* The node that everything but the epilogue belongs to, or NULL for pointwise chains. */
 const Node *problem_anchor(const Problem *problem);

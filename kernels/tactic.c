@@ -25,9 +25,42 @@ const Tactic *tactic_at(int32_t index) {
 static const char *value_refusal(const Problem *problem, ValueId id) {
     const Value *value = problem_value(problem, id);
     if (!value->has_shape || value->dtype == DTYPE_NONE) return "a value of unknown type";
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (dim_is_late(problem->graph->dims, value->shape.dim[i])) return "sizes that depend on data";
     return NULL;
+}
+
+/* Every late symbol of the dim is known when the step begins. */
+static bool dim_is_known(const Problem *problem, Dim d) {
+    DimTable *dims = problem->graph->dims;
+    DimCode codes[DIM_POSTFIX_MAX];
+    if (!dim_is_late(dims, d)) return true;
+    int32_t count = dim_postfix(dims, d, codes, DIM_POSTFIX_MAX);
+    bool known = count <= DIM_POSTFIX_MAX;
+    for (int32_t i = 0; known && i < count; ++i) {
+        if (codes[i].op != DIM_SYMBOL || dim_symbol_at(dims, (int32_t)codes[i].value)->kind != SYMBOL_LATE)
+            continue;
+        known = codes[i].value < problem->symbol_count && problem->known_symbols[codes[i].value];
+    }
+    return known;
+}
+
+/* Dims that the step itself must find: each a symbol (may_find), or none at all. */
+static bool dims_are_known(const Problem *problem, ValueId id, bool may_find) {
+    const Shape *shape = &problem_value(problem, id)->shape;
+    bool known = true;
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        bool lone = dim_symbol_index(problem->graph->dims, shape->dim[i]) >= 0;
+        known = known && ((may_find && lone) || dim_is_known(problem, shape->dim[i]));
+    }
+    return known;
+}
+
+static bool sizes_are_known(const Problem *problem, bool may_find) {
+    bool known = true;
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        known = known && dims_are_known(problem, problem->inputs[i], false);
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        known = known && dims_are_known(problem, problem->outputs[i], may_find);
+    return known;
 }
 
 static bool has_body(const Node *node) {
@@ -43,6 +76,7 @@ static const char *general_refusal(const Problem *problem) {
     for (int32_t i = 0; why == NULL && i < problem->output_count; ++i)
         why = value_refusal(problem, problem->outputs[i]);
     if (why != NULL) return why;
+    if (!sizes_are_known(problem, true)) return "sizes that depend on data";
     if (problem->output_count == 0) return "nothing leaves it";
     for (int32_t i = 0; i < problem->node_count; ++i)
         if (has_body(&problem->graph->nodes[problem->nodes[i]])) return "control flow";
@@ -65,7 +99,9 @@ static bool has_plain_values(const Problem *problem) {
 
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device) {
     const char *why = tactic->refuses(problem, device);
-    if (why != NULL || tactic->strided || has_plain_values(problem)) return why;
+    if (why != NULL) return why;
+    if (!sizes_are_known(problem, tactic->finds_sizes)) return "sizes that depend on data";
+    if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";
 }
 

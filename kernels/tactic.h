@@ -23,6 +23,8 @@ typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
     bool strided;     /* its kernels read and write through strides: values in any layout, slices of others */
+    bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
+                         in front of those that write the results or have it as a number */
     /* NULL where it applies; else why not ("groups > 1"). "not a convolution" and the like, for operators
      * that the tactic has nothing to do with, is left out of what users read. */
     const char *(*refuses)(const Problem *problem, const Device *device);

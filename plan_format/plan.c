@@ -39,6 +39,34 @@ int32_t plan_dim_symbol(const Plan *plan, PlanDim d) {
     return expression->count == 1 && code->op == DIM_SYMBOL ? (int32_t)code->value : -1;
 }
 
+bool plan_value_is_late(const Plan *plan, int32_t value) {
+    const PlanValue *row = &plan->values[value];
+    for (int32_t i = 0; i < row->rank; ++i)
+        if (plan_dim_is_late(plan, row->dim[i])) return true;
+    return false;
+}
+
+static int32_t value_binds(const Plan *plan, int32_t value, bool *bound, int32_t *list, int32_t count) {
+    const PlanValue *row = &plan->values[value];
+    for (int32_t i = 0; i < row->rank; ++i) {
+        int32_t symbol = plan_dim_symbol(plan, row->dim[i]);
+        if (symbol < 0 || plan->symbols[symbol].kind != SYMBOL_LATE || bound[symbol]) continue;
+        bound[symbol] = true;
+        if (count < PLAN_MAX_COUNTS) list[count] = symbol;
+        ++count;
+    }
+    return count;
+}
+
+int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int32_t list[PLAN_MAX_COUNTS]) {
+    int32_t count = 0;
+    for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op)
+        for (int32_t i = 0; i < plan->ops[op].output_count; ++i)
+            if (plan->ops[op].outputs[i] >= 0)
+                count = value_binds(plan, plan->ops[op].outputs[i], bound, list, count);
+    return count;
+}
+
 enum { LONGEST_TERM = 4096 };
 
 /* Text of a part of an expression, and whether it needs brackets as a factor. */

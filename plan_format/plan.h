@@ -12,11 +12,12 @@
 enum {
     PLAN_MAJOR = 1,
     PLAN_MINOR = 2,
-    PLAN_ALIGNMENT = 256,       /* of WEIGHTS in the file, and of buffers in the arena */
-    PLAN_WEIGHT_ALIGNMENT = 64, /* of each constant in WEIGHTS */
-    PLAN_MAX_DEPTH = 32,        /* of bodies within bodies */
-    PLAN_MAX_THREADS = 1024,    /* of a block, on every architecture */
-    PLAN_MAX_SHARED = 227 << 10 /* bytes of a block, on the architecture with the most */
+    PLAN_ALIGNMENT = 256,        /* of WEIGHTS in the file, and of buffers in the arena */
+    PLAN_WEIGHT_ALIGNMENT = 64,  /* of each constant in WEIGHTS */
+    PLAN_MAX_DEPTH = 32,         /* of bodies within bodies */
+    PLAN_MAX_THREADS = 1024,     /* of a block, on every architecture */
+    PLAN_MAX_SHARED = 227 << 10, /* bytes of a block, on the architecture with the most */
+    PLAN_MAX_COUNTS = 16         /* late symbols that one step on the device finds */
 };
 
 /* A dimension, size or offset: an exact number, or an index into the plan's expressions, encoded like a Dim.
@@ -41,7 +42,8 @@ typedef enum PlanStorage {
     PLAN_WEIGHT,  /* offset bytes into WEIGHTS */
     PLAN_BUFFER,  /* offset bytes into buffer `index` of the arena */
     PLAN_BINDING, /* the caller's memory for binding `index` */
-    PLAN_OWN,     /* the context's own memory for this value (its size depends on data); a body's parameter */
+    PLAN_OWN,     /* the context's own memory for this value (its size depends on data; on the device too,
+                     where launches use it); a body's parameter */
     PLAN_NOWHERE  /* inside a fused kernel: never in memory */
 } PlanStorage;
 
@@ -120,7 +122,9 @@ typedef struct PlanLaunch {
 typedef enum PlanStepKind {
     PLAN_STEP_HOST,  /* runs its ops one after another through the host kernels */
     PLAN_STEP_LAUNCH /* runs its launches in order on the device, to the same effect as its ops. Without
-                        launches: its ops are views, nothing runs */
+                        launches: its ops are views, nothing runs. Late symbols that it binds are at the
+                        start of its scratch memory, i64 each, in front of its first launch that writes a
+                        late value or has a number of them */
 } PlanStepKind;
 
 typedef struct PlanStep {
@@ -178,6 +182,12 @@ const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena);
 bool plan_dim_is_late(const Plan *plan, PlanDim d);
 /* Index of the symbol that d is, alone; -1 when d is anything else. */
 int32_t plan_dim_symbol(const Plan *plan, PlanDim d);
+/* Some dim of the value is late. */
+bool plan_value_is_late(const Plan *plan, int32_t value);
+/* A step of program 0 binds the late symbols that are, alone, a dim of a result of its operators, unless an
+ * earlier step has. Marks them in bound (per symbol) and lists the first PLAN_MAX_COUNTS, in order of
+ * appearance; returns how many there are. */
+int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int32_t list[PLAN_MAX_COUNTS]);
 
 /* Writes through a temporary file and rename; the same plan gives the same bytes. */
 Status plan_write(const Plan *plan, const char *path, Diag *diag);

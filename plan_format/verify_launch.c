@@ -83,20 +83,36 @@ typedef struct Operand {
 typedef struct LaunchPass {
     const Verifier *v;
     Operand *operands; /* per value */
+    bool *bound;       /* per symbol: a step up to this one binds it */
+    bool *known;       /* the same, up to the one before */
     int32_t step, launch;
 } LaunchPass;
+
+/* d has no late symbol but those marked. */
+static Status verify_known(const LaunchPass *pass, PlanDim d, const bool *bound, const char *what,
+                           int32_t index) {
+    const Plan *plan = pass->v->plan;
+    if (dim_is_exact(d)) return STATUS_OK;
+    const PlanExpression *expression = &plan->expressions[plan_dim_expression(d)];
+    for (int32_t i = expression->first; i < expression->first + expression->count; ++i) {
+        const DimCode *code = &plan->codes[i];
+        if (code->op != DIM_SYMBOL || plan->symbols[code->value].kind != SYMBOL_LATE || bound[code->value])
+            continue;
+        return FAIL(pass->v->diag, STATUS_BAD_PLAN,
+                    "STEPS: %s %d depends on '%s', which no step up to %d finds", what, index,
+                    plan->symbols[code->value].name, pass->step);
+    }
+    return STATUS_OK;
+}
 
 static Status verify_expression(const LaunchPass *pass, PlanDim d, const char *what) {
     const Plan *plan = pass->v->plan;
     uint64_t expression = (uint64_t)d - (uint64_t)INT64_MIN;
     if (dim_is_exact(d)) return STATUS_OK;
     if (expression >= (uint64_t)plan->expression_count)
-        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d is expression %llu, of %d", what,
+        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s %d is expression %llu, of %d", what,
                     pass->launch, (unsigned long long)expression, plan->expression_count);
-    if (plan_dim_is_late(plan, d))
-        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d depends on data", what,
-                    pass->launch);
-    return STATUS_OK;
+    return verify_known(pass, d, pass->bound, what, pass->launch);
 }
 
 static Status verify_geometry(const LaunchPass *pass, const PlanLaunch *launch) {
@@ -105,7 +121,7 @@ static Status verify_geometry(const LaunchPass *pass, const PlanLaunch *launch) 
     static const int32_t most_block[3] = {PLAN_MAX_THREADS, PLAN_MAX_THREADS, MOST_BLOCK_Z};
     int64_t threads = 1;
     for (int i = 0; i < 3; ++i) {
-        TRY(verify_expression(pass, launch->grid[i], "a grid size"));
+        TRY(verify_expression(pass, launch->grid[i], "a grid size of launch"));
         if (dim_is_exact(launch->grid[i]) && (launch->grid[i] < 0 || launch->grid[i] > most_grid[i]))
             return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has grid size %d of %lld; 0 to %lld",
                         pass->launch, i, (long long)launch->grid[i], (long long)most_grid[i]);
@@ -138,7 +154,8 @@ static Status verify_value_arg(const LaunchPass *pass, int32_t index, const Plan
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "STEPS: argument %d is written: value %d, which no operator of step %d writes", index,
                     arg->value, pass->step);
-    if (storage == PLAN_OWN || storage == PLAN_NOWHERE)
+    bool has_memory = storage == PLAN_OWN ? plan_value_is_late(v->plan, arg->value) : storage != PLAN_NOWHERE;
+    if (!has_memory)
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "STEPS: argument %d is value %d of storage %d, which has no memory on the device", index,
                     arg->value, storage);
@@ -152,7 +169,7 @@ static Status verify_arg(const LaunchPass *pass, int32_t index) {
     if (arg->kind < PLAN_ARG_VALUE || arg->kind > PLAN_ARG_SCRATCH)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d has kind %d, which does not exist", index,
                     arg->kind);
-    TRY(verify_expression(pass, arg->number, "an argument"));
+    TRY(verify_expression(pass, arg->number, "an argument of launch"));
     if (arg->kind == PLAN_ARG_VALUE ? arg->number != 0 : arg->value != -1 || arg->written)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d of kind %d has value %d, number %lld",
                     index, arg->kind, arg->value, (long long)arg->number);
@@ -187,11 +204,7 @@ static Status mark_operand(LaunchPass *pass, int32_t value, bool is_result) {
     if (value < 0) return STATUS_OK;
     const PlanValue *row = &v->plan->values[value];
     for (int32_t i = 0; i < row->rank; ++i)
-        if (plan_dim_is_late(v->plan, row->dim[i]))
-            return FAIL(v->diag, STATUS_BAD_PLAN,
-                        "STEPS: step %d on the device has value %d, whose size "
-                        "depends on data",
-                        pass->step, value);
+        TRY(verify_known(pass, row->dim[i], pass->bound, "on the device, the size of value", value));
     Operand *operand = &pass->operands[value];
     operand->is_result = is_result || (operand->step == pass->step + 1 && operand->is_result);
     operand->step = pass->step + 1;
@@ -215,17 +228,32 @@ static Status verify_host_step(const Verifier *v, int32_t index) {
                 step->launch_count, step->launch_first, (long long)step->scratch_bytes);
 }
 
-static Status verify_launch_step(LaunchPass *pass, int32_t *launch_end, int32_t *arg_end) {
+/* A step leaves what it finds at the start of its scratch memory. */
+static Status verify_counts(const LaunchPass *pass, const PlanStep *step, int32_t count) {
+    const Verifier *v = pass->v;
+    if (count == 0) return STATUS_OK;
+    if (count > PLAN_MAX_COUNTS || step->launch_count == 0)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: step %d finds %d sizes with %d launches; the limit is %d", pass->step, count,
+                    step->launch_count, PLAN_MAX_COUNTS);
+    if (dim_is_exact(step->scratch_bytes) && step->scratch_bytes < count * (int64_t)sizeof(int64_t))
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d finds %d sizes in scratch memory of %lld bytes",
+                    pass->step, count, (long long)step->scratch_bytes);
+    return STATUS_OK;
+}
+
+static Status verify_launch_step(LaunchPass *pass, int32_t bound_count, int32_t *launch_end,
+                                 int32_t *arg_end) {
     const Verifier *v = pass->v;
     const PlanStep *step = &v->plan->steps[pass->step];
-    if (pass->step >= v->main_steps || step->late)
-        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d on the device %s", pass->step,
-                    step->late ? "has a result whose size depends on data" : "belongs to a body");
+    if (pass->step >= v->main_steps)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d on the device belongs to a body", pass->step);
     TRY(verify_division(v, "STEPS: step", pass->step, step->launch_first, step->launch_count, launch_end,
                         v->plan->launch_count, "launches"));
     pass->launch = step->launch_first;
     TRY(verify_dim(v, step->scratch_bytes, "scratch memory of step", pass->step));
-    TRY(verify_expression(pass, step->scratch_bytes, "the scratch memory"));
+    TRY(verify_known(pass, step->scratch_bytes, pass->known, "the scratch memory of step", pass->step));
+    TRY(verify_counts(pass, step, bound_count));
     TRY(mark_operands(pass, step));
     for (; pass->launch < *launch_end; ++pass->launch) TRY(verify_launch(pass, arg_end));
     return STATUS_OK;
@@ -233,15 +261,23 @@ static Status verify_launch_step(LaunchPass *pass, int32_t *launch_end, int32_t 
 
 Status verify_launches(const Verifier *v) {
     const Plan *plan = v->plan;
-    LaunchPass pass = {.v = v, .operands = ARENA_ARRAY(v->scratch, Operand, plan->value_count)};
-    int32_t launch_end = 0, arg_end = 0;
+    LaunchPass pass = {.v = v,
+                       .operands = ARENA_ARRAY(v->scratch, Operand, plan->value_count),
+                       .bound = ARENA_ARRAY(v->scratch, bool, plan->symbol_count),
+                       .known = ARENA_ARRAY(v->scratch, bool, plan->symbol_count)};
+    int32_t launch_end = 0, arg_end = 0, list[PLAN_MAX_COUNTS];
     TRY_ALLOC(v->diag, pass.operands);
+    TRY_ALLOC(v->diag, pass.bound);
+    TRY_ALLOC(v->diag, pass.known);
     for (int32_t i = 0; i < plan->step_count; ++i) {
         pass.step = i;
+        int32_t count = i < v->main_steps ? plan_step_binds(plan, &plan->steps[i], pass.bound, list) : 0;
         if (plan->steps[i].kind == PLAN_STEP_HOST)
             TRY(verify_host_step(v, i));
         else
-            TRY(verify_launch_step(&pass, &launch_end, &arg_end));
+            TRY(verify_launch_step(&pass, count, &launch_end, &arg_end));
+        for (int32_t k = 0; k < count && k < PLAN_MAX_COUNTS; ++k) pass.known[list[k]] = true;
+        if (count > PLAN_MAX_COUNTS) memcpy(pass.known, pass.bound, (size_t)plan->symbol_count);
     }
     if (launch_end != plan->launch_count || arg_end != plan->arg_count)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: steps hold %d launches and %d arguments, of %d and %d",

@@ -52,9 +52,10 @@ typedef struct Move {
     int32_t next;      /* of the same step and direction; -1: the last */
 } Move;
 
-typedef enum StretchKind { STRETCH_LAUNCHES, STRETCH_HOST } StretchKind;
+typedef enum StretchKind { STRETCH_LAUNCHES, STRETCH_HOST, STRETCH_LATE } StretchKind;
 
-/* Steps of program 0 that run without a wait in between: launches in one CUDA graph, or one host step. */
+/* Steps of program 0 that run without a wait in between: launches in one CUDA graph, one host step, or one
+ * step on the device whose sizes depend on data. */
 typedef struct Stretch {
     StretchKind kind;
     int32_t step_first, step_count, launch_count;
@@ -85,6 +86,18 @@ typedef struct CudaBinding {
     bool on_host;        /* host steps read or write it */
 } CudaBinding;
 
+/* A value's memory on the device where its size depends on data, unless it is known beforehand and bound. */
+typedef struct LateValue {
+    bool is_late;
+    DeviceMemory memory;
+} LateValue;
+
+typedef struct LateStep {
+    bool is_late; /* on the device, with operands or numbers that depend on data */
+    int32_t symbol_count;
+    int32_t *symbols; /* that it binds, in the order in which it leaves them in scratch memory */
+} LateStep;
+
 struct CudaContext {
     CudaEngine *engine;
     CudaHandle stream;           /* of smelt_context_run, and to capture on */
@@ -114,6 +127,10 @@ struct CudaContext {
     int32_t *downloads, *uploads; /* per step of program 0: the first of its moves, or -1 */
     Move *moves;
     int32_t move_count, move_capacity;
+    LateValue *late_values; /* per value */
+    LateStep *late_steps;   /* per step of program 0 */
+    DeviceMemory late_scratch;
+    OwnMemory counts; /* pinned: what a step has found */
     GraphSet graphs[GRAPH_LIMIT];
     uint64_t use_count;
     bool timing, running; /* running: in smelt_context_run */
@@ -132,6 +149,23 @@ CudaPointer cuda_place(const SmeltContext *context, int32_t value);
 Status cuda_lay_out(SmeltContext *context, int64_t total, Diag *diag);
 /* Once shapes and memory are known: launches, stretches, moves, workspace. */
 Status cuda_prepare(SmeltContext *context, Diag *diag);
+/* Grid and arguments of a launch for the symbols as they are, with scratch memory of so many bytes. */
+Status evaluate_launch(SmeltContext *context, int32_t index, CudaPointer scratch, int64_t scratch_bytes,
+                       Diag *diag);
+
+/* -- cuda_late.c -- */
+
+Status late_create(SmeltContext *context, Diag *diag);
+void late_destroy(SmeltContext *context); /* accepts any state */
+/* Before a run: late symbols have no value but where inference has found one. */
+Status late_begin(SmeltContext *context, Diag *diag);
+/* Behind a step on the host: binds the late symbols that its results show. */
+Status late_bind_host_step(SmeltContext *context, int32_t step, Diag *diag);
+/* A late value's memory on the device, and on the host, for the dims of its tensor. */
+Status late_reserve(SmeltContext *context, int32_t value, Diag *diag);
+Status late_on_host(SmeltContext *context, int32_t value, Diag *diag);
+/* A late step on the device: launches, waits for the sizes that it finds, launches the rest. */
+Status late_run(SmeltContext *context, int32_t step, CudaHandle stream, Diag *diag);
 
 /* -- cuda_moves.c -- */
 
@@ -144,6 +178,8 @@ Status plan_moves(SmeltContext *context, Diag *diag);
  * the place of the tuple that was used longest ago. */
 GraphSet *graphs_find(SmeltContext *context);
 void graphs_clear(SmeltContext *context);
+/* A launch whose grid and arguments are there. */
+Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag);
 /* The launches of one step, or of stretch number `stretch`: as a graph of set, captured when it is new, or
  * one by one where set is NULL or a graph gains nothing. */
 Status launch_step(SmeltContext *context, int32_t step, CudaHandle stream, Diag *diag);

@@ -105,6 +105,7 @@ static Status allocate_tables(SmeltContext *context, Diag *diag) {
     TRY_ALLOC(diag, cuda->downloads);
     TRY_ALLOC(diag, cuda->uploads);
     TRY_ALLOC(diag, context->host_offsets);
+    TRY(late_create(context, diag));
     TRY(allocate_launches(context, diag));
     return allocate_graphs(context, diag);
 }
@@ -156,6 +157,7 @@ void cuda_context_destroy(SmeltContext *context) {
         if (cuda->stream != NULL) (void)cuda->engine->api.stream_destroy(cuda->stream);
         device_release(cuda->engine, &cuda->own);
         pinned_release(cuda->engine, &cuda->mirror);
+        late_destroy(context);
         for (int32_t i = 0; cuda->bindings != NULL && i < context->plan->binding_count; ++i) {
             device_release(cuda->engine, &cuda->bindings[i].device);
             pinned_release(cuda->engine, &cuda->bindings[i].host);

@@ -58,7 +58,7 @@ GraphSet *graphs_find(SmeltContext *context) {
 
 /* -- launches -- */
 
-static Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
+Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
     const PlanLaunch *launch = &context->plan->launches[index];
     const LaunchState *state = &context->cuda->launches[index];
     const CudaEngine *engine = context->cuda->engine;

@@ -151,11 +151,10 @@ static Status visit_results(MovePass *pass) {
     return STATUS_OK;
 }
 
-static void add_step(CudaContext *cuda, int32_t step, bool on_host, int32_t launch_count) {
+static void add_step(CudaContext *cuda, int32_t step, StretchKind kind, int32_t launch_count) {
     int32_t count = cuda->stretch_count;
-    if (on_host || count == 0 || cuda->stretches[count - 1].kind == STRETCH_HOST)
-        cuda->stretches[cuda->stretch_count++] =
-            (Stretch){.kind = on_host ? STRETCH_HOST : STRETCH_LAUNCHES, .step_first = step};
+    if (kind != STRETCH_LAUNCHES || count == 0 || cuda->stretches[count - 1].kind != STRETCH_LAUNCHES)
+        cuda->stretches[cuda->stretch_count++] = (Stretch){.kind = kind, .step_first = step};
     Stretch *last = &cuda->stretches[cuda->stretch_count - 1];
     last->step_count = step - last->step_first + 1;
     last->launch_count += launch_count;
@@ -177,8 +176,10 @@ Status plan_moves(SmeltContext *context, Diag *diag) {
             TRY(visit_host_step(&pass, s));
         else
             TRY(visit_launch_step(&pass, s));
-        if (step->kind == PLAN_STEP_HOST || step->launch_count > 0)
-            add_step(cuda, s, step->kind == PLAN_STEP_HOST, step->launch_count);
+        bool is_late = cuda->late_steps[s].is_late;
+        StretchKind kind = is_late ? STRETCH_LATE : STRETCH_LAUNCHES;
+        if (step->kind == PLAN_STEP_HOST) kind = STRETCH_HOST;
+        if (kind != STRETCH_LAUNCHES || step->launch_count > 0) add_step(cuda, s, kind, step->launch_count);
     }
     return visit_results(&pass);
 }

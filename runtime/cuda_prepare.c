@@ -23,6 +23,7 @@ static Status evaluate_scratch(SmeltContext *context, Diag *diag) {
     cuda->scratch_bytes = 0;
     for (int32_t i = 0; i < plan->step_count; ++i) {
         int64_t size;
+        if (plan_dim_is_late(plan, plan->steps[i].scratch_bytes)) continue;
         if (!plan_dim_eval(plan, plan->steps[i].scratch_bytes, context->symbols, &size) || size < 0)
             return FAIL(diag, STATUS_BAD_DATA,
                         "the inputs' shapes give step %d scratch memory of an impossible size", i);
@@ -71,12 +72,15 @@ CudaPointer cuda_place(const SmeltContext *context, int32_t index) {
     const CudaContext *cuda = context->cuda;
     if (value->storage == PLAN_WEIGHT) return cuda->engine->weights + (CudaPointer)value->offset;
     if (value->storage == PLAN_BUFFER) return cuda->workspace + (CudaPointer)context->values[index].offset;
-    return value->storage == PLAN_BINDING ? cuda->bindings[value->index].memory : 0;
+    if (value->storage == PLAN_BINDING && context->values[index].known)
+        return cuda->bindings[value->index].memory;
+    return cuda->late_values[index].memory.data;
 }
 
 /* -- launches -- */
 
-static Status evaluate_argument(SmeltContext *context, int32_t index, int64_t scratch, Diag *diag) {
+static Status evaluate_argument(SmeltContext *context, int32_t index, CudaPointer base, int64_t scratch,
+                                Diag *diag) {
     const PlanArg *arg = &context->plan->args[index];
     CudaContext *cuda = context->cuda;
     int64_t number;
@@ -88,13 +92,14 @@ static Status evaluate_argument(SmeltContext *context, int32_t index, int64_t sc
     if (arg->kind == PLAN_ARG_VALUE)
         cuda->arguments[index] = cuda_place(context, arg->value);
     else if (arg->kind == PLAN_ARG_SCRATCH)
-        cuda->arguments[index] = cuda->workspace + (CudaPointer)cuda->arena_bytes + (CudaPointer)number;
+        cuda->arguments[index] = base + (CudaPointer)number;
     else
         cuda->arguments[index] = (uint64_t)number;
     return STATUS_OK;
 }
 
-static Status evaluate_launch(SmeltContext *context, int32_t index, int64_t scratch, Diag *diag) {
+Status evaluate_launch(SmeltContext *context, int32_t index, CudaPointer scratch, int64_t scratch_bytes,
+                       Diag *diag) {
     static const int64_t most[3] = {INT32_MAX, MOST_GRID_YZ, MOST_GRID_YZ};
     const PlanLaunch *launch = &context->plan->launches[index];
     LaunchState *state = &context->cuda->launches[index];
@@ -109,19 +114,20 @@ static Status evaluate_launch(SmeltContext *context, int32_t index, int64_t scra
         state->skipped = state->skipped || size == 0;
     }
     for (int32_t a = launch->arg_first; a < launch->arg_first + launch->arg_count; ++a)
-        TRY(evaluate_argument(context, a, scratch, diag));
+        TRY(evaluate_argument(context, a, scratch, scratch_bytes, diag));
     return STATUS_OK;
 }
 
 static Status evaluate_launches(SmeltContext *context, Diag *diag) {
     const Plan *plan = context->plan;
-    for (int32_t s = 0; s < plan->step_count; ++s) {
+    CudaPointer base = context->cuda->workspace + (CudaPointer)context->cuda->arena_bytes;
+    for (int32_t s = 0; s < plan->programs[0].step_count; ++s) {
         const PlanStep *step = &plan->steps[s];
         int64_t scratch = 0;
-        if (step->launch_count > 0)
-            (void)plan_dim_eval(plan, step->scratch_bytes, context->symbols, &scratch);
+        if (step->launch_count == 0 || context->cuda->late_steps[s].is_late) continue;
+        (void)plan_dim_eval(plan, step->scratch_bytes, context->symbols, &scratch);
         for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
-            TRY(evaluate_launch(context, l, scratch, diag));
+            TRY(evaluate_launch(context, l, base, scratch, diag));
     }
     return STATUS_OK;
 }

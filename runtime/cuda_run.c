@@ -12,6 +12,7 @@ static Status cuda_try(SmeltContext *context, int result, const char *what, Diag
 /* -- copies around host steps -- */
 
 static Status download(SmeltContext *context, int32_t value, CudaHandle stream, Diag *diag) {
+    TRY(late_on_host(context, value, diag));
     const Tensor *tensor = &context->tensors[value];
     size_t bytes = tensor_bytes(tensor);
     if (bytes == 0) return STATUS_OK;
@@ -56,10 +57,13 @@ static Status run_host_step(SmeltContext *context, int32_t step, CudaHandle stre
     if (copied)
         TRY(cuda_try(context, cuda->engine->api.stream_synchronize(stream), "a run on the GPU", diag));
     TRY(execute_step(context, step, diag));
-    for (int32_t m = cuda->uploads[step]; m >= 0; m = cuda->moves[m].next)
-        if (!cuda->running || !cuda->moves[m].only_enqueue)
-            TRY(upload(context, cuda->moves[m].value, cuda_place(context, cuda->moves[m].value), stream,
-                       diag));
+    TRY(late_bind_host_step(context, step, diag));
+    for (int32_t m = cuda->uploads[step]; m >= 0; m = cuda->moves[m].next) {
+        int32_t value = cuda->moves[m].value;
+        if (cuda->running && cuda->moves[m].only_enqueue) continue;
+        if (cuda->late_values[value].is_late) TRY(late_reserve(context, value, diag));
+        TRY(upload(context, value, cuda_place(context, value), stream, diag));
+    }
     return mark_staged(context, stream, diag);
 }
 
@@ -70,7 +74,10 @@ static Status profile_stretch(SmeltContext *context, const Stretch *stretch, Cud
     for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s) {
         CudaHandle *marks = context->cuda->step_marks + 2 * s;
         TRY(cuda_try(context, api->event_record(marks[0], stream), "an event", diag));
-        TRY(launch_step(context, s, stream, diag));
+        if (stretch->kind == STRETCH_LATE)
+            TRY(late_run(context, s, stream, diag));
+        else
+            TRY(launch_step(context, s, stream, diag));
         TRY(cuda_try(context, api->event_record(marks[1], stream), "an event", diag));
     }
     return STATUS_OK;
@@ -97,6 +104,7 @@ static Status collect_profile(SmeltContext *context, CudaHandle stream, Diag *di
 
 static Status execute_stretches(SmeltContext *context, CudaHandle stream, Diag *diag) {
     CudaContext *cuda = context->cuda;
+    TRY(late_begin(context, diag));
     GraphSet *set = context->profiling ? NULL : graphs_find(context);
     for (int32_t i = 0; i < cuda->stretch_count; ++i) {
         const Stretch *stretch = &cuda->stretches[i];
@@ -104,6 +112,8 @@ static Status execute_stretches(SmeltContext *context, CudaHandle stream, Diag *
             TRY(run_host_step(context, stretch->step_first, stream, diag));
         else if (context->profiling)
             TRY(profile_stretch(context, stretch, stream, diag));
+        else if (stretch->kind == STRETCH_LATE)
+            TRY(late_run(context, stretch->step_first, stream, diag));
         else
             TRY(launch_graph(context, set, i, stream, diag));
     }
@@ -221,7 +231,7 @@ static Status copy_output(SmeltContext *context, int32_t index, Diag *diag) {
     int32_t value = context->plan->bindings[index].value;
     Tensor *tensor = &context->tensors[value];
     if (cuda->on_host[cuda->root[value]]) return STATUS_OK;
-    tensor->data = cuda->bindings[index].host.data;
+    if (context->values[value].known) tensor->data = cuda->bindings[index].host.data;
     return download(context, value, cuda->stream, diag);
 }
 

@@ -14,6 +14,10 @@ static inline int32_t next_problem(Graph *graph, int32_t position, Arena *arena,
     CHECK(use_table_build(graph, arena, &uses));
     while (end < block->node_count && !node_starts_step(graph, block, end)) ++end;
     CHECK_OK(problem_create(graph, &uses, block->nodes + position, end - position, arena, out, diag), diag);
+    out->symbol_count = dim_symbol_count(graph->dims);
+    bool *known = ARENA_ARRAY(arena, bool, out->symbol_count);
+    problem_find_symbols(graph, block->nodes, position, known, out->symbol_count);
+    out->known_symbols = known;
     return end;
 }
 

@@ -7,6 +7,7 @@
 
 #include "smelt/reduce.cuh"
 #include "smelt/scan.cuh"
+#include "smelt/sort.cuh"
 
 namespace smelt {
 
@@ -61,24 +62,12 @@ template <class Rank> SMELT_DEVICE Threshold find_threshold(const Rank &rank, In
     return t;
 }
 
-// Best first. A network of comparisons that all put the better one first: what would lie past the end never moves.
-SMELT_DEVICE void sort_ranked(Ranked *items, Index count) {
-    for (Index size = 2; size / 2 < count; size *= 2) {
-        for (Index step = size; step > 1; step /= 2) {
-            const Index flip = step == size ? size - 1 : step / 2;
-            __syncthreads();
-            for (Index i = (Index)threadIdx.x; i < count; i += (Index)blockDim.x) {
-                const Index other = i ^ flip;
-                if (other <= i || other >= count) continue;
-                const Ranked a = items[i], b = items[other];
-                if (!beats(b, a)) continue;
-                items[i] = b;
-                items[other] = a;
-            }
-        }
-    }
-    __syncthreads();
-}
+struct Beats {
+    SMELT_DEVICE bool operator()(const Ranked &a, const Ranked &b) const { return beats(a, b); }
+};
+
+// Best first. One block.
+SMELT_DEVICE void sort_ranked(Ranked *items, Index count) { sort_block(items, count, Beats{}); }
 
 // A block of 256 threads for each row; rows as in cumulate_rows. The best k of each go to `values` and `indices` (may be
 // NULL). CAPACITY: as many are sorted in shared memory; 0: in `memory`, k for each row.

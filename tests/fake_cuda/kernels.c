@@ -29,10 +29,50 @@ static int kernel_sum_scratch(const uint64_t *args) {
     return 0;
 }
 
+static int64_t *integers(uint64_t pointer, uint64_t count) {
+    if (count > SIZE_MAX / sizeof(int64_t)) return NULL;
+    return (int64_t *)(void *)fake_device_bytes(pointer, (size_t)count * sizeof(int64_t));
+}
+
+/* counted, floats, how many, what to say too much */
+static int kernel_count(const uint64_t *args) {
+    int64_t *counted = integers(args[0], 1);
+    float *a = floats(args[1], args[2]);
+    if (counted == NULL || a == NULL) return FAKE_ILLEGAL_ADDRESS;
+    *counted = (int64_t)args[3];
+    for (uint64_t i = 0; i < args[2]; ++i) *counted += a[i] != 0;
+    return 0;
+}
+
+/* rows and columns of what is not zero, floats in rows of 4, how many, how many are not zero */
+static int kernel_where(const uint64_t *args) {
+    int64_t *where = integers(args[0], 2 * args[3]);
+    float *a = floats(args[1], args[2]);
+    uint64_t found = 0;
+    if (where == NULL || a == NULL) return FAKE_ILLEGAL_ADDRESS;
+    for (uint64_t i = 0; i < args[2] && found < args[3]; ++i) {
+        if (a[i] == 0) continue;
+        where[found] = (int64_t)(i / 4);
+        where[args[3] + found++] = (int64_t)(i % 4);
+    }
+    return 0;
+}
+
+static int kernel_add_integers(const uint64_t *args) {
+    int64_t *out = integers(args[0], args[3]), *a = integers(args[1], args[3]),
+            *b = integers(args[2], args[3]);
+    if (out == NULL || a == NULL || b == NULL) return FAKE_ILLEGAL_ADDRESS;
+    for (uint64_t i = 0; i < args[3]; ++i) out[i] = a[i] + b[i];
+    return 0;
+}
+
 const FakeFunction *fake_find_function(const char *name) {
     static const FakeFunction functions[] = {{"fake_add", 4, kernel_add},
                                              {"fake_scale", 4, kernel_scale},
-                                             {"fake_sum_scratch", 4, kernel_sum_scratch}};
+                                             {"fake_sum_scratch", 4, kernel_sum_scratch},
+                                             {"fake_count", 4, kernel_count},
+                                             {"fake_where", 4, kernel_where},
+                                             {"fake_add_integers", 4, kernel_add_integers}};
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; ++i)
         if (strcmp(functions[i].name, name) == 0) return &functions[i];
     return NULL;

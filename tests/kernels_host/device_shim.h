@@ -43,6 +43,8 @@ static inline double __longlong_as_double(long long bits) {
 }
 static inline float __fdiv_rn(float x, float y) { return x / y; }
 static inline float __fsub_rn(float x, float y) { return x - y; }
+static inline float __fadd_rn(float x, float y) { return x + y; }
+static inline float __fmul_rn(float x, float y) { return x * y; }
 // Towards zero.
 static inline float shim_cut(double x, float nearest) {
     return fabs((double)nearest) > fabs(x) ? nextafterf(nearest, 0.0f) : nearest;

@@ -23,6 +23,7 @@ typedef struct Test {
     Graph *graph;
     Tensor *values; /* of the graph, as the host computes them */
     int64_t symbols[MOST_SYMBOLS];
+    int32_t symbol_count; /* of the text */
     uint64_t random;
     int32_t units;
     bool used[256]; /* per tactic */
@@ -45,15 +46,18 @@ static void *aligned(char *memory) {
     return memory + (128 - (uintptr_t)memory % 128);
 }
 
-static Tensor new_tensor(Test *t, const Value *value) {
+static Tensor sized_tensor(Test *t, DType dtype, int32_t rank, const int64_t *dims) {
     Tensor tensor;
-    int64_t dims[SMELT_MAX_RANK];
-    for (int32_t i = 0; i < value->shape.rank; ++i) dims[i] = number_of(t, value->shape.dim[i]);
-    CHECK_OK(tensor_describe(&tensor, value->dtype, value->shape.rank, dims, (size_t)1 << 30, &t->diag),
-             &t->diag);
+    CHECK_OK(tensor_describe(&tensor, dtype, rank, dims, (size_t)1 << 30, &t->diag), &t->diag);
     tensor.data = aligned(arena_alloc(&t->arena, tensor_bytes(&tensor) + 256));
     memset(tensor.data, 0x5a, tensor_bytes(&tensor));
     return tensor;
+}
+
+static Tensor new_tensor(Test *t, const Value *value) {
+    int64_t dims[SMELT_MAX_RANK];
+    for (int32_t i = 0; i < value->shape.rank; ++i) dims[i] = number_of(t, value->shape.dim[i]);
+    return sized_tensor(t, value->dtype, value->shape.rank, dims);
 }
 
 static void fill_input(Test *t, const Value *value, Tensor *tensor) {
@@ -71,6 +75,15 @@ static void fill_input(Test *t, const Value *value, Tensor *tensor) {
 }
 
 /* -- the host -- */
+
+static bool is_late_symbol(const Test *t, Dim d) {
+    return dim_symbol_index(t->graph->dims, d) >= 0 && dim_is_late(t->graph->dims, d);
+}
+
+/* Inference makes late symbols of its own. */
+static bool is_fresh(const Test *t, Dim d) {
+    return is_late_symbol(t, d) && dim_symbol_index(t->graph->dims, d) >= t->symbol_count;
+}
 
 /* The types that the text states are those that inference finds. */
 static void check_types(Test *t, const Node *node) {
@@ -94,11 +107,35 @@ static void check_types(Test *t, const Node *node) {
     for (int32_t i = 0; i < node->output_count; ++i) {
         if (node->outputs[i] == NONE) continue;
         const Value *value = &t->graph->values[node->outputs[i]];
+        for (int32_t d = 0; d < results[i].shape.rank && d < value->shape.rank; ++d)
+            if (is_fresh(t, results[i].shape.dim[d]) && is_late_symbol(t, value->shape.dim[d]))
+                results[i].shape.dim[d] = value->shape.dim[d];
         if (value->dtype == results[i].dtype && shape_equal(&value->shape, &results[i].shape)) continue;
         fprintf(stderr, "%s is %s%s by inference\n", value->name, dtype_name(results[i].dtype),
                 shape_print(t->graph->dims, &results[i].shape, &t->arena));
         exit(1);
     }
+}
+
+/* KernelCtx.allocate: the executor is the test. */
+static Status allocate_output(KernelCtx *ctx, int32_t index, int32_t rank, const int64_t *dims) {
+    *ctx->outputs[index] = sized_tensor(ctx->executor, ctx->outputs[index]->dtype, rank, dims);
+    return STATUS_OK;
+}
+
+static bool value_is_late(const Test *t, const Value *value) {
+    bool late = false;
+    for (int32_t i = 0; i < value->shape.rank; ++i)
+        late = late || dim_is_late(t->graph->dims, value->shape.dim[i]);
+    return late;
+}
+
+/* What the host has found is the number of the late symbols from here on. */
+static void bind_symbols(Test *t, const Value *value, const Tensor *tensor) {
+    CHECK_INT(tensor->rank, value->shape.rank);
+    for (int32_t i = 0; i < tensor->rank; ++i)
+        if (is_late_symbol(t, value->shape.dim[i]))
+            t->symbols[dim_symbol_index(t->graph->dims, value->shape.dim[i])] = tensor->dim[i];
 }
 
 static void run_node(Test *t, const Node *node) {
@@ -111,7 +148,9 @@ static void run_node(Test *t, const Node *node) {
     for (int32_t i = 0; i < node->output_count; ++i) {
         if (node->outputs[i] == NONE) continue;
         outputs[i] = &t->values[node->outputs[i]];
-        *outputs[i] = new_tensor(t, &t->graph->values[node->outputs[i]]);
+        const Value *value = &t->graph->values[node->outputs[i]];
+        bool found = (op_def(node->op)->flags & OPF_LATE_SIZE) != 0 && value_is_late(t, value);
+        *outputs[i] = found ? (Tensor){.dtype = value->dtype} : new_tensor(t, value);
     }
     KernelCtx ctx = {.attrs = node->parsed,
                      .input_count = node->input_count,
@@ -119,18 +158,22 @@ static void run_node(Test *t, const Node *node) {
                      .inputs = inputs,
                      .outputs = outputs,
                      .host = &host,
+                     .allocate = allocate_output,
+                     .executor = t,
                      .diag = &t->diag};
     const OpDef *def = op_def(node->op);
     if (def->scratch != NULL) host.scratch_size = def->scratch(&ctx);
     host.scratch = aligned(arena_alloc(&t->arena, host.scratch_size + 256));
     CHECK_OK(def->kernel(&ctx), &t->diag);
+    for (int32_t i = 0; i < node->output_count; ++i)
+        if (node->outputs[i] != NONE) bind_symbols(t, &t->graph->values[node->outputs[i]], outputs[i]);
 }
 
 static void prepare_values(Test *t) {
     t->values = ARENA_ARRAY(&t->arena, Tensor, t->graph->value_count);
     const Block *block = &t->graph->blocks[MAIN_BLOCK];
-    for (int32_t i = 0; i < dim_symbol_count(t->graph->dims); ++i)
-        t->symbols[i] = dim_symbol_at(t->graph->dims, i)->opt;
+    t->symbol_count = dim_symbol_count(t->graph->dims);
+    for (int32_t i = 0; i < t->symbol_count; ++i) t->symbols[i] = dim_symbol_at(t->graph->dims, i)->opt;
     for (ValueId v = 0; v < t->graph->value_count; ++v) {
         const Value *value = &t->graph->values[v];
         if (value->data == NULL) continue;
@@ -230,7 +273,21 @@ static void compare(const Tensor *found, const Tensor *expected, const char *wha
     }
 }
 
-static void run_emission(Test *t, const Emission *emission, const char *what) {
+/* The sizes that the launches have found are those that the host has found. */
+static void check_counts(Test *t, const Emission *emission, const Tactic *tactic, const char *scratch) {
+    const Problem *problem = emission->problem;
+    int64_t count = 0;
+    for (int32_t o = 0; tactic->finds_sizes && o < problem->output_count; ++o) {
+        const Shape *shape = &t->graph->values[problem->outputs[o]].shape;
+        for (int32_t i = 0; i < shape->rank; ++i) {
+            if (!is_late_symbol(t, shape->dim[i])) continue;
+            memcpy(&count, scratch, sizeof count);
+            CHECK_INT(count, number_of(t, shape->dim[i]));
+        }
+    }
+}
+
+static void run_emission(Test *t, const Emission *emission, const Tactic *tactic, const char *what) {
     const Problem *problem = emission->problem;
     Tensor *results = ARENA_ARRAY(&t->arena, Tensor, t->graph->value_count);
     for (int32_t i = 0; i < problem->output_count; ++i)
@@ -240,6 +297,7 @@ static void run_emission(Test *t, const Emission *emission, const char *what) {
     memset(scratch, 0x5a, (size_t)bytes);
     for (int32_t i = 0; i < emission->launch_count; ++i)
         run_launch(t, &emission->launches[i], results, scratch);
+    check_counts(t, emission, tactic, scratch);
     for (int32_t i = 0; i < problem->output_count; ++i)
         compare(&results[problem->outputs[i]], &t->values[problem->outputs[i]], what);
     t->units += emission->launch_count;
@@ -254,7 +312,7 @@ static void run_problem(Test *t, const Problem *problem) {
     }
     for (int32_t i = 0; i < tactic_count(); ++i) {
         const Tactic *tactic = tactic_at(i);
-        if (tactic->refuses(problem, t->device) != NULL) continue;
+        if (tactic_refuses(tactic, problem, t->device) != NULL) continue;
         int32_t count = tactic->configs(problem, t->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
         bool first = !t->used[i];
@@ -263,7 +321,7 @@ static void run_problem(Test *t, const Problem *problem) {
             if (!first && c != 0 && c != t->units % count) continue;
             Emission *emission =
                 emit_problem(t->graph, problem, tactic, &configs[c], t->device, &t->arena, &t->diag);
-            run_emission(t, emission,
+            run_emission(t, emission, tactic,
                          arena_printf(&t->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
         }
     }

@@ -9,8 +9,11 @@ static const char graph_text[] = "smelt-ir 1\n"
                                  "graph \"model\" opset 18\n"
                                  "symbol n min 1 opt 4 max 64\n"
                                  "constant %flat : i64[2] = {-1, 32}\n"
+                                 "constant %zero : i64[] = {0}\n"
+                                 "constant %one : i64[] = {1}\n"
                                  "block \"main\" {\n"
                                  "  input %x : f32[n,4,8]\n"
+                                 "  input %limit : i64[]\n"
                                  "  region \"relu+sigmoid\" {\n"
                                  "    %a : f32[n,4,8] = Relu(%x)\n"
                                  "    %b : f32[n,4,8] = Sigmoid(%a)\n"
@@ -22,9 +25,11 @@ static const char graph_text[] = "smelt-ir 1\n"
                                  "  %e : f32[n,32] = Reshape(%d, %flat)\n"
                                  "  %f : f32[32,n] = Transpose(%e)\n"
                                  "  %g : i64[2,late] = NonZero(%f)\n"
+                                 "  %h : i64[later] = Range(%zero, %limit, %one)\n"
                                  "  output %b\n"
                                  "  output %f\n"
                                  "  output %g\n"
+                                 "  output %h\n"
                                  "}\n";
 
 typedef struct Lowered {
@@ -35,7 +40,7 @@ typedef struct Lowered {
 } Lowered;
 
 static void lower(Lowered *l, const char *const *archs, int32_t arch_count) {
-    static const char late[] = "symbol late late min 0 opt 0\n";
+    static const char late[] = "symbol late late min 0 opt 0\nsymbol later late min 0 opt 0\n";
     char text[sizeof graph_text + sizeof late];
     Graph *graph = NULL;
     *l = (Lowered){0};
@@ -59,13 +64,16 @@ static const PlanValue *find_value(const Plan *plan, const char *name) {
 }
 
 static void check_steps(const Plan *plan) {
-    CHECK_INT(plan->step_count, 5);
+    CHECK_INT(plan->step_count, 6);
     for (int32_t i = 0; i < 4; ++i) {
         CHECK_INT(plan->steps[i].kind, PLAN_STEP_LAUNCH);
         CHECK_INT(plan->steps[i].launch_count, i == 2 ? 0 : 1); /* the view needs nothing */
     }
-    CHECK_INT(plan->steps[4].kind, PLAN_STEP_HOST);
-    CHECK_STR(plan->steps[4].reason, "sizes that depend on data");
+    CHECK_INT(plan->steps[4].kind, PLAN_STEP_LAUNCH); /* finds the size of its result */
+    CHECK_INT(plan->steps[4].launch_count, 3);
+    CHECK(plan->steps[4].late && !plan->steps[3].late);
+    CHECK_INT(plan->steps[5].kind, PLAN_STEP_HOST);
+    CHECK(strstr(plan->steps[5].reason, "sizes that depend on data") != NULL);
     CHECK_INT(find_value(plan, "a")->storage, PLAN_NOWHERE);
     CHECK_INT(find_value(plan, "c")->storage, PLAN_NOWHERE);
     CHECK_INT(find_value(plan, "b")->storage, PLAN_BINDING);
@@ -73,8 +81,8 @@ static void check_steps(const Plan *plan) {
 }
 
 static void check_kernels(const Plan *plan) {
-    CHECK_INT(plan->kernel_count, 2); /* the chains are one */
-    CHECK_INT(plan->cubin_count, 4);
+    CHECK_INT(plan->kernel_count, 5); /* the chains are one */
+    CHECK_INT(plan->cubin_count, 10);
     CHECK_INT(plan->launches[0].kernel, plan->launches[1].kernel);
     for (int32_t i = 0; i < plan->cubin_count; ++i) {
         CHECK_INT(plan->cubins[i].sm, i % 2 == 0 ? 80 : 90);
@@ -82,7 +90,7 @@ static void check_kernels(const Plan *plan) {
         CHECK(plan->cubins[i].size > 4 && memcmp(plan->cubins[i].data, "\177ELF", 4) == 0);
     }
     const PlanLaunch *launch = &plan->launches[0];
-    int64_t symbols[2] = {64, -1}, blocks = 0;
+    int64_t symbols[3] = {64, -1, -1}, blocks = 0;
     CHECK(plan_dim_eval(plan, launch->grid[0], symbols, &blocks));
     CHECK_INT(blocks, 2); /* 2048 elements, 1024 in each */
     CHECK_INT(launch->arg_count, 3);

@@ -48,7 +48,7 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
     }
     for (int32_t t = 0; t < tactic_count(); ++t) {
         const Tactic *tactic = tactic_at(t);
-        if (tactic->refuses(problem, u->device) != NULL) continue;
+        if (tactic_refuses(tactic, problem, u->device) != NULL) continue;
         int32_t count = tactic->configs(problem, u->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
         if (u->uses[t] >= PROBLEMS_WITH_ALL_CONFIGS) count = 1;

@@ -184,7 +184,8 @@ static void test_geometry(void) {
     RULE(plan.launches[1].grid[1] = 65536, "launch 1 has grid size 1 of 65536; 0 to 65535");
     RULE(plan.launches[1].grid[2] = plan_dim_of_expression(9),
          "a grid size of launch 1 is expression 9, of 4");
-    RULE(plan.launches[1].grid[0] = plan_dim_of_expression(3), "a grid size of launch 1 depends on data");
+    RULE(plan.launches[1].grid[0] = plan_dim_of_expression(3),
+         "a grid size of launch 1 depends on 'late', which no step up to 2 finds");
     RULE(plan.launches[1].shared_bytes = -1, "launch 1 has -1 bytes of shared memory");
     RULE(plan.launches[1].shared_bytes = PLAN_MAX_SHARED + 1, "launch 1 has 232449 bytes of shared memory");
 }
@@ -204,13 +205,14 @@ static void test_arguments(void) {
     RULE(plan.args[3].value = 1, "argument 3 of kind 1 has value 1");
     RULE(plan.args[3].written = true, "argument 3 of kind 1 has value -1");
     RULE(plan.args[3].number = plan_dim_of_expression(4), "an argument of launch 0 is expression 4, of 4");
-    RULE(plan.args[3].number = plan_dim_of_expression(3), "an argument of launch 0 depends on data");
+    RULE(plan.args[3].number = plan_dim_of_expression(3),
+         "an argument of launch 0 depends on 'late', which no step up to 0 finds");
     RULE(plan.args[14].number = -1, "argument 14 begins at byte -1 of the scratch memory of step 3");
     RULE(plan.steps[3].scratch_bytes = 16;
          plan.args[14].number = 16, "argument 14 begins at byte 16 of the scratch memory of step 3, of 16");
     RULE(plan.steps[3].scratch_bytes = -4, "scratch memory of step 3 has a dim of -4");
     RULE(plan.steps[3].scratch_bytes = plan_dim_of_expression(3),
-         "the scratch memory of launch 2 depends on data");
+         "the scratch memory of step 3 depends on 'late', which no step up to 3 finds");
     RULE(plan.values[4].storage = PLAN_NOWHERE;
          plan.values[4].index = -1, "is value 4 of storage 4, which has no memory");
 }
@@ -222,9 +224,10 @@ static void test_steps(void) {
     RULE(plan.arg_count = 17, "steps hold 4 launches and 16 arguments, of 4 and 17");
     RULE(plan.steps[1].launch_first = 1, "step 1 on the host has 0 launches from 1");
     RULE(plan.steps[1].scratch_bytes = 8, "step 1 on the host has 0 launches from 0 and scratch memory of 8");
-    RULE(plan.steps[0].late = true, "step 0 on the device has a result whose size depends on data");
     RULE(plan.values[1].dim[0] = plan_dim_of_expression(3),
-         "step 0 on the device has value 1, whose size depends on data");
+         "step 0 finds 1 sizes in scratch memory of 0 bytes");
+    RULE(plan.values[0].dim[0] = plan_dim_of_expression(3),
+         "on the device, the size of value 0 depends on 'late', which no step up to 0 finds");
     RULE(plan.values[1].storage = PLAN_NOWHERE;
          plan.values[1].index = -1, "operator 1 reads value 1, which has no memory outside step 0");
     RULE(plan.values[7].storage = PLAN_NOWHERE;

@@ -6,7 +6,6 @@
 #include "base/checked.h"
 #include "base/tensor.h"
 #include "cli/target.h"
-#include "kernels/lower.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -138,33 +137,51 @@ static void show_pass(void *user, const char *pass, int32_t index, int32_t count
     progress_step(user, pass, index, count);
 }
 
-static const char *target_refuses(void *user, const Graph *graph, const NodeId *nodes, int32_t count) {
-    return cuda_target_refuses(user, graph, nodes, count);
+static void show_kernel(void *user, int32_t done, int32_t total) {
+    progress_step(user, "", done, total);
+}
+
+/* What the command line and the target say to the pipeline. */
+static BuildSettings build_settings(App *app, const CompileSettings *settings, const Compiled *compiled,
+                                    Progress *progress) {
+    return (BuildSettings){.cuda = compiled->target.cuda,
+                           .archs = compiled->target.archs,
+                           .arch_count = compiled->target.arch_count,
+                           .variant = (int32_t)settings->variant,
+                           .passes = {.dump_dir = settings->dump_dir,
+                                      .stop_after = settings->stop_after,
+                                      .start_from = settings->from,
+                                      .disabled = settings->disabled.items,
+                                      .disabled_count = settings->disabled.count,
+                                      .extra = compiled->plugins.passes,
+                                      .extra_count = compiled->plugins.pass_count,
+                                      .history = settings->history,
+                                      .log = &app->log,
+                                      .progress = show_pass,
+                                      .user = progress},
+                           .model_hash = compiled->model.hash,
+                           .jit = {.cache_folder = settings->cache_dir,
+                                   .dump_folder = settings->dump_dir,
+                                   .threads = (int)settings->threads,
+                                   .log = &app->log,
+                                   .progress = show_kernel,
+                                   .progress_user = progress},
+                           .log = &app->log};
 }
 
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
     Progress progress;
-    PassOptions options = {.dump_dir = settings->dump_dir,
-                           .stop_after = settings->stop_after,
-                           .start_from = settings->from,
-                           .disabled = settings->disabled.items,
-                           .disabled_count = settings->disabled.count,
-                           .history = settings->history,
-                           .log = &app->log,
-                           .progress = show_pass,
-                           .user = &progress};
-    const PassTarget target = {.refuses = target_refuses, .user = compiled->cuda};
-    if (compiled->cuda != NULL) {
-        options.strided = true;
-        options.target = &target;
-    }
-    ThreadPool *pool = NULL;
-    TRY(thread_pool_create((int)settings->threads, &app->allocator, &pool, &app->diag));
-    options.pool = pool;
+    BuildSettings build = build_settings(app, settings, compiled, &progress);
+    compiled->plugins.arena = &compiled->arena;
+    for (int32_t i = 0; i < settings->plugins.count; ++i)
+        TRY(plugin_load(&compiled->plugins, settings->plugins.items[i], &app->diag));
+    build.passes.extra = compiled->plugins.passes;
+    build.passes.extra_count = compiled->plugins.pass_count;
+    TRY(thread_pool_create((int)settings->threads, &app->allocator, &build.passes.pool, &app->diag));
     progress_begin(&progress, "passes");
-    Status status = passes_run(compiled->graph, &options, &compiled->passes, &app->diag);
+    Status status = build_passes(compiled->graph, &build, &compiled->passes, &app->diag);
     progress_end(&progress);
-    thread_pool_destroy(pool);
+    thread_pool_destroy(build.passes.pool);
     compiled->stopped = settings->stop_after != NULL;
     return status;
 }
@@ -175,49 +192,11 @@ static Status check_settings(App *app, const CompileSettings *settings) {
     return STATUS_OK;
 }
 
-/* What changes the plan's bytes besides the model; one META line each. */
-static Status plan_options(App *app, const CompileSettings *settings, LowerOptions *options) {
-    int32_t count = 0, most = 3 + settings->disabled.count;
-    const char **lines = ARENA_ARRAY(&app->arena, const char *, most);
-    TRY_ALLOC(&app->diag, lines);
-    lines[count++] = "precision=fp32";
-    for (int32_t i = 0; i < settings->disabled.count; ++i) {
-        lines[count] = arena_printf(&app->arena, "disabled-pass.%s=1", settings->disabled.items[i]);
-        TRY_ALLOC(&app->diag, lines[count]);
-        count++;
-    }
-    if (settings->variant > 0) {
-        lines[count] = arena_printf(&app->arena, "kernel-variant=%lld", (long long)settings->variant);
-        TRY_ALLOC(&app->diag, lines[count]);
-        count++;
-    }
-    options->options = lines;
-    options->option_count = count;
-    return STATUS_OK;
-}
-
-static void show_kernel(void *user, int32_t done, int32_t total) {
-    progress_step(user, "", done, total);
-}
-
-static Status lower(App *app, const CompileSettings *settings, const Target *target, Compiled *out) {
-    LowerOptions options = {
-        .target = target->cuda ? "cuda" : "cpu", .model_hash = out->model.hash, .log = &app->log};
-    TRY(plan_options(app, settings, &options));
-    if (!target->cuda) return lower_to_host(out->graph, &options, &out->arena, &out->plan, &app->diag);
+static Status lower(App *app, const CompileSettings *settings, Compiled *out) {
     Progress progress;
-    LowerCudaOptions cuda = {.base = options,
-                             .archs = target->archs,
-                             .arch_count = target->arch_count,
-                             .variant = (int32_t)settings->variant,
-                             .jit = {.cache_folder = settings->cache_dir,
-                                     .dump_folder = settings->dump_dir,
-                                     .threads = (int)settings->threads,
-                                     .log = &app->log,
-                                     .progress = show_kernel,
-                                     .progress_user = &progress}};
+    BuildSettings build = build_settings(app, settings, out, &progress);
     progress_begin(&progress, "kernels");
-    Status status = lower_to_cuda(out->graph, &cuda, &out->arena, &out->plan, &app->diag);
+    Status status = build_lower(out->graph, &build, &out->arena, &out->plan, &app->diag);
     progress_end(&progress);
     return status;
 }
@@ -228,20 +207,18 @@ Status compile_model(App *app, const char *path, const CompileSettings *settings
     TRY(check_settings(app, settings));
     TRY(target_choose(app, settings, &target));
     TRY(compile_load(app, path, settings, out));
-    if (target.cuda)
-        TRY(cuda_target_create(target.archs, target.arch_count, &out->arena, &out->cuda, &app->diag));
+    out->target = target;
     Status status = compile_passes(app, settings, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     TRY(status);
     if (out->stopped) return STATUS_OK;
-    status = lower(app, settings, &target, out);
+    status = lower(app, settings, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     return status;
 }
 
 void compiled_destroy(Compiled *compiled) {
-    cuda_target_destroy(compiled->cuda);
-    compiled->cuda = NULL;
+    plugins_close(&compiled->plugins);
     model_destroy(&compiled->model);
     arena_reset(&compiled->arena);
     file_unmap(&compiled->text);

@@ -3,13 +3,13 @@
 #define SMELT_CLI_COMPILE_H
 
 #include "cli/cli.h"
+#include "compiler/pipeline.h"
+#include "compiler/plugin.h"
 #include "frontend/import.h"
-#include "passes/pass.h"
-#include "plan_format/plan.h"
 
 typedef struct CompileSettings {
     const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir;
-    TextList shapes, profiles, disabled;
+    TextList shapes, profiles, disabled, plugins;
     int64_t threads, device, variant;
     History *history; /* NULL: none is kept */
 } CompileSettings;
@@ -26,11 +26,21 @@ typedef struct CompileSettings {
     {"profile-shape", 0, OPTION_LIST, &(settings).profiles, "NAME:MIN,OPT,MAX", \
      "range of a dynamic input, e.g. x:1x3x32x32,1x3x64x64,8x3x128x128", 0, 0}, \
     {"disable-pass", 0, OPTION_LIST, &(settings).disabled, "PASS", "leaves a pass out (repeatable)", 0, 0}, \
+    {"plugin-pass", 0, OPTION_LIST, &(settings).plugins, "FILE.so", "runs the passes of a shared object too (docs/passes.md)", 0, 0}, \
     {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
     {"kernel-variant", 0, OPTION_INT, &(settings).variant, "N", \
      "another tactic and config for every step: the N-th that it can have (for tests)", 0, 1000000}, \
     {"threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024}
 /* clang-format on */
+
+enum { MOST_TARGET_ARCHS = 16 };
+
+/* What a plan is made for. */
+typedef struct Target {
+    bool cuda;
+    int32_t arch_count; /* of a cuda target */
+    const char *archs[MOST_TARGET_ARCHS];
+} Target;
 
 /* A model in the compiler; zero-initialise. compiled_destroy accepts any state. */
 typedef struct Compiled {
@@ -38,8 +48,9 @@ typedef struct Compiled {
     Arena arena; /* of an .ir graph, and of the plan */
     FileMap text;
     Graph *graph;
-    struct CudaTarget *cuda; /* what the passes ask; NULL for other targets */
-    PassCtx passes;          /* rejections and counters */
+    Target target;
+    PluginSet plugins;
+    PassCtx passes; /* rejections and counters */
     Plan plan;
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;

@@ -4,14 +4,6 @@
 
 #include "cli/compile.h"
 
-enum { MOST_TARGET_ARCHS = 16 };
-
-typedef struct Target {
-    bool cuda;
-    int32_t arch_count; /* of a cuda target */
-    const char *archs[MOST_TARGET_ARCHS];
-} Target;
-
 /* Where --target is not given: cuda when a GPU and NVRTC are there, else cpu, and a line says so. */
 Status target_choose(App *app, const CompileSettings *settings, Target *out);
 

@@ -1,0 +1,63 @@
+#include "compiler/pipeline.h"
+
+static const char *target_refuses(void *user, const Graph *graph, const NodeId *nodes, int32_t count) {
+    return cuda_target_refuses(user, graph, nodes, count);
+}
+
+static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag) {
+    Arena arena = {.allocator = graph->arena->allocator};
+    CudaTarget *cuda = NULL;
+    PassOptions options = settings->passes;
+    Status status = cuda_target_create(settings->archs, settings->arch_count, &arena, &cuda, diag);
+    const PassTarget target = {.refuses = target_refuses, .user = cuda};
+    options.strided = true;
+    options.target = &target;
+    if (status == STATUS_OK) status = passes_run(graph, &options, ctx, diag);
+    if (ctx != NULL) ctx->target = NULL;
+    cuda_target_destroy(cuda);
+    arena_reset(&arena);
+    return status;
+}
+
+Status build_passes(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag) {
+    if (settings->cuda) return passes_for_cuda(graph, settings, ctx, diag);
+    return passes_run(graph, &settings->passes, ctx, diag);
+}
+
+/* Adds an option that changes the plan's bytes, for META; NULL: out of memory. */
+static Status add_option(LowerOptions *options, const char **lines, const char *line, Diag *diag) {
+    TRY_ALLOC(diag, line);
+    lines[options->option_count++] = line;
+    return STATUS_OK;
+}
+
+static Status name_options(const BuildSettings *settings, Arena *arena, LowerOptions *out, Diag *diag) {
+    const PassOptions *passes = &settings->passes;
+    const char **lines = ARENA_ARRAY(arena, const char *, 2 + passes->disabled_count + passes->extra_count);
+    TRY_ALLOC(diag, lines);
+    out->options = lines;
+    TRY(add_option(out, lines, "precision=fp32", diag));
+    for (int32_t i = 0; i < passes->disabled_count; ++i)
+        TRY(add_option(out, lines, arena_printf(arena, "disabled-pass.%s=1", passes->disabled[i]), diag));
+    for (int32_t i = 0; i < passes->extra_count; ++i)
+        TRY(add_option(
+            out, lines,
+            arena_printf(arena, "extra-pass.%s=%s", passes->extra[i].pass.name, passes->extra[i].place),
+            diag));
+    if (settings->variant > 0)
+        TRY(add_option(out, lines, arena_printf(arena, "kernel-variant=%d", settings->variant), diag));
+    return STATUS_OK;
+}
+
+Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Plan *plan, Diag *diag) {
+    LowerOptions options = {
+        .target = settings->cuda ? "cuda" : "cpu", .model_hash = settings->model_hash, .log = settings->log};
+    TRY(name_options(settings, arena, &options, diag));
+    if (!settings->cuda) return lower_to_host(graph, &options, arena, plan, diag);
+    LowerCudaOptions cuda = {.base = options,
+                             .archs = settings->archs,
+                             .arch_count = settings->arch_count,
+                             .variant = settings->variant,
+                             .jit = settings->jit};
+    return lower_to_cuda(graph, &cuda, arena, plan, diag);
+}

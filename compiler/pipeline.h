@@ -1,0 +1,24 @@
+/* Graph to plan: the passes, then the lowering, for whichever target. */
+#ifndef SMELT_COMPILER_PIPELINE_H
+#define SMELT_COMPILER_PIPELINE_H
+
+#include "kernels/lower.h"
+#include "passes/pass.h"
+
+typedef struct BuildSettings {
+    bool cuda;                /* else the host */
+    const char *const *archs; /* of a cuda target: "sm_80" */
+    int32_t arch_count;
+    int32_t variant;    /* LowerCudaOptions.variant */
+    PassOptions passes; /* but for what the target says: strided and target */
+    uint64_t model_hash;
+    JitOptions jit;
+    const Log *log;
+} BuildSettings;
+
+/* Runs the passes over the graph. *ctx (may be NULL) receives the rejections and the last pass's counters. */
+Status build_passes(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag);
+/* Makes the plan of a graph that has been through all required passes; its memory is arena's. */
+Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Plan *plan, Diag *diag);
+
+#endif

@@ -199,6 +199,7 @@ bool value_is_exact(const Value *value); /* has a shape, and every dim is exact 
 
 /* Who uses a value, computed at once for a whole graph into arena; valid until the graph changes. */
 typedef struct UseTable {
+    int32_t value_count; /* values that there were */
     int32_t *first; /* uses of value v are uses[first[v]] .. uses[first[v + 1] - 1] */
     struct Use {
         NodeId node; /* NONE: a result of `block` */
@@ -207,8 +208,9 @@ typedef struct UseTable {
     } * uses;
 } UseTable;
 bool use_table_build(const Graph *graph, Arena *arena, UseTable *out);
+/* 0 for a value that is newer than the table. */
 static inline int32_t use_count(const UseTable *t, ValueId v) {
-    return t->first[v + 1] - t->first[v];
+    return v < t->value_count ? t->first[v + 1] - t->first[v] : 0;
 }
 
 /* A copy of the graph's tables to look at later, in arena; the ids are the same. Names, constants, attributes'

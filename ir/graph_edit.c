@@ -133,7 +133,7 @@ static void put_use(UseTable *table, ValueId value, struct Use use) {
 }
 
 bool use_table_build(const Graph *graph, Arena *arena, UseTable *out) {
-    int32_t count = graph->value_count;
+    int32_t count = out->value_count = graph->value_count;
     out->first = ARENA_ARRAY(arena, int32_t, (size_t)count + 1);
     if (out->first == NULL) return false;
     each_use(graph, count_use, out);

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/tensor.h"
+#include "cli/precision.h"
 #include "cli/target.h"
 
 enum { WILDCARD_DIM = -1 };
@@ -116,9 +117,7 @@ static Status load_ir(App *app, const char *path, Compiled *out) {
                        &app->diag);
 }
 
-Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
-    *out = (Compiled){0};
-    arena_init(&out->arena, &app->allocator);
+static Status load_graph(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
     if (ends_with(path, ".ir")) return load_ir(app, path, out);
     if (settings->from != NULL) {
         diag_hint(&app->diag, "--dump-dir writes such files");
@@ -131,6 +130,16 @@ Status compile_load(App *app, const char *path, const CompileSettings *settings,
     TRY(model_import(path, &options, &app->allocator, &out->model, &app->diag));
     out->graph = out->model.graph;
     return STATUS_OK;
+}
+
+Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    *out = (Compiled){0};
+    arena_init(&out->arena, &app->allocator);
+    out->precision = ARENA_NEW(&app->arena, PrecisionChoice);
+    TRY_ALLOC(&app->diag, out->precision);
+    TRY(precision_choose(app, settings, out->precision));
+    TRY(load_graph(app, path, settings, out));
+    return precision_samples(app, out->graph, out->precision);
 }
 
 static void show_pass(void *user, const char *pass, int32_t index, int32_t count) {
@@ -156,6 +165,7 @@ static BuildSettings build_settings(App *app, const CompileSettings *settings, c
                                       .extra = compiled->plugins.passes,
                                       .extra_count = compiled->plugins.pass_count,
                                       .history = settings->history,
+                                      .precision = &compiled->precision->options,
                                       .log = &app->log,
                                       .progress = show_pass,
                                       .user = progress},
@@ -186,33 +196,58 @@ Status compile_passes(App *app, const CompileSettings *settings, Compiled *compi
     return status;
 }
 
-static Status check_settings(App *app, const CompileSettings *settings) {
-    if (settings->precision != NULL && strcmp(settings->precision, "fp32") != 0)
-        return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32", settings->precision);
-    return STATUS_OK;
+Status compile_memory(App *app, const CompileSettings *settings, Compiled *compiled) {
+    BuildSettings build = build_settings(app, settings, compiled, NULL);
+    build.passes = (PassOptions){.start_from = "plan_memory", .stop_after = "plan_memory"};
+    return build_passes(compiled->graph, &build, NULL, &app->diag);
 }
 
-static Status lower(App *app, const CompileSettings *settings, Compiled *out) {
+static Status lower(App *app, const CompileSettings *settings, const Accuracy *accuracy, Compiled *out) {
     Progress progress;
     BuildSettings build = build_settings(app, settings, out, &progress);
+    TRY(precision_facts(app, out->precision, out, accuracy, &build));
     progress_begin(&progress, "kernels");
     Status status = build_lower(out->graph, &build, &out->arena, &out->plan, &app->diag);
     progress_end(&progress);
     return status;
 }
 
+/* Up to the graph that is to be lowered, and how exact it is. tolerance: PrecisionOptions.tolerance. */
+static Status prepare(App *app, const char *path, const CompileSettings *settings, const Target *target,
+                      double tolerance, Accuracy *accuracy, Compiled *out) {
+    TRY(compile_load(app, path, settings, out));
+    out->target = *target;
+    out->precision->options.tolerance = tolerance;
+    TRY(compile_passes(app, settings, out));
+    if (out->stopped || !out->precision->options.lower) return STATUS_OK;
+    return precision_compare(app, path, settings, out->precision, out, accuracy);
+}
+
+/* Less and less may be lost in any node, until the outputs are exact enough. */
+static Status prepare_exact(App *app, const char *path, const CompileSettings *settings, const Target *target,
+                            Accuracy *accuracy, Compiled *out) {
+    double tolerance = 0;
+    for (int attempt = 1;; ++attempt) {
+        *accuracy = (Accuracy){0};
+        TRY(prepare(app, path, settings, target, tolerance, accuracy, out));
+        if (!precision_should_retry(app, out->precision, out, accuracy, attempt) || settings->history != NULL)
+            return precision_enforce(app, out->precision, accuracy);
+        tolerance = precision_tighten(out->precision);
+        compiled_destroy(out);
+    }
+}
+
 Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
     Target target;
+    Accuracy accuracy;
     *out = (Compiled){0};
-    TRY(check_settings(app, settings));
     TRY(target_choose(app, settings, &target));
-    TRY(compile_load(app, path, settings, out));
-    out->target = target;
-    Status status = compile_passes(app, settings, out);
+    Status status = prepare_exact(app, path, settings, &target, &accuracy, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     TRY(status);
     if (out->stopped) return STATUS_OK;
-    status = lower(app, settings, out);
+    precision_report(app, out->precision, out, &accuracy);
+    status = lower(app, settings, &accuracy, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     return status;
 }

@@ -8,8 +8,9 @@
 #include "frontend/import.h"
 
 typedef struct CompileSettings {
-    const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir;
-    TextList shapes, profiles, disabled, plugins;
+    const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir, *io_precision, *calib;
+    TextList shapes, profiles, disabled, plugins, keep_fp32, force_fp16;
+    double max_error;
     int64_t threads, device, variant;
     History *history; /* NULL: none is kept */
 } CompileSettings;
@@ -21,7 +22,15 @@ typedef struct CompileSettings {
     {"gpu", 0, OPTION_TEXT, &(settings).gpu, "native|sm_80,sm_90", "the GPUs that the plan is for; none need be here", 0, 0}, \
     {"device", 0, OPTION_INT, &(settings).device, "N", "which GPU of this machine (0)", 0, 1023}, \
     {"cache-dir", 0, OPTION_TEXT, &(settings).cache_dir, "DIR", "where compiled kernels are kept (~/.cache/smelt)", 0, 0}, \
-    {"precision", 0, OPTION_TEXT, &(settings).precision, "fp32", "arithmetic of float tensors; fp32 keeps the model's", 0, 0}, \
+    {"precision", 0, OPTION_TEXT, &(settings).precision, "fp32|tf32|fp16|bf16|best", \
+     "of the arithmetic; what would lose too much keeps fp32 and is listed (--verbose)", 0, 0}, \
+    {"keep-fp32", 0, OPTION_LIST, &(settings).keep_fp32, "PATTERN", "nodes or operators that keep fp32; * and ? match (repeatable)", 0, 0}, \
+    {"force-fp16", 0, OPTION_LIST, &(settings).force_fp16, "PATTERN", "nodes or operators that do not, whatever speaks against it", 0, 0}, \
+    {"io-precision", 0, OPTION_TEXT, &(settings).io_precision, "fp32|fp16|bf16", "of float inputs and outputs; fp32 keeps the model's types", 0, 0}, \
+    {"calib", 0, OPTION_TEXT, &(settings).calib, "auto|off|DIR,...", \
+     "inputs that precision is chosen and compared on, in ONNX's test layout; auto: seeded random ones", 0, 0}, \
+    {"max-error", 0, OPTION_REAL, &(settings).max_error, "E", \
+     "largest error of reduced precision, relative to an output's range; above it the build fails", 0, 0}, \
     {"shape", 0, OPTION_LIST, &(settings).shapes, "NAME:1x3x8x8", "fixes an input's shape; '?' keeps a dimension dynamic", 0, 0}, \
     {"profile-shape", 0, OPTION_LIST, &(settings).profiles, "NAME:MIN,OPT,MAX", \
      "range of a dynamic input, e.g. x:1x3x32x32,1x3x64x64,8x3x128x128", 0, 0}, \
@@ -50,7 +59,8 @@ typedef struct Compiled {
     Graph *graph;
     Target target;
     PluginSet plugins;
-    PassCtx passes; /* rejections and counters */
+    PassCtx passes;                    /* rejections and counters */
+    struct PrecisionChoice *precision; /* cli/precision.h; in the app's arena */
     Plan plan;
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;
@@ -59,6 +69,8 @@ typedef struct Compiled {
 Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out);
 /* Passes over the loaded graph. */
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled);
+/* Lays memory out anew for the target. */
+Status compile_memory(App *app, const CompileSettings *settings, Compiled *compiled);
 /* All of it: load, passes, lower. */
 Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out);
 void compiled_destroy(Compiled *compiled);

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/tensor_file.h"
+#include "cli/samples.h"
 
 /* The runtime's failure as the app's. */
 static Status runtime_status(App *app, int status, const SmeltError *error) {
@@ -12,6 +13,21 @@ static Status runtime_status(App *app, int status, const SmeltError *error) {
 }
 
 #define TRY_RUNTIME(app, call, error) TRY(runtime_status((app), (call), (error)))
+
+/* Loads a plan from bytes, of which the session keeps an aligned copy. */
+static Status load_bytes(App *app, const ByteWriter *bytes, const CompileSettings *settings, Session *session,
+                         SmeltError *error) {
+    SmeltEngineOptions options = {.device = (int)settings->device};
+    session->plan_memory = mem_alloc(&app->allocator, bytes->size);
+    if (session->plan_memory == NULL)
+        return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory for a plan of %zu bytes", bytes->size);
+    memcpy(session->plan_memory, bytes->data, bytes->size);
+    double start = clock_seconds();
+    int status =
+        smelt_engine_load_memory(session->plan_memory, bytes->size, &options, &session->engine, error);
+    session->load_seconds = clock_seconds() - start;
+    return runtime_status(app, status, error);
+}
 
 /* Compiles, and keeps only the plan's bytes. */
 static Status open_model(App *app, const char *path, const CompileSettings *settings, Session *session,
@@ -27,21 +43,7 @@ static Status open_model(App *app, const char *path, const CompileSettings *sett
     if (status == STATUS_OK) status = plan_write_bytes(&compiled.plan, &writer, &app->diag);
     compiled_destroy(&compiled);
     session->build_seconds = clock_seconds() - start;
-    if (status == STATUS_OK) {
-        session->plan_memory = mem_alloc(&app->allocator, writer.size);
-        if (session->plan_memory == NULL)
-            status = FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory for a plan of %zu bytes", writer.size);
-    }
-    if (status == STATUS_OK) {
-        SmeltEngineOptions options = {.device = (int)settings->device};
-        memcpy(session->plan_memory, writer.data, writer.size);
-        start = clock_seconds();
-        status = runtime_status(
-            app,
-            smelt_engine_load_memory(session->plan_memory, writer.size, &options, &session->engine, error),
-            error);
-        session->load_seconds = clock_seconds() - start;
-    }
+    if (status == STATUS_OK) status = load_bytes(app, &writer, settings, session, error);
     arena_reset(&arena);
     return status;
 }
@@ -62,6 +64,13 @@ static Status read_bindings(App *app, Session *session, SmeltError *error) {
     return STATUS_OK;
 }
 
+static Status open_context(App *app, const CompileSettings *settings, Session *session, SmeltError *error) {
+    SmeltContextOptions options = {.threads = (int)settings->threads};
+    TRY(read_bindings(app, session, error));
+    return runtime_status(app, smelt_context_create(session->engine, &options, &session->context, error),
+                          error);
+}
+
 Status session_open(App *app, const char *path, const CompileSettings *settings, Session *out) {
     SmeltError error = {0};
     *out = (Session){0};
@@ -73,9 +82,20 @@ Status session_open(App *app, const char *path, const CompileSettings *settings,
     } else {
         TRY(open_model(app, path, settings, out, &error));
     }
-    TRY(read_bindings(app, out, &error));
-    SmeltContextOptions options = {.threads = (int)settings->threads};
-    return runtime_status(app, smelt_context_create(out->engine, &options, &out->context, &error), &error);
+    return open_context(app, settings, out, &error);
+}
+
+Status session_open_plan(App *app, const Plan *plan, const CompileSettings *settings, Session *out) {
+    SmeltError error = {0};
+    Arena arena;
+    *out = (Session){0};
+    arena_init(&arena, &app->allocator);
+    ByteWriter writer = byte_writer(&arena);
+    Status status = plan_write_bytes(plan, &writer, &app->diag);
+    if (status == STATUS_OK) status = load_bytes(app, &writer, settings, out, &error);
+    arena_reset(&arena);
+    TRY(status);
+    return open_context(app, settings, out, &error);
 }
 
 void session_close(App *app, Session *session) {
@@ -128,13 +148,7 @@ Status session_run(App *app, Session *session, const Tensor *inputs, Tensor *out
 }
 
 Status session_read_inputs(App *app, const Session *session, const char *folder, Tensor *inputs) {
-    for (int i = 0; i < session->input_count; ++i) {
-        const char *path = arena_printf(&app->arena, "%s/input_%d.pb", folder, i);
-        if (path != NULL && !file_exists(path))
-            path = arena_printf(&app->arena, "%s/input_%d.npy", folder, i);
-        TRY_ALLOC(&app->diag, path);
-        TRY(tensor_file_read(path, &app->arena, &inputs[i], NULL, &app->diag));
-    }
+    for (int i = 0; i < session->input_count; ++i) TRY(sample_read_input(app, folder, i, &inputs[i]));
     return STATUS_OK;
 }
 
@@ -181,27 +195,7 @@ Status session_read_named(App *app, const Session *session, const TextList *item
     return STATUS_OK;
 }
 
-/* Source: Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014. */
-static uint64_t splitmix64(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15U;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-}
-
-static void fill_random(Tensor *tensor, uint64_t *state) {
-    int64_t count = tensor_count(tensor);
-    for (int64_t i = 0; i < count; ++i) {
-        uint64_t bits = splitmix64(state);
-        if (dtype_is_float(tensor->dtype))
-            dtype_store_f64(tensor->dtype, tensor->data, i, (double)(bits >> 11) * 0x1p-52 - 1);
-        else
-            dtype_store_i64(tensor->dtype, tensor->data, i, (int64_t)(bits & 7));
-    }
-}
-
 Status session_fill_random(App *app, const Session *session, uint64_t seed, Tensor *inputs) {
-    enum { RANDOM_LIMIT = 1 << 30 };
     uint64_t state = seed;
     for (int i = 0; i < session->input_count; ++i) {
         const SmeltBinding *binding = &session->bindings[i];
@@ -209,11 +203,7 @@ Status session_fill_random(App *app, const Session *session, uint64_t seed, Tens
         if (inputs[i].data != NULL) continue;
         for (int k = 0; k < binding->rank; ++k)
             dims[k] = binding->dims[k] >= 0 ? binding->dims[k] : max_i64(binding->min_dims[k], 1);
-        TRY(tensor_describe(&inputs[i], (DType)binding->dtype, binding->rank, dims, RANDOM_LIMIT,
-                            &app->diag));
-        inputs[i].data = arena_alloc(&app->arena, tensor_bytes(&inputs[i]));
-        TRY_ALLOC(&app->diag, inputs[i].data);
-        fill_random(&inputs[i], &state);
+        TRY(sample_random(app, (DType)binding->dtype, binding->rank, dims, &state, &inputs[i]));
     }
     return STATUS_OK;
 }

@@ -18,6 +18,8 @@ typedef struct Session {
 
 /* Opens a .plan, or compiles anything else with settings. */
 Status session_open(App *app, const char *path, const CompileSettings *settings, Session *out);
+/* Opens a plan that is in memory, which may go once the call returns. */
+Status session_open_plan(App *app, const Plan *plan, const CompileSettings *settings, Session *out);
 void session_close(App *app, Session *session);
 
 /* Checks dtypes, sets shapes, runs; outputs[i] (session->binding_count - input_count of them) point into the

@@ -36,7 +36,10 @@ static Status name_options(const BuildSettings *settings, Arena *arena, LowerOpt
     const char **lines = ARENA_ARRAY(arena, const char *, 2 + passes->disabled_count + passes->extra_count);
     TRY_ALLOC(diag, lines);
     out->options = lines;
-    TRY(add_option(out, lines, "precision=fp32", diag));
+    TRY(add_option(
+        out, lines,
+        arena_printf(arena, "precision=%s", settings->precision != NULL ? settings->precision : "fp32"),
+        diag));
     for (int32_t i = 0; i < passes->disabled_count; ++i)
         TRY(add_option(out, lines, arena_printf(arena, "disabled-pass.%s=1", passes->disabled[i]), diag));
     for (int32_t i = 0; i < passes->extra_count; ++i)
@@ -50,8 +53,11 @@ static Status name_options(const BuildSettings *settings, Arena *arena, LowerOpt
 }
 
 Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Plan *plan, Diag *diag) {
-    LowerOptions options = {
-        .target = settings->cuda ? "cuda" : "cpu", .model_hash = settings->model_hash, .log = settings->log};
+    LowerOptions options = {.target = settings->cuda ? "cuda" : "cpu",
+                            .model_hash = settings->model_hash,
+                            .facts = settings->facts,
+                            .fact_count = settings->fact_count,
+                            .log = settings->log};
     TRY(name_options(settings, arena, &options, diag));
     if (!settings->cuda) return lower_to_host(graph, &options, arena, plan, diag);
     LowerCudaOptions cuda = {.base = options,

@@ -9,8 +9,11 @@ typedef struct BuildSettings {
     bool cuda;                /* else the host */
     const char *const *archs; /* of a cuda target: "sm_80" */
     int32_t arch_count;
-    int32_t variant;    /* LowerCudaOptions.variant */
-    PassOptions passes; /* but for what the target says: strided and target */
+    int32_t variant;          /* LowerCudaOptions.variant */
+    PassOptions passes;       /* but for what the target says: strided and target */
+    const char *precision;    /* its name for META; NULL: "fp32" */
+    const char *const *facts; /* "key=value": more entries of META */
+    int32_t fact_count;
     uint64_t model_hash;
     JitOptions jit;
     const Log *log;

@@ -10,6 +10,8 @@ typedef struct LowerOptions {
     uint64_t model_hash;
     const char *const *options; /* build options that change the plan, for META: "precision=fp32" */
     int32_t option_count;
+    const char *const *facts; /* what the build found out, for META: "error=0.001" */
+    int32_t fact_count;
     const Log *log;
 } LowerOptions;
 

@@ -20,10 +20,17 @@ Status lower_meta(Lowering *l, const char *key, const char *value) {
     return STATUS_OK;
 }
 
+/* "key=value" under a prefix. */
+static Status lower_pair(Lowering *l, const char *prefix, const char *pair) {
+    size_t name = strcspn(pair, "=");
+    return lower_meta(l, arena_printf(l->arena, "%s%.*s", prefix, (int)name, pair),
+                      arena_strdup(l->arena, pair[name] == '=' ? pair + name + 1 : ""));
+}
+
 static Status lower_build(Lowering *l) {
     enum { FIXED_KEYS = 7 }; /* two are left for the target */
     const LowerOptions *options = l->options;
-    l->plan->meta = ARENA_ARRAY(l->arena, PlanMeta, FIXED_KEYS + options->option_count);
+    l->plan->meta = ARENA_ARRAY(l->arena, PlanMeta, FIXED_KEYS + options->option_count + options->fact_count);
     TRY_ALLOC(l->diag, l->plan->meta);
     TRY(lower_meta(l, "producer", "smelt " SMELT_VERSION));
     TRY(lower_meta(l, "target", arena_strdup(l->arena, options->target)));
@@ -31,12 +38,8 @@ static Status lower_build(Lowering *l) {
     TRY(lower_meta(l, "model_hash",
                    arena_printf(l->arena, "%016llx", (unsigned long long)options->model_hash)));
     TRY(lower_meta(l, "opset", arena_printf(l->arena, "%d", l->graph->opset)));
-    for (int32_t i = 0; i < options->option_count; ++i) {
-        const char *option = options->options[i];
-        size_t name = strcspn(option, "=");
-        TRY(lower_meta(l, arena_printf(l->arena, "option.%.*s", (int)name, option),
-                       arena_strdup(l->arena, option[name] == '=' ? option + name + 1 : "")));
-    }
+    for (int32_t i = 0; i < options->option_count; ++i) TRY(lower_pair(l, "option.", options->options[i]));
+    for (int32_t i = 0; i < options->fact_count; ++i) TRY(lower_pair(l, "", options->facts[i]));
     return STATUS_OK;
 }
 

@@ -1,0 +1,180 @@
+/* How far a model at reduced precision is from f32, on the host. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/precision.h"
+#include "cli/session.h"
+#include "ir/cost.h"
+
+/* -- two tensors -- */
+
+/* Differing elements of other types than floats count each: the error is their share. */
+static double share_of_differences(const Tensor *got, const Tensor *expected) {
+    int64_t count = tensor_count(expected), different = 0;
+    for (int64_t i = 0; i < count; ++i)
+        different +=
+            dtype_load_i64(got->dtype, got->data, i) != dtype_load_i64(expected->dtype, expected->data, i);
+    return count > 0 ? (double)different / (double)count : 0;
+}
+
+/* The largest difference relative to the range of what is expected, 0 included. */
+static double error_of(const Tensor *got, const Tensor *expected) {
+    double low = 0, high = 0, largest = 0;
+    int64_t count = tensor_count(expected);
+    if (!tensor_same_shape(got, expected)) return INFINITY;
+    if (!dtype_is_float(expected->dtype)) return share_of_differences(got, expected);
+    for (int64_t i = 0; i < count; ++i) {
+        double a = dtype_load_f64(got->dtype, got->data, i),
+               b = dtype_load_f64(expected->dtype, expected->data, i);
+        double difference = a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
+        if (isnan(difference)) difference = INFINITY;
+        largest = fmax(largest, difference);
+        if (isfinite(b)) low = fmin(low, b), high = fmax(high, b);
+    }
+    if (largest == 0) return 0;
+    return high > low ? largest / (high - low) : INFINITY;
+}
+
+/* -- two sessions -- */
+
+typedef struct Pair {
+    App *app;
+    const PrecisionChoice *choice;
+    Session lowered, reference;
+    int outputs;
+    double *errors; /* per output */
+} Pair;
+
+/* What changes nothing of the results, but how they come about. */
+static CompileSettings reference_settings(const CompileSettings *settings) {
+    CompileSettings plain = *settings;
+    plain.target = "cpu";
+    plain.gpu = plain.precision = plain.io_precision = plain.calib = plain.dump_dir = plain.stop_after = NULL;
+    plain.keep_fp32 = plain.force_fp16 = (TextList){0};
+    plain.max_error = 0;
+    plain.variant = 0;
+    plain.history = NULL;
+    return plain;
+}
+
+/* The graph as a plan for the host. The passes have laid its memory out for another target: that is done
+ * again, and once more for the target. */
+static Status open_lowered(App *app, const CompileSettings *settings, Compiled *compiled, Session *out) {
+    Arena arena;
+    Plan plan;
+    arena_init(&arena, &app->allocator);
+    LowerOptions options = {.target = "cpu", .log = NULL};
+    PassOptions layout = {.start_from = "plan_memory", .stop_after = "plan_memory"};
+    Status status = STATUS_OK;
+    if (compiled->target.cuda) status = passes_run(compiled->graph, &layout, NULL, &app->diag);
+    if (status == STATUS_OK) status = lower_to_host(compiled->graph, &options, &arena, &plan, &app->diag);
+    if (status == STATUS_OK) status = session_open_plan(app, &plan, settings, out);
+    arena_reset(&arena);
+    if (status == STATUS_OK && compiled->target.cuda) status = compile_memory(app, settings, compiled);
+    return status;
+}
+
+/* The samples with the types that the session takes. */
+static Status convert_inputs(Pair *pair, const Session *session, const Tensor *sample, Tensor *out) {
+    for (int i = 0; i < session->input_count; ++i) {
+        DType wanted = (DType)session->bindings[i].dtype;
+        out[i] = sample[i];
+        if (wanted == sample[i].dtype || sample[i].dtype != DTYPE_F32) continue;
+        out[i].dtype = wanted;
+        out[i].data = arena_alloc(&pair->app->arena, tensor_bytes(&out[i]));
+        TRY_ALLOC(&pair->app->diag, out[i].data);
+        dtype_write_f32(wanted, out[i].data, 0, tensor_count(&out[i]), sample[i].data);
+    }
+    return STATUS_OK;
+}
+
+static Status run_session(Pair *pair, Session *session, const Tensor *sample, Tensor **outputs) {
+    Tensor *inputs = ARENA_ARRAY(&pair->app->arena, Tensor, session->input_count);
+    *outputs = ARENA_ARRAY(&pair->app->arena, Tensor, session->binding_count - session->input_count);
+    TRY_ALLOC(&pair->app->diag, inputs);
+    TRY_ALLOC(&pair->app->diag, *outputs);
+    TRY(convert_inputs(pair, session, sample, inputs));
+    return session_run(pair->app, session, inputs, *outputs);
+}
+
+static Status compare_sample(Pair *pair, const Tensor *sample) {
+    Tensor *got, *expected;
+    TRY(run_session(pair, &pair->reference, sample, &expected));
+    TRY(run_session(pair, &pair->lowered, sample, &got));
+    for (int i = 0; i < pair->outputs; ++i)
+        pair->errors[i] = fmax(pair->errors[i], error_of(&got[i], &expected[i]));
+    return STATUS_OK;
+}
+
+static Status compare_samples(Pair *pair) {
+    const PrecisionOptions *options = &pair->choice->options;
+    pair->outputs = pair->reference.binding_count - pair->reference.input_count;
+    pair->errors = ARENA_ARRAY(&pair->app->arena, double, pair->outputs);
+    TRY_ALLOC(&pair->app->diag, pair->errors);
+    for (int32_t i = 0; i < options->sample_count; ++i)
+        TRY(compare_sample(pair, options->samples + (int64_t)i * pair->reference.input_count));
+    return STATUS_OK;
+}
+
+/* -- the result -- */
+
+static Status summarize_pair(Pair *pair, Accuracy *out) {
+    enum { SHOWN = 4 };
+    Arena *arena = &pair->app->arena;
+    const SmeltBinding *bindings = pair->reference.bindings + pair->reference.input_count;
+    ByteWriter text = byte_writer(arena);
+    int worst = 0;
+    for (int i = 0; i < pair->outputs; ++i) {
+        if (pair->errors[i] > pair->errors[worst]) worst = i;
+        if (i < SHOWN)
+            write_format(&text, "%s'%s' %.2g", i > 0 ? ", " : "", bindings[i].name, pair->errors[i]);
+    }
+    if (pair->outputs > 1)
+        write_format(&text, "%s; worst '%s' %.2g", pair->outputs > SHOWN ? ", ..." : "", bindings[worst].name,
+                     pair->errors[worst]);
+    write_u8(&text, 0);
+    if (text.failed) return FAIL(&pair->app->diag, STATUS_NO_MEMORY, "out of memory");
+    out->measured = true;
+    out->error = pair->outputs > 0 ? pair->errors[worst] : 0;
+    out->worst = pair->outputs > 0 ? arena_strdup(arena, bindings[worst].name) : "";
+    TRY_ALLOC(&pair->app->diag, out->worst);
+    out->text = (const char *)text.data;
+    return STATUS_OK;
+}
+
+static bool is_too_large(App *app, const PrecisionChoice *choice, const Compiled *compiled, Accuracy *out) {
+    int64_t work = graph_work(compiled->graph);
+    if (work <= choice->options.most_work) return false;
+    out->why_not = arena_printf(
+        &app->arena, "a run is %s multiply-adds, more than %s; --calib=DIR or --max-error asks for it",
+        format_count(&app->arena, (double)work),
+        format_count(&app->arena, (double)choice->options.most_work));
+    return true;
+}
+
+Status precision_compare(App *app, const char *path, const CompileSettings *settings,
+                         const PrecisionChoice *choice, Compiled *compiled, Accuracy *out) {
+    Pair pair = {.app = app, .choice = choice};
+    const CompileSettings plain = reference_settings(settings);
+    *out = (Accuracy){.why_not = "--calib=off"};
+    if (choice->options.sample_count == 0 || is_too_large(app, choice, compiled, out)) return STATUS_OK;
+    TRY(open_lowered(app, &plain, compiled, &pair.lowered));
+    Log log = app->log;
+    app->log.level = LOG_WARNING; /* what the passes do has been said */
+    Status status = session_open(app, path, &plain, &pair.reference);
+    app->log = log;
+    if (status == STATUS_OK) {
+        status = compare_samples(&pair);
+        /* Random inputs may be none that the model takes. */
+        if (status == STATUS_BAD_DATA && choice->folder_count == 0 && choice->max_error == 0) {
+            out->why_not = arena_printf(&app->arena, "random inputs will not do (%s)", app->diag.text);
+            diag_clear(&app->diag);
+            status = STATUS_OK;
+        } else if (status == STATUS_OK) {
+            status = summarize_pair(&pair, out);
+        }
+    }
+    session_close(app, &pair.lowered);
+    session_close(app, &pair.reference);
+    return status;
+}

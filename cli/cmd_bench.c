@@ -47,7 +47,8 @@ static void print_summary(const Session *session, const Measurement *m) {
     printf("Queries: %lld\n", (long long)m->count);
 }
 
-/* Rates are of what a step must move at least; the roofline is the GPU's memory bandwidth. */
+/* Rates are of what a step must move and compute at least (ops/cost.h); the roofline is the GPU's memory
+ * bandwidth. */
 static Status print_profile(App *app, const Session *session) {
     double total = 0;
     int count = smelt_context_step_count(session->context);
@@ -60,15 +61,17 @@ static Status print_profile(App *app, const Session *session) {
             return run_failed(app, &error);
         total += step.microseconds;
     }
-    printf("\n=== Profile ===\n%8s %7s %8s %8s  %-4s %-28s %s\n", "us/run", "share", "GB/s", "roofline", "on",
-           "step", "ONNX nodes");
+    printf("\n=== Profile ===\n%8s %7s %8s %9s %8s %8s %8s  %-4s %-28s %s\n", "us/run", "share", "MB",
+           "MFLOP", "GFLOP/s", "GB/s", "roofline", "on", "step", "ONNX nodes");
     for (int i = 0; i < count; ++i) {
         if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
             return run_failed(app, &error);
         if (step.runs == 0) continue;
         double each = step.microseconds / (double)step.runs,
                rate = each > 0 ? (double)step.bytes / each * 1e6 : 0;
-        printf("%8.1f %6.2f%% %8.1f ", each, total > 0 ? 100 * step.microseconds / total : 0, rate * 1e-9);
+        printf("%8.1f %6.2f%% %8.3f %9.2f %8.1f %8.1f ", each,
+               total > 0 ? 100 * step.microseconds / total : 0, (double)step.bytes * 1e-6, step.flops * 1e-6,
+               each > 0 ? step.flops / each * 1e-3 : 0, rate * 1e-9);
         if (step.launches > 0 && device.bandwidth > 0)
             printf("%7.1f%%  ", 100 * rate / device.bandwidth);
         else

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ops/cost.h"
+
 /* -- creation -- */
 
 /* Every operator's operands as pointers to the tensors, which never move. */
@@ -303,24 +305,66 @@ static bool step_has(const Plan *plan, int32_t first, int32_t end, int32_t value
     return false;
 }
 
+enum { MOST_SHAPES = 64 };
+
+/* Shapes of an operator's operands as they are now; those beyond the first MOST_SHAPES are left out. */
+typedef struct OperandShapes {
+    OpShapes all;
+    Shape shape[2][MOST_SHAPES];
+    const Shape *list[2][MOST_SHAPES];
+} OperandShapes;
+
+static void read_shapes(const SmeltContext *context, const PlanOp *op, OperandShapes *out) {
+    const int32_t *values[2] = {op->inputs, op->outputs};
+    const int32_t counts[2] = {op->input_count < MOST_SHAPES ? op->input_count : MOST_SHAPES,
+                               op->output_count < MOST_SHAPES ? op->output_count : MOST_SHAPES};
+    for (int side = 0; side < 2; ++side)
+        for (int32_t i = 0; i < counts[side]; ++i) {
+            int32_t value = values[side][i];
+            out->list[side][i] = NULL;
+            if (value < 0 || !context->values[value].known) continue;
+            const Tensor *tensor = &context->tensors[value];
+            out->shape[side][i].rank = tensor->rank;
+            memcpy(out->shape[side][i].dim, tensor->dim, sizeof tensor->dim);
+            out->list[side][i] = &out->shape[side][i];
+        }
+    out->all = (OpShapes){counts[0], counts[1], out->list[0], out->list[1]};
+}
+
+/* Bytes of an input that the operator must read. */
+static size_t bytes_read(const SmeltContext *context, int32_t op, const OperandShapes *shapes,
+                         int32_t input) {
+    const Tensor *tensor = &context->tensors[context->plan->ops[op].inputs[input]];
+    size_t bytes = tensor_bytes(tensor);
+    if (input >= shapes->all.input_count) return bytes;
+    int64_t elements = op_elements_read(context->engine->ops[op].id, &shapes->all, input);
+    return elements < tensor_count(tensor) && dtype_storage(tensor->dtype, elements, &bytes)
+               ? bytes
+               : tensor_bytes(tensor);
+}
+
 /* What goes into the step from outside and what it leaves in memory; views leave nothing new. */
-static int64_t step_bytes(const SmeltContext *context, const PlanStep *step) {
+static void step_cost(const SmeltContext *context, const PlanStep *step, SmeltStepProfile *out) {
     const Plan *plan = context->plan;
     size_t total = 0;
     for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op) {
         const PlanOp *row = &plan->ops[op];
-        if (context->engine->ops[op].is_alias) continue;
+        const EngineOp *bound = &context->engine->ops[op];
+        OperandShapes shapes;
+        if (bound->is_alias) continue;
+        read_shapes(context, row, &shapes);
+        out->flops += op_flops(bound->id, bound->attrs, &shapes.all);
         for (int32_t i = 0; i < row->input_count; ++i)
             if (row->inputs[i] >= 0 && context->values[row->inputs[i]].known &&
                 !step_has(plan, step->op_first, op, row->inputs[i], false) &&
                 !step_has(plan, step->op_first, op, row->inputs[i], true))
-                total += tensor_bytes(&context->tensors[row->inputs[i]]);
+                total += bytes_read(context, op, &shapes, i);
         for (int32_t i = 0; i < row->output_count; ++i)
             if (row->outputs[i] >= 0 && context->values[row->outputs[i]].known &&
                 plan->values[row->outputs[i]].storage != PLAN_NOWHERE)
                 total += tensor_bytes(&context->tensors[row->outputs[i]]);
     }
-    return total < INT64_MAX ? (int64_t)total : INT64_MAX;
+    out->bytes = total < INT64_MAX ? (int64_t)total : INT64_MAX;
 }
 
 static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *profile, Diag *diag) {
@@ -333,8 +377,8 @@ static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *p
                                   .origins = time->origins,
                                   .runs = time->runs,
                                   .microseconds = time->microseconds,
-                                  .bytes = context->prepared ? step_bytes(context, step) : 0,
                                   .launches = step->launch_count};
+    if (context->prepared) step_cost(context, step, profile);
     return STATUS_OK;
 }
 

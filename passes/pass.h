@@ -4,7 +4,7 @@
 
 #include "ir/graph.h"
 
-enum { PASS_COUNTERS = 8 };
+enum { PASS_COUNTERS = 16 };
 
 /* What a pass did, for --verbose, dumps and studies. */
 typedef struct PassCounter {

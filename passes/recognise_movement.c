@@ -1,0 +1,186 @@
+/* Movements written in parts: DepthToSpace and SpaceToDepth as Reshape, Transpose and Reshape; Slices that
+ * together are a Split. */
+#include "ops/movement.h"
+#include "passes/recognise.h"
+
+/* -- DepthToSpace, SpaceToDepth -- */
+
+/* What stands at a place of the tensor of rank 6 in the middle. */
+typedef enum Role { BATCH, DEPTH, ROWS, COLUMNS, BLOCK_ROWS, BLOCK_COLUMNS, PARTS } Role;
+
+typedef struct BlockForm {
+    OpId op;
+    const char *mode; /* of DepthToSpace */
+    Role middle[PARTS];
+    int32_t perm[PARTS];
+} BlockForm;
+
+static const BlockForm forms[] = {
+    {OP_DepthToSpace, "DCR", {BATCH, BLOCK_ROWS, BLOCK_COLUMNS, DEPTH, ROWS, COLUMNS}, {0, 3, 4, 1, 5, 2}},
+    {OP_DepthToSpace, "CRD", {BATCH, DEPTH, BLOCK_ROWS, BLOCK_COLUMNS, ROWS, COLUMNS}, {0, 1, 4, 2, 5, 3}},
+    {OP_SpaceToDepth, NULL, {BATCH, DEPTH, ROWS, BLOCK_ROWS, COLUMNS, BLOCK_COLUMNS}, {0, 3, 5, 1, 2, 4}},
+};
+
+/* The operator's shapes hold: in is [batch, depth, rows, columns] on the side of the depth. */
+static bool form_fits(const Recogniser *r, const BlockForm *form, const TransposeAttrs *attrs,
+                      const Shape *in, const Shape *middle, const Shape *out, int64_t *block) {
+    DimTable *dims = r->graph->dims;
+    Dim part[PARTS];
+    if (attrs->count != PARTS || middle->rank != PARTS || in->rank != 4 || out->rank != 4) return false;
+    for (int32_t i = 0; i < PARTS; ++i) {
+        if (attrs->perm[i] != form->perm[i]) return false;
+        part[form->middle[i]] = middle->dim[i];
+    }
+    *block = part[BLOCK_ROWS];
+    if (!dim_is_exact(*block) || *block < 1 || part[BLOCK_COLUMNS] != *block) return false;
+    const Shape *deep = form->op == OP_DepthToSpace ? in : out,
+                *wide = form->op == OP_DepthToSpace ? out : in;
+    return deep->dim[0] == part[BATCH] && wide->dim[0] == part[BATCH] && wide->dim[1] == part[DEPTH] &&
+           deep->dim[1] == dim_mul(dims, part[DEPTH], dim_mul(dims, *block, *block)) &&
+           deep->dim[2] == part[ROWS] && deep->dim[3] == part[COLUMNS] &&
+           wide->dim[2] == dim_mul(dims, part[ROWS], *block) &&
+           wide->dim[3] == dim_mul(dims, part[COLUMNS], *block);
+}
+
+static Status rewrite_blocks(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    ValueId x = match_value(match, "x");
+    const Node *move = match_node(r->graph, match, "moved");
+    const Shape *in = recognise_shape(r, x), *middle = recognise_shape(r, move->inputs[0]),
+                *out = recognise_shape(r, r->graph->nodes[match->root].outputs[0]);
+    *reason = "";
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; ++i) {
+        AttrList attrs = {0};
+        int64_t block;
+        if (forms[i].op != rule->becomes || !form_fits(r, &forms[i], move->parsed, in, middle, out, &block))
+            continue;
+        bool done = attr_set_int(&attrs, r->ctx->scratch, "blocksize", block);
+        if (forms[i].mode != NULL)
+            done = done && attr_set_string(&attrs, r->ctx->scratch, "mode", forms[i].mode);
+        if (!done) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+        *reason = NULL;
+        return recognise_replace(r, match, rule->becomes, &attrs, 1, &x);
+    }
+    return STATUS_OK;
+}
+
+/* -- Split -- */
+
+enum { MOST_PIECES = 64 };
+
+/* Elements [start, end) along one axis. */
+typedef struct Piece {
+    NodeId node;
+    int64_t start, end;
+} Piece;
+
+/* A Slice with step 1 along the one axis where it takes less than all. */
+static bool read_slice(const Recogniser *r, NodeId id, int32_t *axis, Piece *out) {
+    const Graph *graph = r->graph;
+    const Node *node = &graph->nodes[id];
+    const Shape *in = recognise_shape(r, node->inputs[0]), *result = recognise_shape(r, node->outputs[0]);
+    const Value *starts = &graph->values[node->inputs[1]];
+    if (starts->data == NULL || in->rank != result->rank || value_count(starts) != 1) return false;
+    const Value *axes =
+        node->input_count > 3 && node->inputs[3] != NONE ? &graph->values[node->inputs[3]] : NULL;
+    const Value *steps =
+        node->input_count > 4 && node->inputs[4] != NONE ? &graph->values[node->inputs[4]] : NULL;
+    if ((axes != NULL && axes->data == NULL) || (steps != NULL && steps->data == NULL)) return false;
+    int64_t at = axes == NULL ? 0 : dtype_load_i64(axes->dtype, axes->data, 0);
+    int64_t step = steps == NULL ? 1 : dtype_load_i64(steps->dtype, steps->data, 0);
+    if (at < 0) at += in->rank;
+    if (step != 1 || at < 0 || at >= in->rank || !dim_is_exact(in->dim[at]) || !dim_is_exact(result->dim[at]))
+        return false;
+    int64_t start = dtype_load_i64(starts->dtype, starts->data, 0);
+    start = slice_range(in->dim[at], start, INT64_MAX, 1).start;
+    *axis = (int32_t)at;
+    *out = (Piece){id, start, start + result->dim[at]};
+    return true;
+}
+
+/* Puts a piece among those in order of their starts. */
+static bool add_piece(Piece *pieces, int32_t *count, Piece piece) {
+    if (*count == MOST_PIECES || piece.end <= piece.start) return false;
+    int32_t at = (*count)++;
+    for (; at > 0 && pieces[at - 1].start > piece.start; --at) pieces[at] = pieces[at - 1];
+    pieces[at] = piece;
+    return true;
+}
+
+/* All Slices of the value along the axis, in the block; false where they are too many. */
+static bool find_pieces(const Recogniser *r, ValueId value, BlockId block, int32_t axis, Piece *pieces,
+                        int32_t *count) {
+    for (int32_t u = r->uses.first[value]; u < r->uses.first[value + 1]; ++u) {
+        const struct Use *use = &r->uses.uses[u];
+        int32_t own;
+        Piece piece;
+        if (use->node == NONE || use->index != 0 || use->block != block) continue;
+        if (r->graph->nodes[use->node].op != OP_Slice || !read_slice(r, use->node, &own, &piece) ||
+            own != axis)
+            continue;
+        if (!add_piece(pieces, count, piece)) return false;
+    }
+    return true;
+}
+
+static bool pieces_tile(const Piece *pieces, int32_t count, int64_t extent) {
+    for (int32_t i = 0; i < count; ++i)
+        if (pieces[i].start != (i == 0 ? 0 : pieces[i - 1].end)) return false;
+    return count > 1 && pieces[count - 1].end == extent;
+}
+
+static NodeId first_of(const Graph *graph, const Piece *pieces, int32_t count) {
+    NodeId first = pieces[0].node;
+    for (int32_t i = 1; i < count; ++i)
+        if (node_position(graph, pieces[i].node) < node_position(graph, first)) first = pieces[i].node;
+    return first;
+}
+
+static Status make_split(Recogniser *r, ValueId value, int32_t axis, const Piece *pieces, int32_t count) {
+    Graph *graph = r->graph;
+    AttrList attrs = {0};
+    int64_t sizes[MOST_PIECES];
+    ValueId inputs[2] = {value, NONE}, outputs[MOST_PIECES];
+    NodeId split, first = first_of(graph, pieces, count);
+    for (int32_t i = 0; i < count; ++i) {
+        sizes[i] = pieces[i].end - pieces[i].start;
+        outputs[i] = graph->nodes[pieces[i].node].outputs[0];
+        graph->nodes[pieces[i].node].outputs[0] = NONE;
+        graph->values[outputs[i]].producer = NONE;
+    }
+    inputs[1] = graph_add_constant_i64(graph, NULL, count, sizes);
+    if (inputs[1] == NONE || !attr_set_int(&attrs, r->ctx->scratch, "axis", axis))
+        return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(graph_insert_node(graph, first, true, OP_Split, graph->nodes[first].name, &attrs, 2, inputs, count,
+                          outputs, &split, r->ctx->diag));
+    for (int32_t i = 0; i < count; ++i) {
+        if (!node_add_origins(graph, split, pieces[i].node))
+            return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+        graph_remove_node(graph, pieces[i].node);
+    }
+    return STATUS_OK;
+}
+
+static Status rewrite_slices(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    ValueId x = match_value(match, "x");
+    Piece pieces[MOST_PIECES], own;
+    int32_t count = 0, axis;
+    (void)rule;
+    *reason = "";
+    if (x >= r->value_count || r->touched[x] || value_is_constant(r->graph, x)) return STATUS_OK;
+    if (!read_slice(r, match->root, &axis, &own)) return STATUS_OK;
+    if (!find_pieces(r, x, r->graph->nodes[match->root].block, axis, pieces, &count)) return STATUS_OK;
+    if (!pieces_tile(pieces, count, recognise_shape(r, x)->dim[axis])) return STATUS_OK;
+    *reason = NULL;
+    r->touched[x] = true;
+    return make_split(r, x, axis, pieces, count);
+}
+
+static const Rule rules[] = {
+    {OP_DepthToSpace, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
+    {OP_SpaceToDepth, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
+    {OP_Split, "Slice(x, starts, ends)", rewrite_slices},
+    {OP_Split, "Slice(x, starts, ends, axes)", rewrite_slices},
+    {OP_Split, "Slice(x, starts, ends, axes, steps)", rewrite_slices},
+};
+
+const RuleList recognise_movement_rules = {rules, sizeof rules / sizeof rules[0]};

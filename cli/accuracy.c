@@ -17,9 +17,11 @@ static double share_of_differences(const Tensor *got, const Tensor *expected) {
     return count > 0 ? (double)different / (double)count : 0;
 }
 
-/* The largest difference relative to the range of what is expected, 0 included. */
+/* The largest difference relative to the range of what is expected, 0 included; -1 where nothing finite is
+ * expected, which says nothing. */
 static double error_of(const Tensor *got, const Tensor *expected) {
     double low = 0, high = 0, largest = 0;
+    int64_t finite = 0;
     int64_t count = tensor_count(expected);
     if (!tensor_same_shape(got, expected)) return INFINITY;
     if (!dtype_is_float(expected->dtype)) return share_of_differences(got, expected);
@@ -29,8 +31,12 @@ static double error_of(const Tensor *got, const Tensor *expected) {
         double difference = a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
         if (isnan(difference)) difference = INFINITY;
         largest = fmax(largest, difference);
-        if (isfinite(b)) low = fmin(low, b), high = fmax(high, b);
+        if (!isfinite(b)) continue;
+        low = fmin(low, b);
+        high = fmax(high, b);
+        finite++;
     }
+    if (finite == 0 && count > 0) return -1;
     if (largest == 0) return 0;
     return high > low ? largest / (high - low) : INFINITY;
 }
@@ -111,6 +117,7 @@ static Status compare_samples(Pair *pair) {
     pair->outputs = pair->reference.binding_count - pair->reference.input_count;
     pair->errors = ARENA_ARRAY(&pair->app->arena, double, pair->outputs);
     TRY_ALLOC(&pair->app->diag, pair->errors);
+    for (int i = 0; i < pair->outputs; ++i) pair->errors[i] = -1;
     for (int32_t i = 0; i < options->sample_count; ++i)
         TRY(compare_sample(pair, options->samples + (int64_t)i * pair->reference.input_count));
     return STATUS_OK;
@@ -123,20 +130,21 @@ static Status summarize_pair(Pair *pair, Accuracy *out) {
     Arena *arena = &pair->app->arena;
     const SmeltBinding *bindings = pair->reference.bindings + pair->reference.input_count;
     ByteWriter text = byte_writer(arena);
-    int worst = 0;
+    int worst = 0, shown = 0;
     for (int i = 0; i < pair->outputs; ++i) {
         if (pair->errors[i] > pair->errors[worst]) worst = i;
-        if (i < SHOWN)
-            write_format(&text, "%s'%s' %.2g", i > 0 ? ", " : "", bindings[i].name, pair->errors[i]);
+        if (pair->errors[i] < 0 || shown == SHOWN) continue;
+        write_format(&text, "%s'%s' %.2g", shown++ > 0 ? ", " : "", bindings[i].name, pair->errors[i]);
     }
-    if (pair->outputs > 1)
-        write_format(&text, "%s; worst '%s' %.2g", pair->outputs > SHOWN ? ", ..." : "", bindings[worst].name,
-                     pair->errors[worst]);
+    out->why_not = "f32 gives nothing finite on these inputs";
+    if (pair->outputs == 0 || pair->errors[worst] < 0) return STATUS_OK;
+    if (pair->outputs > SHOWN)
+        write_format(&text, ", ...; worst '%s' %.2g", bindings[worst].name, pair->errors[worst]);
     write_u8(&text, 0);
     if (text.failed) return FAIL(&pair->app->diag, STATUS_NO_MEMORY, "out of memory");
     out->measured = true;
-    out->error = pair->outputs > 0 ? pair->errors[worst] : 0;
-    out->worst = pair->outputs > 0 ? arena_strdup(arena, bindings[worst].name) : "";
+    out->error = pair->errors[worst];
+    out->worst = arena_strdup(arena, bindings[worst].name);
     TRY_ALLOC(&pair->app->diag, out->worst);
     out->text = (const char *)text.data;
     return STATUS_OK;

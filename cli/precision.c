@@ -120,7 +120,8 @@ static Status random_sample(App *app, const Graph *graph, const Value *input, ui
         dims[i] = dim_at_opt(graph, input->shape.dim[i]);
         if (dims[i] < 1 && !dim_is_exact(input->shape.dim[i])) dims[i] = 1;
     }
-    return sample_random(app, input->dtype, input->shape.rank, dims, state, out);
+    /* Integers are flags of masks and sorts of tokens more often than not: 0 or 1 fits everywhere. */
+    return sample_random(app, input->dtype, input->shape.rank, dims, 1, state, out);
 }
 
 Status precision_samples(App *app, const Graph *graph, PrecisionChoice *choice) {

@@ -19,22 +19,23 @@ static uint64_t splitmix64(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-void sample_fill(Tensor *tensor, uint64_t *state) {
+static void fill(Tensor *tensor, uint64_t most, uint64_t *state) {
     int64_t count = tensor_count(tensor);
     for (int64_t i = 0; i < count; ++i) {
         uint64_t bits = splitmix64(state);
         if (dtype_is_float(tensor->dtype))
             dtype_store_f64(tensor->dtype, tensor->data, i, (double)(bits >> 11) * 0x1p-52 - 1);
         else
-            dtype_store_i64(tensor->dtype, tensor->data, i, (int64_t)(bits & 7));
+            dtype_store_i64(tensor->dtype, tensor->data, i, (int64_t)(bits % (most + 1)));
     }
 }
 
-Status sample_random(App *app, DType dtype, int32_t rank, const int64_t *dims, uint64_t *state, Tensor *out) {
+Status sample_random(App *app, DType dtype, int32_t rank, const int64_t *dims, uint64_t most, uint64_t *state,
+                     Tensor *out) {
     enum { RANDOM_LIMIT = 1 << 30 };
     TRY(tensor_describe(out, dtype, rank, dims, RANDOM_LIMIT, &app->diag));
     out->data = arena_alloc(&app->arena, tensor_bytes(out));
     TRY_ALLOC(&app->diag, out->data);
-    sample_fill(out, state);
+    fill(out, most, state);
     return STATUS_OK;
 }

@@ -1,6 +1,7 @@
 /* Movements written in parts: DepthToSpace and SpaceToDepth as Reshape, Transpose and Reshape; Slices that
- * together are a Split. */
+ * together are a Split; reshapes around an operator that sees the same rows without them. */
 #include "ops/movement.h"
+#include "ops/softmax.h"
 #include "passes/recognise.h"
 
 /* -- DepthToSpace, SpaceToDepth -- */
@@ -175,9 +176,29 @@ static Status rewrite_slices(Recogniser *r, const Rule *rule, const Match *match
     return make_split(r, x, axis, pieces, count);
 }
 
+/* -- Softmax of a flattened tensor, as it was before opset 13 -- */
+
+static Status rewrite_flat_softmax(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    ValueId x = match_value(match, "x");
+    const Node *inner = match_node(r->graph, match, "inner");
+    const Shape *shape = recognise_shape(r, x), *flat = recognise_shape(r, inner->inputs[0]);
+    int64_t axis = ((const SoftmaxAttrs *)inner->parsed)->axis;
+    AttrList attrs = {0};
+    bool same_rows = shape->rank > 0 && flat->rank > 0 && (axis == -1 || axis == flat->rank - 1) &&
+                     shape->dim[shape->rank - 1] == flat->dim[flat->rank - 1] &&
+                     recognise_keeps_type(r, match, x);
+    *reason = same_rows ? NULL : "";
+    if (!same_rows) return STATUS_OK;
+    if (!attr_set_int(&attrs, r->ctx->scratch, "axis", -1))
+        return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    return recognise_replace(r, match, rule->becomes, &attrs, 1, &x);
+}
+
 static const Rule rules[] = {
     {OP_DepthToSpace, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
     {OP_SpaceToDepth, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
+    {OP_Softmax, "Reshape(inner:Softmax(Reshape(x)))", rewrite_flat_softmax},
+    {OP_LogSoftmax, "Reshape(inner:LogSoftmax(Reshape(x)))", rewrite_flat_softmax},
     {OP_Split, "Slice(x, starts, ends)", rewrite_slices},
     {OP_Split, "Slice(x, starts, ends, axes)", rewrite_slices},
     {OP_Split, "Slice(x, starts, ends, axes, steps)", rewrite_slices},

@@ -12,16 +12,19 @@
 #include "passes/rewrite.h"
 
 enum {
-    GROWTH_BYTES = 64 << 20, /* that outputs may take beyond ... */
-    GROWTH_FACTOR = 4,       /* ... so many times their inputs' bytes */
-    SORT_ELEMENTS = 1 << 20  /* inputs of operators that may compare each element with each */
+    GROWTH_BYTES = 64 << 20,  /* that outputs may take beyond ... */
+    GROWTH_FACTOR = 4,        /* ... so many times their inputs' bytes */
+    WEIGHT_BYTES = 512 << 20, /* the same for all weights of contractions, which take memory in any case */
+    SORT_ELEMENTS = 1 << 20   /* inputs of operators that may compare each element with each */
 };
 static const int64_t most_macs = (int64_t)1 << 32;
 
 typedef struct Folder {
     PassCtx *ctx;
     Graph *graph;
-    size_t budget; /* bytes that all outputs may still take */
+    UseTable uses;        /* as they were before the pass */
+    size_t budget;        /* bytes that all outputs may still take */
+    size_t weight_budget; /* and those that are weights */
 } Folder;
 
 static size_t value_bytes(const Value *value) {
@@ -64,6 +67,23 @@ static bool fold_view(Folder *f, const Node *node) {
     return true;
 }
 
+/* A contraction reads it beside its data: computed anew in each run, it would take the same memory, and no
+ * pass could look at it. */
+static bool is_weight(const Folder *f, ValueId value) {
+    int32_t count = use_count(&f->uses, value);
+    for (int32_t i = 0; i < count; ++i) {
+        const struct Use *use = &f->uses.uses[f->uses.first[value] + i];
+        if (use->node != NONE && use->index > 0 && f->graph->nodes[use->node].op != OP_NONE &&
+            op_def(f->graph->nodes[use->node].op)->op_class == OPCLASS_CONTRACTION)
+            return true;
+    }
+    return false;
+}
+
+static bool makes_weights(const Folder *f, const Node *node) {
+    return node->output_count == 1 && node->outputs[0] != NONE && is_weight(f, node->outputs[0]);
+}
+
 static Status fold_evaluated(Folder *f, const Node *node) {
     Graph *graph = f->graph;
     Arena *scratch = f->ctx->scratch;
@@ -82,9 +102,13 @@ static Status fold_evaluated(Folder *f, const Node *node) {
     Tensor *outputs = tensors + node->input_count;
     size_t in_bytes = input_bytes(graph, node), limit = in_bytes * GROWTH_FACTOR;
     if (limit < in_bytes + GROWTH_BYTES) limit = in_bytes + GROWTH_BYTES;
+    size_t *budget = &f->budget;
     bool done;
-    TRY(evaluate_node(f->ctx, node, inputs, limit < f->budget ? limit : f->budget, graph->arena, outputs,
-                      &done));
+    TRY(evaluate_node(f->ctx, node, inputs, limit < *budget ? limit : *budget, graph->arena, outputs, &done));
+    if (!done && makes_weights(f, node)) {
+        budget = &f->weight_budget;
+        TRY(evaluate_node(f->ctx, node, inputs, *budget, graph->arena, outputs, &done));
+    }
     if (!done) return STATUS_OK;
     memcpy(ids, node->outputs, (size_t)output_count * sizeof *ids); /* the node may go with its last output */
     for (int32_t i = 0; i < output_count; ++i) {
@@ -94,7 +118,7 @@ static Status fold_evaluated(Folder *f, const Node *node) {
         value->has_shape = true;
         value->shape.rank = outputs[i].rank;
         memcpy(value->shape.dim, outputs[i].dim, sizeof outputs[i].dim);
-        f->budget -= tensor_bytes(&outputs[i]);
+        *budget -= tensor_bytes(&outputs[i]);
         make_constant(f->ctx, ids[i], outputs[i].data);
     }
     pass_count_add(f->ctx, "folded", 1);
@@ -185,6 +209,8 @@ Status pass_fold_constants(PassCtx *ctx) {
     if (!checked_mul_size(constants, GROWTH_FACTOR, &budget) ||
         !checked_add_size(budget, GROWTH_BYTES, &budget))
         budget = SIZE_MAX / 2;
-    Folder f = {.ctx = ctx, .graph = ctx->graph, .budget = budget};
+    Folder f = {.ctx = ctx, .graph = ctx->graph, .budget = budget, .weight_budget = WEIGHT_BYTES};
+    if (!use_table_build(ctx->graph, ctx->scratch, &f.uses))
+        return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
     return fold_block(&f, MAIN_BLOCK);
 }

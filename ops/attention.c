@@ -10,6 +10,7 @@
 #include "ops/fastmath.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
+#include "ops/widen.h"
 
 Status parse_Attention(const ParseCtx *ctx, const void **attrs) {
     AttentionAttrs *own = ARENA_NEW(ctx->arena, AttentionAttrs);
@@ -325,13 +326,13 @@ static void write_present(const Heads *heads, int64_t batches, int64_t total, Te
     }
 }
 
-size_t scratch_Attention(const KernelCtx *ctx) {
+static size_t scratch_heads(const KernelCtx *ctx) {
     AttentionRun run;
     attention_make(ctx, &run);
     return kit_worker_scratch(ctx, run.worker_bytes);
 }
 
-Status kernel_Attention(KernelCtx *ctx) {
+static Status run_heads(KernelCtx *ctx) {
     AttentionRun run;
     attention_make(ctx, &run);
     int64_t batches = run.q.tensor->dim[0];
@@ -343,4 +344,12 @@ Status kernel_Attention(KernelCtx *ctx) {
     parallel_for(kit_worker_pool(ctx, run.worker_bytes), batches * run.q.heads * run.row_blocks, 1,
                  run_blocks, &run);
     return STATUS_OK;
+}
+
+size_t scratch_Attention(const KernelCtx *ctx) {
+    return widen_scratch(ctx, scratch_heads);
+}
+
+Status kernel_Attention(KernelCtx *ctx) {
+    return widen_run(ctx, run_heads);
 }

@@ -11,6 +11,7 @@
 #include "ops/depthwise.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
+#include "ops/widen.h"
 
 /* Which inputs are what. */
 typedef struct ConvInputs {
@@ -378,12 +379,20 @@ static Status run_conv(KernelCtx *ctx, const ConvInputs *at) {
     return gemm_run(&gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }
 
-size_t scratch_Conv(const KernelCtx *ctx) {
+static size_t scratch_float(const KernelCtx *ctx) {
     return scratch_conv(ctx, &conv_inputs);
 }
 
-Status kernel_Conv(KernelCtx *ctx) {
+static Status run_float(KernelCtx *ctx) {
     return run_conv(ctx, &conv_inputs);
+}
+
+size_t scratch_Conv(const KernelCtx *ctx) {
+    return widen_scratch(ctx, scratch_float);
+}
+
+Status kernel_Conv(KernelCtx *ctx) {
+    return widen_run(ctx, run_float);
 }
 
 size_t scratch_ConvInteger(const KernelCtx *ctx) {

@@ -8,6 +8,7 @@
 #include "ops/conv.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
+#include "ops/widen.h"
 
 static Status parse_extents(const ParseCtx *ctx, const char *name, int64_t low, int32_t *axes, int64_t *out,
                             bool *present) {
@@ -287,7 +288,7 @@ static void transpose_make(const KernelCtx *ctx, TransposeRun *run, Gemm *gemm) 
                    .store = store_block};
 }
 
-size_t scratch_ConvTranspose(const KernelCtx *ctx) {
+static size_t scratch_phases(const KernelCtx *ctx) {
     TransposeRun run;
     Gemm gemm;
     transpose_make(ctx, &run, &gemm);
@@ -304,7 +305,7 @@ static Status run_phase(const KernelCtx *ctx, TransposeRun *run, Gemm *gemm) {
     return gemm_run(gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }
 
-Status kernel_ConvTranspose(KernelCtx *ctx) {
+static Status run_phases(KernelCtx *ctx) {
     TransposeRun run;
     Gemm gemm;
     transpose_make(ctx, &run, &gemm);
@@ -323,4 +324,12 @@ Status kernel_ConvTranspose(KernelCtx *ctx) {
         }
     }
     return STATUS_OK;
+}
+
+size_t scratch_ConvTranspose(const KernelCtx *ctx) {
+    return widen_scratch(ctx, scratch_phases);
+}
+
+Status kernel_ConvTranspose(KernelCtx *ctx) {
+    return widen_run(ctx, run_phases);
 }

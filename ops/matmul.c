@@ -5,6 +5,7 @@
 #include "ops/gemm.h"
 #include "ops/kit.h"
 #include "ops/matmul.h"
+#include "ops/widen.h"
 
 /* -- shapes -- */
 
@@ -354,16 +355,24 @@ static Status product_run(const KernelCtx *ctx, const Product *product) {
     return gemm_run(&product->gemm, ctx->host, ctx->host->scratch, ctx->host->scratch_size, ctx->diag);
 }
 
-size_t scratch_MatMul(const KernelCtx *ctx) {
+static size_t scratch_matmul(const KernelCtx *ctx) {
     Product product;
     make_MatMul(ctx, &product);
     return product_scratch(ctx, &product);
 }
 
-Status kernel_MatMul(KernelCtx *ctx) {
+static Status run_matmul(KernelCtx *ctx) {
     Product product;
     make_MatMul(ctx, &product);
     return product_run(ctx, &product);
+}
+
+size_t scratch_MatMul(const KernelCtx *ctx) {
+    return widen_scratch(ctx, scratch_matmul);
+}
+
+Status kernel_MatMul(KernelCtx *ctx) {
+    return widen_run(ctx, run_matmul);
 }
 
 size_t scratch_MatMulInteger(const KernelCtx *ctx) {
@@ -459,17 +468,25 @@ static void start_row(const KernelCtx *ctx, int64_t row) {
         dtype_store_f64(y->dtype, y->data, row * cols + j, addend_at(ctx, row, j));
 }
 
-size_t scratch_Gemm(const KernelCtx *ctx) {
+static size_t scratch_gemm(const KernelCtx *ctx) {
     ConvertedGemm converted;
     make_Gemm(ctx, &converted);
     return product_scratch(ctx, &converted.product);
 }
 
-Status kernel_Gemm(KernelCtx *ctx) {
+static Status run_gemm(KernelCtx *ctx) {
     ConvertedGemm converted;
     make_Gemm(ctx, &converted);
     Product *product = &converted.product;
     product->gemm.accumulate = product->gemm.store == NULL && kernel_input(ctx, 2) != NULL;
     for (int64_t i = 0; product->gemm.accumulate && i < product->gemm.m; ++i) start_row(ctx, i);
     return product_run(ctx, product);
+}
+
+size_t scratch_Gemm(const KernelCtx *ctx) {
+    return widen_scratch(ctx, scratch_gemm);
+}
+
+Status kernel_Gemm(KernelCtx *ctx) {
+    return widen_run(ctx, run_gemm);
 }

@@ -81,7 +81,7 @@ typedef struct PassOptions {
         *extra; /* their counters and reasons are kept as they are, and must live as long as the graph */
     int32_t extra_count;
     const struct PrecisionOptions *precision; /* NULL: as the model has it */
-    History *history; /* gets what each pass has done; NULL: none is kept */
+    History *history;                         /* gets what each pass has done; NULL: none is kept */
     const Log *log;
     /* Called before each pass (index of count); may be NULL. */
     void (*progress)(void *user, const char *pass, int32_t index, int32_t count);

@@ -374,6 +374,18 @@ static void keep_indices(PrecisionWork *work, NodeId id) {
     }
 }
 
+/* -- order -- */
+
+/* What is only compared is to be compared as it is: rounding would make ties. */
+static void follow_operand(PrecisionWork *work, NodeId id) {
+    const Node *node = &work->graph->nodes[id];
+    NodePrecision *own = &work->nodes[id];
+    bool compares = op_def(node->op)->op_class == OPCLASS_SORTING || node->op == OP_Hardmax;
+    if (!compares || own->state != NODE_HALF || own->forced || !operand_is_typed(work, node, 0)) return;
+    NodeId producer = work->graph->values[node->inputs[0]].producer;
+    if (producer == NONE || work->nodes[producer].state != NODE_HALF) own->state = NODE_FULL;
+}
+
 /* -- islands -- */
 
 /* Costs the same in either type: alone among f32 nodes it gains nothing. */
@@ -439,5 +451,6 @@ Status precision_decide(PrecisionWork *work) {
         keep_for_values(work, id);
         weigh_error(work, id);
     }
+    for (int32_t i = 0; i < block->node_count; ++i) follow_operand(work, block->nodes[i]);
     return dissolve_islands(work);
 }

@@ -2,44 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/compare.h"
 #include "cli/precision.h"
 #include "cli/session.h"
 #include "ir/cost.h"
-
-/* -- two tensors -- */
-
-/* Differing elements of other types than floats count each: the error is their share. */
-static double share_of_differences(const Tensor *got, const Tensor *expected) {
-    int64_t count = tensor_count(expected), different = 0;
-    for (int64_t i = 0; i < count; ++i)
-        different +=
-            dtype_load_i64(got->dtype, got->data, i) != dtype_load_i64(expected->dtype, expected->data, i);
-    return count > 0 ? (double)different / (double)count : 0;
-}
-
-/* The largest difference relative to the range of what is expected, 0 included; -1 where nothing finite is
- * expected, which says nothing. */
-static double error_of(const Tensor *got, const Tensor *expected) {
-    double low = 0, high = 0, largest = 0;
-    int64_t finite = 0;
-    int64_t count = tensor_count(expected);
-    if (!tensor_same_shape(got, expected)) return INFINITY;
-    if (!dtype_is_float(expected->dtype)) return share_of_differences(got, expected);
-    for (int64_t i = 0; i < count; ++i) {
-        double a = dtype_load_f64(got->dtype, got->data, i),
-               b = dtype_load_f64(expected->dtype, expected->data, i);
-        double difference = a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
-        if (isnan(difference)) difference = INFINITY;
-        largest = fmax(largest, difference);
-        if (!isfinite(b)) continue;
-        low = fmin(low, b);
-        high = fmax(high, b);
-        finite++;
-    }
-    if (finite == 0 && count > 0) return -1;
-    if (largest == 0) return 0;
-    return high > low ? largest / (high - low) : INFINITY;
-}
 
 /* -- two sessions -- */
 
@@ -108,7 +74,7 @@ static Status compare_sample(Pair *pair, const Tensor *sample) {
     TRY(run_session(pair, &pair->reference, sample, &expected));
     TRY(run_session(pair, &pair->lowered, sample, &got));
     for (int i = 0; i < pair->outputs; ++i)
-        pair->errors[i] = fmax(pair->errors[i], error_of(&got[i], &expected[i]));
+        pair->errors[i] = fmax(pair->errors[i], tensor_error(&got[i], &expected[i]));
     return STATUS_OK;
 }
 

@@ -65,3 +65,34 @@ Comparison tensor_compare(const Tensor *got, const Tensor *expected, double rtol
     }
     return result;
 }
+
+/* Differing elements of other types than floats count each: the error is their share. */
+static double share_of_differences(const Tensor *got, const Tensor *expected) {
+    int64_t count = tensor_count(expected), different = 0;
+    for (int64_t i = 0; i < count; ++i)
+        different +=
+            dtype_load_i64(got->dtype, got->data, i) != dtype_load_i64(expected->dtype, expected->data, i);
+    return count > 0 ? (double)different / (double)count : 0;
+}
+
+double tensor_error(const Tensor *got, const Tensor *expected) {
+    double low = 0, high = 0, largest = 0;
+    int64_t finite = 0;
+    int64_t count = tensor_count(expected);
+    if (!tensor_same_shape(got, expected)) return INFINITY;
+    if (!dtype_is_float(expected->dtype)) return share_of_differences(got, expected);
+    for (int64_t i = 0; i < count; ++i) {
+        double a = dtype_load_f64(got->dtype, got->data, i),
+               b = dtype_load_f64(expected->dtype, expected->data, i);
+        double difference = a == b || (isnan(a) && isnan(b)) ? 0 : fabs(a - b);
+        if (isnan(difference)) difference = INFINITY;
+        largest = fmax(largest, difference);
+        if (!isfinite(b)) continue;
+        low = fmin(low, b);
+        high = fmax(high, b);
+        finite++;
+    }
+    if (finite == 0 && count > 0) return -1;
+    if (largest == 0) return 0;
+    return high > low ? largest / (high - low) : INFINITY;
+}

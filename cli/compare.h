@@ -17,4 +17,9 @@ typedef struct Comparison {
 Comparison tensor_compare(const Tensor *got, const Tensor *expected, double rtol, double atol,
                           double min_cosine);
 
+/* The largest difference relative to the range of what is expected, 0 included; of other types than floats
+ * the share of elements that differ. -1 where nothing finite is expected, which says nothing; infinite for
+ * other shapes. */
+double tensor_error(const Tensor *got, const Tensor *expected);
+
 #endif

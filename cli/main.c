@@ -17,8 +17,14 @@ static const Command commands[] = {
      "smelt check model.onnx --data test_data_set_0 --rtol 1e-3 --atol 1e-5"},
     {"bench", command_bench, "MODEL.plan|MODEL.onnx [options]",
      "Times inference and reports throughput and latency.", "smelt bench model.plan --duration 3 --profile"},
-    {"inspect", command_inspect, "MODEL.onnx|MODEL.plan [options]", "Shows what a model or plan holds.",
-     "smelt inspect model.plan"},
+    {"inspect", command_inspect, "MODEL.onnx|MODEL.plan [options]",
+     "Shows what a model or plan holds, or what became of a node of a model.",
+     "smelt inspect model.onnx --why Relu_1"},
+    {"study", command_study, "MODEL.onnx [options]",
+     "Builds a model with passes left out in turn and shows what each brings: kernels, traffic, work, "
+     "memory, "
+     "time, error.",
+     "smelt study model.onnx --passes=each,fusion=fuse_vertical+fuse_horizontal --html study.html"},
     {"diff", command_diff, "A.plan B.plan", "Lists how two plans differ.", "smelt diff old.plan new.plan"},
     {"ops", command_ops, "[options]", "Lists the operators that smelt supports.", "smelt ops"},
     {"doctor", command_doctor, "", "Says what is installed, what is missing, and what each lack means.",

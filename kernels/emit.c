@@ -26,7 +26,8 @@ struct KernelWriter {
     Emission *emission;
     const char *family;
     Parameter *parameters;
-    int32_t parameter_count, parameter_capacity, pointers, results, numbers, scratches;
+    int32_t parameter_count, parameter_capacity, pointers, results, numbers, scratches, maps;
+    int32_t resident, cluster; /* blocks */
     const char *includes[MOST_INCLUDES];
     int32_t include_count;
     ByteWriter declarations, body;
@@ -40,6 +41,7 @@ KernelWriter *kernel_begin(Emission *emission, const char *family) {
     if (w == NULL) return NULL;
     w->emission = emission;
     w->family = family;
+    w->resident = w->cluster = 1;
     w->declarations = byte_writer(emission->arena);
     w->body = byte_writer(emission->arena);
     return w;
@@ -125,6 +127,25 @@ const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type) {
     }
     KernelArg arg = {.kind = KERNEL_ARG_SCRATCH, .value = NONE, .written = true, .number = offset};
     return add_parameter(w, arg, arena_strdup(w->emission->arena, type), 's', w->scratches++);
+}
+
+/* Each map is a parameter of its own, never a member of a struct: the copy engine reads it where it is. */
+const char *kernel_map(KernelWriter *w, const KernelMap *map) {
+    KernelMap *copy = ARENA_NEW(w->emission->arena, KernelMap);
+    if (copy == NULL) return kernel_text(w, NULL);
+    *copy = *map;
+    KernelArg arg = {.kind = KERNEL_ARG_MAP, .value = map->value, .map = copy};
+    const char *name = add_parameter(w, arg, "TensorMap", 'm', w->maps++);
+    if (!w->failed) w->parameters[w->parameter_count - 1].member = false;
+    return name;
+}
+
+void kernel_resident(KernelWriter *w, int32_t blocks) {
+    w->resident = blocks;
+}
+
+void kernel_cluster(KernelWriter *w, int32_t blocks) {
+    w->cluster = blocks;
 }
 
 const char *kernel_dim(KernelWriter *w, ValueId value, int32_t i) {
@@ -215,6 +236,8 @@ static bool may_alias(const KernelWriter *w, const Parameter *p) {
 static void write_parameter(const KernelWriter *w, const Parameter *p, ByteWriter *out) {
     if (p->arg.kind == KERNEL_ARG_NUMBER)
         write_format(out, "long long %s_", p->name);
+    else if (p->arg.kind == KERNEL_ARG_MAP)
+        write_format(out, "const __grid_constant__ %s %s", p->type, p->name);
     else
         write_format(out, "%s%s *%s%s", p->arg.written ? "" : "const ", p->type,
                      may_alias(w, p) ? "" : "__restrict__ ", p->name);
@@ -226,8 +249,11 @@ static void write_unit(const KernelWriter *w, int32_t threads, ByteWriter *out) 
         write_format(out, "#include \"smelt/%s\"\n", w->includes[i]);
     write_format(out, "\nnamespace smelt {\n\n");
     write_bytes(out, w->declarations.data, w->declarations.size);
-    write_format(out, "\nextern \"C\" __global__ void __launch_bounds__(%d)\n%s_%s(", threads, w->family,
-                 entry_place);
+    write_format(out, "\nextern \"C\" __global__ void ");
+    if (w->cluster > 1) write_format(out, "__cluster_dims__(%d, 1, 1) ", w->cluster);
+    write_format(out, "__launch_bounds__(%d", threads);
+    if (w->resident > 1) write_format(out, ", %d", w->resident);
+    write_format(out, ")\n%s_%s(", w->family, entry_place);
     for (int32_t i = 0; i < w->parameter_count; ++i) {
         if (i > 0) write_format(out, ", ");
         write_parameter(w, &w->parameters[i], out);

@@ -2,15 +2,36 @@
  *
  * Device code is templates in kernels/cuda/<family>.cuh; a unit includes them and holds one extern "C" kernel
  * of a few lines that calls a template with the problem's numbers. Exact dimensions become literals, symbolic
- * ones become kernel parameters whose expressions the plan stores. Every kernel parameter is 8 bytes: a
- * pointer or a signed 64-bit integer. */
+ * ones become kernel parameters whose expressions the plan stores. A kernel parameter is 8 bytes, a pointer
+ * or a signed 64-bit integer, or 128 bytes, a tensor map. */
 #ifndef SMELT_KERNELS_EMIT_H
 #define SMELT_KERNELS_EMIT_H
 
 #include "base/bytes.h"
 #include "kernels/problem.h"
 
-typedef enum KernelArgKind { KERNEL_ARG_VALUE, KERNEL_ARG_NUMBER, KERNEL_ARG_SCRATCH } KernelArgKind;
+typedef enum KernelArgKind {
+    KERNEL_ARG_VALUE,
+    KERNEL_ARG_NUMBER,
+    KERNEL_ARG_SCRATCH,
+    KERNEL_ARG_MAP
+} KernelArgKind;
+
+enum { MAP_MAX_RANK = 5, MAP_WINDOW_AXES = 3 };
+
+/* A value as the copy engine of sm_90 and later sees it. Dimensions fastest first; see cuTensorMapEncodeTiled
+ * and cuTensorMapEncodeIm2col of the CUDA Driver API. */
+typedef struct KernelMap {
+    ValueId value;
+    bool channels_last;    /* of a constant that lies plainly: its copy in channels-last order */
+    int32_t rank, swizzle; /* bytes of a line, 32, 64 or 128 */
+    Dim dim[MAP_MAX_RANK], stride[MAP_MAX_RANK]; /* elements; stride[0] is 1; strides in elements */
+    int32_t box[MAP_MAX_RANK];                   /* elements of a copy along each dimension */
+    /* windows: dimensions are (channel, x, y.., image), and a copy is of `pixels` windows with box[0]
+     * channels each, a step apart. The first window begins at low, the last at extent - 1 + high. */
+    bool windows;
+    int32_t pixels, step[MAP_WINDOW_AXES], low[MAP_WINDOW_AXES], high[MAP_WINDOW_AXES];
+} KernelMap;
 
 typedef struct KernelArg {
     KernelArgKind kind;
@@ -18,6 +39,7 @@ typedef struct KernelArg {
     bool written;
     Dim number; /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
                    memory */
+    const KernelMap *map; /* KERNEL_ARG_MAP */
 } KernelArg;
 
 typedef struct KernelLaunch {
@@ -56,6 +78,8 @@ const char *kernel_pointer(KernelWriter *w, ValueId value);                /* "p
 const char *kernel_result(KernelWriter *w, ValueId value);                 /* "r0", a T * that is written */
 const char *kernel_number(KernelWriter *w, Dim d);                         /* "56" or "n0" (of type Index) */
 const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type); /* "s0", a type * into scratch */
+const char *kernel_map(KernelWriter *w,
+                       const KernelMap *map); /* "m0", a const TensorMap of wgmma.cuh; copied */
 /* Dimension i of a value's shape, and its number of elements. */
 const char *kernel_dim(KernelWriter *w, ValueId value, int32_t i);
 const char *kernel_count(KernelWriter *w, ValueId value);
@@ -91,6 +115,25 @@ const char *cuda_real_literal(Arena *arena, double value, bool narrow);
  * the body, "Epilogue{p3, r0}". With no pointwise nodes it stores x as convert<T>(x). Other outputs of the
  * anchor are the tactic's to store. */
 const char *kernel_epilogue(KernelWriter *w);
+/* The same for `lanes` consecutive elements from number i on, in two parts: reads can be under way before the
+ * anchor's results are there.
+ *     struct Operands
+ *     void fetch(Index i, Operands &o) const
+ *     void put(Index i, const float (&x)[lanes], const Operands &o) const
+ * i is a multiple of lanes, which divides the last dimension in memory of the anchor's result. */
+const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes);
+enum { EPILOGUE_LANES = 8 };
+/* EPILOGUE_LANES where so many elements can be taken at a time, else 1. */
+int32_t problem_epilogue_lanes(const Problem *problem);
+/* The elements of the anchor's input 0, numbered in the order of its layout, as an argument of device code
+ * that is read with load_as and its like (core.cuh): "p0" where they lie in memory one behind the other.
+ * Otherwise declares and constructs a function object: of an operand that lies otherwise, or `struct
+ * Prologue`, of the nodes in front of the anchor. Where the value leaves the region, load_first computes and
+ * stores it, once for each element and before load_as reads it in the same thread. */
+const char *kernel_prologue(KernelWriter *w);
+const char *problem_prologue_refuses(const Problem *problem);
+/* Whether what the prologue computes is also a result of the step. */
+bool problem_prologue_leaves(const Problem *problem);
 /* Why the nodes behind the anchor cannot be an Epilogue, or NULL. tactic_choose asks this before any tactic.
  */
 const char *problem_epilogue_refuses(const Problem *problem);
@@ -98,6 +141,11 @@ const char *problem_epilogue_refuses(const Problem *problem);
 /* Blocks of a grid-stride loop over count elements that takes per_block of them in each block at a time; 0
  * for none. */
 Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
+
+/* Blocks that share a multiprocessor, which bounds the registers of a thread; blocks of a cluster along x. 1
+ * each unless set. */
+void kernel_resident(KernelWriter *w, int32_t blocks);
+void kernel_cluster(KernelWriter *w, int32_t blocks);
 
 /* Adds the launch to the emission (none where the grid is exactly empty). Index is 32-bit where no value and
  * no number that the kernel uses can reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and

@@ -13,7 +13,7 @@ typedef struct CudaLowering {
     Device device;   /* what all of them can do: tactics choose for it */
     Arena work;      /* units and problems, until they are compiled */
     NameMap kernels; /* unit -> kernel */
-    int32_t kernel_capacity, launch_capacity, arg_capacity, request_capacity, request_count;
+    int32_t kernel_capacity, launch_capacity, arg_capacity, map_capacity, request_capacity, request_count;
     JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
     bool *known_symbols;  /* that the steps so far find */
     int32_t symbol_count;
@@ -54,18 +54,52 @@ static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char
     return STATUS_OK;
 }
 
+/* Strides of a map are bytes in plans. */
+static Status add_map(CudaLowering *c, const KernelMap *from) {
+    Lowering *l = &c->base;
+    DimTable *dims = c->graph->dims;
+    int32_t element = dtype_bits(c->graph->values[from->value].dtype) / 8;
+    PlanMap map = {.rank = from->rank, .swizzle = from->swizzle, .windows = from->windows};
+    for (int32_t i = 0; i < from->rank; ++i) {
+        TRY(lower_dim(l, from->dim[i], &map.dim[i]));
+        if (i > 0) TRY(lower_dim(l, dim_mul(dims, from->stride[i], element), &map.stride[i - 1]));
+        if (!from->windows) map.box[i] = from->box[i];
+    }
+    for (int32_t i = 0; from->windows && i + 2 < from->rank; ++i) {
+        map.step[i] = from->step[i];
+        map.low[i] = from->low[i];
+        map.high[i] = from->high[i];
+    }
+    map.box[0] = from->box[0];
+    if (from->windows) map.box[1] = from->pixels;
+    if (!ARENA_RESERVE(l->arena, l->plan->maps, l->plan->map_count, c->map_capacity))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    l->plan->maps[l->plan->map_count++] = map;
+    return STATUS_OK;
+}
+
+static Status fill_arg(CudaLowering *c, const KernelArg *from, PlanArg *arg) {
+    Lowering *l = &c->base;
+    if (from->kind == KERNEL_ARG_MAP) {
+        arg->number = l->plan->map_count;
+        TRY(add_map(c, from->map));
+        if (from->map->channels_last)
+            return lower_channels_last(l, from->value, l->plan->arg_count, &arg->value);
+        return lower_value(l, from->value, &arg->value);
+    }
+    if (from->kind != KERNEL_ARG_VALUE) return lower_dim(l, from->number, &arg->number);
+    arg->written = from->written;
+    return lower_value(l, from->value, &arg->value);
+}
+
 static Status add_arg(CudaLowering *c, const KernelArg *from) {
     static const int32_t kinds[] = {[KERNEL_ARG_VALUE] = PLAN_ARG_VALUE,
                                     [KERNEL_ARG_NUMBER] = PLAN_ARG_NUMBER,
-                                    [KERNEL_ARG_SCRATCH] = PLAN_ARG_SCRATCH};
+                                    [KERNEL_ARG_SCRATCH] = PLAN_ARG_SCRATCH,
+                                    [KERNEL_ARG_MAP] = PLAN_ARG_MAP};
     Lowering *l = &c->base;
     PlanArg arg = {.kind = kinds[from->kind], .value = -1};
-    if (from->kind == KERNEL_ARG_VALUE) {
-        arg.written = from->written;
-        TRY(lower_value(l, from->value, &arg.value));
-    } else {
-        TRY(lower_dim(l, from->number, &arg.number));
-    }
+    TRY(fill_arg(c, from, &arg));
     if (!ARENA_RESERVE(l->arena, l->plan->args, l->plan->arg_count, c->arg_capacity))
         return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
     l->plan->args[l->plan->arg_count++] = arg;
@@ -90,9 +124,11 @@ static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *
 
 /* -- steps -- */
 
-/* A lone view whose output lies where its input lies: nothing is to be done. */
-static bool stays_view(const CudaLowering *c, const NodeId *nodes, int32_t count) {
+/* A lone view whose output lies where its input lies, or a Concat, Split or Slice whose parts all lie in the
+ * whole: nothing is to be done. */
+static bool stays_view(CudaLowering *c, const NodeId *nodes, int32_t count) {
     const Node *node = &c->graph->nodes[nodes[0]];
+    if (count == 1 && parts_are_in_place(c->graph, nodes[0], &c->work)) return true;
     if (count != 1 || (op_def(node->op)->flags & OPF_VIEW) == 0 || node->output_count != 1 ||
         node->inputs[0] == NONE || node->outputs[0] == NONE)
         return false;

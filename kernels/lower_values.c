@@ -1,53 +1,13 @@
-#include <string.h>
-
 #include "kernels/lowering.h"
-
-enum { LARGE_WEIGHT = 4096 };
 
 /* -- constants -- */
 
-static int64_t align_up(int64_t offset, int64_t alignment) {
-    return (offset + alignment - 1) / alignment * alignment;
-}
-
-static Status add_weight(Lowering *l, const void *data, size_t size, int32_t *index) {
-    const char *key = arena_printf(l->arena, "%016llx.%zu", (unsigned long long)hash_bytes(data, size), size);
-    TRY_ALLOC(l->diag, key);
-    int32_t known = name_map_find(&l->weight_keys, key);
-    if (known >= 0 && memcmp(l->weights[known].data, data, size) == 0) {
-        *index = known;
-        return STATUS_OK;
-    }
-    if (!ARENA_RESERVE(l->arena, l->weights, l->weight_count, l->weight_capacity) ||
-        !name_map_set(&l->weight_keys, l->arena, key, l->weight_count))
-        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
-    int64_t offset = align_up(l->weights_size, size >= LARGE_WEIGHT ? PLAN_ALIGNMENT : PLAN_WEIGHT_ALIGNMENT);
-    l->weights[l->weight_count] = (WeightItem){.data = data, .size = size, .offset = offset};
-    l->weights_size = offset + (int64_t)size;
-    *index = l->weight_count++;
-    return STATUS_OK;
-}
-
-Status lower_weights(Lowering *l) {
-    uint8_t *blob = arena_alloc(l->arena, (size_t)l->weights_size);
-    TRY_ALLOC(l->diag, blob);
-    for (int32_t i = 0; i < l->weight_count; ++i)
-        if (l->weights[i].size > 0)
-            memcpy(blob + l->weights[i].offset, l->weights[i].data, l->weights[i].size);
-    l->plan->weights = blob;
-    l->plan->weights_size = (uint64_t)l->weights_size;
-    return STATUS_OK;
-}
-
 static Status store_constant(Lowering *l, const Value *from, PlanValue *to) {
     size_t size;
-    int32_t index = 0;
     if (!value_is_exact(from) || !dtype_storage(from->dtype, value_count(from), &size))
         return FAIL(l->diag, STATUS_INTERNAL, "a constant without exact shape");
-    TRY(add_weight(l, from->data, size, &index));
     to->storage = PLAN_WEIGHT;
-    to->offset = l->weights[index].offset;
-    return STATUS_OK;
+    return lower_weight(l, from->data, size, &to->offset);
 }
 
 /* -- the others -- */
@@ -90,6 +50,8 @@ static Status store_computed(Lowering *l, ValueId id, const Value *from, PlanVal
         to->storage = viewed->storage;
         to->index = viewed->index;
         to->offset = viewed->offset;
+    } else if (l->graph->nodes[from->producer].region != NONE) {
+        to->storage = PLAN_NOWHERE; /* a region that runs as one kernel */
     } else {
         return FAIL(l->diag, STATUS_INTERNAL, "no memory has been planned for it");
     }

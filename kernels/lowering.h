@@ -11,6 +11,12 @@ typedef struct WeightItem {
     int64_t offset;
 } WeightItem;
 
+/* An argument that wants a constant in channels-last order. */
+typedef struct WeightTurn {
+    ValueId value;
+    int32_t arg; /* of the plan */
+} WeightTurn;
+
 typedef struct Lowering {
     const Graph *graph;
     const LowerOptions *options;
@@ -26,6 +32,8 @@ typedef struct Lowering {
     int32_t weight_count, weight_capacity;
     NameMap weight_keys; /* content hash and size as text -> weight */
     int64_t weights_size;
+    WeightTurn *turns; /* in the order of arguments */
+    int32_t turn_count, turn_capacity;
     BlockId *blocks; /* block of each program */
     int32_t block_capacity;
     /* Called for each step of program 0 once its operators are in the plan, to make something else of it than
@@ -49,7 +57,13 @@ Status lower_dim(Lowering *l, Dim dim, PlanDim *out);
  * weights, the others to buffers, bindings or memory of their own. A view must come after what it shows. */
 Status lower_value(Lowering *l, ValueId value, int32_t *out);
 Status lower_buffers(Lowering *l);
-/* Copies the constants into one blob. */
+/* A place for the bytes of a constant, which must stay where they are; equal ones share it. */
+Status lower_weight(Lowering *l, const void *data, size_t size, int64_t *offset);
+/* The plan's value for a constant that argument number `arg`, which is being added, wants in channels-last
+ * order; lower_weights turns its elements, or gives the argument a value of its own where others need them as
+ * they are. */
+Status lower_channels_last(Lowering *l, ValueId value, int32_t arg, int32_t *out);
+/* Copies the constants that are used into one blob. */
 Status lower_weights(Lowering *l);
 
 #endif

@@ -252,6 +252,20 @@ static void record_arg(Codec *c, void *record) {
     codec_i64(c, &arg->number);
 }
 
+static void record_map(Codec *c, void *record) {
+    PlanMap *map = record;
+    codec_i32(c, &map->rank);
+    codec_i32(c, &map->swizzle);
+    codec_flag(c, &map->windows);
+    for (int i = 0; i < PLAN_MAP_RANK; ++i) codec_i32(c, &map->box[i]);
+    for (int i = 0; i < PLAN_MAP_RANK; ++i) codec_i64(c, &map->dim[i]);
+    for (int i = 0; i < PLAN_MAP_RANK - 1; ++i) codec_i64(c, &map->stride[i]);
+    for (int i = 0; i < PLAN_MAP_AXES; ++i) codec_i32(c, &map->step[i]);
+    for (int i = 0; i < PLAN_MAP_AXES; ++i) codec_i32(c, &map->low[i]);
+    for (int i = 0; i < PLAN_MAP_AXES; ++i) codec_i32(c, &map->high[i]);
+    codec_reserved(c);
+}
+
 static void record_op(Codec *c, void *record) {
     PlanOp *op = record;
     uint32_t place = 0;
@@ -317,7 +331,8 @@ static const RecordKind meta_kind = {"entry", 8, sizeof(PlanMeta), record_meta},
                         kernel_kind = {"kernel", 16, sizeof(PlanKernel), record_kernel},
                         step_launches_kind = {"step's launches", 16, sizeof(PlanStep), record_step_launches},
                         launch_kind = {"launch", 56, sizeof(PlanLaunch), record_launch},
-                        arg_kind = {"argument", 24, sizeof(PlanArg), record_arg};
+                        arg_kind = {"argument", 24, sizeof(PlanArg), record_arg},
+                        map_kind = {"map", 144, sizeof(PlanMap), record_map};
 
 static Status read_padding(Codec *c) {
     while (c->in.position % PLAN_SECTION_ALIGNMENT != 0) {
@@ -427,7 +442,8 @@ static Status tables_steps(Codec *c, Plan *plan) {
     if (c->minor < 1) return STATUS_OK;
     TRY(codec_known_table(c, &step_launches_kind, plan->steps, plan->step_count));
     TRY(codec_table(c, &launch_kind, (void **)&plan->launches, &plan->launch_count));
-    return codec_table(c, &arg_kind, (void **)&plan->args, &plan->arg_count);
+    TRY(codec_table(c, &arg_kind, (void **)&plan->args, &plan->arg_count));
+    return c->minor < 3 ? STATUS_OK : codec_table(c, &map_kind, (void **)&plan->maps, &plan->map_count);
 }
 
 static Status tables_kernels(Codec *c, Plan *plan) {

@@ -1,5 +1,7 @@
 #include "plan_format/plan.h"
 
+#include "base/checked.h"
+
 #include <string.h>
 
 const char *plan_meta(const Plan *plan, const char *key) {
@@ -109,4 +111,15 @@ const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena) {
         }
     }
     return stack[0].text;
+}
+
+int64_t plan_map_bytes(const PlanMap *map, int64_t element, const int64_t dim[PLAN_MAP_RANK],
+                       const int64_t stride[PLAN_MAP_RANK - 1]) {
+    int64_t bytes, steps;
+    if (dim[0] < 1 || !checked_mul_i64(dim[0], element, &bytes)) return -1;
+    for (int32_t i = 1; i < map->rank; ++i)
+        if (dim[i] < 1 || stride[i - 1] < 0 || !checked_mul_i64(dim[i] - 1, stride[i - 1], &steps) ||
+            !checked_add_i64(bytes, steps, &bytes))
+            return -1;
+    return bytes;
 }

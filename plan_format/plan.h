@@ -11,12 +11,15 @@
 
 enum {
     PLAN_MAJOR = 1,
-    PLAN_MINOR = 2,
+    PLAN_MINOR = 3,
     PLAN_ALIGNMENT = 256,        /* of WEIGHTS in the file, and of buffers in the arena */
     PLAN_WEIGHT_ALIGNMENT = 64,  /* of each constant in WEIGHTS */
     PLAN_MAX_DEPTH = 32,         /* of bodies within bodies */
     PLAN_MAX_THREADS = 1024,     /* of a block, on every architecture */
     PLAN_MAX_SHARED = 227 << 10, /* bytes of a block, on the architecture with the most */
+    PLAN_MAP_RANK = 5,           /* of a tensor map */
+    PLAN_MAP_AXES = 3,           /* of the windows of one */
+    PLAN_MAP_BYTES = 128,        /* of one as a kernel's parameter */
     PLAN_MAX_COUNTS = 16         /* late symbols that one step on the device finds */
 };
 
@@ -93,21 +96,35 @@ typedef struct PlanCubin {
 
 typedef struct PlanKernel {
     const char *entry;                /* name of the kernel in each of its cubins, which hold nothing else */
-    int32_t param_count;              /* each of 8 bytes */
+    int32_t param_count;              /* each of 8 bytes, maps of PLAN_MAP_BYTES */
     int32_t cubin_first, cubin_count; /* one per architecture of the plan, every kernel in the same order */
 } PlanKernel;
 
 typedef enum PlanArgKind {
-    PLAN_ARG_VALUE,  /* pointer to a value's memory on the device */
-    PLAN_ARG_NUMBER, /* a signed integer of 64 bits */
-    PLAN_ARG_SCRATCH /* pointer into the step's scratch memory */
+    PLAN_ARG_VALUE,   /* pointer to a value's memory on the device */
+    PLAN_ARG_NUMBER,  /* a signed integer of 64 bits */
+    PLAN_ARG_SCRATCH, /* pointer into the step's scratch memory */
+    PLAN_ARG_MAP      /* tensor map of a value's memory, read only */
 } PlanArgKind;
+
+/* How the copy engine of sm_90 and later sees a value: dimensions fastest first. It reads elements of the
+ * map's dimensions only, and zeros beside them. */
+typedef struct PlanMap {
+    int32_t rank;    /* 3 to PLAN_MAP_RANK */
+    int32_t swizzle; /* bytes of a line in shared memory: 32, 64 or 128 */
+    bool windows;    /* dimensions are (channel, x, y.., image); copies are of windows */
+    PlanDim dim[PLAN_MAP_RANK];
+    PlanDim stride[PLAN_MAP_RANK - 1]; /* bytes from one to the next of dimension i + 1 */
+    int32_t box[PLAN_MAP_RANK]; /* elements of a copy; windows: box[0] channels, box[1] windows, then 0 */
+    /* windows: distance of two, where the first begins, and the last counted from the last element. */
+    int32_t step[PLAN_MAP_AXES], low[PLAN_MAP_AXES], high[PLAN_MAP_AXES];
+} PlanMap;
 
 typedef struct PlanArg {
     int32_t kind;   /* PlanArgKind */
-    int32_t value;  /* of VALUE; else -1 */
+    int32_t value;  /* of VALUE and MAP; else -1 */
     bool written;   /* of VALUE */
-    PlanDim number; /* of NUMBER: any integer; of SCRATCH: bytes from its start; else 0 */
+    PlanDim number; /* of NUMBER: any integer; of SCRATCH: bytes from its start; of MAP: which; else 0 */
 } PlanArg;
 
 typedef struct PlanLaunch {
@@ -150,7 +167,7 @@ typedef struct Plan {
     int32_t major, minor;
     uint64_t size; /* bytes of the file, when it came from one */
     int32_t meta_count, symbol_count, code_count, expression_count, value_count, buffer_count, binding_count,
-        op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count;
+        op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count, map_count;
     PlanMeta *meta;
     Symbol *symbols; /* SYMBOL_INPUT ones first */
     DimCode *codes;
@@ -161,10 +178,11 @@ typedef struct Plan {
     PlanOp *ops;
     PlanStep *steps;
     PlanProgram *programs;
-    PlanCubin *cubins; /* these four are empty but in GPU plans */
+    PlanCubin *cubins; /* these five are empty but in GPU plans */
     PlanKernel *kernels;
     PlanLaunch *launches;
     PlanArg *args;
+    PlanMap *maps; /* arguments of kind MAP have them in order */
     int64_t arena_size, arena_lower_bound;
     bool fixed;             /* buffers' offsets hold for every allowed shape */
     const uint8_t *weights; /* aligned to 64 bytes at least */
@@ -188,6 +206,11 @@ bool plan_value_is_late(const Plan *plan, int32_t value);
  * earlier step has. Marks them in bound (per symbol) and lists the first PLAN_MAX_COUNTS, in order of
  * appearance; returns how many there are. */
 int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int32_t list[PLAN_MAX_COUNTS]);
+
+/* Bytes from the first to behind the last element that a map with these numbers reads; -1: none, or more than
+ * fit in 63 bits. */
+int64_t plan_map_bytes(const PlanMap *map, int64_t element, const int64_t dim[PLAN_MAP_RANK],
+                       const int64_t stride[PLAN_MAP_RANK - 1]);
 
 /* Writes through a temporary file and rename; the same plan gives the same bytes. */
 Status plan_write(const Plan *plan, const char *path, Diag *diag);

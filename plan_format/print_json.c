@@ -134,11 +134,26 @@ static void json_ops(const Plan *plan, const PlanStep *step, ByteWriter *out) {
     }
 }
 
+static void json_map(const Plan *plan, const PlanArg *arg, ByteWriter *out) {
+    const PlanMap *map = &plan->maps[arg->number];
+    write_format(out, "{\"value\": %d, \"windows\": %s, \"swizzle\": %d, \"extents\": [", arg->value,
+                 map->windows ? "true" : "false", map->swizzle);
+    for (int32_t i = 0; i < map->rank; ++i) {
+        if (i > 0) write_format(out, ", ");
+        json_dim(plan, map->dim[i], out);
+    }
+    write_format(out, "], \"box\": ");
+    json_list(map->box, map->windows ? 2 : map->rank, out);
+    write_u8(out, '}');
+}
+
 static void json_arg(const Plan *plan, const PlanArg *arg, ByteWriter *out) {
-    static const char *const kinds[] = {"value", "number", "scratch"};
+    static const char *const kinds[] = {"value", "number", "scratch", "map"};
     write_format(out, "{\"%s\": ", kinds[arg->kind]);
     if (arg->kind == PLAN_ARG_VALUE)
         write_format(out, "%d, \"written\": %s", arg->value, arg->written ? "true" : "false");
+    else if (arg->kind == PLAN_ARG_MAP)
+        json_map(plan, arg, out);
     else
         json_dim(plan, arg->number, out);
     write_u8(out, '}');

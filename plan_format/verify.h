@@ -39,6 +39,13 @@ Status verify_flow(Verifier *v);
 /* Rule 8. */
 Status verify_kernels(const Verifier *v);
 Status verify_launches(const Verifier *v);
+/* The same for map number `index` of value, an argument of a launch. */
+Status verify_map(const Verifier *v, int32_t launch, int32_t index, int32_t value);
+
+/* A number of a launch names an expression that exists and does not depend on data. */
+Status verify_launch_dim(const Verifier *v, int32_t launch, PlanDim d, const char *what);
+/* Bytes that a value has in memory, -1 where they are not exact. */
+Status verify_value_bytes(const Verifier *v, int32_t index, int64_t *bytes);
 
 /* [first, first + count) must go on where the ones before ended, at *end, which moves on. what begins with
  * the section. */

@@ -8,7 +8,9 @@ enum {
     MOST_GRID_X = INT32_MAX,
     MOST_GRID_YZ = 65535,
     MOST_BLOCK_Z = 64,
-    MOST_PARAMS = 4096 / 8 /* what a kernel's parameters may take, in those of 8 bytes */
+    MOST_PARAM_BYTES = 4096, /* of a kernel's parameters */
+    PARAM_BYTES = 8,         /* of one that is no map */
+    MOST_PARAMS = MOST_PARAM_BYTES / PARAM_BYTES
 };
 
 /* -- KERNELS -- */
@@ -86,7 +88,19 @@ typedef struct LaunchPass {
     bool *bound;       /* per symbol: a step up to this one binds it */
     bool *known;       /* the same, up to the one before */
     int32_t step, launch;
+    int32_t map_end; /* maps that arguments have had so far */
 } LaunchPass;
+
+Status verify_launch_dim(const Verifier *v, int32_t launch, PlanDim d, const char *what) {
+    uint64_t expression = (uint64_t)d - (uint64_t)INT64_MIN;
+    if (dim_is_exact(d)) return STATUS_OK;
+    if (expression >= (uint64_t)v->plan->expression_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d is expression %llu, of %d", what,
+                    launch, (unsigned long long)expression, v->plan->expression_count);
+    if (plan_dim_is_late(v->plan, d))
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: %s of launch %d depends on data", what, launch);
+    return STATUS_OK;
+}
 
 /* d has no late symbol but those marked. */
 static Status verify_known(const LaunchPass *pass, PlanDim d, const bool *bound, const char *what,
@@ -106,12 +120,11 @@ static Status verify_known(const LaunchPass *pass, PlanDim d, const bool *bound,
 }
 
 static Status verify_expression(const LaunchPass *pass, PlanDim d, const char *what) {
-    const Plan *plan = pass->v->plan;
+    const Verifier *v = pass->v;
     uint64_t expression = (uint64_t)d - (uint64_t)INT64_MIN;
-    if (dim_is_exact(d)) return STATUS_OK;
-    if (expression >= (uint64_t)plan->expression_count)
-        return FAIL(pass->v->diag, STATUS_BAD_PLAN, "STEPS: %s %d is expression %llu, of %d", what,
-                    pass->launch, (unsigned long long)expression, plan->expression_count);
+    if (!dim_is_exact(d) && expression >= (uint64_t)v->plan->expression_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: %s %d is expression %llu, of %d", what, pass->launch,
+                    (unsigned long long)expression, v->plan->expression_count);
     return verify_known(pass, d, pass->bound, what, pass->launch);
 }
 
@@ -146,7 +159,7 @@ static Status verify_value_arg(const LaunchPass *pass, int32_t index, const Plan
                     v->plan->value_count);
     const Operand *operand = &pass->operands[arg->value];
     int32_t storage = v->plan->values[arg->value].storage;
-    if (operand->step != pass->step + 1)
+    if (operand->step != pass->step + 1 && (storage != PLAN_WEIGHT || arg->written))
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "STEPS: argument %d is value %d, which no operator of step %d reads or writes", index,
                     arg->value, pass->step);
@@ -162,14 +175,28 @@ static Status verify_value_arg(const LaunchPass *pass, int32_t index, const Plan
     return STATUS_OK;
 }
 
-static Status verify_arg(const LaunchPass *pass, int32_t index) {
+static Status verify_map_arg(LaunchPass *pass, int32_t index, const PlanArg *arg) {
+    const Verifier *v = pass->v;
+    if (arg->number != pass->map_end || pass->map_end >= v->plan->map_count || arg->written)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d is map %lld%s; expected %d, of %d", index,
+                    (long long)arg->number, arg->written ? ", written" : "", pass->map_end,
+                    v->plan->map_count);
+    TRY(verify_value_arg(pass, index, arg));
+    if (v->plan->values[arg->value].storage == PLAN_OWN)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d is a map of value %d, which has no place",
+                    index, arg->value);
+    return verify_map(v, pass->launch, pass->map_end++, arg->value);
+}
+
+static Status verify_arg(LaunchPass *pass, int32_t index) {
     const Verifier *v = pass->v;
     const PlanArg *arg = &v->plan->args[index];
     PlanDim scratch = v->plan->steps[pass->step].scratch_bytes;
-    if (arg->kind < PLAN_ARG_VALUE || arg->kind > PLAN_ARG_SCRATCH)
+    if (arg->kind < PLAN_ARG_VALUE || arg->kind > PLAN_ARG_MAP)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d has kind %d, which does not exist", index,
                     arg->kind);
     TRY(verify_expression(pass, arg->number, "an argument of launch"));
+    if (arg->kind == PLAN_ARG_MAP) return verify_map_arg(pass, index, arg);
     if (arg->kind == PLAN_ARG_VALUE ? arg->number != 0 : arg->value != -1 || arg->written)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d of kind %d has value %d, number %lld",
                     index, arg->kind, arg->value, (long long)arg->number);
@@ -195,7 +222,13 @@ static Status verify_launch(LaunchPass *pass, int32_t *arg_end) {
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d arguments, its kernel %d takes %d",
                     pass->launch, launch->arg_count, launch->kernel, params);
     TRY(verify_geometry(pass, launch));
+    int32_t maps = pass->map_end;
     for (int32_t i = launch->arg_first; i < *arg_end; ++i) TRY(verify_arg(pass, i));
+    maps = pass->map_end - maps;
+    if (maps * PLAN_MAP_BYTES + (params - maps) * PARAM_BYTES > MOST_PARAM_BYTES)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: launch %d has %d maps and %d arguments in all, more than %d bytes", pass->launch,
+                    maps, params, MOST_PARAM_BYTES);
     return STATUS_OK;
 }
 
@@ -279,8 +312,9 @@ Status verify_launches(const Verifier *v) {
         for (int32_t k = 0; k < count && k < PLAN_MAX_COUNTS; ++k) pass.known[list[k]] = true;
         if (count > PLAN_MAX_COUNTS) memcpy(pass.known, pass.bound, (size_t)plan->symbol_count);
     }
-    if (launch_end != plan->launch_count || arg_end != plan->arg_count)
-        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: steps hold %d launches and %d arguments, of %d and %d",
-                    launch_end, arg_end, plan->launch_count, plan->arg_count);
+    if (launch_end != plan->launch_count || arg_end != plan->arg_count || pass.map_end != plan->map_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: steps hold %d launches, %d arguments and %d maps, of %d, %d and %d", launch_end,
+                    arg_end, pass.map_end, plan->launch_count, plan->arg_count, plan->map_count);
     return STATUS_OK;
 }

@@ -197,7 +197,7 @@ static Status verify_place(const Verifier *v, int32_t index, int64_t *bytes) {
     const PlanValue *value = &v->plan->values[index];
     TRY(verify_dim(v, value->span, "value", index));
     bool inner = value->storage == PLAN_BUFFER || value->storage == PLAN_NOWHERE;
-    if ((value->span != 0 || value->channels_last) && !inner)
+    if ((value->span != 0 && !inner) || (value->channels_last && !inner && value->storage != PLAN_WEIGHT))
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "MEMORY: value %d of storage %d is a slice or in channels-last layout", index,
                     value->storage);
@@ -237,11 +237,15 @@ static Status verify_in_binding(const Verifier *v, int32_t index) {
     return STATUS_OK;
 }
 
+Status verify_value_bytes(const Verifier *v, int32_t index, int64_t *bytes) {
+    TRY(value_bytes(v, index, bytes));
+    return verify_place(v, index, bytes);
+}
+
 static Status verify_storage(const Verifier *v, int32_t index) {
     const PlanValue *value = &v->plan->values[index];
     int64_t bytes;
-    TRY(value_bytes(v, index, &bytes));
-    TRY(verify_place(v, index, &bytes));
+    TRY(verify_value_bytes(v, index, &bytes));
     switch (value->storage) {
     case PLAN_WEIGHT:
         TRY(verify_weight(v, index, bytes));

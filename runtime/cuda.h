@@ -86,6 +86,8 @@ typedef struct CudaBinding {
     bool on_host;        /* host steps read or write it */
 } CudaBinding;
 
+#define NO_MAP (~(CudaPointer)0)
+
 /* A value's memory on the device where its size depends on data, unless it is known beforehand and bound. */
 typedef struct LateValue {
     bool is_late;
@@ -117,9 +119,12 @@ struct CudaContext {
     CudaBinding *bindings;                              /* per binding */
     uint64_t *arguments;                                /* per argument: what the kernel gets */
     int32_t *binding_arguments, binding_argument_count; /* those that change with the bindings' memory */
-    int32_t *binding_views, binding_view_count;         /* operators whose result shows a binding's memory */
-    LaunchState *launches;                              /* per launch */
-    int32_t *root;   /* per value: the value that it is a view of, or itself */
+    CudaMap *maps;                                      /* per map of the plan */
+    CudaPointer
+        *map_places; /* the memory that each is of; 0: it is not made yet; NO_MAP: of a skipped launch */
+    int32_t *binding_views, binding_view_count; /* operators whose result shows a binding's memory */
+    LaunchState *launches;                      /* per launch */
+    int32_t *root;                              /* per value: the value that it is a view of, or itself */
     bool *on_device; /* per root: its elements are there, after the last step of an enqueue */
     bool *on_host;
     Stretch *stretches;
@@ -166,6 +171,12 @@ Status late_reserve(SmeltContext *context, int32_t value, Diag *diag);
 Status late_on_host(SmeltContext *context, int32_t value, Diag *diag);
 /* A late step on the device: launches, waits for the sizes that it finds, launches the rest. */
 Status late_run(SmeltContext *context, int32_t step, CudaHandle stream, Diag *diag);
+
+/* -- cuda_map.c -- */
+
+/* Makes the map that argument number `index` is, for where its value lies now, unless it is of that place
+ * already. Fails where it would reach beyond the value. */
+Status make_map(SmeltContext *context, int32_t index, Diag *diag);
 
 /* -- cuda_moves.c -- */
 

@@ -10,8 +10,18 @@
 typedef struct CudaObject *CudaHandle;  /* context, module, function, stream, event or graph */
 typedef unsigned long long CudaPointer; /* device memory */
 
+typedef struct CudaMap { /* CUtensorMap */
+    _Alignas(64) uint8_t bytes[128];
+} CudaMap;
+
 /* Source: enumerations of the CUDA Driver API reference. */
 enum {
+    CUDA_MAP_U8 = 0,
+    CUDA_MAP_F16 = 6,
+    CUDA_MAP_F32 = 7,
+    CUDA_MAP_BF16 = 9,
+    CUDA_MAP_SWIZZLE_32 = 1, /* 64: 2, 128: 3 */
+    CUDA_MAP_PROMOTE_256 = 3,
     CUDA_SUCCESS = 0,
     CUDA_OUT_OF_MEMORY = 2,
     CUDA_INSUFFICIENT_DRIVER = 35,

@@ -46,7 +46,8 @@ static void find_binding_arguments(SmeltContext *context) {
     const Plan *plan = context->plan;
     CudaContext *cuda = context->cuda;
     for (int32_t i = 0; i < plan->arg_count; ++i)
-        if (plan->args[i].kind == PLAN_ARG_VALUE && plan->values[plan->args[i].value].storage == PLAN_BINDING)
+        if ((plan->args[i].kind == PLAN_ARG_VALUE || plan->args[i].kind == PLAN_ARG_MAP) &&
+            plan->values[plan->args[i].value].storage == PLAN_BINDING)
             cuda->binding_arguments[cuda->binding_argument_count++] = i;
 }
 
@@ -56,12 +57,21 @@ static Status allocate_launches(SmeltContext *context, Diag *diag) {
     cuda->arguments = ARENA_ARRAY(&context->arena, uint64_t, plan->arg_count);
     cuda->binding_arguments = ARENA_ARRAY(&context->arena, int32_t, plan->arg_count);
     cuda->launches = ARENA_ARRAY(&context->arena, LaunchState, plan->launch_count);
+    cuda->map_places = ARENA_ARRAY(&context->arena, CudaPointer, plan->map_count);
+    uint8_t *maps = ARENA_ARRAY(&context->arena, uint8_t, ((size_t)plan->map_count + 1) * sizeof(CudaMap));
     void **parameters = ARENA_ARRAY(&context->arena, void *, plan->arg_count);
     TRY_ALLOC(diag, cuda->arguments);
     TRY_ALLOC(diag, cuda->binding_arguments);
     TRY_ALLOC(diag, cuda->launches);
+    TRY_ALLOC(diag, cuda->map_places);
+    TRY_ALLOC(diag, maps);
     TRY_ALLOC(diag, parameters);
-    for (int32_t i = 0; i < plan->arg_count; ++i) parameters[i] = &cuda->arguments[i];
+    /* Arenas align less than maps want. */
+    cuda->maps = (CudaMap *)(void *)(maps + (_Alignof(CudaMap) - (uintptr_t)maps % _Alignof(CudaMap)));
+    for (int32_t i = 0; i < plan->arg_count; ++i) {
+        bool is_map = plan->args[i].kind == PLAN_ARG_MAP;
+        parameters[i] = is_map ? (void *)&cuda->maps[plan->args[i].number] : (void *)&cuda->arguments[i];
+    }
     for (int32_t i = 0; i < plan->launch_count; ++i)
         cuda->launches[i].parameters = parameters + plan->launches[i].arg_first;
     return STATUS_OK;

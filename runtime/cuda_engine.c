@@ -136,21 +136,34 @@ static Status choose_architecture(const SmeltEngine *engine, int32_t *out, Diag 
 
 /* -- kernels and weights -- */
 
-/* A driver that can tell says whether the kernel takes what the plan says. */
+/* A driver that can tell says how many parameters the kernel takes. */
 static Status check_parameters(const CudaEngine *cuda, const PlanKernel *kernel, CudaHandle function,
                                Diag *diag) {
     size_t offset, size;
     if (cuda->api.function_parameter == NULL) return STATUS_OK;
     int32_t count = 0;
-    for (; count < kernel->param_count; ++count)
-        if (cuda->api.function_parameter(function, (size_t)count, &offset, &size) != CUDA_SUCCESS ||
-            size != 8)
-            break;
+    while (count < kernel->param_count &&
+           cuda->api.function_parameter(function, (size_t)count, &offset, &size) == CUDA_SUCCESS)
+        count++;
     if (count == kernel->param_count &&
         cuda->api.function_parameter(function, (size_t)count, &offset, &size) != CUDA_SUCCESS)
         return STATUS_OK;
-    return FAIL(diag, STATUS_BAD_PLAN, "kernel '%s' does not take %d parameters of 8 bytes", kernel->entry,
+    return FAIL(diag, STATUS_BAD_PLAN, "kernel '%s' does not take %d parameters", kernel->entry,
                 kernel->param_count);
+}
+
+/* The same for their sizes. */
+static Status check_arguments(const SmeltEngine *engine, int32_t index, CudaHandle function, Diag *diag) {
+    const PlanLaunch *launch = &engine->plan.launches[index];
+    const CudaApi *api = &engine->cuda->api;
+    size_t offset, size;
+    for (int32_t i = 0; api->function_parameter != NULL && i < launch->arg_count; ++i) {
+        size_t wanted = engine->plan.args[launch->arg_first + i].kind == PLAN_ARG_MAP ? PLAN_MAP_BYTES : 8;
+        if (api->function_parameter(function, (size_t)i, &offset, &size) != CUDA_SUCCESS || size != wanted)
+            return FAIL(diag, STATUS_BAD_PLAN, "kernel '%s' does not take %zu bytes as its parameter %d",
+                        engine->plan.kernels[launch->kernel].entry, wanted, i);
+    }
+    return STATUS_OK;
 }
 
 static Status load_kernel(SmeltEngine *engine, int32_t index, int32_t architecture, Diag *diag) {
@@ -172,6 +185,7 @@ static Status check_launch(SmeltEngine *engine, int32_t index, int32_t *shared, 
     const PlanLaunch *launch = &engine->plan.launches[index];
     CudaEngine *cuda = engine->cuda;
     CudaHandle function = cuda->kernels[launch->kernel].function;
+    TRY(check_arguments(engine, index, function, diag));
     int threads = 0, wanted = launch->block[0] * launch->block[1] * launch->block[2];
     TRY(cuda_result(&cuda->api, cuda->api.function_attribute(&threads, CUDA_FUNCTION_MAX_THREADS, function),
                     STATUS_CUDA_FAILED, "a kernel's limits", diag));

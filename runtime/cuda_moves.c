@@ -132,7 +132,7 @@ static Status visit_launch_step(MovePass *pass, int32_t step) {
     for (int32_t l = row->launch_first; l < row->launch_first + row->launch_count; ++l) {
         const PlanLaunch *launch = &plan->launches[l];
         for (int32_t a = launch->arg_first; a < launch->arg_first + launch->arg_count; ++a)
-            if (plan->args[a].kind == PLAN_ARG_VALUE && !plan->args[a].written)
+            if (plan->args[a].value >= 0 && !plan->args[a].written)
                 TRY(read_on_device(pass, step, plan->args[a].value, false));
     }
     for (int32_t op = row->op_first; op < row->op_first + row->op_count; ++op) write_results(pass, op, true);

@@ -80,7 +80,7 @@ CudaPointer cuda_place(const SmeltContext *context, int32_t index) {
 /* -- launches -- */
 
 static Status evaluate_argument(SmeltContext *context, int32_t index, CudaPointer base, int64_t scratch,
-                                Diag *diag) {
+                                bool skipped, Diag *diag) {
     const PlanArg *arg = &context->plan->args[index];
     CudaContext *cuda = context->cuda;
     int64_t number;
@@ -89,6 +89,11 @@ static Status evaluate_argument(SmeltContext *context, int32_t index, CudaPointe
     if (arg->kind == PLAN_ARG_SCRATCH && (number < 0 || number > scratch))
         return FAIL(diag, STATUS_BAD_PLAN, "argument %d begins at byte %lld of scratch memory of %lld", index,
                     (long long)number, (long long)scratch);
+    if (arg->kind == PLAN_ARG_MAP) {
+        cuda->map_places[arg->number] = skipped ? NO_MAP : 0; /* shapes have changed */
+        bool binds = context->plan->values[arg->value].storage == PLAN_BINDING;
+        return binds ? STATUS_OK : make_map(context, index, diag);
+    }
     if (arg->kind == PLAN_ARG_VALUE)
         cuda->arguments[index] = cuda_place(context, arg->value);
     else if (arg->kind == PLAN_ARG_SCRATCH)
@@ -114,7 +119,7 @@ Status evaluate_launch(SmeltContext *context, int32_t index, CudaPointer scratch
         state->skipped = state->skipped || size == 0;
     }
     for (int32_t a = launch->arg_first; a < launch->arg_first + launch->arg_count; ++a)
-        TRY(evaluate_argument(context, a, scratch, scratch_bytes, diag));
+        TRY(evaluate_argument(context, a, scratch, scratch_bytes, state->skipped, diag));
     return STATUS_OK;
 }
 

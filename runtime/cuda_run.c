@@ -128,7 +128,7 @@ static bool is_own_place(const SmeltContext *context, int32_t binding) {
 }
 
 /* Pointers that follow the bindings' memory, on both sides. */
-static void bind_places(SmeltContext *context) {
+static Status bind_places(SmeltContext *context, Diag *diag) {
     const Plan *plan = context->plan;
     CudaContext *cuda = context->cuda;
     for (int32_t i = 0; i < plan->binding_count; ++i)
@@ -140,8 +140,12 @@ static void bind_places(SmeltContext *context) {
     }
     for (int32_t i = 0; i < cuda->binding_argument_count; ++i) {
         int32_t arg = cuda->binding_arguments[i];
-        cuda->arguments[arg] = cuda_place(context, plan->args[arg].value);
+        if (plan->args[arg].kind == PLAN_ARG_MAP)
+            TRY(make_map(context, arg, diag));
+        else
+            cuda->arguments[arg] = cuda_place(context, plan->args[arg].value);
     }
+    return STATUS_OK;
 }
 
 static Status take_device_memory(SmeltContext *context, int32_t index, void *memory, size_t size,
@@ -195,7 +199,7 @@ static Status enqueue(SmeltContext *context, CudaHandle stream, void *const *buf
     context->cuda->running = false;
     for (int32_t i = 0; i < plan->binding_count; ++i)
         TRY(take_device_memory(context, i, buffers[i], sizes != NULL ? sizes[i] : SIZE_MAX, diag));
-    bind_places(context);
+    TRY(bind_places(context, diag));
     TRY(execute_stretches(context, stream, diag));
     for (int32_t i = context->engine->input_count; i < plan->binding_count; ++i)
         TRY(place_result(context, i, stream, diag));
@@ -278,7 +282,7 @@ static Status run(SmeltContext *context, Diag *diag) {
     const Plan *plan = context->plan;
     context->cuda->running = true;
     for (int32_t i = 0; i < plan->binding_count; ++i) TRY(reserve_staging(context, i, diag));
-    bind_places(context);
+    TRY(bind_places(context, diag));
     Status status = wait_staged(context, diag);
     if (status == STATUS_OK) status = run_staged(context, diag);
     if (status != STATUS_OK) {

@@ -199,6 +199,34 @@ static inline Plan sample_cuda_short(Arena *arena, bool late) {
     return plan;
 }
 
+/* a = x through a tensor map of x, y = a + x, both on the device. */
+static inline Plan sample_cuda_map(Arena *arena) {
+    const PlanDim n = plan_dim_of_expression(0), bytes = plan_dim_of_expression(1),
+                  count = plan_dim_of_expression(2);
+    Plan plan = sample_cuda_short(arena, false);
+    PlanArg args[] = {{.kind = PLAN_ARG_MAP, .value = 0},
+                      sample_value(1, true),
+                      sample_number(count),
+                      sample_value(2, true),
+                      sample_value(1, false),
+                      sample_value(0, false),
+                      sample_number(count)};
+    PlanMap maps[] = {{.rank = 3, .swizzle = 32, .dim = {4, n, 1}, .stride = {16, bytes}, .box = {4, 8, 1}}};
+    plan.kernels[1].entry = "fake_read_map";
+    plan.kernels[1].param_count = 3;
+    plan.launches[0] = sample_launch(1, n, 0);
+    plan.launches[0].arg_count = 3;
+    plan.launches[1] = sample_launch(KERNEL_ADD, n, 3);
+    plan.launch_count = 2;
+    plan.steps[0].launch_count = 1;
+    plan.steps[1].launch_first = 1;
+    plan.args = SAMPLE_COPY(arena, args);
+    plan.arg_count = 7;
+    plan.maps = SAMPLE_COPY(arena, maps);
+    plan.map_count = 1;
+    return plan;
+}
+
 /* a = x + x on the device, z = If(cond) { a } else { -a } on the host: one branch gives a value from outside.
  */
 static inline Plan sample_cuda_control(Arena *arena) {

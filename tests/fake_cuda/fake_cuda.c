@@ -69,7 +69,7 @@ DRIVER void fake_reset(void) {
     enter();
     set_defaults();
     numbers[FAKE_LAUNCHES] = numbers[FAKE_GRAPH_LAUNCHES] = numbers[FAKE_CAPTURES] = 0;
-    numbers[FAKE_ALLOCATIONS] = numbers[FAKE_WAITS] = numbers[FAKE_COPIES] = 0;
+    numbers[FAKE_ALLOCATIONS] = numbers[FAKE_WAITS] = numbers[FAKE_COPIES] = numbers[FAKE_MAPS] = 0;
     leave(0);
 }
 
@@ -144,6 +144,7 @@ typedef struct Work {
     size_t size;
     const FakeFunction *function;
     uint64_t args[MOST_PARAMETERS];
+    FakeMap map; /* of functions whose first parameter is one */
     Event *event;
     uint64_t record;
 } Work;
@@ -176,7 +177,7 @@ static int push(Stream *stream, Work work) {
 static int do_launch(const Work *work) {
     if (numbers[FAKE_FAIL_LAUNCH] > 0 && --numbers[FAKE_FAIL_LAUNCH] == 0) return FAKE_ILLEGAL_ADDRESS;
     numbers[FAKE_LAUNCHES]++;
-    return work->function->run(work->args);
+    return work->function->run(work->args, &work->map);
 }
 
 static int do_work(const Work *work) {
@@ -414,8 +415,43 @@ DRIVER int cuFuncSetAttribute(void *function, int attribute, int value) {
 DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
     const FakeFunction *f = function;
     *offset = 8 * index;
-    *size = 8;
+    *size = (int)index < f->maps ? sizeof(FakeMap) : 8;
     return (int)index < f->parameters ? SUCCESS : INVALID_VALUE;
+}
+
+/* What the fake kernels need of a map: where the elements are and how many. */
+static int make_map(FakeMap *map, int type, uint32_t rank, void *memory, const uint64_t *extents,
+                    const uint64_t *strides) {
+    uintptr_t at = (uintptr_t)memory;
+    if (rank < 3 || rank > 5 || at % 16 != 0 || (uintptr_t)map % 64 != 0) return INVALID_VALUE;
+    *map = (FakeMap){.memory = at, .type = type, .rank = rank};
+    for (uint32_t i = 0; i < rank; ++i) {
+        if (extents[i] < 1 || (i + 1 < rank && strides[i] % 16 != 0)) return INVALID_VALUE;
+        map->extents[i] = extents[i];
+        if (i + 1 < rank) map->strides[i] = strides[i];
+    }
+    enter();
+    numbers[FAKE_MAPS]++;
+    return leave(SUCCESS);
+}
+
+DRIVER int cuTensorMapEncodeTiled(FakeMap *map, int type, uint32_t rank, void *memory,
+                                  const uint64_t *extents, const uint64_t *strides, const uint32_t *box,
+                                  const uint32_t *steps, int interleave, int swizzle, int promotion,
+                                  int fill) {
+    if (box[0] < 1 || steps[0] != 1 || interleave != 0 || swizzle > 3 || promotion > 3 || fill != 0)
+        return INVALID_VALUE;
+    return make_map(map, type, rank, memory, extents, strides);
+}
+
+DRIVER int cuTensorMapEncodeIm2col(FakeMap *map, int type, uint32_t rank, void *memory,
+                                   const uint64_t *extents, const uint64_t *strides, const int *low,
+                                   const int *high, uint32_t channels, uint32_t pixels, const uint32_t *steps,
+                                   int interleave, int swizzle, int promotion, int fill) {
+    if (low[0] > high[0] + (int)extents[1] || channels > 256 || pixels > 1024 || steps[0] != 1 ||
+        interleave != 0 || swizzle > 3 || promotion > 3 || fill != 0)
+        return INVALID_VALUE;
+    return make_map(map, type, rank, memory, extents, strides);
 }
 
 DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
@@ -423,8 +459,12 @@ DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
     Work work = {.kind = WORK_LAUNCH, .function = function};
     if (gx * gy * gz == 0 || bx * by * bz == 0 || bx * by * bz > 1024 || shared > 99 << 10 || extra != NULL)
         return INVALID_VALUE;
-    for (int i = 0; i < work.function->parameters; ++i)
-        memcpy(&work.args[i], parameters[i], sizeof work.args[i]);
+    for (int i = 0; i < work.function->parameters; ++i) {
+        if (i < work.function->maps)
+            memcpy(&work.map, parameters[i], sizeof work.map);
+        else
+            memcpy(&work.args[i], parameters[i], sizeof work.args[i]);
+    }
     enter();
     return leave(submit(stream, work));
 }

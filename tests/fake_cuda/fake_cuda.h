@@ -24,6 +24,7 @@ typedef enum FakeNumber {
     FAKE_LIVE_OBJECTS, /* allocations, streams, events, modules, graphs, retained contexts */
     FAKE_WAITS,        /* for streams, events and contexts */
     FAKE_COPIES,
+    FAKE_MAPS, /* tensor maps ever made */
     FAKE_NUMBERS
 } FakeNumber;
 
@@ -34,7 +35,7 @@ void fake_set(FakeNumber which, int64_t value);
 void fake_reset(void);
 
 /* Kernels by entry: fake_add(out, a, b, count), fake_scale(out, a, count, factor), fake_sum_scratch(out, a,
- * scratch, count): through scratch memory, out[i] = a[i] + a[count - 1 - i]. All of float. Any bytes are a
- * cubin. */
+ * scratch, count): through scratch memory, out[i] = a[i] + a[count - 1 - i], fake_read_map(map, out, count):
+ * elements of a tensor map one behind the other. All of float. Any bytes are a cubin. */
 
 #endif

@@ -7,10 +7,18 @@
 
 enum { FAKE_ILLEGAL_ADDRESS = 700 };
 
+typedef struct FakeMap { /* a tensor map */
+    uint64_t memory, extents[5], strides[4];
+    int32_t type;
+    uint32_t rank;
+    uint8_t unused[40];
+} FakeMap;
+
 typedef struct FakeFunction {
     const char *name;
     int parameters;
-    int (*run)(const uint64_t *args); /* 0, or FAKE_ILLEGAL_ADDRESS */
+    int maps; /* how many of them are tensor maps, 0 or the first */
+    int (*run)(const uint64_t *args, const FakeMap *map); /* 0, or FAKE_ILLEGAL_ADDRESS */
 } FakeFunction;
 
 const FakeFunction *fake_find_function(const char *name); /* NULL: there is none */

@@ -196,7 +196,8 @@ static void test_arguments(void) {
     RULE(plan.kernels[1].param_count = 5, "launch 1 has 4 arguments, its kernel 1 takes 5");
     RULE(plan.launches[1].arg_first = 5, "launch 1 has 4 arguments from 5; expected from 4");
     RULE(plan.launches[3].arg_count = 5, "launch 3 has 5 arguments from 12");
-    RULE(plan.args[0].kind = 3, "argument 0 has kind 3");
+    RULE(plan.args[0].kind = 4, "argument 0 has kind 4");
+    RULE(plan.args[0].kind = PLAN_ARG_MAP, "argument 0 is map 0, written; expected 0, of 0");
     RULE(plan.args[0].value = 99, "argument 0 is value 99, of 9");
     RULE(plan.args[0].value = -1, "argument 0 is value -1, of 9");
     RULE(plan.args[1].value = 4, "argument 1 is value 4, which no operator of step 0 reads or writes");
@@ -220,8 +221,8 @@ static void test_arguments(void) {
 static void test_steps(void) {
     RULE(plan.steps[0].launch_count = 0, "step 2 has 1 launches from 1; expected from 0");
     RULE(plan.steps[3].launch_count = 1, "step 4 has 0 launches from 4; expected from 3");
-    RULE(plan.launch_count = 5, "steps hold 4 launches and 16 arguments, of 5 and 16");
-    RULE(plan.arg_count = 17, "steps hold 4 launches and 16 arguments, of 4 and 17");
+    RULE(plan.launch_count = 5, "steps hold 4 launches, 16 arguments and 0 maps, of 5, 16 and 0");
+    RULE(plan.arg_count = 17, "steps hold 4 launches, 16 arguments and 0 maps, of 4, 17 and 0");
     RULE(plan.steps[1].launch_first = 1, "step 1 on the host has 0 launches from 1");
     RULE(plan.steps[1].scratch_bytes = 8, "step 1 on the host has 0 launches from 0 and scratch memory of 8");
     RULE(plan.values[1].dim[0] = plan_dim_of_expression(3),
@@ -247,6 +248,64 @@ static void test_nowhere(void) {
     fresh();
 }
 
+/* The good plan with a map of value 0, whose numbers are exact. */
+static void map_of_two(void) {
+    plan = sample_cuda_map(&arena);
+    plan.values[0].dim[0] = plan.maps[0].dim[1] = 2;
+    plan.maps[0].stride[1] = 32;
+}
+
+#define MAP_RULE(change, part)                                                                               \
+    do {                                                                                                     \
+        map_of_two();                                                                                        \
+        change;                                                                                              \
+        expect_rule(__LINE__, part);                                                                         \
+    } while (0)
+
+static void test_maps(void) {
+    Arena scratch = {0};
+    Diag diag = {0};
+    map_of_two();
+    CHECK_OK(plan_verify(&plan, &scratch, &diag), &diag);
+    plan = sample_cuda_map(&arena);
+    CHECK_OK(plan_verify(&plan, &scratch, &diag), &diag);
+    arena_reset(&scratch);
+    MAP_RULE(plan.maps[0].dim[1] = 3, "map 0 reads 48 bytes of value 0, which has 32");
+    MAP_RULE(plan.maps[0].dim[2] = 2, "map 0 reads 64 bytes of value 0, which has 32");
+    MAP_RULE(plan.maps[0].stride[0] = 32, "map 0 reads 48 bytes");
+    MAP_RULE(plan.maps[0].stride[0] = -16, "map 0 reads -1 bytes");
+    MAP_RULE(plan.maps[0].dim[0] = INT64_MAX, "map 0 reads -1 bytes");
+    MAP_RULE(plan.maps[0].dim[1] = 0, "map 0 reads -1 bytes");
+    MAP_RULE(plan.maps[0].dim[1] = plan_dim_of_expression(3),
+             "an extent of a map of launch 0 depends on data");
+    MAP_RULE(plan.maps[0].stride[0] = plan_dim_of_expression(9),
+             "a stride of a map of launch 0 is expression 9");
+    MAP_RULE(plan.maps[0].rank = 2, "map 0 has rank 2");
+    MAP_RULE(plan.maps[0].rank = 4, "map 0 has a box extent of 0");
+    MAP_RULE(plan.maps[0].swizzle = 16, "map 0 has a swizzle of 16");
+    MAP_RULE(plan.maps[0].box[0] = 16, "map 0 has boxes of width 16");
+    MAP_RULE(plan.maps[0].box[0] = 3, "map 0 has boxes of width 3");
+    MAP_RULE(plan.maps[0].box[1] = 257, "map 0 has a box extent of 257");
+    MAP_RULE(plan.maps[0].step[0] = 1, "map 0 has a step that means nothing");
+    MAP_RULE(plan.maps[0].dim[3] = 1, "map 0 has an extent or stride behind its rank");
+    MAP_RULE(plan.maps[0].windows = true; plan.maps[0].box[2] = 0, "map 0 has a step of 0");
+    MAP_RULE(plan.maps[0].windows = true; plan.maps[0].box[2] = 0; plan.maps[0].step[0] = 1;
+             plan.maps[0].low[0] = -32769, "map 0 has windows from -32769");
+    MAP_RULE(plan.args[0].number = 1, "argument 0 is map 1; expected 0, of 1");
+    MAP_RULE(plan.args[0].value = 3, "argument 0 is value 3");
+    MAP_RULE(plan.map_count = 0, "argument 0 is map 0; expected 0, of 0");
+    map_of_two();
+    ByteWriter first = plan_bytes(), second = byte_writer(&arena);
+    Plan found;
+    CHECK_OK(plan_read(first.data, first.size, "sample", &arena, &found, &diag), &diag);
+    CHECK_INT(found.map_count, 1);
+    CHECK_INT(found.maps[0].box[1], 8);
+    CHECK_INT(found.maps[0].stride[1], 32);
+    CHECK_OK(plan_write_bytes(&found, &second, &diag), &diag);
+    CHECK(second.size == first.size && memcmp(first.data, second.data, first.size) == 0);
+    fresh();
+}
+
 int main(void) {
     fresh();
     test_round_trip();
@@ -258,6 +317,7 @@ int main(void) {
     test_geometry();
     test_arguments();
     test_steps();
+    test_maps();
     test_nowhere();
     arena_reset(&arena);
     return test_result();

@@ -1,0 +1,216 @@
+// Hopper's machinery for products of matrices, sm_90a alone: barriers in shared memory that count bytes, the engine that
+// copies tiles of tensors to shared memory (TMA), and the matrix instruction of four warps (wgmma).
+//
+// Source: PTX ISA 8.0, "Asynchronous Warpgroup Level Matrix Instructions", "mbarrier", "cp.async.bulk.tensor".
+#ifndef SMELT_WGMMA_CUH
+#define SMELT_WGMMA_CUH
+
+#include "smelt/core.cuh"
+
+namespace smelt {
+
+// A tensor as the copy engine knows it: a kernel parameter (`const __grid_constant__ TensorMap`).
+struct alignas(64) TensorMap { u8 bytes[128]; };
+
+// Addresses in shared memory are 32-bit numbers.
+SMELT_DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+
+// -- barriers: 8 bytes in shared memory --
+
+SMELT_DEVICE void barrier_init(u32 barrier, u32 arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+// Makes initialised barriers visible to the copy engine and the blocks of the cluster.
+SMELT_DEVICE void barrier_init_done() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+SMELT_DEVICE void barrier_arrive(u32 barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+// At the same barrier of block `rank` of the cluster.
+SMELT_DEVICE void barrier_arrive_at(u32 barrier, u32 rank) {
+    asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+                 "r"(rank)
+                 : "memory");
+}
+SMELT_DEVICE void barrier_arrive_expecting(u32 barrier, u32 bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+// Until the phase of this parity is complete.
+SMELT_DEVICE void barrier_wait(u32 barrier, u32 parity) {
+    asm volatile("{\n.reg .pred done;\nAGAIN:\nmbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra AGAIN;\n}" ::"r"(barrier),
+                 "r"(parity)
+                 : "memory");
+}
+
+// -- clusters --
+
+SMELT_DEVICE u32 cluster_rank() {
+    u32 rank;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+SMELT_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+SMELT_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
+// -- the copy engine --
+
+SMELT_DEVICE void map_prefetch(const TensorMap &map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// Boxes of a map that lies as it is: coordinates of the first element, fastest first.
+SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+// The same to one place in every block of the cluster that the mask names.
+SMELT_DEVICE void copy_box_to(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, u16 blocks) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%4, %5, %6}], [%2], %3;" ::"r"(to),
+                 "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+
+SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, int u, int v) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
+                 "[%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
+                 : "memory");
+}
+SMELT_DEVICE void copy_box_to(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, int u, int v, u16 blocks) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%4, %5, %6, %7, %8}], [%2], %3;" ::"r"(to),
+                 "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
+                 : "memory");
+}
+
+// Where a column of windows begins: channel and input coordinates of the first window's first element, with the offset
+// of a tap within windows. AXES is the number of spatial axes.
+template <int AXES> struct WindowPlace;
+template <> struct WindowPlace<1> { int x, n; };
+template <> struct WindowPlace<2> { int x, y, n; };
+template <> struct WindowPlace<3> { int x, y, z, n; };
+
+SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<1> &at,
+                               const u16 (&tap)[3]) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+                 "[%1, {%3, %4, %5}], [%2], {%6};" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.n), "h"(tap[0])
+                 : "memory");
+}
+SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<2> &at,
+                               const u16 (&tap)[3]) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+                 "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.y), "r"(at.n), "h"(tap[0]), "h"(tap[1])
+                 : "memory");
+}
+SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<3> &at,
+                               const u16 (&tap)[3]) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+                 "[%1, {%3, %4, %5, %6, %7}], [%2], {%8, %9, %10};" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.y), "r"(at.z), "r"(at.n), "h"(tap[0]),
+                 "h"(tap[1]), "h"(tap[2])
+                 : "memory");
+}
+
+// -- programmatic dependent launch: both do nothing in a launch without it --
+
+SMELT_DEVICE void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+SMELT_DEVICE void let_next_kernel_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
+// -- registers of a warpgroup's threads: given back, or taken from what others gave back --
+
+template <int COUNT> SMELT_DEVICE void registers_to() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT)); }
+template <int COUNT> SMELT_DEVICE void registers_from() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT)); }
+
+// -- the matrix instruction --
+
+SMELT_DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+SMELT_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int PENDING> SMELT_DEVICE void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
+}
+
+// What the instruction is told about an operand in shared memory, but its address. SWIZZLE: bytes of a line, over which
+// its 16-byte parts are exchanged. Lines along the depth: group is the distance in bytes from 8 lines to the next 8, strip
+// means nothing. Lines across the depth: group is that from 8 lines (of the depth) to the next 8, strip that from SWIZZLE
+// bytes of lines to the next.
+template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
+    const u64 mode = SWIZZLE == 128 ? 1 : SWIZZLE == 64 ? 2 : 3;
+    return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
+}
+SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
+
+#define SMELT_F16(i)                                                                                                   \
+    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),        \
+        "+f"(d[i + 7]), "+f"(d[i + 8]), "+f"(d[i + 9]), "+f"(d[i + 10]), "+f"(d[i + 11]), "+f"(d[i + 12]),             \
+        "+f"(d[i + 13]), "+f"(d[i + 14]), "+f"(d[i + 15])
+#define SMELT_R0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define SMELT_R1 SMELT_R0 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define SMELT_R2 SMELT_R1 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define SMELT_R3 SMELT_R2 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define SMELT_R4 SMELT_R3 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
+#define SMELT_R5 SMELT_R4 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define SMELT_R6 SMELT_R5 ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
+#define SMELT_R7 SMELT_R6 ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define SMELT_O0 SMELT_F16(0)
+#define SMELT_O1 SMELT_O0, SMELT_F16(16)
+#define SMELT_O2 SMELT_O1, SMELT_F16(32)
+#define SMELT_O3 SMELT_O2, SMELT_F16(48)
+#define SMELT_O4 SMELT_O3, SMELT_F16(64)
+#define SMELT_O5 SMELT_O4, SMELT_F16(80)
+#define SMELT_O6 SMELT_O5, SMELT_F16(96)
+#define SMELT_O7 SMELT_O6, SMELT_F16(112)
+
+// d (64 x N) += or = a (64 x 16) b (16 x N) with both operands in shared memory, by 128 threads of a warpgroup; OUTER_A,
+// OUTER_B: the depth of the operand is its outer dimension. Thread t has of d row t / 32 * 16 + t % 32 / 4 + 8 * h, column
+// p * 8 + t % 4 * 2 + e in d[p * 4 + h * 2 + e].
+template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma;
+
+#define SMELT_WGMMA_OF(TYPE, NAME, N, K, A, B, P, TA, TB)                                                              \
+    template <bool OUTER_A, bool OUTER_B> struct Wgmma<TYPE, N, OUTER_A, OUTER_B> {                                    \
+        static SMELT_DEVICE void run(float (&d)[N / 2], u64 a, u64 b, int add) {                                       \
+            asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " P ", 0;\n"                                            \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " {" SMELT_R##K "}, " A ", " B\
+                         ", add, 1, 1, " TA ", " TB ";\n}"                                                             \
+                         : SMELT_O##K                                                                                  \
+                         : "l"(a), "l"(b), "r"(add), "n"((int)OUTER_A), "n"((int)OUTER_B));                            \
+        }                                                                                                              \
+    };
+#define SMELT_WGMMA(N, K, A, B, P, TA, TB)                                                                             \
+    SMELT_WGMMA_OF(smelt_half, "f16", N, K, A, B, P, TA, TB)                                                           \
+    SMELT_WGMMA_OF(smelt_bf16, "bf16", N, K, A, B, P, TA, TB)
+SMELT_WGMMA(32, 0, "%16", "%17", "%18", "%19", "%20")
+SMELT_WGMMA(64, 1, "%32", "%33", "%34", "%35", "%36")
+SMELT_WGMMA(96, 2, "%48", "%49", "%50", "%51", "%52")
+SMELT_WGMMA(128, 3, "%64", "%65", "%66", "%67", "%68")
+SMELT_WGMMA(160, 4, "%80", "%81", "%82", "%83", "%84")
+SMELT_WGMMA(192, 5, "%96", "%97", "%98", "%99", "%100")
+SMELT_WGMMA(224, 6, "%112", "%113", "%114", "%115", "%116")
+SMELT_WGMMA(256, 7, "%128", "%129", "%130", "%131", "%132")
+#undef SMELT_WGMMA
+#undef SMELT_WGMMA_OF
+#undef SMELT_F16
+#undef SMELT_R0
+#undef SMELT_R1
+#undef SMELT_R2
+#undef SMELT_R3
+#undef SMELT_R4
+#undef SMELT_R5
+#undef SMELT_R6
+#undef SMELT_R7
+#undef SMELT_O0
+#undef SMELT_O1
+#undef SMELT_O2
+#undef SMELT_O3
+#undef SMELT_O4
+#undef SMELT_O5
+#undef SMELT_O6
+#undef SMELT_O7
+
+} // namespace smelt
+
+#endif

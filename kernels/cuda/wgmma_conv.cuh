@@ -1,0 +1,68 @@
+// Convolutions of channels-last tensors as products, sm_90a alone: the copy engine gathers the matrix of windows.
+#ifndef SMELT_WGMMA_CONV_CUH
+#define SMELT_WGMMA_CONV_CUH
+
+#include "smelt/wgmma_product.cuh"
+
+namespace smelt {
+
+// Numbers of a convolution with AXES spatial axes, slowest first in each list as in Window, the fastest at [AXES - 1].
+template <int AXES> struct WgmmaWindow {
+    Index out[AXES];
+    int kernel[AXES], stride[AXES], dilation[AXES], pad[AXES];
+    int channels;
+};
+
+SMELT_DEVICE WindowPlace<1> window_place(const int (&at)[1], int n) { return {at[0], n}; }
+SMELT_DEVICE WindowPlace<2> window_place(const int (&at)[2], int n) { return {at[1], at[0], n}; }
+SMELT_DEVICE WindowPlace<3> window_place(const int (&at)[3], int n) { return {at[2], at[1], at[0], n}; }
+
+// Rows are the windows of all images; the depth goes through the channels of each tap. x: the input in im2col mode;
+// w: the weights as (channel, tap, output channel).
+template <class Tile, int AXES> struct WgmmaWindows {
+    const TensorMap &x, &w;
+    WgmmaWindow<AXES> window;
+    struct Cursor {
+        WindowPlace<AXES> place;
+        int col, channel, tap;
+        int offset[AXES];
+    };
+    SMELT_DEVICE void prefetch() const {
+        map_prefetch(x);
+        map_prefetch(w);
+    }
+    SMELT_DEVICE Cursor begin(Index row, Index col, Index) const {
+        int at[AXES];
+#pragma unroll
+        for (int i = AXES - 1; i >= 0; --i) {
+            at[i] = (int)residue(row, window.out[i]) * window.stride[i] - window.pad[i];
+            row = quotient(row, window.out[i]);
+        }
+        Cursor cursor = {window_place(at, (int)row), (int)col, 0, 0, {}};
+        return cursor;
+    }
+    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full, u32 rank) const {
+        u16 tap[3] = {};
+#pragma unroll
+        for (int i = 0; i < AXES; ++i) tap[i] = (u16)(at.offset[AXES - 1 - i] * window.dilation[AXES - 1 - i]);
+        copy_windows(to_a, x, full, at.channel, at.place, tap);
+        const int mine = rank * (Tile::cols / Tile::cluster);
+        wgmma_copy_columns<Tile>(to_b + mine * Tile::depth * 2, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
+                                 Tile::spread ? at.col + mine : at.tap, at.col + mine);
+    }
+    SMELT_DEVICE void next(Cursor &at) const {
+        at.channel += Tile::depth;
+        if (at.channel < window.channels) return;
+        at.channel = 0;
+        ++at.tap;
+#pragma unroll
+        for (int i = AXES - 1; i >= 0; --i) {
+            if (++at.offset[i] < window.kernel[i]) return;
+            at.offset[i] = 0;
+        }
+    }
+};
+
+} // namespace smelt
+
+#endif

@@ -1,0 +1,389 @@
+// Products of matrices by Hopper's matrix instruction, sm_90a alone. One warp copies tiles of both operands to a ring of
+// stages in shared memory; one or two warpgroups multiply them and store the sums. Blocks take tiles until none is left.
+#ifndef SMELT_WGMMA_PRODUCT_CUH
+#define SMELT_WGMMA_PRODUCT_CUH
+
+#include "smelt/wgmma.cuh"
+
+namespace smelt {
+
+// An operand's tile of LINES x DEPTH elements of two bytes: lines along the depth, or (OUTER) the depth outside, in
+// strips of 64 lines.
+template <int LINES, int DEPTH, bool OUTER> struct WgmmaOperand {
+    static const int swizzle = OUTER ? 128 : DEPTH * 2;
+    static const int bytes = LINES * DEPTH * 2;
+    // From 64 lines to the next 64, from 16 of the depth to the next 16.
+    static const int next_lines = OUTER ? DEPTH * 128 : 64 * swizzle;
+    static const int next_depth = OUTER ? 2048 : 32;
+    static SMELT_DEVICE u64 form() { return operand_form<swizzle>(OUTER ? DEPTH * 128 : 16, 8 * swizzle); }
+};
+
+// A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. CLUSTER blocks below one
+// another share the columns' operand, of which each copies its part for all. RESIDENT blocks share a multiprocessor.
+// SPREAD: columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column 8 q + 2 p + e
+// in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns.
+template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int CLUSTER, int RESIDENT,
+          bool OUTER_A, bool OUTER_B, bool SPREAD>
+struct WgmmaTile {
+    typedef ELEMENT Element;
+    static const int warpgroups = WARPGROUPS, repeat = REPEAT, cols = COLS, depth = DEPTH, blocks = BLOCKS, stages = STAGES;
+    static const int cluster = CLUSTER, rows = WARPGROUPS * REPEAT * 64;
+    // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
+    static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
+    static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
+    static const bool outer_a = OUTER_A, outer_b = OUTER_B, spread = SPREAD;
+    typedef WgmmaOperand<rows, DEPTH, OUTER_A> A;
+    typedef WgmmaOperand<COLS, DEPTH, OUTER_B> B;
+    static const int stage_bytes = BLOCKS * (A::bytes + B::bytes);
+    // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
+    static const int shared_bytes = STAGES * stage_bytes + 1024;
+    static SMELT_DEVICE u32 a_at(u32 stage) { return stage; }
+    static SMELT_DEVICE u32 b_at(u32 stage) { return stage + BLOCKS * A::bytes; }
+};
+
+// The tiles of a batch of products, counted so that those under way at one time share rows and columns.
+struct WgmmaTiles {
+    Index rows, cols, batch; // in tiles; rows in clusters of them
+    static const int height = 8;
+    SMELT_DEVICE Index count() const { return rows * cols * batch; }
+    SMELT_DEVICE void find(Index tile, Index &row, Index &col, Index &matrix) const {
+        const Index each = rows * cols;
+        matrix = quotient(tile, each);
+        tile = residue(tile, each);
+        const Index band = quotient(tile, height * cols), inside = residue(tile, height * cols);
+        const Index lines = smaller((Index)height, rows - band * height);
+        row = band * height + residue(inside, lines);
+        col = quotient(inside, lines);
+    }
+};
+
+// A place in the ring: its number and how often the ring has been round.
+struct WgmmaStage {
+    int at = 0;
+    u32 round = 0;
+    template <int STAGES> SMELT_DEVICE void next() {
+        if (++at == STAGES) {
+            at = 0;
+            round ^= 1;
+        }
+    }
+};
+
+template <class Tile> struct WgmmaRing {
+    u32 data, full, empty; // shared memory: stages; barriers of 8 bytes
+    SMELT_DEVICE u32 stage(int i) const { return data + i * Tile::stage_bytes; }
+    SMELT_DEVICE u32 filled(int i) const { return full + i * 8; }
+    SMELT_DEVICE u32 freed(int i) const { return empty + i * 8; }
+};
+
+template <class Tile, class Load>
+SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Load &load, int steps) {
+    const u32 rank = Tile::cluster > 1 ? cluster_rank() : 0;
+    WgmmaStage stage;
+    for (Index tile = (Index)blockIdx.x / Tile::cluster; tile < tiles.count(); tile += (Index)gridDim.x / Tile::cluster) {
+        Index row, col, matrix;
+        tiles.find(tile, row, col, matrix);
+        typename Load::Cursor cursor = load.begin((row * Tile::cluster + (Index)rank) * Tile::rows, col * Tile::cols, matrix);
+        for (int step = 0; step < steps; ++step) {
+            const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
+            barrier_wait(ring.freed(stage.at), stage.round ^ 1);
+            barrier_arrive_expecting(full, Tile::stage_bytes);
+#pragma unroll
+            for (int j = 0; j < Tile::blocks; ++j) {
+                load.copy(cursor, Tile::a_at(at) + j * Tile::A::bytes, Tile::b_at(at) + j * Tile::B::bytes, full, rank);
+                load.next(cursor);
+            }
+            stage.next<Tile::stages>();
+        }
+    }
+}
+
+// One stage's products.
+template <class Tile>
+SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
+    typedef typename Tile::A A;
+    typedef typename Tile::B B;
+    const u64 a = operand_at(A::form(), Tile::a_at(at) + warpgroup * Tile::repeat * A::next_lines);
+    const u64 b = operand_at(B::form(), Tile::b_at(at));
+    wgmma_begin();
+#pragma unroll
+    for (int j = 0; j < Tile::blocks; ++j)
+#pragma unroll
+        for (int k = 0; k < Tile::depth / 16; ++k)
+#pragma unroll
+            for (int m = 0; m < Tile::repeat; ++m)
+                Wgmma<typename Tile::Element, Tile::cols, Tile::outer_a, Tile::outer_b>::run(
+                    sums[m], a + (u64)(j * A::bytes + m * A::next_lines + k * A::next_depth >> 4),
+                    b + (u64)(j * B::bytes + k * B::next_depth >> 4), j + k > 0 || !first);
+    wgmma_commit();
+}
+
+// Four neighbouring threads have 2 neighbouring columns each of 4 groups of 8; afterwards each has one group whole.
+SMELT_DEVICE void gather_columns(const float (&from)[8], float (&to)[8]) {
+    const bool high = threadIdx.x & 2, odd = threadIdx.x & 1;
+    float half[8]; // groups 2 high and 2 high + 1: [group][thread pair][element]
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const float kept = high ? from[4 + i] : from[i], given = high ? from[i] : from[4 + i];
+        const float taken = __shfl_xor_sync(0xffffffffu, given, 2);
+        half[i / 2 * 4 + i % 2] = high ? taken : kept;
+        half[i / 2 * 4 + 2 + i % 2] = high ? kept : taken;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const float kept = odd ? half[4 + i] : half[i], given = odd ? half[i] : half[4 + i];
+        const float taken = __shfl_xor_sync(0xffffffffu, given, 1);
+        to[i / 2 * 4 + i % 2] = odd ? taken : kept;
+        to[i / 2 * 4 + 2 + i % 2] = odd ? kept : taken;
+    }
+}
+
+// -- results --
+
+// What is added to the sums of a column, from a vector with an element for each: alpha * sum + beta * c; c may be nullptr.
+// PACKED: the vector has a multiple of 8.
+template <class C, bool PACKED> struct WgmmaScale {
+    float alpha, beta;
+    const C *c;
+    Index cols;
+    struct Column { Pack<C, 8> at; };
+    SMELT_DEVICE void fetch_column(Index col, Column &column) const {
+        if (c == nullptr) return;
+        if (PACKED) {
+            if (col < cols) column.at = load_pack<8>(c, col);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 8; ++k)
+                if (col + k < cols) column.at.at[k] = c[col + k];
+        }
+    }
+    SMELT_DEVICE float apply(float sum, const Column &column, int k) const {
+        return c == nullptr ? alpha * sum : alpha * sum + beta * fetch(column.at.at[k]);
+    }
+};
+
+// Numbers of a result's elements: rows one behind the other, or planes of `pixels` rows for each column.
+struct WgmmaRows {
+    Index rows, cols;
+    SMELT_DEVICE Index number(Index row, Index col, Index matrix) const { return (matrix * rows + row) * cols + col; }
+};
+struct WgmmaPlanes {
+    Index rows, cols, pixels;
+    SMELT_DEVICE Index number(Index row, Index col, Index) const {
+        const Index image = quotient(row, pixels);
+        return (image * cols + col) * pixels + (row - image * pixels);
+    }
+};
+
+// Finishes sums and passes them to the epilogue, 8 neighbouring columns of a row at a time or each for itself.
+template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
+    typedef typename Finish::Column Column;
+    typedef typename Epilogue::Operands Operands;
+    Numbers numbers;
+    Finish finish;
+    Epilogue epilogue;
+    SMELT_DEVICE void fetch_column(Index col, Column &column) const { finish.fetch_column(col, column); }
+    SMELT_DEVICE void fetch(Index row, Index col, Index matrix, Operands &operands) const {
+        if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
+            epilogue.fetch(numbers.number(row, col, matrix), operands);
+    }
+    SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
+                          const Operands &operands) const {
+        if (row >= numbers.rows || col >= numbers.cols) return;
+        float x[8];
+#pragma unroll
+        for (int k = 0; k < 8; ++k) x[k] = finish.apply(sums[k], column, k);
+        if constexpr (Epilogue::lanes == 8) {
+            epilogue.put(numbers.number(row, col, matrix), x, operands);
+        } else {
+#pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                if (col + k >= numbers.cols) return;
+                const float one[1] = {x[k]};
+                Operands own;
+                const Index i = numbers.number(row, col + k, matrix);
+                epilogue.fetch(i, own);
+                epilogue.put(i, one, own);
+            }
+        }
+    }
+};
+template <class Numbers, class Finish, class Epilogue>
+SMELT_DEVICE WgmmaStore<Numbers, Finish, Epilogue> wgmma_store_to(const Numbers &numbers, const Finish &finish,
+                                                                  const Epilogue &epilogue) {
+    return {numbers, finish, epilogue};
+}
+
+// Hands 8 neighbouring columns of a row at a time to the store. What the store reads is under way for a few groups of 32
+// columns ahead; begin asks for the first of them.
+template <class Tile, class Store> struct WgmmaPut {
+    static const int groups = Tile::cols / 32, lines = Tile::repeat * 2;
+    static const int ahead = groups < 4 / Tile::repeat ? groups : 4 / Tile::repeat;
+    Index row, col, matrix;
+    typename Store::Operands operands[ahead][lines];
+    typename Store::Column columns[ahead];
+
+    SMELT_DEVICE Index line(int r) const { return row + r / 2 * 64 + r % 2 * 8; }
+    SMELT_DEVICE void ask(const Store &store, int g) {
+        store.fetch_column(col + g * 32, columns[g % ahead]);
+#pragma unroll
+        for (int r = 0; r < lines; ++r) store.fetch(line(r), col + g * 32, matrix, operands[g % ahead][r]);
+    }
+    // row, col: of the block's tile.
+    SMELT_DEVICE void begin(const Store &store, Index tile_row, Index tile_col, Index tile_matrix) {
+        const int lane = threadIdx.x % 32;
+        row = tile_row + (Index)(threadIdx.x / 128 * Tile::repeat * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4);
+        col = tile_col + lane % 4 * 8;
+        matrix = tile_matrix;
+#pragma unroll
+        for (int g = 0; g < ahead; ++g) ask(store, g);
+    }
+    SMELT_DEVICE void finish(const Store &store, const float (&sums)[Tile::repeat][Tile::cols / 2]) {
+#pragma unroll
+        for (int g = 0; g < groups; ++g) {
+#pragma unroll
+            for (int r = 0; r < lines; ++r) {
+                float mine[8], whole[8];
+#pragma unroll
+                for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
+                if (!Tile::spread) gather_columns(mine, whole);
+                store.put(line(r), col + g * 32, matrix, Tile::spread ? mine : whole, columns[g % ahead],
+                          operands[g % ahead][r]);
+            }
+            if (g + ahead < groups) ask(store, g + ahead);
+        }
+    }
+};
+
+// One thread of each warpgroup for each block of the cluster says that a stage may be written again.
+template <class Tile> SMELT_DEVICE void wgmma_free(u32 barrier) {
+    if (Tile::cluster > 1)
+        barrier_arrive_at(barrier, threadIdx.x % 128);
+    else
+        barrier_arrive(barrier);
+}
+
+template <class Tile, class Store>
+SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Store &store, int steps) {
+    const int warpgroup = threadIdx.x / 128;
+    const bool announces = threadIdx.x % 128 < Tile::cluster;
+    const u32 rank = Tile::cluster > 1 ? cluster_rank() : 0;
+    WgmmaStage stage;
+    float sums[Tile::repeat][Tile::cols / 2];
+    for (Index tile = (Index)blockIdx.x / Tile::cluster; tile < tiles.count(); tile += (Index)gridDim.x / Tile::cluster) {
+        Index row, col, matrix;
+        tiles.find(tile, row, col, matrix);
+        WgmmaPut<Tile, Store> put;
+        put.begin(store, (row * Tile::cluster + (Index)rank) * Tile::rows, col * Tile::cols, matrix);
+        u32 before = 0; // the stage that the instructions under way read
+        for (int step = 0; step < steps; ++step) {
+            barrier_wait(ring.filled(stage.at), stage.round);
+            wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, sums, step == 0);
+            wgmma_wait<1>();
+            if (step > 0 && announces) wgmma_free<Tile>(before);
+            before = ring.freed(stage.at);
+            stage.next<Tile::stages>();
+        }
+        wgmma_wait<0>();
+        if (announces) wgmma_free<Tile>(before);
+        put.finish(store, sums);
+    }
+}
+
+// steps: stages of one tile, at least 1.
+template <class Tile, class Load, class Store>
+SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const Store &store, int steps) {
+    extern __shared__ u8 memory[];
+    __shared__ alignas(8) u64 barriers[2 * Tile::stages];
+    const WgmmaRing<Tile> ring = {shared_address(memory) + 1023 & ~1023u, shared_address(barriers),
+                                  shared_address(barriers + Tile::stages)};
+    if (threadIdx.x == 0) {
+        load.prefetch();
+        for (int i = 0; i < Tile::stages; ++i) {
+            barrier_init(ring.filled(i), 1);
+            barrier_init(ring.freed(i), Tile::warpgroups * Tile::cluster);
+        }
+        barrier_init_done();
+    }
+    if (Tile::cluster > 1) {
+        cluster_arrive();
+        cluster_wait();
+    } else {
+        __syncthreads();
+    }
+    wait_for_previous_kernel();
+    if (threadIdx.x >= Tile::consumers) {
+        if (Tile::moves_registers) registers_to<40>();
+        if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps);
+        __syncwarp();
+    } else {
+        if (Tile::moves_registers) registers_from<232>();
+        wgmma_consume<Tile>(ring, tiles, store, steps);
+    }
+    // Copies and arrivals of the other blocks reach this one's shared memory until all are done.
+    if (Tile::cluster > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+}
+
+// -- matrices --
+
+// A block's part of the columns' operand: lines along the depth, from line `line` of matrix `z`.
+template <class Tile>
+SMELT_DEVICE void wgmma_copy_columns(u32 to, const TensorMap &map, u32 full, int depth, int line, int z) {
+    const u16 all = (1 << Tile::cluster) - 1;
+    if (Tile::spread) {
+        if (Tile::cluster > 1)
+            copy_box_to(to, map, full, depth, 0, 0, 0, line / 32, all);
+        else
+            copy_box(to, map, full, depth, 0, 0, 0, line / 32);
+    } else {
+        if (Tile::cluster > 1)
+            copy_box_to(to, map, full, depth, line, z, all);
+        else
+            copy_box(to, map, full, depth, line, z);
+    }
+}
+
+// Operands of a batch of products, from maps of three dimensions: elements of a line (or lines, where the depth is outer),
+// lines (depth), matrices. A map of one matrix is shared by all products.
+template <class Tile> struct WgmmaMatrices {
+    const TensorMap &a, &b;
+    bool many_a, many_b;
+    struct Cursor {
+        int row, col, a, b, depth;
+    };
+    SMELT_DEVICE void prefetch() const {
+        map_prefetch(a);
+        map_prefetch(b);
+    }
+    SMELT_DEVICE Cursor begin(Index row, Index col, Index matrix) const {
+        return {(int)row, (int)col, many_a ? (int)matrix : 0, many_b ? (int)matrix : 0, 0};
+    }
+    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full, u32 rank) const {
+        if (Tile::outer_a) {
+#pragma unroll
+            for (int i = 0; i < Tile::rows; i += 64) copy_box(to_a + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
+        } else {
+            copy_box(to_a, a, full, at.depth, at.row, at.a);
+        }
+        const int mine = rank * (Tile::cols / Tile::cluster);
+        if (Tile::outer_b) {
+#pragma unroll
+            for (int i = 0; i < Tile::cols / Tile::cluster; i += 64) {
+                if (Tile::cluster > 1)
+                    copy_box_to(to_b + (mine + i) * Tile::depth * 2, b, full, at.col + mine + i, at.depth, at.b, (1 << Tile::cluster) - 1);
+                else
+                    copy_box(to_b + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
+            }
+        } else {
+            wgmma_copy_columns<Tile>(to_b + mine * Tile::depth * 2, b, full, at.depth, at.col + mine, at.b);
+        }
+    }
+    SMELT_DEVICE void next(Cursor &at) const { at.depth += Tile::depth; }
+};
+
+} // namespace smelt
+
+#endif

@@ -80,7 +80,6 @@ static const char *read_anchor(const Graph *graph, Unit *out) {
         return "";
     if (kind->weight_rank != 0 && weights->shape.rank != kind->weight_rank) return "";
     if (result == NULL || !result->has_shape || result->shape.rank < 2) return "";
-    if (kind->groups != NULL && kind->groups(anchor) != 1) return "it has groups";
     if (dtype_bits(weights->dtype) % 8 != 0) return "its weights are no whole bytes";
     bool transposed = anchor->op == OP_Gemm && ((const GemmAttrs *)anchor->parsed)->trans_b != 0;
     out->input = anchor->inputs[DATA];
@@ -88,6 +87,7 @@ static const char *read_anchor(const Graph *graph, Unit *out) {
     out->weight_axis = transposed ? 0 : kind->weight_axis;
     out->axis = kind->result_axis == LAST_AXIS ? result->shape.rank - 1 : kind->result_axis;
     out->width = weights->shape.dim[out->weight_axis];
+    out->groups = kind->groups == NULL ? 1 : kind->groups(anchor);
     out->head = anchor->outputs[0];
     out->bias = anchor->input_count > BIAS ? anchor->inputs[BIAS] : NONE;
     return NULL;
@@ -173,6 +173,19 @@ int32_t unit_place(const Graph *graph, const Unit *unit, ValueId value) {
 
 /* -- comparing two -- */
 
+/* But for the number of groups. */
+static bool attrs_agree(const Node *a, const Node *b) {
+    int32_t i = 0, k = 0;
+    for (;;) {
+        while (i < a->attrs.count && strcmp(a->attrs.items[i].name, "group") == 0) ++i;
+        while (k < b->attrs.count && strcmp(b->attrs.items[k].name, "group") == 0) ++k;
+        if (i == a->attrs.count || k == b->attrs.count) return i == a->attrs.count && k == b->attrs.count;
+        const AttrList x = {.count = 1, .items = &a->attrs.items[i++]},
+                       y = {.count = 1, .items = &b->attrs.items[k++]};
+        if (!attr_equal(&x, &y)) return false;
+    }
+}
+
 static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit *b) {
     const Node *x = &graph->nodes[a->nodes[0]], *y = &graph->nodes[b->nodes[0]];
     const Value *v = &graph->values[a->weights], *w = &graph->values[b->weights];
@@ -182,7 +195,7 @@ static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit 
     for (int32_t i = 0; i < v->shape.rank; ++i)
         if (v->shape.rank != w->shape.rank || (i != a->weight_axis && v->shape.dim[i] != w->shape.dim[i]))
             return "their kernels have different shapes";
-    if (!attr_equal(&x->attrs, &y->attrs)) return "strides, pads or other attributes differ";
+    if (!attrs_agree(x, y)) return "strides, pads or other attributes differ";
     return NULL;
 }
 

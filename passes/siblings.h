@@ -13,6 +13,7 @@ typedef struct Unit {
     int32_t weight_axis;          /* of the weights' shape, along which output channels lie */
     int32_t axis;                 /* of the results' shapes, along which they lie */
     int64_t width;                /* output channels */
+    int64_t groups;               /* of a convolution, else 1 */
     int32_t core, core_count;     /* nodes [core, core + core_count) stand between the bias and the floor */
     ValueId head, tail;           /* what the core begins and ends with */
     bool floored;                 /* a Relu follows the core */
@@ -30,7 +31,8 @@ const char *unit_read(const Graph *graph, const UseTable *uses, const NodeId *no
 int32_t unit_place(const Graph *graph, const Unit *unit, ValueId value);
 /* The value is a constant with one element for every channel of the unit's result, or a single one. */
 bool unit_is_per_channel(const Graph *graph, const Unit *unit, ValueId value);
-/* Why a and b cannot become one wider step, or NULL. */
+/* Why a and b cannot become one wider step, or NULL. Their inputs are not compared, nor how many groups they
+ * have. */
 const char *units_differ(const Graph *graph, const Unit *a, const Unit *b);
 
 #endif

@@ -70,6 +70,17 @@ Access access_value(const Graph *graph, ValueId operand, const Shape *shape, Lay
     return access_ordered(graph->dims, shape, strides, numbering);
 }
 
+void access_number_strides(const Graph *graph, ValueId id, Dim strides[SMELT_MAX_RANK]) {
+    const Value *value = &graph->values[id];
+    int32_t order[SMELT_MAX_RANK];
+    Dim stride = 1;
+    layout_order(value->layout, value->shape.rank, order);
+    for (int32_t i = value->shape.rank - 1; i >= 0; --i) {
+        strides[order[i]] = stride;
+        stride = dim_mul(graph->dims, stride, value->shape.dim[order[i]]);
+    }
+}
+
 bool access_is_linear(const Access *access) {
     return access->rank == 1 && access->stride[0] == 1;
 }

@@ -27,6 +27,9 @@ Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Di
 /* Row-major strides of a shape. */
 void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_RANK]);
 
+/* From one element's number to the next along each axis, in the order of the value's layout without gaps. */
+void access_number_strides(const Graph *graph, ValueId value, Dim strides[SMELT_MAX_RANK]);
+
 bool access_is_linear(const Access *access);
 bool access_is_single(const Access *access);
 /* How `lanes` consecutive elements from a multiple of lanes on lie: one behind the other from a multiple of

@@ -34,6 +34,8 @@ const char *conv_refuses(const Problem *problem) {
     if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0) ||
         !output_ranks_like(problem, weights))
         return "ranks that do not fit";
+    why = refuse_unless_plain(problem, 1);
+    if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
     if (!channels_fit(problem, &conv)) return "channels that may differ from the weights'";
     return refuse_quantizers(problem, &conv);
@@ -114,18 +116,18 @@ static const char *requantize_text(KernelWriter *w, const ConvText *conv) {
 }
 
 const char *conv_sizes(KernelWriter *w, const ConvText *conv) {
-    return kernel_format(w, "%s, %s", window_text(w, &conv->window),
-                         conv_sizes_text(w, conv->batch, conv->groups, conv->channels, conv->outputs));
+    return conv_sizes_text(w, conv->batch, conv->groups, conv->channels, conv->outputs);
 }
 
 const char *conv_operands(KernelWriter *w, const ConvText *conv) {
-    return kernel_format(w, "%s, %s, %s, %s, %s", kernel_pointer(w, conv->x), kernel_pointer(w, conv->w),
+    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s", kernel_pointer(w, conv->x),
+                         kernel_pointer(w, conv->w), strides_text(w, conv->x), window_text(w, &conv->window),
                          conv_sizes(w, conv), zero_point_text(w, conv->x_zero),
                          zero_point_text(w, conv->w_zero));
 }
 
 const char *conv_results(KernelWriter *w, const ConvText *conv) {
-    return kernel_format(w, "%s, %s",
-                         conv->y_scale == NONE ? bias_text(w, conv->bias) : requantize_text(w, conv),
-                         kernel_epilogue(w));
+    return kernel_format(
+        w, "%s, %s, %s", numbering_text(w, problem_anchor(kernel_emission(w)->problem)->outputs[0]),
+        conv->y_scale == NONE ? bias_text(w, conv->bias) : requantize_text(w, conv), kernel_epilogue(w));
 }

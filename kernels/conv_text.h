@@ -19,8 +19,8 @@ const char *conv_refuses(const Problem *problem);
 ConvText conv_describe(const Problem *problem);
 /* "ConvSizes{8, 1, 64, 64}" */
 const char *conv_sizes_text(KernelWriter *w, Dim batch, int64_t groups, Dim channels, Dim outputs);
-/* Arguments of conv_direct and its like, in order: the tensors, window, sizes and zero points; window and
- * sizes alone; what becomes of the sums, which declares the epilogue. */
+/* Arguments of conv_direct and its like, in order: the tensors, strides, window, sizes and zero points; sizes
+ * alone; how results are numbered and what becomes of the sums, which declares the epilogue. */
 const char *conv_operands(KernelWriter *w, const ConvText *conv);
 const char *conv_sizes(KernelWriter *w, const ConvText *conv);
 const char *conv_results(KernelWriter *w, const ConvText *conv);

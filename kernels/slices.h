@@ -9,9 +9,23 @@
 
 typedef struct Slices {
     Access kept, walked; /* strides in the tensor */
-    Dim rows, extent;    /* how many rows; elements of each */
-    bool along;          /* the elements of a row are neighbours, else those of neighbouring rows are */
+    Access out_kept,
+        out_walk;     /* of a result with the tensor's shape: strides in the numbers of its elements */
+    Dim rows, extent; /* how many rows; elements of each */
+    bool along;       /* the elements of a row are neighbours, else those of neighbouring rows are */
 } Slices;
+
+/* Rows of a value's elements, numbered as they lie in memory but without gaps, in the order of the axes of
+ * `order` that are not walked. out: a result of the same shape, or NONE. */
+Slices slices_in(const Graph *graph, ValueId value, const bool walked[SMELT_MAX_RANK], const int32_t *order,
+                 ValueId out);
+/* The same for input 0 of the problem's anchor and its output 0, whose rows are read in the order in which
+ * they lie. */
+Slices slices_normalized(const Problem *problem, const bool walked[SMELT_MAX_RANK]);
+/* Rows for each element of output 0, of rank dimensions or without those walked. */
+Slices slices_reduced(const Problem *problem, const bool walked[SMELT_MAX_RANK]);
+/* Marks the dimensions from one on, up to another; those that the shape lacks do not count. */
+void slices_mark(const Shape *shape, int32_t first, int32_t last, bool walked[SMELT_MAX_RANK]);
 
 Slices slices_of(DimTable *dims, const Shape *shape, const bool walked[SMELT_MAX_RANK]);
 /* Rows along one axis, which may be negative. */
@@ -19,7 +33,8 @@ Slices slices_along(DimTable *dims, const Shape *shape, int64_t axis);
 /* Rows of all dimensions from one on, up to another; those that the shape lacks do not count. */
 Slices slices_between(DimTable *dims, const Shape *shape, int32_t first, int32_t last);
 
-/* Declares struct Slices (base(row) + at(k): where an element is); returns the text that constructs it. */
+/* Declares struct Slices (base(row) + at(k): where an element is; row(row) + step(k): its number in a result
+ * of the same shape); returns the text that constructs it. */
 const char *slices_declare(KernelWriter *w, const Slices *slices);
 
 /* Teams of threads (cuda/team.cuh), by the number of their config. */

@@ -1,5 +1,7 @@
 #include "kernels/window_text.h"
 
+#include "kernels/access.h"
+
 #include <stdarg.h>
 
 /* Padding before one axis as auto_pad gives it for the extents of input, output and one window. */
@@ -61,6 +63,53 @@ const char *window_text(KernelWriter *w, const WindowDims *window) {
         extents_text(w, window->out, WINDOW_AXES), extents_text(w, window->kernel, WINDOW_AXES),
         extents_text(w, window->stride, WINDOW_AXES), extents_text(w, window->dilation, WINDOW_AXES),
         extents_text(w, window->pad, WINDOW_AXES));
+}
+
+static const char *axes_text(KernelWriter *w, int32_t rank, const Dim own[SMELT_MAX_RANK]) {
+    int32_t missing = WINDOW_AXES - (rank - 2);
+    Dim axes[WINDOW_AXES] = {0};
+    for (int32_t i = missing; i < WINDOW_AXES; ++i) axes[i] = own[2 + i - missing];
+    return kernel_format(w, "Strides{%s, %s, %s}", kernel_number(w, own[0]), kernel_number(w, own[1]),
+                         extents_text(w, axes, WINDOW_AXES));
+}
+
+const char *strides_text(KernelWriter *w, ValueId value) {
+    const Graph *graph = kernel_emission(w)->graph;
+    Dim own[SMELT_MAX_RANK] = {0};
+    value_strides(graph, value, own);
+    return axes_text(w, graph->values[value].shape.rank, own);
+}
+
+const char *number_strides_text(KernelWriter *w, ValueId value) {
+    const Graph *graph = kernel_emission(w)->graph;
+    Dim own[SMELT_MAX_RANK] = {0};
+    access_number_strides(graph, value, own);
+    return axes_text(w, graph->values[value].shape.rank, own);
+}
+
+const char *refuse_gaps(const Problem *problem) {
+    return problem_input(problem, 0)->strides != NULL ? "an input that is a slice" : NULL;
+}
+
+bool channels_are_inner(const Value *value) {
+    return value->layout == LAYOUT_CHANNELS_LAST && value->shape.rank > 2;
+}
+
+const char *numbering_text(KernelWriter *w, ValueId value) {
+    const Value *row = &kernel_emission(w)->graph->values[value];
+    Shape places = row->shape;
+    places.dim[0] = places.dim[1] = 1;
+    return kernel_format(w, "Numbering<%s>{%s, %s}", channels_are_inner(row) ? "true" : "false",
+                         kernel_number(w, row->shape.dim[1]),
+                         kernel_number(w, shape_count(kernel_emission(w)->graph->dims, &places)));
+}
+
+const char *refuse_unless_plain(const Problem *problem, int32_t first) {
+    const Node *anchor = problem_anchor(problem);
+    for (int32_t i = first; i < anchor->input_count; ++i)
+        if (anchor->inputs[i] != NONE && !value_is_plain(problem_input(problem, i)))
+            return "weights or the like that are slices or in channels-last layout";
+    return NULL;
 }
 
 int64_t value_known_count(const Value *value) {

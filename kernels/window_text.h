@@ -21,6 +21,18 @@ WindowDims window_dims(DimTable *dims, const WindowAttrs *attrs, const Dim *kern
 const char *window_text(KernelWriter *w, const WindowDims *window);
 /* "{1, 56, 56}" */
 const char *extents_text(KernelWriter *w, const Dim *extents, int32_t count);
+/* A tensor [batch, channels, up to 3 spatial axes] as it lies in memory: "Strides{...}". */
+const char *strides_text(KernelWriter *w, ValueId value);
+/* The same for the numbers of its elements in the order of its layout. */
+const char *number_strides_text(KernelWriter *w, ValueId value);
+/* Why input 0 cannot be read by these numbers alone, or NULL. */
+const char *refuse_gaps(const Problem *problem);
+/* How the elements of such a result are numbered, in the order of its layout: "Numbering<true>{64, 3136}". */
+const char *numbering_text(KernelWriter *w, ValueId value);
+/* Channels of the value are neighbours in memory, and places are not. */
+bool channels_are_inner(const Value *value);
+/* Why inputs from number `first` on cannot be read: kernels take them as they lie plainly. NULL: they can. */
+const char *refuse_unless_plain(const Problem *problem, int32_t first);
 /* Text in the emission's arena; "" after an allocation failure, which kernel_finish reports. */
 const char *kernel_format(KernelWriter *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -33,9 +33,9 @@ Status kernel_reduce(KernelCtx *ctx);
 #define REDUCE_ROW(id, name_, since_, signature_, half_, merge_, element_, result_)                          \
     {                                                                                                        \
         .name = (name_), .domain = "", .since = (since_), .min_in = 1, .max_in = 2, .min_out = 1,            \
-        .max_out = 1, .op_class = OPCLASS_REDUCTION, .half = HALF_##half_, .flags = OPF_EPILOGUE,            \
-        .parse = parse_##id, .infer = infer_reduce, .kernel = kernel_reduce, .scratch = NULL,                \
-        .expression = #element_ " ; " #result_                                                               \
+        .max_out = 1, .op_class = OPCLASS_REDUCTION, .half = HALF_##half_,                                   \
+        .flags = OPF_EPILOGUE | OPF_STRIDED, .parse = parse_##id, .infer = infer_reduce,                     \
+        .kernel = kernel_reduce, .scratch = NULL, .expression = #element_ " ; " #result_                     \
     }
 
 #endif

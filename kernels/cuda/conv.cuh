@@ -15,51 +15,69 @@ struct ConvSizes { Index batch, groups, channels, outputs; };
 
 // -- operands of the product, for one group --
 
-template <class A, class T, class Zero> struct WeightLines {
+// Depth k is tap k % taps of channel k / taps, as weights lie; CHANNELS_INNER: channel k % channels at tap k / channels.
+template <bool CHANNELS_INNER> struct Depth {
+    Index channels, taps;
+    struct At { Index channel, tap; };
+    SMELT_DEVICE Index count() const { return channels * taps; }
+    SMELT_DEVICE At at(Index k) const {
+        const Index inner = CHANNELS_INNER ? channels : taps, slow = quotient(k, inner), fast = k - slow * inner;
+        return CHANNELS_INNER ? At{fast, slow} : At{slow, fast};
+    }
+    SMELT_DEVICE Index weight(Index k) const {
+        if (!CHANNELS_INNER) return k;
+        const At own = at(k);
+        return own.channel * taps + own.tap;
+    }
+};
+
+template <class A, bool INNER, class T, class Zero> struct WeightLines {
     const T *w;
-    Index first, outputs, depth; // output channels before this group; of it
+    Index first, outputs; // output channels before this group; of it
+    Depth<INNER> depth;
     Zero zero;
     struct Line { Index base; A zero; bool is_inside; };
     SMELT_DEVICE Line line(Index m) const {
         if (m >= outputs) return Line{0, A(0), false};
-        return Line{(first + m) * depth, zero.template of<A>(first + m), true};
+        return Line{(first + m) * depth.count(), zero.template of<A>(first + m), true};
     }
     SMELT_DEVICE A at(const Line &l, Index k) const {
-        return l.is_inside && k < depth ? load_as<A>(w, l.base + k) - l.zero : A(0);
+        return l.is_inside && k < depth.count() ? load_as<A>(w, l.base + depth.weight(k)) - l.zero : A(0);
     }
 };
 
-// Line n is output position n % out_count of batch entry n / out_count; depth k is tap k % taps of channel k / taps.
-template <class A, class T, class Zero> struct WindowLines {
+// Line n is output position n % out_count of batch entry n / out_count.
+template <class A, bool INNER, class T, class Zero> struct WindowLines {
     const T *x;
+    Strides strides;
     Window window;
     ConvSizes sizes;
     Index group;
+    Depth<INNER> depth;
     Zero zero;
     struct Line { Index base; Place start; bool is_inside; };
     SMELT_DEVICE Line line(Index n) const {
         const Index entry = quotient(n, window.out_count());
         const Place place = place_in(window.out, n - entry * window.out_count());
         Line l;
-        l.base = (entry * sizes.groups + group) * sizes.channels * window.in_count();
+        l.base = strides.plane(entry, group * sizes.channels);
         l.is_inside = entry < sizes.batch;
 #pragma unroll
         for (int i = 0; i < 3; ++i) l.start.at[i] = window.start(i, place.at[i]);
         return l;
     }
     SMELT_DEVICE A at(const Line &l, Index k) const {
-        const Index channel = quotient(k, window.taps());
-        const Place tap = place_in(window.kernel, k - channel * window.taps());
-        Index at = 0;
-        bool is_inside = l.is_inside && channel < sizes.channels;
+        const typename Depth<INNER>::At own = depth.at(k);
+        const Place tap = place_in(window.kernel, own.tap);
+        Index at = l.base + own.channel * strides.channel;
+        bool is_inside = l.is_inside && k < depth.count();
 #pragma unroll
         for (int i = 0; i < 3; ++i) {
             const Index position = l.start.at[i] + tap.at[i] * window.dilation[i];
             is_inside = is_inside && inside(position, window.in[i]);
-            at = at * window.in[i] + position;
+            at += position * strides.axis[i];
         }
-        if (!is_inside) return A(0);
-        return load_as<A>(x, l.base + channel * window.in_count() + at) - zero.template of<A>(0);
+        return is_inside ? load_as<A>(x, at) - zero.template of<A>(0) : A(0);
     }
 };
 
@@ -106,90 +124,99 @@ template <class A, class T> struct MovedLines {
 };
 
 // Puts sums where they belong in the output.
-template <class Finish, class E> struct ConvStore {
+template <class N, class Finish, class E> struct ConvStore {
     ConvSizes sizes;
-    Index group, out_count;
+    Index group;
+    N numbering;
     Finish finish;
     E epilogue;
     template <class A> SMELT_DEVICE void operator()(Index m, Index n, A sum) const {
-        const Index entry = quotient(n, out_count);
+        const Index entry = quotient(n, numbering.places);
         if (m >= sizes.outputs || entry >= sizes.batch) return;
         const Index channel = group * sizes.outputs + m;
-        epilogue((entry * sizes.groups * sizes.outputs + channel) * out_count + n - entry * out_count,
-                 finish(channel, sum));
+        epilogue(numbering.of(entry, channel, n - entry * numbering.places), finish(channel, sum));
     }
 };
 
-template <class Finish, class E>
-SMELT_DEVICE ConvStore<Finish, E> conv_store(const ConvSizes &sizes, const Window &window, Index group, const Finish &finish,
-                                             const E &epilogue) {
-    return ConvStore<Finish, E>{sizes, group, window.out_count(), finish, epilogue};
+template <class N, class Finish, class E>
+SMELT_DEVICE ConvStore<N, Finish, E> conv_store(const ConvSizes &sizes, Index group, const N &numbering, const Finish &finish,
+                                                const E &epilogue) {
+    return ConvStore<N, Finish, E>{sizes, group, numbering, finish, epilogue};
 }
 
-// One group, blockIdx.y, in tiles.
-template <class A, class Tile, class X, class W, class XZero, class WZero, class Finish, class E>
-SMELT_DEVICE void conv_tiles(const X *x, const W *w, const Window &window, const ConvSizes &sizes, const XZero &x_zero,
-                             const WZero &w_zero, const Finish &finish, const E &epilogue) {
-    const Index group = (Index)blockIdx.y, depth = sizes.channels * window.taps();
-    const WeightLines<A, W, WZero> rows{w, group * sizes.outputs, sizes.outputs, depth, w_zero};
-    const WindowLines<A, X, XZero> cols{x, window, sizes, group, x_zero};
-    multiply<A, Tile, true, false>(sizes.outputs, rows, cols, depth, conv_store(sizes, window, group, finish, epilogue));
+// One group, blockIdx.y, in tiles. INNER: the input's channels are neighbours, and so are a window's elements that are read
+// side by side.
+template <class A, class Tile, bool INNER, class X, class W, class XZero, class WZero, class N, class Finish, class E>
+SMELT_DEVICE void conv_tiles(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+                             const XZero &x_zero, const WZero &w_zero, const N &numbering, const Finish &finish,
+                             const E &epilogue) {
+    const Index group = (Index)blockIdx.y;
+    const Depth<INNER> depth{sizes.channels, window.taps()};
+    const WeightLines<A, INNER, W, WZero> rows{w, group * sizes.outputs, sizes.outputs, depth, w_zero};
+    const WindowLines<A, INNER, X, XZero> cols{x, strides, window, sizes, group, depth, x_zero};
+    multiply<A, Tile, true, INNER>(sizes.outputs, rows, cols, depth.count(),
+                                   conv_store(sizes, group, numbering, finish, epilogue));
 }
 
 // The same for one slice of the depth, blockIdx.z.
-template <class A, class Tile, class X, class W, class XZero, class WZero>
-SMELT_DEVICE void conv_slices(const X *x, const W *w, const Window &window, const ConvSizes &sizes, const XZero &x_zero,
-                              const WZero &w_zero, Index slice_depth, A *sums) {
-    const Index group = (Index)blockIdx.y, depth = sizes.channels * window.taps();
-    const WeightLines<A, W, WZero> rows{w, group * sizes.outputs, sizes.outputs, depth, w_zero};
-    const WindowLines<A, X, XZero> cols{x, window, sizes, group, x_zero};
-    multiply_slice<A, Tile, true, false>(sizes.outputs, sizes.batch * window.out_count(), rows, cols, depth, slice_depth,
-                                         group, sizes.groups, sums);
+template <class A, class Tile, bool INNER, class X, class W, class XZero, class WZero>
+SMELT_DEVICE void conv_slices(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+                              const XZero &x_zero, const WZero &w_zero, Index slice_depth, A *sums) {
+    const Index group = (Index)blockIdx.y;
+    const Depth<INNER> depth{sizes.channels, window.taps()};
+    const WeightLines<A, INNER, W, WZero> rows{w, group * sizes.outputs, sizes.outputs, depth, w_zero};
+    const WindowLines<A, INNER, X, XZero> cols{x, strides, window, sizes, group, depth, x_zero};
+    multiply_slice<A, Tile, true, INNER>(sizes.outputs, sizes.batch * window.out_count(), rows, cols, depth.count(),
+                                         slice_depth, group, sizes.groups, sums);
 }
 
-template <class Finish, class E> struct MakeConvStore {
+template <class N, class Finish, class E> struct MakeConvStore {
     ConvSizes sizes;
-    Index out_count;
+    N numbering;
     Finish finish;
     E epilogue;
-    SMELT_DEVICE ConvStore<Finish, E> operator()(Index group) const {
-        return ConvStore<Finish, E>{sizes, group, out_count, finish, epilogue};
+    SMELT_DEVICE ConvStore<N, Finish, E> operator()(Index group) const {
+        return ConvStore<N, Finish, E>{sizes, group, numbering, finish, epilogue};
     }
 };
 
 // Adds up what conv_slices left.
-template <class A, class Finish, class E>
-SMELT_DEVICE void conv_add_slices(const A *sums, int slices, const Window &window, const ConvSizes &sizes,
-                                  const Finish &finish, const E &epilogue) {
-    const MakeConvStore<Finish, E> make{sizes, window.out_count(), finish, epilogue};
-    add_slices(sums, slices, sizes.groups, sizes.outputs, sizes.batch * window.out_count(), make);
+template <class A, class N, class Finish, class E>
+SMELT_DEVICE void conv_add_slices(const A *sums, int slices, const ConvSizes &sizes, const N &numbering, const Finish &finish,
+                                  const E &epilogue) {
+    const MakeConvStore<N, Finish, E> make{sizes, numbering, finish, epilogue};
+    add_slices(sums, slices, sizes.groups, sizes.outputs, sizes.batch * numbering.places, make);
 }
 
 template <class A, class Tile, class T, class Finish, class E>
 SMELT_DEVICE void deform_tiles(const T *x, const T *w, const T *offset, const T *mask, const Window &window,
                                const ConvSizes &sizes, Index offset_groups, const Finish &finish, const E &epilogue) {
-    const Index group = (Index)blockIdx.y, depth = sizes.channels * window.taps();
-    const WeightLines<A, T, NoZero> rows{w, group * sizes.outputs, sizes.outputs, depth, NoZero{}};
+    const Index group = (Index)blockIdx.y;
+    const Depth<false> depth{sizes.channels, window.taps()};
+    const Numbering<false> numbering{sizes.groups * sizes.outputs, window.out_count()};
+    const WeightLines<A, false, T, NoZero> rows{w, group * sizes.outputs, sizes.outputs, depth, NoZero{}};
     const MovedLines<A, T> cols{x, offset, mask, window, sizes, group, offset_groups};
-    multiply<A, Tile, true, false>(sizes.outputs, rows, cols, depth, conv_store(sizes, window, group, finish, epilogue));
+    multiply<A, Tile, true, false>(sizes.outputs, rows, cols, depth.count(),
+                                   conv_store(sizes, group, numbering, finish, epilogue));
 }
 
 // -- one thread for each output element --
 
-template <class A, class X, class W, class XZero, class WZero, class Finish, class E>
-SMELT_DEVICE void conv_direct(const X *x, const W *w, const Window &window, const ConvSizes &sizes, const XZero &x_zero,
-                              const WZero &w_zero, const Finish &finish, const E &epilogue) {
-    const Index outputs = sizes.groups * sizes.outputs, count = sizes.batch * outputs * window.out_count();
+template <class A, class X, class W, class XZero, class WZero, class N, class Finish, class E>
+SMELT_DEVICE void conv_direct(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+                              const XZero &x_zero, const WZero &w_zero, const N &numbering, const Finish &finish,
+                              const E &epilogue) {
+    const Index count = sizes.batch * numbering.channels * numbering.places;
     for (Index i = thread_index(); i < count; i += thread_count()) {
-        const Index plane = quotient(i, window.out_count()), entry = quotient(plane, outputs);
-        const Index channel = plane - entry * outputs, group = quotient(channel, sizes.outputs);
-        const Place place = place_in(window.out, i - plane * window.out_count());
+        const typename N::At own = numbering.at(i);
+        const Index channel = own.channel, group = quotient(channel, sizes.outputs);
+        const Place place = place_in(window.out, own.place);
         const Index z = window.start(0, place.at[0]), y = window.start(1, place.at[1]), column = window.start(2, place.at[2]);
-        Index from = (entry * sizes.groups + group) * sizes.channels * window.in_count();
+        Index from = strides.plane(own.entry, group * sizes.channels);
         Index weight = channel * sizes.channels * window.taps();
         const A own_zero = w_zero.template of<A>(channel), input_zero = x_zero.template of<A>(0);
         A sum = A(0);
-        for (Index c = 0; c < sizes.channels; ++c, from += window.in_count())
+        for (Index c = 0; c < sizes.channels; ++c, from += strides.channel)
             for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z)
                 for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y)
                     for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x, ++weight) {
@@ -197,8 +224,8 @@ SMELT_DEVICE void conv_direct(const X *x, const W *w, const Window &window, cons
                         const Index at_x = column + tap_x * window.dilation[2];
                         if (!inside(at_z, window.in[0]) || !inside(at_y, window.in[1]) || !inside(at_x, window.in[2]))
                             continue;
-                        const Index at = (at_z * window.in[1] + at_y) * window.in[2] + at_x;
-                        sum += (load_as<A>(x, from + at) - input_zero) * (load_as<A>(w, weight) - own_zero);
+                        const Index at = from + strides.place(at_z, at_y, at_x);
+                        sum += (load_as<A>(x, at) - input_zero) * (load_as<A>(w, weight) - own_zero);
                     }
         epilogue(i, finish(channel, sum));
     }
@@ -213,15 +240,15 @@ SMELT_DEVICE Index source_of(const Window &window, int axis, Index position, Ind
 }
 
 // window: in is the input's extent, out the output's, pad what is taken off before the output's first element.
-template <class A, class T, class Finish, class E>
-SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Window &window, const ConvSizes &sizes, const Finish &finish,
-                                 const E &epilogue) {
-    const Index outputs = sizes.groups * sizes.outputs, count = sizes.batch * outputs * window.out_count();
+template <class A, class T, class N, class Finish, class E>
+SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+                                 const N &numbering, const Finish &finish, const E &epilogue) {
+    const Index count = sizes.batch * numbering.channels * numbering.places;
     for (Index i = thread_index(); i < count; i += thread_count()) {
-        const Index plane = quotient(i, window.out_count()), entry = quotient(plane, outputs);
-        const Index channel = plane - entry * outputs, group = quotient(channel, sizes.outputs);
-        const Place place = place_in(window.out, i - plane * window.out_count());
-        const Index from = (entry * sizes.groups + group) * sizes.channels * window.in_count();
+        const typename N::At own = numbering.at(i);
+        const Index channel = own.channel, group = quotient(channel, sizes.outputs);
+        const Place place = place_in(window.out, own.place);
+        const Index from = strides.plane(own.entry, group * sizes.channels);
         const Index weights =
             (group * sizes.channels * sizes.outputs + channel - group * sizes.outputs) * window.taps();
         A sum = A(0);
@@ -234,10 +261,10 @@ SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Window &window, c
                 for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x) {
                     const Index column = source_of(window, 2, place.at[2], tap_x);
                     if (column < 0) continue;
-                    const Index at = from + (z * window.in[1] + y) * window.in[2] + column;
+                    const Index at = from + strides.place(z, y, column);
                     const Index tap = weights + (tap_z * window.kernel[1] + tap_y) * window.kernel[2] + tap_x;
                     for (Index c = 0; c < sizes.channels; ++c)
-                        sum += load_as<A>(x, at + c * window.in_count()) *
+                        sum += load_as<A>(x, at + c * strides.channel) *
                                load_as<A>(w, tap + c * sizes.outputs * window.taps());
                 }
             }

@@ -1,5 +1,5 @@
-// Normalisations: rows are reduced, then written with what came of it. Slices as in reduce.cuh; a row's elements have the same
-// place in input and output. What reads several passes of x reads each element in the same thread, which then writes it.
+// Normalisations: rows are reduced, then written with what came of it. Slices as in reduce.cuh; element k of row r of the
+// result has the number row(r) + step(k). What reads several passes of x reads each element in the same thread, which then writes it.
 #ifndef SMELT_NORMALIZE_CUH
 #define SMELT_NORMALIZE_CUH
 
@@ -19,10 +19,10 @@ SMELT_DEVICE void softmax_rows(const T *x, const S &slices, Index rows, Index ex
             0, extent, [&](Index k) { return math::exp(load_as<A>(x, base + slices.at(k)) - m); });
         const A factor = (A)(1 / sum), shift = m + math::log((A)sum);
         if (row >= rows) continue;
+        const Index to = slices.row(row);
         for (Index k = Team::lane(); k < extent; k += Team::size) {
-            const Index i = base + slices.at(k);
-            const A element = load_as<A>(x, i);
-            epilogue(i, LOGARITHM ? element - shift : math::exp(element - m) * factor);
+            const A element = load_as<A>(x, base + slices.at(k));
+            epilogue(to + slices.step(k), LOGARITHM ? element - shift : math::exp(element - m) * factor);
         }
     }
 }
@@ -40,8 +40,9 @@ SMELT_DEVICE void hardmax_rows(const T *x, const S &slices, Index rows, Index ex
         }
         best = Team::template all<First<false>>(best);
         if (row >= rows) continue;
+        const Index to = slices.row(row);
         for (Index k = Team::lane(); k < extent; k += Team::size)
-            epilogue(base + slices.at(k), k == best.at ? A(1) : A(0));
+            epilogue(to + slices.step(k), k == best.at ? A(1) : A(0));
     }
 }
 
@@ -56,9 +57,10 @@ SMELT_DEVICE void lp_rows(const T *x, const S &slices, Index rows, Index extent,
         });
         const double norm = P == 1 ? sum : math::sqrt(sum);
         if (row >= rows) continue;
+        const Index to = slices.row(row);
         for (Index k = Team::lane(); k < extent; k += Team::size) {
-            const Index i = base + slices.at(k);
-            epilogue(i, norm == 0 ? A(0) : (A)(load_as<double>(x, i) / norm));
+            const double element = load_as<double>(x, base + slices.at(k));
+            epilogue(to + slices.step(k), norm == 0 ? A(0) : (A)(element / norm));
         }
     }
 }
@@ -74,7 +76,7 @@ template <class A> struct Center {
 
 // Finish, generated:
 //     double inverse(double variance)                 what deviations are multiplied with
-//     A value(Index i, A normalized)                  element i of the result
+//     A value(Index i, A normalized)                  element number i of the result
 //     void statistics(Index row, double mean, double inverse)
 template <class Team, class A, bool CENTERED, class T, class S, class Finish, class E>
 SMELT_DEVICE void moment_rows(const T *x, const S &slices, Index rows, Index extent, const Finish &finish, const E &epilogue) {
@@ -90,23 +92,25 @@ SMELT_DEVICE void moment_rows(const T *x, const S &slices, Index rows, Index ext
         const double inverse = finish.inverse(squares / (double)extent);
         if (row >= rows) continue;
         if (Team::lane() == 0) finish.statistics(row, mean, inverse);
+        const Index to = slices.row(row);
         for (Index k = Team::lane(); k < extent; k += Team::size) {
-            const Index i = base + slices.at(k);
-            epilogue(i, finish.value(i, center.of(load_as<A>(x, i)) * (A)inverse));
+            const Index i = to + slices.step(k);
+            epilogue(i, finish.value(i, center.of(load_as<A>(x, base + slices.at(k))) * (A)inverse));
         }
     }
 }
 
 // -- element by element --
 
-// x / (bias + alpha / size * the sum of squares of channels from `below` before to `above` behind)^beta, for element i.
+// x / (bias + alpha / size * the sum of squares of channels from `below` before to `above` behind)^beta, for the element of
+// x at `at`, of this channel; neighbouring channels are `stride` apart.
 template <class A, class T>
-SMELT_DEVICE A local_response(const T *x, Index i, Index channels, Index space, i64 below, i64 above, A factor, A bias, A beta) {
-    const Index channel = residue(quotient(i, space), channels);
+SMELT_DEVICE A local_response(const T *x, Index at, Index channel, Index channels, Index stride, i64 below, i64 above, A factor,
+                              A bias, A beta) {
     const Index first = (Index)-smaller((i64)channel, below), last = (Index)smaller((i64)(channels - 1 - channel), above);
     A sum = A(0);
-    for (Index c = first; c <= last; ++c) sum += math::square(load_as<A>(x, i + c * space));
-    return load_as<A>(x, i) * math::pow(bias + factor * sum, -beta);
+    for (Index c = first; c <= last; ++c) sum += math::square(load_as<A>(x, at + c * stride));
+    return load_as<A>(x, at) * math::pow(bias + factor * sum, -beta);
 }
 
 } // namespace smelt

@@ -41,21 +41,21 @@ template <class A, int P> struct NormOf {
 // What becomes of the place of a maximum: nothing, or the index that MaxPool reports: over the whole input, spatial axes
 // in row-major order, or in the opposite order.
 struct NoIndices {
-    SMELT_DEVICE void operator()(Index, Index, Index, const Window &) const {}
+    SMELT_DEVICE void operator()(Index, Index, const Place &, Index, Index, const Window &) const {}
 };
 template <bool OPPOSITE> struct StoreIndices {
     i64 *to;
-    SMELT_DEVICE void operator()(Index i, Index plane, Index where, const Window &window) const {
+    Strides strides;
+    SMELT_DEVICE void operator()(Index entry, Index channel, const Place &place, Index plane, Index where,
+                                 const Window &window) const {
         const Place at = place_in(window.in, larger(where, (Index)0));
-        const Index place = OPPOSITE ? (at.at[2] * window.in[1] + at.at[1]) * window.in[0] + at.at[0] : where;
-        to[i] = where < 0 ? 0 : plane * window.in_count() + place;
+        const Index own = OPPOSITE ? (at.at[2] * window.in[1] + at.at[1]) * window.in[0] + at.at[0] : where;
+        to[strides.plane(entry, channel) + strides.place(place.at[0], place.at[1], place.at[2])] =
+            where < 0 ? 0 : plane * window.in_count() + own;
     }
 };
-template <class Pool, class I> SMELT_DEVICE void store_index(const Pool &, const I &, Index, Index, const Window &) {}
-template <class A, class I>
-SMELT_DEVICE void store_index(const MaxOf<A> &pool, const I &indices, Index i, Index plane, const Window &window) {
-    indices(i, plane, pool.where, window);
-}
+SMELT_DEVICE Index where_of(const void *) { return -1; }
+template <class A> SMELT_DEVICE Index where_of(const MaxOf<A> *pool) { return pool->where; }
 
 // Taps [first, last) of an axis that are inside the input.
 SMELT_DEVICE Index first_tap(const Window &window, int axis, Index start) {
@@ -68,12 +68,13 @@ SMELT_DEVICE Index last_tap(const Window &window, int axis, Index start) {
 
 // One thread for each output element. pad_end: behind the last element of each axis. COUNT_PADDING: an average divides by
 // padding too.
-template <class A, class Pool, bool COUNT_PADDING, class T, class I, class E>
-SMELT_DEVICE void pool_windows(const T *x, Index count, const Window &window, const Place &pad_end, const I &indices,
-                               const E &epilogue) {
+template <class A, class Pool, bool COUNT_PADDING, class T, class N, class I, class E>
+SMELT_DEVICE void pool_windows(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
+                               const N &numbering, const I &indices, const E &epilogue) {
     for (Index i = thread_index(); i < count; i += thread_count()) {
-        const Index plane = quotient(i, window.out_count());
-        const Place place = place_in(window.out, i - plane * window.out_count());
+        const typename N::At own = numbering.at(i);
+        const Place place = place_in(window.out, own.place);
+        const Index base = strides.plane(own.entry, own.channel);
         Index start[3], first[3], last[3], divisor = 1;
 #pragma unroll
         for (int axis = 0; axis < 3; ++axis) {
@@ -89,10 +90,11 @@ SMELT_DEVICE void pool_windows(const T *x, Index count, const Window &window, co
             for (Index y = first[1]; y < last[1]; ++y)
                 for (Index k = first[2]; k < last[2]; ++k) {
                     const Index at_z = start[0] + z * window.dilation[0], at_y = start[1] + y * window.dilation[1];
-                    const Index at = (at_z * window.in[1] + at_y) * window.in[2] + start[2] + k * window.dilation[2];
-                    pool.add(load_as<A>(x, plane * window.in_count() + at), at);
+                    const Index at_x = start[2] + k * window.dilation[2];
+                    pool.add(load_as<A>(x, base + strides.place(at_z, at_y, at_x)),
+                             (at_z * window.in[1] + at_y) * window.in[2] + at_x);
                 }
-        store_index(pool, indices, i, plane, window);
+        indices(own.entry, own.channel, place, own.entry * numbering.channels + own.channel, where_of(&pool), window);
         epilogue(i, pool.result(divisor));
     }
 }
@@ -105,23 +107,26 @@ template <class A> SMELT_DEVICE void combine(MaxOf<A> &pool, const MaxOf<A> &oth
 template <class A> SMELT_DEVICE void combine(MeanOf<A> &pool, const MeanOf<A> &other) { pool.sum += other.sum; }
 template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const NormOf<A, P> &other) { pool.sum += other.sum; }
 
-// One block for each plane of `extent` elements, always added up in the same order.
-template <class A, class Pool, int THREADS, class T, class E>
-SMELT_DEVICE void pool_planes(const T *x, Index planes, Index extent, const E &epilogue) {
+// COLUMNS planes for each block of THREADS, which read them side by side; always added up in the same order. Slices, generated,
+// says where element k of a plane lies: at base(plane) + at(k).
+template <class A, class Pool, int THREADS, int COLUMNS, class T, class S, class E>
+SMELT_DEVICE void pool_planes(const T *x, const S &slices, Index planes, Index extent, const E &epilogue) {
     struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
     __shared__ Bytes shared[THREADS];
     Pool *const pools = reinterpret_cast<Pool *>(shared);
-    for (Index plane = (Index)blockIdx.x; plane < planes; plane += (Index)gridDim.x) {
+    const int LANES = THREADS / COLUMNS, lane = (int)threadIdx.x / COLUMNS, column = (int)threadIdx.x % COLUMNS;
+    for (Index first = (Index)blockIdx.x * COLUMNS; first < planes; first += (Index)gridDim.x * COLUMNS) {
+        const Index plane = first + column, base = slices.base(smaller(plane, planes - 1));
         Pool pool;
-        for (Index i = (Index)threadIdx.x; i < extent; i += THREADS) pool.add(load_as<A>(x, plane * extent + i), i);
+        for (Index i = (Index)lane; i < extent; i += LANES) pool.add(load_as<A>(x, base + slices.at(i)), i);
         __syncthreads();
         pools[threadIdx.x] = pool;
         __syncthreads();
-        for (int half = THREADS / 2; half > 0; half /= 2) {
-            if ((int)threadIdx.x < half) combine(pools[threadIdx.x], pools[threadIdx.x + half]);
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            if (lane < half) combine(pools[threadIdx.x], pools[(int)threadIdx.x + half * COLUMNS]);
             __syncthreads();
         }
-        if (threadIdx.x == 0) epilogue(plane, pools[0].result(extent));
+        if (lane == 0 && plane < planes) epilogue(plane, pools[threadIdx.x].result(extent));
     }
 }
 

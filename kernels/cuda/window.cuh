@@ -26,6 +26,28 @@ SMELT_DEVICE Place place_in(const Index *extents, Index i) {
 
 SMELT_DEVICE bool inside(Index i, Index extent) { return i >= 0 && i < extent; }
 
+// Elements from one to the next along each axis of a tensor [batch, channels, spatial axes].
+struct Strides {
+    Index batch, channel, axis[3];
+    SMELT_DEVICE Index plane(Index entry, Index c) const { return entry * batch + c * channel; }
+    SMELT_DEVICE Index place(Index z, Index y, Index x) const { return z * axis[0] + y * axis[1] + x * axis[2]; }
+};
+
+// How the elements of a result [batch, channels, places] are numbered: in this order, or channels last.
+template <bool CHANNELS_LAST> struct Numbering {
+    Index channels, places;
+    struct At { Index entry, channel, place; };
+    SMELT_DEVICE Index of(Index entry, Index channel, Index place) const {
+        if (CHANNELS_LAST) return (entry * places + place) * channels + channel;
+        return (entry * channels + channel) * places + place;
+    }
+    SMELT_DEVICE At at(Index i) const {
+        const Index inner = CHANNELS_LAST ? channels : places, middle = CHANNELS_LAST ? places : channels;
+        const Index rows = quotient(i, inner), entry = quotient(rows, middle), a = rows - entry * middle, b = i - rows * inner;
+        return CHANNELS_LAST ? At{entry, b, a} : At{entry, a, b};
+    }
+};
+
 // -- zero points: a number to subtract for each line of an operand --
 
 struct NoZero {

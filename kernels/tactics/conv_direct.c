@@ -20,5 +20,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_conv_direct = {
-    .name = "conv_direct", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_conv_direct = {.name = "conv_direct",
+                                   .version = 2,
+                                   .strided = true,
+                                   .refuses = refuses,
+                                   .configs = only_config,
+                                   .emit = emit};

@@ -31,6 +31,10 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return tile_configs(device, &product, out);
 }
 
+static const char *inner_text(KernelWriter *w, const ConvText *conv) {
+    return channels_are_inner(&kernel_emission(w)->graph->values[conv->x]) ? "true" : "false";
+}
+
 /* Sums of slices of the depth. */
 static Status emit_slices(const Config *config, Emission *emission, const ConvText *conv,
                           const TileProblem *product) {
@@ -38,8 +42,9 @@ static Status emit_slices(const Config *config, Emission *emission, const ConvTe
     KernelWriter *w = kernel_begin(emission, "conv_slices");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "conv.cuh");
-    kernel_line(w, "conv_slices<%s, %s>(%s, %s, %s);", conv->type, tile_text(w, config),
-                conv_operands(w, conv), kernel_number(w, tile_slice_depth(dims, config, product->depth)),
+    kernel_line(w, "conv_slices<%s, %s, %s>(%s, %s, %s);", conv->type, tile_text(w, config),
+                inner_text(w, conv), conv_operands(w, conv),
+                kernel_number(w, tile_slice_depth(dims, config, product->depth)),
                 tile_sums(w, config, product, conv->type));
     return kernel_finish(w, tile_count(dims, config, product->rows, product->cols), conv->groups,
                          tile_slices(config), tile_threads(config), 0);
@@ -69,11 +74,15 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     KernelWriter *w = kernel_begin(emission, "conv_tiles");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "conv.cuh");
-    kernel_line(w, "conv_tiles<%s, %s>(%s, %s);", conv.type, tile_text(w, config), conv_operands(w, &conv),
-                conv_results(w, &conv));
+    kernel_line(w, "conv_tiles<%s, %s, %s>(%s, %s);", conv.type, tile_text(w, config), inner_text(w, &conv),
+                conv_operands(w, &conv), conv_results(w, &conv));
     Dim tiles = tile_count(emission->graph->dims, config, product.rows, product.cols);
     return kernel_finish(w, tiles, conv.groups, 1, tile_threads(config), 0);
 }
 
-const Tactic tactic_conv_tiles = {
-    .name = "conv_tiles", .version = 2, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_conv_tiles = {.name = "conv_tiles",
+                                  .version = 3,
+                                  .strided = true,
+                                  .refuses = refuses,
+                                  .configs = configs,
+                                  .emit = emit};

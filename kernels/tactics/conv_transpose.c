@@ -17,7 +17,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (x[1] != w[0] || x[1] != dim_mul(dims, channels, attrs->group) ||
         !input_has_shape(problem, 2, 1, &outputs))
         return "channels that may differ from the weights'";
-    return refuse_unless_floats(problem);
+    const char *why = refuse_unless_plain(problem, 1);
+    return why != NULL ? why : refuse_unless_floats(problem);
 }
 
 /* Padding that an output shape or auto_pad implies. */
@@ -52,13 +53,18 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     set_padding(dims, attrs, x->shape.rank - 2, &window);
     kernel_include(w, "conv.cuh");
     Dim channels = dim_floor_div(dims, x->shape.dim[1], attrs->group);
-    kernel_line(w, "conv_transpose<%s>(%s, %s, %s, %s, %s, %s);", float_type(x->dtype),
+    kernel_line(w, "conv_transpose<%s>(%s, %s, %s, %s, %s, %s, %s, %s);", float_type(x->dtype),
                 kernel_pointer(w, node->inputs[0]), kernel_pointer(w, node->inputs[1]),
-                window_text(w, &window),
+                strides_text(w, node->inputs[0]), window_text(w, &window),
                 conv_sizes_text(w, x->shape.dim[0], attrs->group, channels, weights->shape.dim[1]),
-                bias_text(w, anchor_input(problem, 2)), kernel_epilogue(w));
+                numbering_text(w, node->outputs[0]), bias_text(w, anchor_input(problem, 2)),
+                kernel_epilogue(w));
     return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, y), THREADS), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_conv_transpose = {
-    .name = "conv_transpose", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_conv_transpose = {.name = "conv_transpose",
+                                      .version = 2,
+                                      .strided = true,
+                                      .refuses = refuses,
+                                      .configs = only_config,
+                                      .emit = emit};

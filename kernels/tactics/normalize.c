@@ -13,38 +13,65 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || !is_ours(node->op)) return "not a normalisation by mean and deviation";
     if (problem_output(problem, 0) == NULL) return "only statistics are wanted";
-    return refuse_unless_floats(problem);
+    for (int32_t i = 1; i < node->output_count; ++i)
+        if (node->outputs[i] != NONE && !value_is_plain(problem_output(problem, i)))
+            return "statistics that are slices or in channels-last layout";
+    bool channels = node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization;
+    const char *why = channels ? refuse_unless_plain(problem, 1) : NULL;
+    if (why == NULL) why = refuse_gaps(problem);
+    return why != NULL ? why : refuse_unless_floats(problem);
 }
 
 /* -- rows -- */
 
-/* Neighbouring channels in groups: a row is a run of memory. */
-static Slices group_slices(DimTable *dims, const Shape *x, int64_t groups) {
-    Slices slices = {.rows = dim_mul(dims, x->dim[0], groups), .along = true};
-    Dim step = 1;
-    slices.extent = dim_floor_div(dims, x->dim[1], groups);
-    for (int32_t i = 2; i < x->rank; ++i) slices.extent = dim_mul(dims, slices.extent, x->dim[i]);
-    slices.kept = access_strided(dims, 1, &slices.rows, &slices.extent);
-    slices.walked = access_strided(dims, 1, &slices.extent, &step);
+/* Neighbouring channels in groups: the channel axis is (group, channel of the group). */
+static Slices group_slices(const Problem *problem, int64_t groups) {
+    DimTable *dims = problem->graph->dims;
+    const Node *node = problem_anchor(problem);
+    const Value *x = problem_input(problem, 0);
+    Slices slices = {.rows = dim_mul(dims, x->shape.dim[0], groups), .along = true};
+    Dim own = dim_floor_div(dims, x->shape.dim[1], groups);
+    Access kept[2], walked[2];
+    for (int side = 0; side < 2; ++side) {
+        Dim strides[SMELT_MAX_RANK], extents[SMELT_MAX_RANK], steps[SMELT_MAX_RANK];
+        int32_t memory[SMELT_MAX_RANK], rank = 0;
+        access_number_strides(problem->graph, side == 0 ? node->inputs[0] : node->outputs[0], strides);
+        layout_order(x->layout, x->shape.rank, memory);
+        for (int32_t i = 0; i < x->shape.rank; ++i) {
+            if (memory[i] == 0) continue;
+            extents[rank] = memory[i] == 1 ? own : x->shape.dim[memory[i]];
+            steps[rank++] = strides[memory[i]];
+        }
+        const Dim rows[2] = {x->shape.dim[0], groups},
+                  row_steps[2] = {strides[0], dim_mul(dims, strides[1], own)};
+        kept[side] = access_strided(dims, 2, rows, row_steps);
+        walked[side] = access_strided(dims, rank, extents, steps);
+    }
+    slices.extent = own;
+    for (int32_t i = 2; i < x->shape.rank; ++i) slices.extent = dim_mul(dims, slices.extent, x->shape.dim[i]);
+    slices.kept = kept[0];
+    slices.walked = walked[0];
+    slices.out_kept = kept[1];
+    slices.out_walk = walked[1];
     return slices;
-}
-
-static Slices chosen_slices(DimTable *dims, const Shape *x, const MvnAttrs *attrs) {
-    bool walked[SMELT_MAX_RANK] = {0};
-    for (int32_t i = 0; i < attrs->axis_count; ++i) walked[axis_of(attrs->axes[i], x->rank)] = true;
-    return slices_of(dims, x, walked);
 }
 
 static Slices find_slices(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     const Shape *x = &problem_input(problem, 0)->shape;
-    DimTable *dims = problem->graph->dims;
-    if (node->op == OP_MeanVarianceNormalization) return chosen_slices(dims, x, node->parsed);
-    const NormAttrs *attrs = node->parsed;
-    if (node->op == OP_GroupNormalization) return group_slices(dims, x, attrs->groups);
-    if (node->op == OP_InstanceNormalization) return slices_between(dims, x, 2, x->rank);
-    int32_t axis = axis_of(attrs->axis, x->rank);
-    return slices_between(dims, x, axis, x->rank);
+    bool walked[SMELT_MAX_RANK] = {0};
+    if (node->op == OP_GroupNormalization)
+        return group_slices(problem, ((const NormAttrs *)node->parsed)->groups);
+    if (node->op == OP_MeanVarianceNormalization) {
+        const MvnAttrs *attrs = node->parsed;
+        for (int32_t i = 0; i < attrs->axis_count; ++i) walked[axis_of(attrs->axes[i], x->rank)] = true;
+    } else {
+        int32_t axis = node->op == OP_InstanceNormalization
+                           ? 2
+                           : axis_of(((const NormAttrs *)node->parsed)->axis, x->rank);
+        slices_mark(x, axis, x->rank, walked);
+    }
+    return slices_normalized(problem, walked);
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -60,15 +87,14 @@ static const char *parameter_text(KernelWriter *w, int32_t input) {
     const Problem *problem = kernel_emission(w)->problem;
     const Node *node = problem_anchor(problem);
     const Shape *x = &problem_input(problem, 0)->shape;
-    Dim strides[SMELT_MAX_RANK] = {0, 1};
-    const char *index;
-    if (node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization) {
-        Access access = access_strided(problem->graph->dims, x->rank, x->dim, strides);
-        index = access_index(w, &access, "i");
-    } else {
-        index = kernel_broadcast_index(w, node->inputs[input], x, "i");
-    }
-    return kernel_format(w, "load_as<A>(%s, %s)", kernel_pointer(w, node->inputs[input]), index);
+    const Graph *graph = problem->graph;
+    Layout numbering = problem_output(problem, 0)->layout;
+    const Dim strides[SMELT_MAX_RANK] = {0, 1};
+    bool channels = node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization;
+    Access access = channels ? access_ordered(graph->dims, x, strides, numbering)
+                             : access_value(graph, node->inputs[input], x, numbering);
+    return kernel_format(w, "load_as<A>(%s, %s)", kernel_pointer(w, node->inputs[input]),
+                         access_index(w, &access, "i"));
 }
 
 static void write_value(KernelWriter *w, ByteWriter *out) {
@@ -125,4 +151,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_normalize = {
-    .name = "normalize", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "normalize", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -1,7 +1,8 @@
 /* GlobalAveragePool, GlobalMaxPool and GlobalLpPool: a block for each plane. */
+#include "kernels/slices.h"
 #include "kernels/window_text.h"
 
-enum { MOST_BLOCKS = 1 << 16, LEAST_THREADS = 32, MOST_THREADS = 1024 };
+enum { MOST_BLOCKS = 1 << 16, LEAST_THREADS = 32, MOST_THREADS = 1024, COLUMNS = 32 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -10,22 +11,27 @@ static const char *refuses(const Problem *problem, const Device *device) {
         (node->op != OP_GlobalAveragePool && node->op != OP_GlobalMaxPool && node->op != OP_GlobalLpPool))
         return "not a global pool";
     if (!input_has_rank(problem, 0, 2, SMELT_MAX_RANK)) return "ranks that do not fit";
-    return refuse_unless_floats(problem);
+    const char *why = refuse_gaps(problem);
+    return why != NULL ? why : refuse_unless_floats(problem);
 }
 
-static Dim plane_of(const Problem *problem) {
-    Shape plane = problem_input(problem, 0)->shape;
-    plane.dim[0] = plane.dim[1] = 1;
-    return shape_count(problem->graph->dims, &plane);
+static Slices planes_of(const Problem *problem) {
+    static const int32_t order[SMELT_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const Shape *x = &problem_input(problem, 0)->shape;
+    bool walked[SMELT_MAX_RANK] = {0};
+    slices_mark(x, 2, x->rank, walked);
+    return slices_in(problem->graph, problem_anchor(problem)->inputs[0], walked, order, NONE);
 }
 
-/* About four elements for each thread. */
+/* About four elements for each thread. Neighbouring planes are read together where they lie side by side. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    Dim plane = plane_of(problem);
-    int32_t threads = LEAST_THREADS;
+    Slices planes = planes_of(problem);
+    int32_t threads = LEAST_THREADS, columns = planes.along ? 1 : COLUMNS;
     (void)device;
-    while (threads < MOST_THREADS && (!dim_is_exact(plane) || plane > 4 * threads)) threads *= 2;
-    out[0] = (Config){.count = 1, .number = {threads}};
+    while (threads < MOST_THREADS &&
+           (!dim_is_exact(planes.extent) || planes.extent * columns > 4 * (int64_t)threads))
+        threads *= 2;
+    out[0] = (Config){.count = 2, .number = {threads, columns}};
     return 1;
 }
 
@@ -35,7 +41,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Node *node = problem_anchor(problem);
     const Value *x = problem_input(problem, 0);
     KernelWriter *w = kernel_begin(emission, "pool_planes");
-    int32_t threads = config->number[0];
+    int32_t threads = config->number[0], columns = config->number[1];
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
@@ -43,12 +49,18 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     if (node->op == OP_GlobalAveragePool) pool = kernel_format(w, "MeanOf<%s>", type);
     if (node->op == OP_GlobalLpPool)
         pool = kernel_format(w, "NormOf<%s, %d>", type, (int)*(const int64_t *)node->parsed);
-    Dim planes = dim_mul(dims, x->shape.dim[0], x->shape.dim[1]);
-    kernel_line(w, "pool_planes<%s, %s, %d>(%s, %s, %s, %s);", type, pool, threads,
-                kernel_pointer(w, node->inputs[0]), kernel_number(w, planes),
-                kernel_number(w, plane_of(problem)), kernel_epilogue(w));
-    return kernel_finish(w, dim_min(dims, planes, MOST_BLOCKS), 1, 1, threads, 0);
+    Slices planes = planes_of(problem);
+    const char *where = slices_declare(w, &planes);
+    kernel_line(w, "pool_planes<%s, %s, %d, %d>(%s, %s, %s, %s, %s);", type, pool, threads, columns,
+                kernel_pointer(w, node->inputs[0]), where, kernel_number(w, planes.rows),
+                kernel_number(w, planes.extent), kernel_epilogue(w));
+    Dim blocks = dim_ceil_div(dims, planes.rows, columns);
+    return kernel_finish(w, dim_min(dims, blocks, MOST_BLOCKS), 1, 1, threads, 0);
 }
 
-const Tactic tactic_pool_planes = {
-    .name = "pool_planes", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_pool_planes = {.name = "pool_planes",
+                                   .version = 2,
+                                   .strided = true,
+                                   .refuses = refuses,
+                                   .configs = configs,
+                                   .emit = emit};

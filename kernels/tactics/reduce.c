@@ -37,7 +37,7 @@ static const char *find_axes(const Problem *problem, bool walked[SMELT_MAX_RANK]
 static Slices find_slices(const Problem *problem) {
     bool walked[SMELT_MAX_RANK] = {0};
     (void)find_axes(problem, walked);
-    return slices_of(problem->graph->dims, &problem_input(problem, 0)->shape, walked);
+    return slices_reduced(problem, walked);
 }
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -46,6 +46,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || op_def(node->op)->op_class != OPCLASS_REDUCTION) return "not a reduction";
     const char *why = refuse_types(problem);
+    if (why == NULL) why = refuse_gaps(problem);
+    if (why == NULL && problem_output(problem, 0) == NULL) why = "no result is wanted";
     return why != NULL ? why : find_axes(problem, walked);
 }
 
@@ -172,4 +174,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_reduce = {
-    .name = "reduce", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "reduce", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

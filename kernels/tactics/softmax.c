@@ -13,14 +13,20 @@ static Slices find_slices(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     int64_t axis = node->op == OP_LpNormalization ? ((const LpAttrs *)node->parsed)->axis
                                                   : ((const SoftmaxAttrs *)node->parsed)->axis;
-    return slices_along(problem->graph->dims, &problem_input(problem, 0)->shape, axis);
+    const Shape *x = &problem_input(problem, 0)->shape;
+    bool walked[SMELT_MAX_RANK] = {0};
+    int32_t own = (int32_t)(axis < 0 ? axis + x->rank : axis);
+    slices_mark(x, own, own + 1, walked);
+    return slices_normalized(problem, walked);
 }
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || !is_ours(node->op)) return "not Softmax or the like";
-    return refuse_unless_floats(problem);
+    if (problem_output(problem, 0) == NULL) return "no result is wanted";
+    const char *why = refuse_gaps(problem);
+    return why != NULL ? why : refuse_unless_floats(problem);
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -58,4 +64,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_softmax = {
-    .name = "softmax", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "softmax", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -13,7 +13,7 @@
 #include "kernels.h"
 #include "kernels/arch.h"
 
-enum { MOST_SYMBOLS = 64, MOST_TENSORS = 32 };
+enum { MOST_SYMBOLS = 64, MOST_TENSORS = 32, GUARD = 0x5a /* bytes of memory that nothing may write */ };
 
 typedef struct Test {
     Arena arena;
@@ -26,7 +26,7 @@ typedef struct Test {
     int32_t symbol_count; /* of the text */
     uint64_t random;
     int32_t units;
-    bool used[256]; /* per tactic */
+    bool used[256], moved[256]; /* per tactic: at all; with values that do not lie plainly */
 } Test;
 
 static double noise(Test *t) {
@@ -216,16 +216,76 @@ static const char *compile(Test *t, const KernelLaunch *launch) {
     return status == 0 ? library : NULL;
 }
 
-static void run_launch(Test *t, const KernelLaunch *launch, Tensor *results, char *scratch) {
+/* -- values as they lie in a GPU's memory -- */
+
+/* Calls move(host element, device element) for each element. */
+static void for_elements(Test *t, ValueId id, void (*move)(const Tensor *, void *, int64_t, int64_t),
+                         const Tensor *plain, void *memory) {
+    Dim strides[SMELT_MAX_RANK];
+    int64_t steps[SMELT_MAX_RANK], at[SMELT_MAX_RANK] = {0}, place = 0;
+    value_strides(t->graph, id, strides);
+    for (int32_t i = 0; i < plain->rank; ++i) steps[i] = number_of(t, strides[i]);
+    for (int64_t n = 0; n < tensor_count(plain); ++n) {
+        move(plain, memory, n, place);
+        for (int32_t i = plain->rank - 1; i >= 0; --i) {
+            place += steps[i];
+            if (++at[i] < plain->dim[i]) break;
+            place -= steps[i] * at[i];
+            at[i] = 0;
+        }
+    }
+}
+
+static void to_device(const Tensor *plain, void *memory, int64_t n, int64_t place) {
+    size_t size = (size_t)dtype_bits(plain->dtype) / 8;
+    memcpy((char *)memory + (size_t)place * size, (const char *)plain->data + (size_t)n * size, size);
+}
+
+/* What has been taken is guarded again, so that what is left shows whether all else is as it was. */
+static void from_device(const Tensor *plain, void *memory, int64_t n, int64_t place) {
+    size_t size = (size_t)dtype_bits(plain->dtype) / 8;
+    memcpy((char *)plain->data + (size_t)n * size, (char *)memory + (size_t)place * size, size);
+    memset((char *)memory + (size_t)place * size, GUARD, size);
+}
+
+static size_t memory_bytes(Test *t, ValueId id) {
+    return (size_t)number_of(t, value_span(t->graph, id)) *
+           (size_t)(dtype_bits(t->graph->values[id].dtype) / 8);
+}
+
+static void *device_memory(Test *t, ValueId id) {
+    size_t bytes = memory_bytes(t, id) + 512;
+    char *memory = aligned(arena_alloc(&t->arena, bytes));
+    memset(memory, GUARD, bytes - 256);
+    return memory;
+}
+
+static void *input_memory(Test *t, ValueId id) {
+    if (value_is_plain(&t->graph->values[id])) return t->values[id].data;
+    void *memory = device_memory(t, id);
+    for_elements(t, id, to_device, &t->values[id], memory);
+    return memory;
+}
+
+/* A result as the host has it. */
+static Tensor take_result(Test *t, ValueId id, char *memory, const char *what) {
+    Tensor plain = new_tensor(t, &t->graph->values[id]);
+    bool guarded = true;
+    for_elements(t, id, from_device, &plain, memory);
+    for (size_t i = 0; i < memory_bytes(t, id) + 128; ++i) guarded = guarded && memory[i] == GUARD;
+    if (!guarded) fprintf(stderr, "%s: memory beside the result is written\n", what);
+    CHECK(guarded);
+    return plain;
+}
+
+static void run_launch(Test *t, const KernelLaunch *launch, void *const *memory, char *scratch) {
     long long args[512], grid[3];
     const char *library = compile(t, launch);
     if (library == NULL) return;
     for (int32_t i = 0; i < launch->arg_count; ++i) {
         const KernelArg *arg = &launch->args[i];
         if (arg->kind == KERNEL_ARG_VALUE)
-            args[i] =
-                (long long)(uintptr_t)(results[arg->value].data != NULL ? results : t->values)[arg->value]
-                    .data;
+            args[i] = (long long)(uintptr_t)memory[arg->value];
         else
             args[i] = number_of(t, arg->number) +
                       (arg->kind == KERNEL_ARG_SCRATCH ? (long long)(uintptr_t)scratch : 0);
@@ -289,36 +349,91 @@ static void check_counts(Test *t, const Emission *emission, const Tactic *tactic
 
 static void run_emission(Test *t, const Emission *emission, const Tactic *tactic, const char *what) {
     const Problem *problem = emission->problem;
-    Tensor *results = ARENA_ARRAY(&t->arena, Tensor, t->graph->value_count);
+    void **memory = ARENA_ARRAY(&t->arena, void *, t->graph->value_count);
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        memory[problem->inputs[i]] = input_memory(t, problem->inputs[i]);
     for (int32_t i = 0; i < problem->output_count; ++i)
-        results[problem->outputs[i]] = new_tensor(t, &t->graph->values[problem->outputs[i]]);
+        memory[problem->outputs[i]] = device_memory(t, problem->outputs[i]);
     int64_t bytes = number_of(t, emission->scratch_bytes);
     char *scratch = aligned(arena_alloc(&t->arena, (size_t)bytes + 256));
     memset(scratch, 0x5a, (size_t)bytes);
     for (int32_t i = 0; i < emission->launch_count; ++i)
-        run_launch(t, &emission->launches[i], results, scratch);
+        run_launch(t, &emission->launches[i], memory, scratch);
     check_counts(t, emission, tactic, scratch);
-    for (int32_t i = 0; i < problem->output_count; ++i)
-        compare(&results[problem->outputs[i]], &t->values[problem->outputs[i]], what);
+    for (int32_t i = 0; i < problem->output_count; ++i) {
+        Tensor found = take_result(t, problem->outputs[i], memory[problem->outputs[i]], what);
+        compare(&found, &t->values[problem->outputs[i]], what);
+    }
     t->units += emission->launch_count;
 }
 
-static void run_problem(Test *t, const Problem *problem) {
+/* -- other places for the values -- */
+
+typedef enum Lie { LIE_AS_STATED, LIE_LAST, LIE_SLICES, LIE_TO_LAST, LIE_FROM_LAST, LIE_COUNT } Lie;
+
+/* In the layout, as a slice of a value with more channels and a longer last axis. */
+static void make_slice(Test *t, Value *value) {
+    int32_t order[SMELT_MAX_RANK], rank = value->shape.rank;
+    DimTable *dims = t->graph->dims;
+    Dim *strides = ARENA_ARRAY(&t->arena, Dim, SMELT_MAX_RANK), stride = 1;
+    layout_order(value->layout, rank, order);
+    for (int32_t i = rank - 1; i >= 0; --i) {
+        Dim extent = value->shape.dim[order[i]];
+        strides[order[i]] = stride;
+        if (order[i] == 1) extent = dim_add(dims, extent, 8);
+        if (order[i] == rank - 1) extent = dim_add(dims, extent, 3);
+        stride = dim_mul(dims, stride, extent);
+    }
+    value->strides = strides;
+}
+
+static void move_value(Test *t, ValueId id, bool is_result, Lie lie) {
+    static const bool last[LIE_COUNT][2] = {
+        [LIE_LAST] = {true, true}, [LIE_TO_LAST] = {false, true}, [LIE_FROM_LAST] = {true, false}};
+    Value *value = &t->graph->values[id];
+    if (value->data != NULL) return;
+    value->layout = last[lie][is_result] ? LAYOUT_CHANNELS_LAST : LAYOUT_PLAIN;
+    if (lie != LIE_LAST) make_slice(t, value);
+}
+
+/* The values of the nodes, which lie plainly, elsewhere. */
+static void move_values(Test *t, const Problem *problem, Lie lie) {
+    for (int32_t i = 0; i < problem->input_count; ++i) move_value(t, problem->inputs[i], false, lie);
+    for (int32_t n = 0; n < problem->node_count; ++n) {
+        const Node *node = &t->graph->nodes[problem->nodes[n]];
+        for (int32_t i = 0; i < node->output_count; ++i)
+            if (node->outputs[i] != NONE) move_value(t, node->outputs[i], true, lie);
+    }
+}
+
+static void restore_values(Test *t, const Value *values) {
+    for (ValueId v = 0; v < t->graph->value_count; ++v) {
+        t->graph->values[v].layout = values[v].layout;
+        t->graph->values[v].strides = values[v].strides;
+    }
+}
+
+/* -- problems -- */
+
+static void run_problem(Test *t, const Problem *problem, Lie lie) {
     Config configs[MOST_CONFIGS];
     const char *why;
-    if (tactic_choose(problem, t->device, &t->arena, &why) == NULL) {
+    if (lie == LIE_AS_STATED && tactic_choose(problem, t->device, &t->arena, &why) == NULL) {
         fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
         CHECK(!"every step has a tactic");
     }
     for (int32_t i = 0; i < tactic_count(); ++i) {
         const Tactic *tactic = tactic_at(i);
         if (tactic_refuses(tactic, problem, t->device) != NULL) continue;
+        if (lie != LIE_AS_STATED && !tactic->strided) continue;
         int32_t count = tactic->configs(problem, t->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
         bool first = !t->used[i];
         t->used[i] = true;
+        t->moved[i] = t->moved[i] || lie != LIE_AS_STATED;
         for (int32_t c = 0; c < count; ++c) {
-            if (!first && c != 0 && c != t->units % count) continue;
+            if (lie != LIE_AS_STATED ? c != t->units % count : !first && c != 0 && c != t->units % count)
+                continue;
             Emission *emission =
                 emit_problem(t->graph, problem, tactic, &configs[c], t->device, &t->arena, &t->diag);
             run_emission(t, emission, tactic,
@@ -335,10 +450,19 @@ static void run_graph(Test *t, const char *folder, const char *path) {
              &t->diag);
     if (t->graph == NULL) exit(1);
     prepare_values(t);
-    for (int32_t at = 0; at < t->graph->blocks[MAIN_BLOCK].node_count;) {
+    Value *values = ARENA_ARRAY(&t->arena, Value, t->graph->value_count);
+    for (ValueId v = 0; v < t->graph->value_count; ++v) values[v] = t->graph->values[v];
+    for (int32_t at = 0, next; at < t->graph->blocks[MAIN_BLOCK].node_count; at = next) {
         Problem *problem = ARENA_NEW(&t->arena, Problem);
-        at = next_problem(t->graph, at, &t->arena, problem, &t->diag);
-        run_problem(t, problem);
+        next = next_problem(t->graph, at, &t->arena, problem, &t->diag);
+        run_problem(t, problem, LIE_AS_STATED);
+        for (Lie lie = LIE_LAST; lie < LIE_COUNT; ++lie) {
+            Problem *moved = ARENA_NEW(&t->arena, Problem);
+            move_values(t, problem, lie);
+            (void)next_problem(t->graph, at, &t->arena, moved, &t->diag);
+            run_problem(t, moved, lie);
+            restore_values(t, values);
+        }
     }
     file_unmap(&map);
 }
@@ -358,6 +482,11 @@ int main(int argc, char **argv) {
     for (int32_t i = 0; i < count; ++i)
         if (strstr(names[i], ".ir") != NULL && (argc < 4 || strstr(names[i], argv[3]) != NULL))
             run_graph(&t, argv[2], path_join(&t.arena, argv[2], names[i]));
+    for (int32_t i = 0; i < tactic_count() && argc < 4; ++i) {
+        if (t.moved[i] == tactic_at(i)->strided) continue;
+        fprintf(stderr, "%s has not run with values that do not lie plainly\n", tactic_at(i)->name);
+        CHECK(!"every tactic that says so takes values as they lie");
+    }
     fprintf(stderr, "%d launches\n", t.units);
     CHECK(t.units > 0);
     CHECK(system(arena_printf(&t.arena, "rm -rf %s", work)) == 0);

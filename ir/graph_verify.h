@@ -22,5 +22,7 @@ typedef struct Verify {
 
 /* The rules of a finished memory plan. */
 Status verify_memory(Verify *v);
+/* Of values that share buffers, which have places within them (verify_overlap.c). */
+Status verify_overlap(Verify *v);
 
 #endif

@@ -142,5 +142,6 @@ Status verify_memory(Verify *v) {
         TRY(check_buffer(v, i, &v->graph->memory.buffers[i]));
     for (ValueId id = 0; id < v->graph->value_count; ++id) TRY(check_place(v, id));
     TRY(check_lifetimes(v));
-    return check_overlap(v);
+    TRY(check_overlap(v));
+    return verify_overlap(v);
 }

@@ -248,6 +248,18 @@ static const char *describe(const Problem *problem, int32_t index, Copy *out) {
     }
 }
 
+/* A part that the memory plan has where it lies in the whole. */
+static bool is_in_place(const Problem *problem, const Node *node, const Copy *copy) {
+    DimTable *dims = problem->graph->dims;
+    const Value *from = problem_value(problem, copy->from), *to = problem_value(problem, copy->to);
+    if (part_count(node->op, node->input_count, node->output_count) == 0 || from->buffer == NONE ||
+        from->buffer != to->buffer)
+        return false;
+    Dim bytes = dtype_bits(to->dtype) / 8;
+    return dim_add(dims, from->buffer_offset, dim_mul(dims, copy->read_offset, bytes)) ==
+           dim_add(dims, to->buffer_offset, dim_mul(dims, copy->write_offset, bytes));
+}
+
 const char *copy_describe(const Problem *problem, int32_t index, Copy *out) {
     const Node *node = problem_anchor(problem);
     *out = (Copy){.from = node->inputs[node->op == OP_Concat ? index : 0],
@@ -258,5 +270,7 @@ const char *copy_describe(const Problem *problem, int32_t index, Copy *out) {
     if (why != NULL) return why;
     const Value *counted = problem_value(problem, node->op == OP_Concat ? out->from : out->to);
     out->count = shape_count(problem->graph->dims, &counted->shape);
-    return describe(problem, index, out);
+    why = describe(problem, index, out);
+    if (why == NULL && is_in_place(problem, node, out)) out->count = 0;
+    return why;
 }

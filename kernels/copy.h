@@ -6,7 +6,7 @@
 
 typedef struct Copy {
     ValueId from, to;
-    Dim count; /* of the index space */
+    Dim count; /* of the index space; 0: nothing is to be copied */
     Access read, write;
     Dim read_offset, write_offset; /* elements */
 } Copy;

@@ -64,4 +64,12 @@ typedef struct SliceRange {
 } SliceRange;
 SliceRange slice_range(int64_t extent, int64_t start, int64_t end, int64_t step);
 
+/* Tensors that are parts of a larger one: the inputs of Concat, the outputs of Split, that of Slice. How many
+ * the operator has; 0 for others. */
+int32_t part_count(OpId op, int32_t input_count, int32_t output_count);
+/* Where a part begins in the whole, along each axis: to be asked for parts 0, 1, ... in turn with one array,
+ * which for part 0 may hold anything. ctx has the operands' types, of the outputs too (dtype NONE where one
+ * is not wanted). False: not known, or its elements do not follow one another. */
+bool part_start(OpId op, const InferCtx *ctx, int32_t index, Dim start[SMELT_MAX_RANK]);
+
 #endif

@@ -200,6 +200,13 @@ static void strided_copy_bits(const StridedCopy *copy) {
     }
 }
 
+/* Each element already lies where it goes: a part of a larger tensor that was made in its place. */
+static bool is_in_place(const BytePlan *plan) {
+    bool same = plan->from == plan->to;
+    for (int32_t i = 0; i < plan->rank; ++i) same = same && plan->from_stride[i] == plan->to_stride[i];
+    return same;
+}
+
 void strided_copy(const StridedCopy *copy, ThreadPool *pool) {
     int bits = dtype_bits(copy->dtype);
     for (int32_t i = 0; i < copy->rank; ++i)
@@ -214,6 +221,7 @@ void strided_copy(const StridedCopy *copy, ThreadPool *pool) {
                      .to = (char *)copy->to + copy->to_offset * size};
     for (int32_t i = 0; i < copy->rank; ++i)
         plan_add(&plan, copy->dim[i], copy->from_stride[i] * size, copy->to_stride[i] * size);
+    if (is_in_place(&plan)) return;
     if (plan.rank == 0) {
         memcpy(plan.to, plan.from, plan.size);
         return;

@@ -8,7 +8,8 @@
 
 enum { STRIDED_MAX_RANK = 2 * SMELT_MAX_RANK };
 
-/* A box of elements that is copied from one strided tensor to another, which must not overlap.
+/* A box of elements that is copied from one strided tensor to another, which must not overlap but where each
+ * element lies where it goes, as parts that were made in their place do: those are left alone.
  * Zero-initialise and add dimensions, slowest first. */
 typedef struct StridedCopy {
     DType dtype;

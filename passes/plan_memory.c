@@ -1,128 +1,25 @@
 /* plan_memory: gives every intermediate value a place in a buffer, and every buffer a place in the arena.
  *
- * Values alive at the same step get different buffers, but for views (the same bytes under another shape) and
- * results computed in place. Constants, graph inputs and graph outputs have memory of their own, and so have
- * values whose size depends on data: these stay without buffer. What bodies of control-flow nodes use counts
- * as used by the step that owns them. */
+ * Values alive at the same step get different buffers, but for views (the same bytes under another shape),
+ * parts of larger values (memory_slices.c) and results computed in place. Constants, graph inputs and graph
+ * outputs have memory of their own, and so have values whose size depends on data: these stay without buffer.
+ * What bodies of control-flow nodes use counts as used by the step that owns them. */
 #include "base/checked.h"
 #include "base/pack.h"
 #include "ir/form.h"
-#include "passes/pass.h"
-
-enum { BUFFER_ALIGNMENT = 256, NEVER_DIES = INT32_MAX };
-
-/* What is known of a value before buffers are given. */
-typedef struct Life {
-    BlockId block;         /* that defines it; NONE for constants and unreachable values */
-    int32_t last_position; /* in that block, of the last node that uses it; NEVER_DIES for results */
-    int32_t last_step;     /* of the main block */
-    bool outside;          /* lies in a constant's, an input's or an output's memory */
-} Life;
-
-/* A buffer in the making. */
-typedef struct Draft {
-    Dim size;
-    int32_t first, last;
-    BlockId block;         /* whose nodes may overwrite it */
-    int32_t last_position; /* of its values, in that block */
-} Draft;
-
-typedef struct Planner {
-    PassCtx *ctx;
-    Graph *graph;
-    Life *lives;        /* per value */
-    int32_t *positions; /* per node, in its block */
-    int32_t step;       /* of the main block, during walks */
-    Draft *drafts;
-    int32_t draft_count, draft_capacity;
-} Planner;
-
-/* -- analysis: lifetimes -- */
-
-static void note_use(Planner *p, ValueId value, BlockId block, int32_t position) {
-    Life *life = &p->lives[value];
-    while (block != life->block && p->graph->blocks[block].owner != NONE) {
-        NodeId owner = p->graph->blocks[block].owner;
-        position = p->positions[owner];
-        block = p->graph->nodes[owner].block;
-    }
-    life->last_step = p->step;
-    if (block == life->block && position > life->last_position) life->last_position = position;
-}
-
-static void note_definition(Planner *p, ValueId value, BlockId block) {
-    p->lives[value] = (Life){.block = block, .last_position = -1, .last_step = p->step};
-}
-
-static void walk_block(Planner *p, BlockId id);
-
-static void walk_node(Planner *p, NodeId id, BlockId block, int32_t position) {
-    const Node *node = &p->graph->nodes[id];
-    p->positions[id] = position;
-    for (int32_t i = 0; i < node->input_count; ++i)
-        if (node->inputs[i] != NONE) note_use(p, node->inputs[i], block, position);
-    for (int32_t i = 0; i < node->attrs.count; ++i)
-        if (node->attrs.items[i].kind == ATTR_BLOCK) walk_block(p, (BlockId)node->attrs.items[i].ints[0]);
-    for (int32_t i = 0; i < node->output_count; ++i)
-        if (node->outputs[i] != NONE) note_definition(p, node->outputs[i], block);
-}
-
-static void walk_block(Planner *p, BlockId id) {
-    const Block *block = &p->graph->blocks[id];
-    for (int32_t i = 0; i < block->param_count; ++i) note_definition(p, block->params[i], id);
-    for (int32_t i = 0; i < block->node_count; ++i) {
-        if (id == MAIN_BLOCK && i > 0 && node_starts_step(p->graph, block, i)) p->step++;
-        walk_node(p, block->nodes[i], id, i);
-    }
-    for (int32_t i = 0; i < block->result_count; ++i) note_use(p, block->results[i], id, NEVER_DIES);
-}
-
-static Status analyse(Planner *p) {
-    Graph *graph = p->graph;
-    p->lives = ARENA_ARRAY(p->ctx->scratch, Life, graph->value_count);
-    p->positions = ARENA_ARRAY(p->ctx->scratch, int32_t, graph->node_count);
-    TRY_ALLOC(p->ctx->diag, p->lives);
-    TRY_ALLOC(p->ctx->diag, p->positions);
-    for (ValueId v = 0; v < graph->value_count; ++v) {
-        p->lives[v].block = NONE;
-        graph->values[v].buffer = NONE;
-        graph->values[v].buffer_offset = 0;
-    }
-    walk_block(p, MAIN_BLOCK);
-    const Block *block = &graph->blocks[MAIN_BLOCK];
-    for (ValueId v = 0; v < graph->value_count; ++v) p->lives[v].outside = value_is_constant(graph, v);
-    for (int32_t i = 0; i < block->param_count; ++i) p->lives[block->params[i]].outside = true;
-    for (int32_t i = 0; i < block->result_count; ++i) p->lives[block->results[i]].outside = true;
-    return STATUS_OK;
-}
+#include "ops/movement.h"
+#include "passes/memory.h"
 
 /* -- buffers -- */
 
-static Dim value_bytes(const Graph *graph, ValueId id) {
-    const Value *value = &graph->values[id];
-    Dim count = shape_count(graph->dims, &value->shape);
-    int bits = dtype_bits(value->dtype);
-    if (bits % 8 == 0) return dim_mul(graph->dims, count, bits / 8);
-    return dim_ceil_div(graph->dims, dim_mul(graph->dims, count, bits), 8);
-}
-
-static bool value_is_late(const Graph *graph, ValueId id) {
-    const Value *value = &graph->values[id];
-    if (!value->has_shape) return true;
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (dim_is_late(graph->dims, value->shape.dim[i])) return true;
-    return false;
-}
-
 static Status open_buffer(Planner *p, ValueId value) {
-    const Life *life = &p->lives[value];
     if (!ARENA_RESERVE(p->ctx->scratch, p->drafts, p->draft_count, p->draft_capacity))
         return FAIL(p->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    p->drafts[p->draft_count] = (Draft){.size = value_bytes(p->graph, value),
+    p->drafts[p->draft_count] = (Draft){.size = memory_bytes(p->graph, value),
                                         .first = p->step,
-                                        .last = life->last_step,
-                                        .block = life->block,
-                                        .last_position = life->last_position};
+                                        .last = p->lives[value].last_step,
+                                        .newest = value};
+    p->older[value] = NONE;
     p->graph->values[value].buffer = p->draft_count++;
     Status status = dim_table_check(p->graph->dims, STATUS_BAD_MODEL, "the size of a value overflows 64 bits",
                                     p->ctx->diag);
@@ -130,108 +27,260 @@ static Status open_buffer(Planner *p, ValueId value) {
     return status;
 }
 
-/* Puts value where another one lies. */
-static void join_buffer(Planner *p, ValueId value, ValueId other) {
-    const Life *life = &p->lives[value];
+/* Puts value within another one, `offset` bytes from its start. */
+static void join_buffer(Planner *p, ValueId value, ValueId other, Dim offset) {
     Value *row = &p->graph->values[value];
     row->buffer = p->graph->values[other].buffer;
-    row->buffer_offset = p->graph->values[other].buffer_offset;
+    row->buffer_offset = dim_add(p->graph->dims, p->graph->values[other].buffer_offset, offset);
     Draft *draft = &p->drafts[row->buffer];
-    if (life->last_step > draft->last) draft->last = life->last_step;
-    if (life->block != draft->block)
-        draft->last_position = NEVER_DIES; /* a body's view of an outer value */
-    else if (life->last_position > draft->last_position)
-        draft->last_position = life->last_position;
+    if (p->lives[value].last_step > draft->last) draft->last = p->lives[value].last_step;
+    p->older[value] = draft->newest;
+    draft->newest = value;
 }
 
-static bool node_reads(const Graph *graph, const Node *node, BufferId buffer) {
-    for (int32_t i = 0; i < node->input_count; ++i)
-        if (node->inputs[i] != NONE && graph->values[node->inputs[i]].buffer == buffer) return true;
+/* A place for the value where its slot says, or in a buffer of its own. The value that it lies within may get
+ * its place before it is made. */
+static Status place_value(Planner *p, ValueId value) {
+    enum { MAX_WITHIN = 64 }; /* deeper ones are placed from outside in, one stretch after another */
+    ValueId chain[MAX_WITHIN];
+    while (p->graph->values[value].buffer == NONE) {
+        int32_t depth = 0;
+        ValueId at = value;
+        for (; p->slots[at].within != NONE && p->graph->values[at].buffer == NONE; at = p->slots[at].within)
+            chain[depth++ % MAX_WITHIN] = at;
+        if (p->graph->values[at].buffer == NONE) TRY(open_buffer(p, at));
+        for (int32_t i = depth - 1; i >= 0 && i >= depth - MAX_WITHIN; --i) {
+            const Slot *slot = &p->slots[chain[i % MAX_WITHIN]];
+            int64_t element = dtype_bits(p->graph->values[value].dtype) / 8;
+            join_buffer(p, chain[i % MAX_WITHIN], slot->within,
+                        dim_mul(p->graph->dims, slot->offset, element));
+        }
+    }
+    return STATUS_OK;
+}
+
+/* -- in place -- */
+
+/* Whether nobody needs what lies where `value` lies once the node is done, and the node reads it as no other
+ * operand. */
+static bool dies_at(const Planner *p, ValueId value, const Node *node) {
+    const Graph *graph = p->graph;
+    int32_t position = p->positions[node - graph->nodes];
+    Footprint own = memory_footprint(graph, value);
+    for (ValueId v = p->drafts[graph->values[value].buffer].newest; v != NONE; v = p->older[v]) {
+        const Life *life = &p->lives[v];
+        bool over = life->block == node->block ? life->last_position <= position
+                                               : node->block == MAIN_BLOCK && life->last_step < p->step;
+        bool read = false;
+        for (int32_t i = 0; over && v != value && i < node->input_count; ++i)
+            if (node->inputs[i] == v) read = true;
+        if (over && !read) continue;
+        Footprint other = memory_footprint(graph, v);
+        if (!footprint_apart(&own, &other)) return false;
+    }
+    return true;
+}
+
+/* Whether nobody needs what lies where `value` lies once the step is done, nor any other name of it in it. */
+static bool dies_after_step(const Planner *p, ValueId value) {
+    Footprint own = memory_footprint(p->graph, value);
+    for (ValueId v = p->drafts[p->graph->values[value].buffer].newest; v != NONE; v = p->older[v]) {
+        if (p->lives[v].last_step < p->step + (v == value)) continue;
+        Footprint other = memory_footprint(p->graph, v);
+        if (!footprint_apart(&own, &other)) return false;
+    }
+    return true;
+}
+
+/* The node reads the value, or another one of its buffer. */
+static bool node_reads(const Graph *graph, const Node *node, ValueId value) {
+    BufferId buffer = graph->values[value].buffer;
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        ValueId input = node->inputs[i];
+        if (input != NONE && (input == value || (buffer != NONE && graph->values[input].buffer == buffer)))
+            return true;
+    }
     return false;
 }
 
-/* A region may run as one kernel. Whether another node of it still reads elements of the buffer, other than
- * those that go with the element being written, when the node's first results are written: the anchor, and
- * any node where elements are moved or made in front of an anchor. */
-static bool region_reads(const Planner *p, const Node *node, BufferId buffer) {
+/* The positions of the node's region, or of the node alone. */
+static void find_region(const Planner *p, const Node *node, int32_t *first, int32_t *last) {
     const Graph *graph = p->graph;
-    if (node->region == NONE) return false;
     const Block *block = &graph->blocks[node->block];
-    NodeId anchor = graph->regions[node->region].anchor;
-    int32_t first = p->positions[node - graph->nodes], last = first;
-    while (first > 0 && graph->nodes[block->nodes[first - 1]].region == node->region) --first;
-    while (last + 1 < block->node_count && graph->nodes[block->nodes[last + 1]].region == node->region)
-        ++last;
-    bool aligned = true;
+    *first = *last = p->positions[node - graph->nodes];
+    if (node->region == NONE) return;
+    while (*first > 0 && graph->nodes[block->nodes[*first - 1]].region == node->region) --*first;
+    while (*last + 1 < block->node_count && graph->nodes[block->nodes[*last + 1]].region == node->region)
+        ++*last;
+}
+
+/* Behind an anchor that comes first, if any, every node computes element by element. */
+static bool is_aligned(const Planner *p, const Node *node, int32_t first, int32_t last) {
+    const Graph *graph = p->graph;
+    NodeId anchor = node->region != NONE ? graph->regions[node->region].anchor : NONE;
     for (int32_t i = first; i <= last; ++i) {
-        NodeId id = block->nodes[i];
+        NodeId id = graph->blocks[node->block].nodes[i];
         if (id == anchor ? i != first : node_form(graph, &graph->nodes[id], NULL) != FORM_ELEMENTS)
-            aligned = false;
+            return false;
     }
+    return true;
+}
+
+/* A region may run as one kernel. Whether another node of it still reads elements of the value, or of others
+ * of its buffer, other than those that go with the element being written, when the node's first results are
+ * written: the anchor, and any node where elements are moved or made in front of an anchor. */
+static bool region_reads(const Planner *p, const Node *node, ValueId value) {
+    const Graph *graph = p->graph;
+    int32_t first, last;
+    if (node->region == NONE) return false;
+    find_region(p, node, &first, &last);
+    bool aligned = is_aligned(p, node, first, last);
+    BufferId buffer = graph->values[value].buffer;
     for (int32_t i = first; i <= last; ++i) {
-        const Node *other = &graph->nodes[block->nodes[i]];
-        if (other == node || (aligned && block->nodes[i] != anchor)) continue;
+        NodeId id = graph->blocks[node->block].nodes[i];
+        const Node *other = &graph->nodes[id];
+        if (other == node || (aligned && id != graph->regions[node->region].anchor)) continue;
         /* what an anchor computes in place, it may as well write with what follows done to it */
         if (aligned && (op_def(other->op)->flags & OPF_IN_PLACE) != 0 && other->outputs[0] != NONE &&
-            graph->values[other->outputs[0]].buffer == buffer)
+            buffer != NONE && graph->values[other->outputs[0]].buffer == buffer)
             continue;
-        if (node_reads(graph, other, buffer)) return true;
+        if (node_reads(graph, other, value)) return true;
     }
     return false;
 }
 
-/* The input that output 0 of the node may overwrite, or NONE: its buffer dies here, has the same element type
- * and size (so that element i lies where element i goes), and holds no other input, nor one that another node
- * of the region reads elsewhere. */
+/* Element i of both lies at the same distance from their first. */
+static bool lies_alike(const Planner *p, ValueId a, ValueId b) {
+    const Graph *graph = p->graph;
+    const Value *first = &graph->values[a], *second = &graph->values[b];
+    if (first->dtype != second->dtype || memory_bytes(graph, a) != memory_bytes(graph, b)) return false;
+    if (value_is_plain(first) && value_is_plain(second)) return true;
+    return first->strides == NULL && second->strides == NULL && first->layout == second->layout &&
+           first->channel_padding == second->channel_padding && shape_equal(&first->shape, &second->shape);
+}
+
+/* The input that output 0 of the node may overwrite, or NONE: it dies here, has the same element type and
+ * size (so that element i lies where element i goes), and is not read elsewhere in the region. */
 static ValueId in_place_input(const Planner *p, const Node *node, ValueId output) {
     const Graph *graph = p->graph;
-    Dim bytes = value_bytes(graph, output);
     for (int32_t i = 0; i < node->input_count; ++i) {
         ValueId input = node->inputs[i];
         if (input == NONE || graph->values[input].buffer == NONE) continue;
-        const Draft *draft = &p->drafts[graph->values[input].buffer];
-        bool fits = draft->block == node->block &&
-                    draft->last_position == p->positions[node - graph->nodes] &&
-                    graph->values[input].dtype == graph->values[output].dtype &&
-                    value_bytes(graph, input) == bytes && !region_reads(p, node, graph->values[input].buffer);
-        for (int32_t k = 0; fits && k < node->input_count; ++k) {
-            ValueId other = node->inputs[k];
-            if (other != NONE && other != input && graph->values[other].buffer == graph->values[input].buffer)
-                fits = false;
-        }
-        if (fits) return input;
+        if (p->lives[input].block == node->block && lies_alike(p, input, output) && dies_at(p, input, node) &&
+            !region_reads(p, node, input))
+            return input;
     }
     return NONE;
 }
 
+/* The same for a region that runs as one kernel: an operand that is read element by element behind the anchor
+ * only, and that nobody needs after the step. */
+static ValueId in_place_operand(const Planner *p, const Node *node, ValueId output) {
+    const Graph *graph = p->graph;
+    int32_t first, last;
+    find_region(p, node, &first, &last);
+    if (!is_aligned(p, node, first, last)) return NONE;
+    for (int32_t i = p->positions[node - graph->nodes]; i >= first; --i) {
+        const Node *other = &graph->nodes[graph->blocks[MAIN_BLOCK].nodes[i]];
+        if (node_form(graph, other, NULL) != FORM_ELEMENTS) break;
+        for (int32_t k = 0; k < other->input_count; ++k) {
+            ValueId input = other->inputs[k];
+            if (input == NONE || graph->values[input].buffer == NONE) continue;
+            if (p->lives[input].block != MAIN_BLOCK || p->lives[input].first_step == p->step) continue;
+            if (lies_alike(p, input, output) && dies_after_step(p, input) && !region_reads(p, other, input))
+                return input;
+        }
+    }
+    return NONE;
+}
+
+/* Whether results may be computed in the value's place as soon as nodes have read it: nothing shows it under
+ * another name. */
+static bool has_other_names(const Planner *p, ValueId value) {
+    const Graph *graph = p->graph;
+    for (int32_t i = p->uses.first[value]; i < p->uses.first[value + 1]; ++i) {
+        const struct Use *use = &p->uses.uses[i];
+        if (use->node == NONE || graph->nodes[use->node].block != MAIN_BLOCK) return true;
+        const Node *node = &graph->nodes[use->node];
+        if ((op_def(node->op)->flags & OPF_VIEW) != 0 ||
+            part_count(node->op, node->input_count, node->output_count) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The value's last reader may compute its result in place of it, and that result has a slot, as may the
+ * result computed in place of that, and so on: then the value is best made there. Gives it and those between
+ * them their slots. */
+static bool pull_into_slot(Planner *p, ValueId value, int32_t depth) {
+    enum { MAX_DEPTH = 16 };
+    const Graph *graph = p->graph;
+    const Life *life = &p->lives[value];
+    if (life->block != MAIN_BLOCK || life->last_position < 0 || life->last_position == NEVER_DIES ||
+        has_other_names(p, value))
+        return false;
+    const Node *node = &graph->nodes[graph->blocks[MAIN_BLOCK].nodes[life->last_position]];
+    ValueId result = node->output_count > 0 ? node->outputs[0] : NONE;
+    if ((op_def(node->op)->flags & OPF_IN_PLACE) == 0 || result == NONE || p->lives[result].outside ||
+        memory_is_late(graph, result) || !lies_alike(p, value, result) || region_reads(p, node, value))
+        return false;
+    for (int32_t i = 0; i < node->input_count; ++i) /* only one of its operands can lie there */
+        if (node->inputs[i] != NONE && p->slots[node->inputs[i]].within == result) return false;
+    if (p->slots[result].within == NONE) {
+        if (depth >= MAX_DEPTH || !pull_into_slot(p, result, depth + 1)) return false;
+    } else {
+        ValueId root = p->slots[result].within;
+        while (p->slots[root].within != NONE) root = p->slots[root].within;
+        if (graph->values[root].buffer == NONE && p->lives[result].first_step != p->step) return false;
+    }
+    p->slots[value] = (Slot){.within = result, .index = -1};
+    return true;
+}
+
+/* -- results of nodes -- */
+
 static Status place_output(Planner *p, const Node *node, int32_t index) {
     ValueId output = node->outputs[index];
-    if (output == NONE || p->lives[output].outside || value_is_late(p->graph, output)) return STATUS_OK;
+    if (output == NONE || p->lives[output].outside || memory_is_late(p->graph, output)) return STATUS_OK;
+    Value *row = &p->graph->values[output];
+    if (row->buffer != NONE) return STATUS_OK;                                   /* parts of it came first */
+    if (p->on_device && p->lives[output].last_step == p->step) return STATUS_OK; /* in registers */
+    if (p->slots[output].within != NONE) return place_value(p, output);
     uint32_t flags = index == 0 ? op_def(node->op)->flags : 0;
     ValueId input = NONE;
-    if ((flags & OPF_VIEW) != 0) {
-        input = node->inputs[0];
-        if (p->lives[input].outside) {
-            p->lives[output].outside = true;
-            pass_count_add(p->ctx, "views", 1);
-            return STATUS_OK;
-        }
-        if (p->graph->values[input].buffer == NONE) input = NONE;
+    if (index == 0 && memory_is_view(p->graph, node)) {
+        input = p->graph->values[node->inputs[0]].buffer != NONE ? node->inputs[0] : NONE;
         if (input != NONE) pass_count_add(p->ctx, "views", 1);
     } else if ((flags & OPF_IN_PLACE) != 0) {
         input = in_place_input(p, node, output);
         if (input != NONE) pass_count_add(p->ctx, "in place", 1);
     }
-    if (input == NONE) return open_buffer(p, output);
-    join_buffer(p, output, input);
+    if (input == NONE && p->on_device) {
+        input = in_place_operand(p, node, output);
+        if (input != NONE) pass_count_add(p->ctx, "in place", 1);
+    }
+    if (input == NONE) {
+        (void)pull_into_slot(p, output, 0);
+        return place_value(p, output);
+    }
+    join_buffer(p, output, input, 0);
     return STATUS_OK;
+}
+
+/* Of regions that run as one kernel, only what leaves them is in memory. */
+static void enter_step(Planner *p, const Block *block, int32_t first) {
+    int32_t end = first + 1;
+    if (first > 0) p->step++;
+    while (end < block->node_count && !node_starts_step(p->graph, block, end)) ++end;
+    p->on_device = p->ctx->target != NULL && p->graph->nodes[block->nodes[first]].region != NONE &&
+                   pass_target_refuses(p->ctx, block->nodes + first, end - first) == NULL;
 }
 
 static Status place_block(Planner *p, BlockId id) {
     for (int32_t i = 0; i < p->graph->blocks[id].node_count; ++i) {
         const Block *block = &p->graph->blocks[id];
         const Node *node = &p->graph->nodes[block->nodes[i]];
-        if (id == MAIN_BLOCK && i > 0 && node_starts_step(p->graph, block, i)) p->step++;
+        if (id == MAIN_BLOCK && node_starts_step(p->graph, block, i)) enter_step(p, block, i);
         for (int32_t k = 0; k < node->attrs.count; ++k)
             if (node->attrs.items[k].kind == ATTR_BLOCK)
                 TRY(place_block(p, (BlockId)node->attrs.items[k].ints[0]));
@@ -299,9 +348,24 @@ static void report(const Planner *p, const MemoryPlan *memory) {
              memory->fixed ? "" : " (at the usual sizes: some have no maximum)");
 }
 
+static Status prepare(Planner *p) {
+    Graph *graph = p->graph;
+    p->older = ARENA_ARRAY(p->ctx->scratch, ValueId, graph->value_count);
+    TRY_ALLOC(p->ctx->diag, p->older);
+    for (ValueId v = 0; v < graph->value_count; ++v) {
+        graph->values[v].buffer = NONE;
+        graph->values[v].buffer_offset = 0;
+        graph->values[v].strides = NULL;
+    }
+    if (!use_table_build(graph, p->ctx->scratch, &p->uses))
+        return FAIL(p->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(memory_find_lives(p));
+    return memory_find_slots(p);
+}
+
 Status pass_plan_memory(PassCtx *ctx) {
     Planner planner = {.ctx = ctx, .graph = ctx->graph};
-    TRY(analyse(&planner));
+    TRY(prepare(&planner));
     planner.step = 0;
     TRY(place_block(&planner, MAIN_BLOCK));
     MemoryPlan memory = {.done = true, .buffer_count = planner.draft_count};

@@ -95,6 +95,12 @@ Status infer_all(SmeltContext *context, Diag *diag);
  * inference finds them. */
 Status infer_late(SmeltContext *context, int32_t op, Diag *diag);
 
+/* -- parts.c -- */
+
+/* Refuses a plan where a part of an operand (is_part) lies anywhere but in its place. Values have their
+ * offsets. */
+Status check_parts(SmeltContext *context, int32_t op, Diag *diag);
+
 /* -- execute.c -- */
 
 Status execute_plan(SmeltContext *context, Diag *diag);

@@ -11,6 +11,7 @@ typedef struct EngineOp {
     OpId id;
     const void *attrs;
     bool is_alias; /* a view whose output lies where its input lies: nothing runs */
+    bool is_idle;  /* Concat, Split or Slice on the device, of which nothing is to be moved */
 } EngineOp;
 
 typedef struct CudaEngine CudaEngine;
@@ -27,6 +28,10 @@ struct SmeltEngine {
 
 /* FORMAT.md, section 6, rule 9: every operator against the operator table. */
 Status engine_bind_ops(SmeltEngine *engine, Diag *diag);
+
+/* Whether two operands of a Concat, Split or Slice share a buffer: one is then a part of the other, which
+ * lies in it. */
+bool is_part(const Plan *plan, const EngineOp *bound, const PlanOp *op, int32_t a, int32_t b);
 
 /* Adds which operator it was: "operator 12 (Conv) from 'conv1'". */
 void diag_operator(Diag *diag, const Plan *plan, int32_t op);

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "ops/movement.h"
 #include "runtime/engine.h"
 
 void diag_operator(Diag *diag, const Plan *plan, int32_t index) {
@@ -110,14 +111,30 @@ static bool gives_no_elements(const Plan *plan, const PlanOp *op) {
     return true;
 }
 
+/* Concat, Split or Slice whose parts lie in the buffer of the whole. */
+static bool moves_nothing(SmeltEngine *engine, int32_t index) {
+    const PlanOp *op = &engine->plan.ops[index];
+    const EngineOp *bound = &engine->ops[index];
+    bool joins = bound->id == OP_Concat;
+    int32_t count = part_count(bound->id, op->input_count, op->output_count);
+    for (int32_t i = 0; i < count; ++i) {
+        int32_t part = joins ? op->inputs[i] : op->outputs[i];
+        int32_t whole = joins ? op->outputs[0] : op->inputs[0];
+        if ((joins || part >= 0) && !is_part(&engine->plan, bound, op, part, whole)) return false;
+    }
+    engine->ops[index].is_idle = count > 0;
+    return count > 0;
+}
+
 /* Steps of the device where nothing is launched hold views and empty results only. */
-static Status check_empty_steps(const SmeltEngine *engine, Diag *diag) {
+static Status check_empty_steps(SmeltEngine *engine, Diag *diag) {
     const Plan *plan = &engine->plan;
     for (int32_t s = 0; s < plan->step_count; ++s) {
         const PlanStep *step = &plan->steps[s];
         if (step->kind != PLAN_STEP_LAUNCH || step->launch_count > 0) continue;
         for (int32_t op = step->op_first; op < step->op_first + step->op_count; ++op)
-            if (!engine->ops[op].is_alias && !gives_no_elements(plan, &plan->ops[op]))
+            if (!engine->ops[op].is_alias && !gives_no_elements(plan, &plan->ops[op]) &&
+                !moves_nothing(engine, op))
                 return FAIL(diag, STATUS_BAD_PLAN, "step %d launches nothing for its operator %d (%s)", s, op,
                             plan->ops[op].name);
     }

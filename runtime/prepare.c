@@ -225,7 +225,7 @@ static bool in_arena(const SmeltContext *context, int32_t value) {
 }
 
 /* An output must be apart from the operator's other operands, but for in-place results and views, which lie
- * exactly where an input lies. */
+ * exactly where an input lies, and parts (parts.c). */
 static Status check_overlap(SmeltContext *context, int32_t index, int32_t output, Diag *diag) {
     const PlanOp *op = &context->plan->ops[index];
     const EngineOp *bound = &context->engine->ops[index];
@@ -234,6 +234,7 @@ static Status check_overlap(SmeltContext *context, int32_t index, int32_t output
     for (int32_t i = 0; i < op->input_count + output; ++i) {
         int32_t value = i < op->input_count ? op->inputs[i] : op->outputs[i - op->input_count];
         if (!in_arena(context, value)) continue;
+        if (i < op->input_count && is_part(context->plan, bound, op, value, op->outputs[output])) continue;
         const Tensor *other = &context->tensors[value];
         bool same = other->data == out->data && tensor_bytes(other) == tensor_bytes(out) &&
                     (bound->is_alias || other->dtype == out->dtype);
@@ -262,6 +263,7 @@ static Status place_op(SmeltContext *context, int32_t index, Diag *diag) {
     for (int32_t i = 0; i < op->output_count; ++i)
         if (op->outputs[i] >= 0) TRY(place_output_value(context, op->outputs[i], diag));
     if (context->engine->ops[index].is_alias) TRY(check_alias(context, index, diag));
+    TRY(check_parts(context, index, diag));
     for (int32_t i = 0; i < op->output_count; ++i)
         if (in_arena(context, op->outputs[i])) TRY(check_overlap(context, index, i, diag));
     return STATUS_OK;

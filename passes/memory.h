@@ -1,0 +1,62 @@
+/* What the files of plan_memory share. */
+#ifndef SMELT_PASSES_MEMORY_H
+#define SMELT_PASSES_MEMORY_H
+
+#include "base/footprint.h"
+#include "passes/pass.h"
+
+enum { BUFFER_ALIGNMENT = 256, NEVER_DIES = INT32_MAX };
+
+/* What is known of a value before buffers are given. */
+typedef struct Life {
+    BlockId block;         /* that defines it; NONE for constants and unreachable values */
+    int32_t last_position; /* in that block, of the last node that uses it; NEVER_DIES for results */
+    int32_t first_step;    /* of the main block, that makes it */
+    int32_t last_step;     /* of the main block */
+    bool outside;          /* lies in a constant's, an input's or an output's memory */
+} Life;
+
+/* Where a value is to lie, decided before buffers are given: within another one. */
+typedef struct Slot {
+    ValueId within; /* NONE: no slot */
+    Dim offset;     /* elements from its first */
+    int32_t index;  /* which part of the node that makes it one */
+} Slot;
+
+/* A buffer in the making. */
+typedef struct Draft {
+    Dim size;
+    int32_t first, last;
+    ValueId newest; /* of its values, linked by Planner.older */
+} Draft;
+
+typedef struct Planner {
+    PassCtx *ctx;
+    Graph *graph;
+    UseTable uses;
+    Life *lives;        /* per value */
+    Slot *slots;        /* per value */
+    ValueId *older;     /* per value: another one of its buffer, or NONE */
+    int32_t *positions; /* per node, in its block */
+    int32_t step;       /* of the main block, during walks */
+    bool on_device;     /* the step is a region that runs as one kernel */
+    Draft *drafts;
+    int32_t draft_count, draft_capacity;
+} Planner;
+
+/* Fills lives and positions. */
+Status memory_find_lives(Planner *p);
+
+/* Decides which inputs of Concat are made in their place in the result, and which results of Split and Slice
+ * stay in their place in the operand. */
+Status memory_find_slots(Planner *p);
+
+bool memory_is_late(const Graph *graph, ValueId value); /* its size depends on data */
+/* Output 0 of the node can be its input 0's bytes. */
+bool memory_is_view(const Graph *graph, const Node *node);
+/* Bytes that it takes, those of gaps in it included. */
+Dim memory_bytes(const Graph *graph, ValueId value);
+/* Of a value that has a place. */
+Footprint memory_footprint(const Graph *graph, ValueId value);
+
+#endif

@@ -184,7 +184,7 @@ SMELT_API int smelt_graph_remove_node(SmeltGraph *graph, SmeltNode node, SmeltEr
 typedef struct SmeltPassSpec {
     const char *name;  /* "replace_hard_swish": small letters, digits and _ */
     const char *what;  /* one line */
-    const char *place; /* "after=fold_batch_norm" or "before=...": smelt build --help lists the passes */
+    const char *place; /* "after=fold_batch_norm" or "before=..."; docs/passes.md lists the passes */
     /* Behind it the graph is verified. What it returns other than SMELT_OK ends the build with *error. */
     int (*run)(SmeltPass *pass, SmeltGraph *graph, SmeltError *error);
     void *user;

@@ -2,40 +2,429 @@
 
 #include <string.h>
 
+#include "ir/form.h"
 #include "kernels/emit_writer.h"
+#include "kernels/index_text.h"
+#include "ops/indexing.h"
+#include "ops/movement.h"
 #include "ops/pointwise.h"
+#include "ops/quantize.h"
 
-enum { MOST_PARAMETERS = 400 }; /* well below what kernels can have */
+enum {
+    MOST_PARAMETERS = 400, /* well below what kernels can have */
+    MOST_NODES = 64,
+    MOST_STEPS = 256
+};
 
-/* -- whether it can be done -- */
+static const ChainTerm no_term = {.number = -1};
 
-static bool is_slope(const Node *node, int32_t input) {
-    return input == 1 && ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_SLOPE;
+static Status no_memory(Chain *c) {
+    Diag *diag = c->w != NULL ? kernel_emission(c->w)->diag : NULL;
+    return diag != NULL ? FAIL(diag, STATUS_NO_MEMORY, "out of memory") : STATUS_NO_MEMORY;
 }
 
-/* An operand has one way to be read in a chain. */
-static bool is_read_otherwise(const Problem *problem, int32_t first, ValueId slope) {
-    for (int32_t n = first; n < problem->node_count; ++n) {
-        const Node *node = &problem->graph->nodes[problem->nodes[n]];
-        for (int32_t i = 0; i < node->input_count; ++i)
-            if (node->inputs[i] == slope && !is_slope(node, i)) return true;
+/* Remembers the first reason why the chain cannot be; what follows counts for nothing. */
+static Status refuse(Chain *c, const char *why) {
+    if (c->refusal == NULL) c->refusal = why;
+    return STATUS_OK;
+}
+
+static const Value *value_of(const Chain *c, ValueId id) {
+    return &c->graph->values[id];
+}
+
+/* -- what is known -- */
+
+/* The number of a view, which is added when it is new. */
+static Status add_view(Chain *c, const View *view, int32_t *out) {
+    for (*out = 0; *out < c->view_count; ++*out)
+        if (view_equal(&c->views[*out], view)) return STATUS_OK;
+    if (!ARENA_RESERVE(c->arena, c->views, c->view_count, c->view_capacity)) return no_memory(c);
+    c->views[c->view_count++] = *view;
+    return STATUS_OK;
+}
+
+static const ChainKnown *find_known(const Chain *c, ValueId value, int32_t view) {
+    for (int32_t i = 0; i < c->known_count; ++i)
+        if (c->known[i].value == value && (view < 0 || c->known[i].view == view)) return &c->known[i];
+    return NULL;
+}
+
+static const ChainKnown *find_hot(const Chain *c, ValueId value) {
+    const ChainKnown *known = value == NONE ? NULL : find_known(c, value, -1);
+    return known != NULL && known->hot ? known : NULL;
+}
+
+static Status add_known(Chain *c, ValueId value, int32_t view, bool hot, ChainTerm term) {
+    if (!ARENA_RESERVE(c->arena, c->known, c->known_count, c->known_capacity)) return no_memory(c);
+    c->known[c->known_count++] = (ChainKnown){.value = value, .view = view, .hot = hot, .term = term};
+    return STATUS_OK;
+}
+
+static Status add_operand(Chain *c, const ChainOperand *operand, ChainTerm *out) {
+    if (!ARENA_RESERVE(c->arena, c->operands, c->operand_count, c->operand_capacity)) return no_memory(c);
+    *out = (ChainTerm){.number = c->operand_count};
+    c->operands[c->operand_count++] = *operand;
+    return STATUS_OK;
+}
+
+static Status add_step(Chain *c, const ChainStep *step, ChainTerm *out) {
+    if (c->step_count == MOST_STEPS) return refuse(c, "too many nodes");
+    if (!ARENA_RESERVE(c->arena, c->steps, c->step_count, c->step_capacity)) return no_memory(c);
+    *out = (ChainTerm){.is_step = true, .number = c->step_count};
+    c->steps[c->step_count++] = *step;
+    return STATUS_OK;
+}
+
+/* -- operands in memory -- */
+
+static Status need_literal(Chain *c, ValueId id, ChainTerm *out) {
+    const Value *value = value_of(c, id);
+    const ChainOperand operand = {
+        .value = id, .source = OPERAND_LITERAL, .text = cuda_literal(c->arena, value->dtype, value->data, 0)};
+    return operand.text == NULL ? no_memory(c) : add_operand(c, &operand, out);
+}
+
+static Status need_memory(Chain *c, ValueId id, int32_t view, ChainTerm *out) {
+    const Value *value = value_of(c, id);
+    DimTable *dims = c->graph->dims;
+    Dim strides[SMELT_MAX_RANK], index_stride[VIEW_INDICES], offset;
+    if (cuda_type_refusal(value->dtype) != NULL) return refuse(c, cuda_type_refusal(value->dtype));
+    if (value->data != NULL && value_is_exact(value) && value_count(value) == 1)
+        return need_literal(c, id, out);
+    const View *from = &c->views[view];
+    value_strides(c->graph, id, strides);
+    Access access = view_access(dims, from, strides, &offset, index_stride);
+    if (from->index_count == 0 && offset == 0) {
+        const ChainOperand operand = {.value = id,
+                                      .source = OPERAND_MEMORY,
+                                      .text = c->w != NULL ? kernel_pointer(c->w, id) : "",
+                                      .access = access};
+        return add_operand(c, &operand, out);
     }
+    ChainStep step = {.kind = CHAIN_READ,
+                      .value = id,
+                      .access = access,
+                      .offset = offset,
+                      .index_count = from->index_count};
+    memcpy(step.index, from->index, sizeof step.index);
+    memcpy(step.index_stride, index_stride, sizeof step.index_stride);
+    return add_step(c, &step, out);
+}
+
+/* -- nodes, from their results to what they read -- */
+
+static Status need(Chain *c, ValueId id, const View *view, ChainTerm *out);
+
+/* 1 where two extents are equal, else 0. */
+static Dim equals(DimTable *dims, Dim a, Dim b) {
+    Dim distance = dim_max(dims, dim_sub(dims, a, b), dim_sub(dims, b, a));
+    return dim_max(dims, 0, dim_sub(dims, 1, distance));
+}
+
+/* A slope of one dimension that does not broadcast has an element for each channel, which shows at run time
+ * where extents are symbols. */
+static View slope_view(const Chain *c, const View *view, const Shape *slope) {
+    DimTable *dims = c->graph->dims;
+    const Shape *shape = &view->shape;
+    if (slope->rank != 1 || shape->rank < 3 || slope->dim[0] == 1) return view_broadcast(dims, view, slope);
+    Dim extent = slope->dim[0], last = shape->dim[shape->rank - 1];
+    Dim broadcasts = equals(dims, extent, last), walks = dim_min(dims, 1, dim_sub(dims, extent, 1));
+    Dim along = dim_mul(dims, broadcasts, walks),
+        channel = dim_mul(dims, dim_sub(dims, 1, broadcasts), walks);
+    const int32_t order[1] = {shape->rank - 1};
+    View out = view_select(view, slope, order);
+    for (int32_t k = 0; k < view->digit_count; ++k)
+        out.weight[0][k] = dim_add(dims, dim_mul(dims, along, view->weight[shape->rank - 1][k]),
+                                   dim_mul(dims, channel, view->weight[1][k]));
+    return out;
+}
+
+/* One element, or one for each place along the axis. */
+static View quantizer_view(const Chain *c, const Node *node, const View *view, const Shape *scale) {
+    const QuantizeAttrs *attrs = node->parsed;
+    View out = *view;
+    if (scale->rank == 1 && scale->dim[0] != 1) {
+        const int32_t order[1] = {axis_of(attrs->axis, view->shape.rank)};
+        return view_select(view, scale, order);
+    }
+    (void)c;
+    memset(out.weight, 0, sizeof out.weight);
+    memset(out.offset, 0, sizeof out.offset);
+    memset(out.index_weight, 0, sizeof out.index_weight);
+    out.shape = *scale;
+    return out;
+}
+
+static View operand_view(const Chain *c, const Node *node, int32_t input, const View *view) {
+    const Shape *shape = &value_of(c, node->inputs[input])->shape;
+    if (op_def(node->op)->op_class == OPCLASS_QUANTIZATION && input > 0)
+        return quantizer_view(c, node, view, shape);
+    if (!form_has_operand(node, input)) return slope_view(c, view, shape);
+    return view_broadcast(c->graph->dims, view, shape);
+}
+
+/* The operands that a node's text reads: CastLike's second input says its type only. */
+static bool reads_input(const Node *node, int32_t i) {
+    return node->inputs[i] != NONE && (node->op != OP_CastLike || i == 0);
+}
+
+/* The node's element at a view of its result. */
+static Status need_elements(Chain *c, const Node *node, const View *view, ChainTerm *out) {
+    ChainTerm *terms = ARENA_ARRAY(c->arena, ChainTerm, node->input_count);
+    if (terms == NULL) return no_memory(c);
+    const char *why = cuda_type_refusal(value_of(c, node->outputs[0])->dtype);
+    if (why != NULL) return refuse(c, why);
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        terms[i] = no_term;
+        if (!reads_input(node, i)) continue;
+        if (value_of(c, node->inputs[i])->shape.rank > view->shape.rank)
+            return refuse(c, "an operand of higher rank");
+        const View own = operand_view(c, node, i, view);
+        TRY(need(c, node->inputs[i], &own, &terms[i]));
+        if (c->refusal != NULL) return STATUS_OK;
+    }
+    const ChainStep step = {.kind = CHAIN_NODE, .node = node, .terms = terms};
+    return add_step(c, &step, out);
+}
+
+/* Transpose: dimension perm[i] of the input is dimension i of the result. */
+static View transposed(const View *view, const Node *node, const Shape *shape, bool forward) {
+    const TransposeAttrs *attrs = node->parsed;
+    int32_t order[SMELT_MAX_RANK] = {0};
+    for (int32_t i = 0; i < shape->rank; ++i) {
+        int32_t from = attrs->count < 0 ? shape->rank - 1 - i : attrs->perm[i];
+        order[forward ? i : from] = forward ? from : i;
+    }
+    return view_select(view, shape, order);
+}
+
+/* The deep tensor as [N, b, b, c, h, w] (or [N, c, b, b, h, w]) and the wide one as [N, c, h, b, w, b]. */
+static bool rearranged(const Chain *c, const View *view, const Node *node, const Shape *shape, bool to_wide,
+                       View *out) {
+    const BlockAttrs *attrs = node->parsed;
+    const Shape *wide = to_wide ? shape : &view->shape;
+    DimTable *dims = c->graph->dims;
+    bool rows_first = node->op == OP_DepthToSpace && attrs->rows_first;
+    Dim b = attrs->block, channels = wide->dim[1];
+    View split, moved;
+    const Dim h = to_wide ? view->shape.dim[2] : shape->dim[2],
+              w = to_wide ? view->shape.dim[3] : shape->dim[3];
+    const Shape deep6 = rows_first ? (Shape){.rank = 6, .dim = {wide->dim[0], channels, b, b, h, w}}
+                                   : (Shape){.rank = 6, .dim = {wide->dim[0], b, b, channels, h, w}};
+    const Shape wide6 = {.rank = 6, .dim = {wide->dim[0], channels, h, b, w, b}};
+    /* dimensions of the wide tensor in the deep one */
+    const int32_t in_deep[6] = {0, rows_first ? 1 : 3, 4, rows_first ? 2 : 1, 5, rows_first ? 3 : 2};
+    int32_t order[6];
+    for (int32_t i = 0; i < 6; ++i) order[to_wide ? i : in_deep[i]] = to_wide ? in_deep[i] : i;
+    if (!view_reshape(dims, view, to_wide ? &deep6 : &wide6, &split)) return false;
+    moved = view_select(&split, to_wide ? &wide6 : &deep6, order);
+    return view_reshape(dims, &moved, shape, out);
+}
+
+/* The view of the node's other side: of its result, forward, or of its input. */
+static bool permuted(const Chain *c, const View *view, const Node *node, bool forward, View *out) {
+    const Shape *shape = &value_of(c, forward ? node->outputs[0] : node->inputs[0])->shape;
+    if (node->op != OP_Transpose)
+        return view->shape.rank == 4 &&
+               rearranged(c, view, node, shape, forward == (node->op == OP_DepthToSpace), out);
+    *out = transposed(view, node, shape, forward);
+    return true;
+}
+
+/* Gather: the dimensions of the indices stand in the place of the data's axis. */
+static Status need_gathered(Chain *c, const Node *node, const View *view, ChainTerm *out) {
+    const Shape *data = &value_of(c, node->inputs[0])->shape, *indices = &value_of(c, node->inputs[1])->shape;
+    int32_t axis = axis_of(((const GatherAttrs *)node->parsed)->axis, data->rank),
+            order[SMELT_MAX_RANK] = {0};
+    ChainTerm *term = ARENA_NEW(c->arena, ChainTerm), index;
+    if (term == NULL) return no_memory(c);
+    if (view->index_count == VIEW_INDICES) return refuse(c, "a gather of a gather of a gather");
+    for (int32_t i = 0; i < indices->rank; ++i) order[i] = axis + i;
+    const View at = view_select(view, indices, order);
+    TRY(need(c, node->inputs[1], &at, term));
+    if (c->refusal != NULL) return STATUS_OK;
+    const ChainStep step = {.kind = CHAIN_INDEX, .terms = term, .extent = data->dim[axis]};
+    TRY(add_step(c, &step, &index));
+    for (int32_t i = 0; i < data->rank; ++i) order[i] = i < axis ? i : i == axis ? 0 : i - 1 + indices->rank;
+    View from = view_select(view, data, order);
+    memset(from.weight[axis], 0, sizeof from.weight[axis]);
+    memset(from.index_weight[axis], 0, sizeof from.index_weight[axis]);
+    from.offset[axis] = 0;
+    from.index_weight[axis][from.index_count] = 1;
+    from.index[from.index_count++] = index.number;
+    return need(c, node->inputs[0], &from, out);
+}
+
+static Status need_node(Chain *c, const Node *node, const View *view, ChainTerm *out) {
+    const char *why;
+    View from;
+    switch (node_form(c->graph, node, &why)) {
+    case FORM_ELEMENTS:
+        return need_elements(c, node, view, out);
+    case FORM_VIEW:
+        if (!view_reshape(c->graph->dims, view, &value_of(c, node->inputs[0])->shape, &from))
+            return refuse(c, "a reshape that cuts dimensions");
+        return need(c, node->inputs[0], &from, out);
+    case FORM_PERMUTATION:
+        if (!permuted(c, view, node, false, &from)) return refuse(c, "a reshape that cuts dimensions");
+        return need(c, node->inputs[0], &from, out);
+    case FORM_SELECTION:
+        if (node->op == OP_Gather) return need_gathered(c, node, view, out);
+        from = view_broadcast(c->graph->dims, view, &value_of(c, node->inputs[0])->shape);
+        return need(c, node->inputs[0], &from, out);
+    default:
+        return refuse(c, why);
+    }
+}
+
+/* The node of the problem that makes the value, or NULL. */
+static const Node *inner_producer(const Problem *problem, ValueId value) {
+    NodeId producer = problem->graph->values[value].producer;
+    for (int32_t n = 0; producer != NONE && n < problem->node_count; ++n)
+        if (problem->nodes[n] == producer) return &problem->graph->nodes[producer];
+    return NULL;
+}
+
+static bool leaves(const Problem *problem, ValueId value) {
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        if (problem->outputs[i] == value) return true;
     return false;
 }
 
-static const char *node_refuses(const Graph *graph, const Node *node, const Shape *shape) {
-    if (op_def(node->op)->op_class != OPCLASS_POINTWISE) return "a node that is not pointwise";
-    if (node->outputs[0] == NONE) return "a node without result";
-    const Value *result = &graph->values[node->outputs[0]];
-    if (!shape_equal(&result->shape, shape)) return "results of different shapes";
-    if (cuda_type_refusal(result->dtype) != NULL) return cuda_type_refusal(result->dtype);
-    for (int32_t i = 0; i < node->input_count; ++i) {
-        if (node->inputs[i] == NONE) continue;
-        const Value *input = &graph->values[node->inputs[i]];
-        if (cuda_type_refusal(input->dtype) != NULL) return cuda_type_refusal(input->dtype);
-        if (input->shape.rank > shape->rank) return "an operand of higher rank";
+/* The register of the value's element that the view (of the value's shape) shows. */
+static Status need(Chain *c, ValueId id, const View *view, ChainTerm *out) {
+    int32_t number;
+    *out = no_term;
+    if (c->refusal != NULL) return STATUS_OK;
+    TRY(add_view(c, view, &number));
+    const ChainKnown *known = find_known(c, id, number);
+    if (known != NULL) {
+        *out = known->term;
+        return STATUS_OK;
     }
-    return NULL;
+    const Node *producer = inner_producer(c->problem, id);
+    if (producer == NULL)
+        TRY(need_memory(c, id, number, out));
+    else if (producer == problem_anchor(c->problem) || find_hot(c, id) != NULL)
+        return refuse(c, "a result that is read in another order");
+    else if (c->behind && leaves(c->problem, id))
+        return refuse(c, "a value in front of the anchor that leaves and is used behind it");
+    else
+        TRY(need_node(c, producer, view, out));
+    return c->refusal != NULL ? STATUS_OK : add_known(c, id, number, false, *out);
+}
+
+/* -- nodes behind an anchor, from its result on -- */
+
+/* The view of a node's result, where the node reads the anchor's result or what was made of it; *hot says
+ * whether. */
+static Status view_behind(Chain *c, const Node *node, bool *hot, View *out) {
+    const ChainKnown *from = NULL;
+    const char *why;
+    NodeForm form = node_form(c->graph, node, &why);
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        const ChainKnown *known = find_hot(c, node->inputs[i]);
+        if (known == NULL) continue;
+        if (form == FORM_OTHER) return refuse(c, why);
+        if (!form_has_operand(node, i) || form == FORM_SELECTION)
+            return refuse(c, "a node that reads the result as a whole");
+        if (from != NULL && from->view != known->view)
+            return refuse(c, "a result that is read in two orders");
+        from = known;
+    }
+    *hot = from != NULL;
+    if (!*hot) return STATUS_OK;
+    const View *view = &c->views[from->view];
+    const Shape *result = &value_of(c, node->outputs[0])->shape;
+    if (form == FORM_ELEMENTS && !shape_equal(result, &view->shape))
+        return refuse(c, "results of different shapes");
+    if (form == FORM_VIEW && !view_reshape(c->graph->dims, view, result, out))
+        return refuse(c, "a reshape that cuts dimensions");
+    if (form == FORM_PERMUTATION && !permuted(c, view, node, true, out))
+        return refuse(c, "a reshape that cuts dimensions");
+    if (form == FORM_ELEMENTS) *out = *view;
+    return STATUS_OK;
+}
+
+static Status push_node(Chain *c, const Node *node) {
+    View view;
+    ChainTerm term;
+    int32_t number;
+    bool hot = false;
+    TRY(view_behind(c, node, &hot, &view));
+    if (c->refusal != NULL || !hot) return STATUS_OK;
+    if (node_form(c->graph, node, NULL) == FORM_ELEMENTS)
+        TRY(need_elements(c, node, &view, &term));
+    else
+        term = find_hot(c, node->inputs[0])->term;
+    if (c->refusal != NULL) return STATUS_OK;
+    TRY(add_view(c, &view, &number));
+    return add_known(c, node->outputs[0], number, true, term);
+}
+
+static Status build_behind(Chain *c) {
+    const Node *anchor = problem_anchor(c->problem);
+    ValueId seed = anchor->outputs[0];
+    const ChainOperand operand = {.value = seed, .source = OPERAND_SEED};
+    ChainTerm term;
+    int32_t number;
+    c->behind = true;
+    if (seed == NONE) return c->problem->node_count == 1 ? STATUS_OK : refuse(c, "an anchor without result");
+    const View view = view_of(&value_of(c, seed)->shape, value_of(c, seed)->layout);
+    TRY(add_view(c, &view, &number));
+    if (c->problem->node_count > 1) {
+        const char *why = cuda_type_refusal(value_of(c, seed)->dtype);
+        if (why != NULL) return refuse(c, why);
+        TRY(add_operand(c, &operand, &term));
+    } else {
+        term = no_term;
+    }
+    TRY(add_known(c, seed, number, true, term));
+    for (int32_t n = 0; n < c->problem->node_count; ++n) {
+        const Node *node = &c->graph->nodes[c->problem->nodes[n]];
+        if (node != anchor) TRY(push_node(c, node));
+        if (c->refusal != NULL) return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+/* Results that leave are made behind the anchor, are its own, or are its input. */
+static Status check_results(Chain *c) {
+    const Node *anchor = problem_anchor(c->problem);
+    for (int32_t o = 0; o < c->problem->output_count; ++o) {
+        ValueId value = c->problem->outputs[o];
+        if (value != anchor->inputs[0] && inner_producer(c->problem, value) != anchor &&
+            find_hot(c, value) == NULL)
+            return refuse(c, "a result that the anchor has no part in");
+    }
+    return STATUS_OK;
+}
+
+/* -- the whole -- */
+
+static Status build_at(Chain *c, ValueId value, const Value *numbers) {
+    const View view = view_of(&numbers->shape, numbers->layout);
+    ChainTerm term;
+    int32_t first;
+    if (!shape_equal(&value_of(c, value)->shape, &numbers->shape))
+        return refuse(c, "results of different shapes");
+    TRY(add_view(c, &view, &first));
+    return need(c, value, &view, &term);
+}
+
+static Status build(Chain *c, ChainPlace place) {
+    if (place == CHAIN_BEHIND) {
+        TRY(build_behind(c));
+        return c->refusal != NULL ? STATUS_OK : check_results(c);
+    }
+    if (place == CHAIN_IN_FRONT) {
+        ValueId input = problem_anchor(c->problem)->inputs[0];
+        return build_at(c, input, value_of(c, input));
+    }
+    for (int32_t o = 0; o < c->problem->output_count && c->refusal == NULL; ++o)
+        TRY(build_at(c, c->problem->outputs[o], value_of(c, c->problem->outputs[0])));
+    return STATUS_OK;
 }
 
 /* Kernel parameters that an operand may need: its pointer, and where its extents are symbols, two numbers for
@@ -55,194 +444,54 @@ static bool has_too_many_operands(const Problem *problem) {
     return parameters > MOST_PARAMETERS;
 }
 
-const char *chain_refuses(const Problem *problem, int32_t first, const Shape *shape) {
-    if (has_too_many_operands(problem)) return "too many operands";
-    for (int32_t n = first; n < problem->node_count; ++n) {
-        const char *why = node_refuses(problem->graph, &problem->graph->nodes[problem->nodes[n]], shape);
-        if (why != NULL) return why;
-    }
-    for (int32_t n = first; n < problem->node_count; ++n) {
-        const Node *node = &problem->graph->nodes[problem->nodes[n]];
-        if (node->input_count > 1 && is_slope(node, 1) && is_read_otherwise(problem, first, node->inputs[1]))
-            return "a slope that is another operand too";
-    }
+bool problem_has_front(const Problem *problem) {
+    const Node *anchor = problem_anchor(problem);
+    for (int32_t i = 0; anchor != NULL && problem->node_count > 1 && i < anchor->input_count; ++i)
+        if (anchor->inputs[i] != NONE && inner_producer(problem, anchor->inputs[i]) != NULL) return true;
+    return false;
+}
+
+/* What the anchor reads comes from the region as its input 0 only, and is read there only. */
+static const char *front_refusal(const Problem *problem) {
+    const Node *anchor = problem_anchor(problem);
+    for (int32_t i = 1; i < anchor->input_count; ++i)
+        if (anchor->inputs[i] != NONE &&
+            (inner_producer(problem, anchor->inputs[i]) != NULL || anchor->inputs[i] == anchor->inputs[0]))
+            return "nodes in front of the anchor's other inputs";
     return NULL;
 }
 
-/* -- operands -- */
+const char *chain_refuses(const Problem *problem, ChainPlace place) {
+    Arena scratch = {.allocator = problem->graph->arena->allocator};
+    Chain chain = {.graph = problem->graph, .problem = problem, .arena = &scratch};
+    if (problem->node_count > MOST_NODES) return "too many nodes";
+    if (has_too_many_operands(problem)) return "too many operands";
+    const char *why = place == CHAIN_IN_FRONT ? front_refusal(problem) : NULL;
+    if (why == NULL) why = build(&chain, place) == STATUS_OK ? chain.refusal : "out of memory";
+    arena_reset(&scratch);
+    return why;
+}
 
-static const char *result_register(const Chain *chain, ValueId value) {
-    for (int32_t n = chain->first; n < chain->problem->node_count; ++n)
-        if (chain->graph->nodes[chain->problem->nodes[n]].outputs[0] == value)
-            return kernel_text(chain->w,
-                               arena_printf(kernel_emission(chain->w)->arena, "b%d", n - chain->first));
-    return NULL;
+Status chain_prepare(KernelWriter *w, const Problem *problem, ChainPlace place, Chain *out) {
+    Emission *emission = kernel_emission(w);
+    *out = (Chain){.w = w, .graph = emission->graph, .problem = problem, .arena = emission->arena};
+    kernel_include(w, "pointwise.cuh");
+    TRY(build(out, place));
+    if (out->refusal == NULL) return STATUS_OK;
+    return FAIL(emission->diag, STATUS_INTERNAL, "a region that was accepted: %s", out->refusal);
 }
 
 const char *chain_register(const Chain *chain, ValueId value) {
-    for (int32_t i = 0; i < chain->operand_count; ++i)
-        if (chain->operands[i].value == value)
-            return kernel_text(chain->w, arena_printf(kernel_emission(chain->w)->arena, "a%d", i));
-    return result_register(chain, value);
-}
-
-/* 1 where two extents are equal, else 0. */
-static Dim equals(DimTable *dims, Dim a, Dim b) {
-    Dim distance = dim_max(dims, dim_sub(dims, a, b), dim_sub(dims, b, a));
-    return dim_max(dims, 0, dim_sub(dims, 1, distance));
-}
-
-/* A slope of one dimension that does not broadcast has an element for each channel, which shows at run time
- * where extents are symbols. */
-static Access slope_access(const Chain *chain, ValueId id) {
-    const Shape *slope = &chain->graph->values[id].shape, *shape = &chain->shape;
-    DimTable *dims = chain->graph->dims;
-    if (slope->rank != 1 || shape->rank < 3 || slope->dim[0] == 1)
-        return access_value(chain->graph, id, shape, chain->numbering);
-    Dim strides[SMELT_MAX_RANK] = {0}, extent = slope->dim[0], last = shape->dim[shape->rank - 1];
-    Dim broadcasts = equals(dims, extent, last), walks = dim_min(dims, 1, dim_sub(dims, extent, 1));
-    strides[shape->rank - 1] = dim_mul(dims, broadcasts, walks);
-    strides[1] = dim_mul(dims, dim_sub(dims, 1, broadcasts), walks);
-    return access_ordered(dims, shape, strides, chain->numbering);
-}
-
-static Status add_operand(Chain *chain, const Node *node, int32_t input, ValueId seed) {
-    ValueId id = node->inputs[input];
-    if (id == NONE || chain_register(chain, id) != NULL) return STATUS_OK;
-    Emission *emission = kernel_emission(chain->w);
-    if (!ARENA_RESERVE(emission->arena, chain->operands, chain->operand_count, chain->operand_capacity))
-        return FAIL(emission->diag, STATUS_NO_MEMORY, "out of memory");
-    ChainOperand *operand = &chain->operands[chain->operand_count++];
-    const Value *value = &chain->graph->values[id];
-    *operand = (ChainOperand){.value = id, .source = OPERAND_MEMORY};
-    if (id == seed) {
-        operand->source = OPERAND_SEED;
-    } else if (value->data != NULL && value_is_exact(value) && value_count(value) == 1) {
-        operand->source = OPERAND_LITERAL;
-        operand->text = kernel_text(chain->w, cuda_literal(emission->arena, value->dtype, value->data, 0));
-    } else {
-        operand->text = kernel_pointer(chain->w, id);
-        operand->access = is_slope(node, input)
-                              ? slope_access(chain, id)
-                              : access_value(chain->graph, id, &chain->shape, chain->numbering);
-    }
-    return STATUS_OK;
-}
-
-Status chain_prepare(KernelWriter *w, const Problem *problem, int32_t first, const Shape *shape, ValueId seed,
-                     Chain *out) {
-    *out = (Chain){
-        .w = w, .graph = kernel_emission(w)->graph, .problem = problem, .first = first, .shape = *shape};
-    ValueId first_value = seed != NONE ? seed : out->graph->nodes[problem->nodes[first]].outputs[0];
-    out->numbering = out->graph->values[first_value].layout;
-    kernel_include(w, "pointwise.cuh");
-    for (int32_t n = first; n < problem->node_count; ++n) {
-        const Node *node = &out->graph->nodes[problem->nodes[n]];
-        for (int32_t i = 0; i < node->input_count; ++i) TRY(add_operand(out, node, i, seed));
-    }
-    return STATUS_OK;
+    const ChainKnown *known = chain->behind ? find_hot(chain, value) : find_known(chain, value, 0);
+    if (known == NULL || known->term.number < 0) return NULL;
+    return kernel_text(
+        chain->w, arena_printf(chain->arena, "%c%d", known->term.is_step ? 'b' : 'a', known->term.number));
 }
 
 Access chain_result_access(const Chain *chain, ValueId value) {
-    return access_value(chain->graph, value, &chain->shape, chain->numbering);
-}
-
-/* -- statements -- */
-
-typedef struct Statement {
-    const Chain *chain;
-    const Node *node;
-    const PointwiseAttrs *attrs;
-    const char *indent, *type; /* T */
-    ByteWriter *out;
-} Statement;
-
-/* The type T of the expression. Selection takes elements as they are. */
-static const char *expression_type(const Graph *graph, const Node *node) {
-    const PointwiseAttrs *attrs = node->parsed;
-    DType x = graph->values[node->inputs[0]].dtype, y = DTYPE_NONE;
-    if (node->input_count > 1 && node->inputs[1] != NONE) y = graph->values[node->inputs[1]].dtype;
-    if (attrs->signature == POINTWISE_SELECT) return cuda_register_type(y);
-    return cuda_compute_type(pointwise_compute_dtype(attrs, x, y));
-}
-
-/* "const T y = T(a1);" An omitted operand is a bound. */
-static void write_operand(const Statement *s, const char *name, int32_t input) {
-    ValueId id = input < s->node->input_count ? s->node->inputs[input] : NONE;
-    if (id == NONE)
-        write_format(s->out, "%s    const T %s = %s<T>();\n", s->indent, name,
-                     input == 1 ? "lowest" : "highest");
-    else
-        write_format(s->out, "%s    const T %s = T(%s);\n", s->indent, name, chain_register(s->chain, id));
-}
-
-static void write_attribute(const Statement *s, const char *name, double value) {
-    const char *text =
-        kernel_text(s->chain->w, cuda_real_literal(kernel_emission(s->chain->w)->arena, value, false));
-    const char *letter = strstr(op_def(s->node->op)->expression, name);
-    if (letter != NULL) write_format(s->out, "%s    const T %s = T(%s);\n", s->indent, name, text);
-}
-
-/* An exponent of 2 is a product, as on the host. */
-static bool is_square(const Statement *s) {
-    if (s->node->op != OP_Pow || s->type[0] == 'l' || s->type[0] == 'u') return false;
-    const Value *y = &s->chain->graph->values[s->node->inputs[1]];
-    return y->data != NULL && value_is_exact(y) && value_count(y) == 1 &&
-           dtype_load_f64(y->dtype, y->data, 0) == 2;
-}
-
-static void write_expression(const Statement *s, const char *result) {
-    int32_t operands = op_def(s->node->op)->max_in;
-    bool select = s->attrs->signature == POINTWISE_SELECT;
-    if (select)
-        write_format(s->out, "%s    const bool x = %s;\n", s->indent,
-                     chain_register(s->chain, s->node->inputs[0]));
-    else
-        write_operand(s, "x", 0);
-    if (operands > 1) write_operand(s, "y", 1);
-    if (operands > 2) write_operand(s, "z", 2);
-    write_attribute(s, "alpha", s->attrs->alpha);
-    write_attribute(s, "beta", s->attrs->beta);
-    write_format(s->out, "%s    %s = ", s->indent, result);
-    const char *expression = is_square(s) ? "x * x" : op_def(s->node->op)->expression;
-    const char *type = cuda_register_type(s->chain->graph->values[s->node->outputs[0]].dtype);
-    if (select)
-        write_format(s->out, "T(%s);\n", expression);
-    else
-        write_format(s->out, "convert<%s>(%s);\n", type, expression);
-}
-
-/* All inputs from the left; the attribute counts in the last step only. */
-static void write_fold(const Statement *s, const char *result) {
-    const char *expression = op_def(s->node->op)->expression;
-    int32_t count = s->node->input_count;
-    write_format(s->out, "%s    T x = T(%s);\n", s->indent, chain_register(s->chain, s->node->inputs[0]));
-    for (int32_t i = 1; i < count; ++i)
-        write_format(s->out, "%s    { const T y = T(%s), alpha = T(%d); x = T(%s); }\n", s->indent,
-                     chain_register(s->chain, s->node->inputs[i]), i + 1 == count ? (int)s->attrs->alpha : 1,
-                     expression);
-    write_format(s->out, "%s    %s = convert<%s>(x);\n", s->indent, result,
-                 cuda_register_type(s->chain->graph->values[s->node->outputs[0]].dtype));
-}
-
-void chain_write_nodes(const Chain *chain, const char *indent, ByteWriter *out) {
-    for (int32_t n = chain->first; n < chain->problem->node_count; ++n) {
-        const Node *node = &chain->graph->nodes[chain->problem->nodes[n]];
-        Statement s = {.chain = chain,
-                       .node = node,
-                       .attrs = node->parsed,
-                       .indent = indent,
-                       .type = expression_type(chain->graph, node),
-                       .out = out};
-        const char *result = result_register(chain, node->outputs[0]);
-        write_format(out, "%s%s %s; // %s\n", indent,
-                     cuda_register_type(chain->graph->values[node->outputs[0]].dtype), result,
-                     op_def(node->op)->name);
-        write_format(out, "%s{\n%s    typedef %s T;\n", indent, indent, s.type);
-        if ((op_def(node->op)->flags & OPF_VARIADIC) != 0)
-            write_fold(&s, result);
-        else
-            write_expression(&s, result);
-        write_format(out, "%s}\n", indent);
-    }
+    const ChainKnown *known = chain->behind ? find_hot(chain, value) : find_known(chain, value, 0);
+    Dim strides[SMELT_MAX_RANK], index_stride[VIEW_INDICES], offset;
+    value_strides(chain->graph, value, strides);
+    return view_access(chain->graph->dims, &chain->views[known == NULL ? 0 : known->view], strides, &offset,
+                       index_stride);
 }

@@ -1,8 +1,14 @@
-/* Pointwise nodes as code: the expressions of pointwise.def over registers. */
+/* What the nodes of a region compute for one element, as code: the expressions of pointwise.def over
+ * registers.
+ *
+ * A chain is made for elements numbered in the order of one tensor: the anchor's result, from which the nodes
+ * behind it go on; the results of a region without an anchor, or the anchor's input, which are computed from
+ * what they read. Where an operand lies is an Access of the number, through whatever views, permutations and
+ * broadcasts are between; index tensors are read as they are come across. */
 #ifndef SMELT_KERNELS_CHAIN_H
 #define SMELT_KERNELS_CHAIN_H
 
-#include "kernels/access.h"
+#include "kernels/view.h"
 
 typedef enum OperandSource {
     OPERAND_MEMORY,
@@ -18,33 +24,77 @@ typedef struct ChainOperand {
     Access access;    /* OPERAND_MEMORY */
 } ChainOperand;
 
-/* Nodes [first, node_count) of a problem. The result of node first + n is in register bn. */
+typedef enum ChainStepKind {
+    CHAIN_NODE,  /* a node's element from its operands' */
+    CHAIN_INDEX, /* the place in `extent` that an element of an index tensor names */
+    CHAIN_READ   /* an element of memory whose place depends on such indices */
+} ChainStepKind;
+
+/* A register: of operand or step `number`. */
+typedef struct ChainTerm {
+    bool is_step;
+    int32_t number; /* -1: omitted */
+} ChainTerm;
+
+/* Computed in order; the registers are b0, b1, ... */
+typedef struct ChainStep {
+    ChainStepKind kind;
+    const Node *node;       /* CHAIN_NODE */
+    const ChainTerm *terms; /* CHAIN_NODE: one for each input; CHAIN_INDEX: one */
+    Dim extent;             /* CHAIN_INDEX */
+    ValueId value;          /* CHAIN_READ */
+    Access access;
+    Dim offset;
+    int32_t index_count, index[VIEW_INDICES]; /* steps */
+    Dim index_stride[VIEW_INDICES];
+} ChainStep;
+
+/* A value at the places that a view shows is in a register. */
+typedef struct ChainKnown {
+    ValueId value;
+    int32_t view;
+    bool hot; /* computed from the seed */
+    ChainTerm term;
+} ChainKnown;
+
 typedef struct Chain {
-    KernelWriter *w;
-    Graph *graph;
+    KernelWriter *w; /* NULL while it is only looked at */
+    const Graph *graph;
     const Problem *problem;
-    int32_t first;
-    Shape shape;      /* of all results */
-    Layout numbering; /* the order in which elements are numbered */
+    Arena *arena;
+    const char *refusal; /* why there is no such chain, or NULL */
+    bool behind;         /* goes on from an anchor's result */
     int32_t operand_count, operand_capacity;
     ChainOperand *operands; /* in order of use */
+    int32_t step_count, step_capacity;
+    ChainStep *steps;
+    int32_t view_count, view_capacity;
+    View *views; /* the first is the tensor that gives the numbers */
+    int32_t known_count, known_capacity;
+    ChainKnown *known;
 } Chain;
 
-/* Why nodes from the first on are no chain over `shape`, or NULL. */
-const char *chain_refuses(const Problem *problem, int32_t first, const Shape *shape);
+/* The tensor whose elements are numbered: the anchor's result; its input, where `in_front`; the first result
+ * of a problem without an anchor. */
+typedef enum ChainPlace { CHAIN_RESULTS, CHAIN_BEHIND, CHAIN_IN_FRONT } ChainPlace;
 
-/* Collects the operands. seed: the value that an anchor gives, or NONE. Elements are numbered in the order of
- * the seed's layout, without one in that of the first result's. */
-Status chain_prepare(KernelWriter *w, const Problem *problem, int32_t first, const Shape *shape, ValueId seed,
-                     Chain *out);
+/* Why a problem's nodes are no such chain, or NULL. */
+const char *chain_refuses(const Problem *problem, ChainPlace place);
 
-/* The register of an operand or result; NULL for other values. */
+/* Works the chain out. To be called, as what writes it, between kernel_struct_begin and kernel_struct_end. */
+Status chain_prepare(KernelWriter *w, const Problem *problem, ChainPlace place, Chain *out);
+
+/* Whether nodes of the problem make what the anchor reads. */
+bool problem_has_front(const Problem *problem);
+
+/* The register of an operand, or of a result of the region; NULL for other values. */
 const char *chain_register(const Chain *chain, ValueId value);
 
 /* Where element number i of a result lies in memory. */
 Access chain_result_access(const Chain *chain, ValueId value);
 
-/* Writes the statements that compute every result from the operands' registers. */
-void chain_write_nodes(const Chain *chain, const char *indent, ByteWriter *out);
+/* Writes the statements that compute every result from the operands' registers, for element `number` (text).
+ */
+void chain_write_steps(const Chain *chain, const char *number, const char *indent, ByteWriter *out);
 
 #endif

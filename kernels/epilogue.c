@@ -1,19 +1,8 @@
-#include "kernels/chain.h"
 #include "kernels/emit_writer.h"
-
-/* Where the nodes behind the anchor begin in the problem's list. */
-static int32_t first_behind_anchor(const Problem *problem) {
-    int32_t first = 0;
-    while (first < problem->node_count && problem->nodes[first] != problem->anchor) ++first;
-    return first + 1;
-}
+#include "kernels/packs.h"
 
 const char *problem_epilogue_refuses(const Problem *problem) {
-    const Node *anchor = problem_anchor(problem);
-    int32_t first = first_behind_anchor(problem);
-    if (first == problem->node_count) return NULL;
-    if (anchor->outputs[0] == NONE) return "an anchor without result";
-    return chain_refuses(problem, first, &problem->graph->values[anchor->outputs[0]].shape);
+    return problem->node_count == 1 ? NULL : chain_refuses(problem, CHAIN_BEHIND);
 }
 
 /* "const float a0 = ...;" for every operand; element j. */
@@ -46,21 +35,54 @@ static void write_results(const Chain *chain, ValueId seed, ByteWriter *out) {
 
 const char *kernel_epilogue(KernelWriter *w) {
     Emission *emission = kernel_emission(w);
-    const Problem *problem = emission->problem;
-    const Node *anchor = problem_anchor(problem);
-    const Shape none = {0};
-    ValueId seed = anchor->outputs[0];
-    const Shape *shape = seed != NONE ? &emission->graph->values[seed].shape : &none;
+    ValueId seed = problem_anchor(emission->problem)->outputs[0];
     Chain chain;
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
-    if (chain_prepare(w, problem, first_behind_anchor(problem), shape, seed, &chain) != STATUS_OK)
-        return kernel_text(w, NULL);
+    if (chain_prepare(w, emission->problem, CHAIN_BEHIND, &chain) != STATUS_OK) return kernel_text(w, NULL);
     write_format(&text, "    template <class A> SMELT_DEVICE void operator()(Index i, A x) const {\n"
                         "        using namespace math;\n");
     write_operands(&chain, &text);
-    chain_write_nodes(&chain, "        ", &text);
+    chain_write_steps(&chain, "i", "        ", &text);
     write_results(&chain, seed, &text);
     write_format(&text, "    }\n");
     return kernel_struct_end(w, "Epilogue", &text);
+}
+
+const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
+    Emission *emission = kernel_emission(w);
+    ValueId seed = problem_anchor(emission->problem)->outputs[0];
+    const char *count = kernel_text(w, arena_printf(emission->arena, "%d", lanes));
+    Chain chain;
+    ByteWriter text = byte_writer(emission->arena);
+    kernel_struct_begin(w);
+    if (chain_prepare(w, emission->problem, CHAIN_BEHIND, &chain) != STATUS_OK) return kernel_text(w, NULL);
+    write_format(&text, "    static const int lanes = %s;\n    struct Operands {\n", count);
+    packs_declare(&chain, lanes, count, "        ", &text);
+    write_format(&text, "    };\n    SMELT_DEVICE void fetch(Index i, Operands &o) const {\n");
+    packs_load(&chain, lanes, count, "o.", &text);
+    write_format(
+        &text,
+        "    }\n    SMELT_DEVICE void put(Index i, const float (&x)[%s], const Operands &o) const {\n"
+        "        using namespace math;\n",
+        count);
+    packs_compute(&chain, lanes, count, "o.", seed, &text);
+    write_format(&text, "    }\n");
+    return kernel_struct_end(w, "Epilogue", &text);
+}
+
+int32_t problem_epilogue_lanes(const Problem *problem) {
+    const Graph *graph = problem->graph;
+    const Value *seed = problem_output(problem, 0);
+    int32_t order[SMELT_MAX_RANK];
+    layout_order(seed->layout, seed->shape.rank, order);
+    if (seed->shape.rank < 1) return 1;
+    Dim last = seed->shape.dim[order[seed->shape.rank - 1]];
+    if (!dim_is_exact(last) || last % EPILOGUE_LANES != 0) return 1;
+    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
+        ValueId id =
+            i < problem->input_count ? problem->inputs[i] : problem->outputs[i - problem->input_count];
+        if (!access_value_is_aligned(&graph->values[id])) return 1;
+    }
+    return EPILOGUE_LANES;
 }

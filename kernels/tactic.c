@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/chain.h"
+
 #define TACTIC(name) extern const Tactic tactic_##name;
 #include "kernels/tactics.def"
 #undef TACTIC
@@ -76,13 +78,14 @@ static const char *general_refusal(const Problem *problem) {
     for (int32_t i = 0; why == NULL && i < problem->output_count; ++i)
         why = value_refusal(problem, problem->outputs[i]);
     if (why != NULL) return why;
+    if (tactic->arch != NULL && strcmp(device->arch, tactic->arch) != 0) return "another architecture";
     if (!sizes_are_known(problem, true)) return "sizes that depend on data";
     if (problem->output_count == 0) return "nothing leaves it";
     for (int32_t i = 0; i < problem->node_count; ++i)
         if (has_body(&problem->graph->nodes[problem->nodes[i]])) return "control flow";
-    if (problem->anchor != NONE && problem->nodes[0] != problem->anchor)
-        return "nodes in front of the anchor";
-    return problem->anchor != NONE ? problem_epilogue_refuses(problem) : NULL;
+    if (problem->anchor == NONE) return NULL;
+    why = problem_prologue_refuses(problem);
+    return why != NULL ? why : problem_epilogue_refuses(problem);
 }
 
 static bool has_plain_values(const Problem *problem) {
@@ -97,10 +100,17 @@ static bool has_plain_values(const Problem *problem) {
     return true;
 }
 
+static PrologueUse wanted_prologue(const Problem *problem) {
+    if (problem->anchor == NONE || !problem_has_front(problem)) return PROLOGUE_NONE;
+    return problem_prologue_leaves(problem) ? PROLOGUE_STORES : PROLOGUE_READS;
+}
+
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device) {
     const char *why = tactic->refuses(problem, device);
     if (why != NULL) return why;
+    if (tactic->arch != NULL && strcmp(device->arch, tactic->arch) != 0) return "another architecture";
     if (!sizes_are_known(problem, tactic->finds_sizes)) return "sizes that depend on data";
+    if (wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";
 }

@@ -19,10 +19,19 @@ typedef struct Config {
     int32_t number[CONFIG_NUMBERS];
 } Config;
 
+/* What a tactic does with nodes in front of its anchor. */
+typedef enum PrologueUse {
+    PROLOGUE_NONE,  /* it refuses them */
+    PROLOGUE_READS, /* its kernels read input 0 through kernel_prologue */
+    PROLOGUE_STORES /* and can store it: one thread reads an element, the first time with load_first */
+} PrologueUse;
+
 typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
     bool strided;     /* its kernels read and write through strides: values in any layout, slices of others */
+    PrologueUse prologue;
+    const char *arch; /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
                          in front of those that write the results or have it as a number */
     /* NULL where it applies; else why not ("groups > 1"). "not a convolution" and the like, for operators
@@ -31,6 +40,8 @@ typedef struct Tactic {
     /* Legal configs, best guess first; at least one where it applies. */
     int32_t (*configs)(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
+    /* Microseconds that a config takes by a model, at the symbols' opt values; NULL: there is none. */
+    double (*cost)(const Problem *problem, const Device *device, const Config *config);
 } Tactic;
 
 /* In order of preference, from tactics.def: TACTIC(name) in tactics/<name>.c defines `const Tactic

@@ -34,7 +34,7 @@ Status kernel_reduce(KernelCtx *ctx);
     {                                                                                                        \
         .name = (name_), .domain = "", .since = (since_), .min_in = 1, .max_in = 2, .min_out = 1,            \
         .max_out = 1, .op_class = OPCLASS_REDUCTION, .half = HALF_##half_,                                   \
-        .flags = OPF_EPILOGUE | OPF_STRIDED, .parse = parse_##id, .infer = infer_reduce,                     \
+        .flags = OPF_EPILOGUE | OPF_STRIDED | OPF_PROLOGUE, .parse = parse_##id, .infer = infer_reduce,      \
         .kernel = kernel_reduce, .scratch = NULL, .expression = #element_ " ; " #result_                     \
     }
 

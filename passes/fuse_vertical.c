@@ -1,90 +1,162 @@
-/* Vertical fusion: an anchor with the pointwise nodes that follow it, and chains of pointwise nodes, become
- * regions.
+/* Vertical fusion: an anchor with what is computed from its result, element by element, and with what its
+ * input is computed from; chains of such nodes without an anchor.
  *
- * A region grows from its first node: any pointwise node that reads a result of the region, has the region's
- * shape, and whose other inputs are known before the region begins, may join. The group is committed each
- * time a single result leaves it, so that what is fused never needs a second buffer: x * sigmoid(x) joins as
- * a whole or not at all. */
+ * A region grows from its root, the anchor or the chain's first node. Hot nodes are computed from the root's
+ * result: any node that makes element by element of it, looks at it under another shape or permutes it may
+ * join. The group is committed each time a single result leaves it, so that what is fused never needs a
+ * second buffer: x * sigmoid(x) joins as a whole or not at all. Cold nodes are then pulled in: what only the
+ * region reads is computed where it is read, when that costs no more than to read it. One value in front of
+ * an anchor may leave all the same: the sum in front of a normalization, which the next residual reads too,
+ * is stored by the anchor as it is computed. */
 #include <string.h>
 
+#include "ir/cost.h"
+#include "ir/form.h"
 #include "passes/pass.h"
 
-enum { REGION_NODES = 16, NAME_PARTS = 6 };
+enum {
+    REGION_NODES = 24,
+    NAME_PARTS = 6,
+    MOST_SCATTERED = 1 << 18, /* elements stored far apart, 32 bytes of traffic each: what a launch costs */
+    MOST_CACHED = 1 << 22,    /* elements that stay in a GPU's cache from one pass over them to the next */
+    FULL_OPERANDS = 2         /* larger tensors that a prologue may read in place of one */
+};
+
+typedef struct Member {
+    NodeId node;
+    int32_t stage; /* hot nodes: of one stage are those whose elements have one order; NONE: cold */
+    bool in_front; /* cold: the anchor's input comes from it */
+} Member;
 
 typedef struct Fusion {
     PassCtx *ctx;
     Graph *graph;
     UseTable uses;
-    int32_t *order; /* per node: position of its region's first node; ties stand next to one another */
-    int32_t count, committed;
-    NodeId nodes[REGION_NODES]; /* the group that grows; the first `committed` ones stay */
+    int32_t *order; /* per node: position of its region's root; ties stand next to one another */
+    bool has_anchor;
+    int32_t count, committed, stages;
+    Member members[REGION_NODES]; /* the group that grows, its root first; the first `committed` ones stay */
 } Fusion;
 
-static bool is_member(const Fusion *f, NodeId node) {
-    for (int32_t i = 0; i < f->count; ++i)
-        if (f->nodes[i] == node) return true;
-    return false;
+static const Node *member_node(const Fusion *f, int32_t i) {
+    return &f->graph->nodes[f->members[i].node];
 }
 
-/* A use outside the group. */
+/* The place of a node in the group, or NONE. */
+static int32_t find_member(const Fusion *f, NodeId node) {
+    for (int32_t i = 0; node != NONE && i < f->count; ++i)
+        if (f->members[i].node == node) return i;
+    return NONE;
+}
+
+static int32_t find_producer(const Fusion *f, ValueId value) {
+    return value == NONE ? NONE : find_member(f, f->graph->values[value].producer);
+}
+
+/* -- behind the root -- */
+
 static bool value_escapes(const Fusion *f, ValueId value) {
     for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i)
-        if (f->uses.uses[i].node == NONE || !is_member(f, f->uses.uses[i].node)) return true;
+        if (find_member(f, f->uses.uses[i].node) == NONE) return true;
     return false;
 }
 
+static bool is_result_of_block(const Fusion *f, ValueId value) {
+    for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i)
+        if (f->uses.uses[i].node == NONE) return true;
+    return false;
+}
+
+/* Results 0 that leave the group; an anchor's others lie beside it in any case. */
 static int32_t escaping_count(const Fusion *f) {
     int32_t escaping = 0;
-    for (int32_t i = 0; i < f->count; ++i) {
-        const Node *node = &f->graph->nodes[f->nodes[i]];
-        for (int32_t o = 0; o < node->output_count; ++o)
-            if (node->outputs[o] != NONE && value_escapes(f, node->outputs[o])) escaping++;
-    }
+    for (int32_t i = 0; i < f->count; ++i)
+        if (value_escapes(f, member_node(f, i)->outputs[0])) escaping++;
     return escaping;
 }
 
 /* Known when the region begins, or made inside it. */
 static bool input_is_ready(const Fusion *f, ValueId value) {
-    if (value == NONE) return true;
-    NodeId producer = f->graph->values[value].producer;
-    if (producer == NONE || is_member(f, producer)) return true;
-    const Node *first = &f->graph->nodes[f->nodes[0]];
-    return f->graph->nodes[producer].block != first->block || f->order[producer] < f->order[f->nodes[0]];
+    if (value == NONE || find_producer(f, value) != NONE) return true;
+    NodeId producer = f->graph->values[value].producer, root = f->members[0].node;
+    if (producer == NONE || f->graph->nodes[producer].block != f->graph->nodes[root].block) return true;
+    return f->order[producer] < f->order[root];
 }
 
-/* Why a user of the group's results cannot join; NULL when it can. */
-static const char *refusal(const Fusion *f, NodeId user) {
-    const Node *node = &f->graph->nodes[user], *first = &f->graph->nodes[f->nodes[0]];
-    if (op_def(node->op)->op_class != OPCLASS_POINTWISE) return "it is not pointwise";
-    if (node->block != first->block) return "it stands in another block";
+static bool is_late(const Graph *graph, ValueId value) {
+    const Shape *shape = &graph->values[value].shape;
+    for (int32_t i = 0; i < shape->rank; ++i)
+        if (dim_is_late(graph->dims, shape->dim[i])) return true;
+    return false;
+}
+
+/* Why a node may not be part of this region or of any, but for what it reads; NULL when it may. */
+static const char *node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
+    const Node *node = &f->graph->nodes[id], *root = member_node(f, 0);
+    const char *why;
+    *form = node_form(f->graph, node, &why);
+    if (*form == FORM_OTHER) return why;
+    if (node->block != root->block) return "it stands in another block";
     if (node->region != NONE) return "it belongs to another region";
-    const Value *result = &f->graph->values[node->outputs[0]], *shape = &f->graph->values[first->outputs[0]];
-    if (!result->has_shape || !shape->has_shape || !shape_equal(&result->shape, &shape->shape))
-        return "its result has another shape";
-    for (int32_t i = 0; i < node->input_count; ++i)
-        if (!input_is_ready(f, node->inputs[i])) return "another input is computed later";
+    if (is_late(f->graph, node->outputs[0]) && !is_late(f->graph, root->outputs[0]))
+        return "its size depends on data";
     return NULL;
 }
 
-/* The earliest user of an escaping result that can join, or NONE. */
-static NodeId next_member(const Fusion *f) {
+/* Why a user of the group's results cannot join; NULL when it can, with the stage that it reads. */
+static const char *refusal(const Fusion *f, NodeId user, NodeForm *form, int32_t *stage) {
+    const Node *node = &f->graph->nodes[user];
+    const char *why = node_refusal(f, user, form);
+    *stage = NONE;
+    if (why != NULL) return why;
+    if (*form == FORM_SELECTION) return "it selects elements";
+    const Shape *result = &f->graph->values[node->outputs[0]].shape;
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        int32_t from = find_producer(f, node->inputs[i]);
+        if (from == NONE && !input_is_ready(f, node->inputs[i])) return "another input is computed later";
+        if (from == NONE) continue;
+        if (!form_has_operand(node, i) || node->inputs[i] != member_node(f, from)->outputs[0])
+            return "it reads another result, or the whole of it";
+        if (*form == FORM_ELEMENTS && !shape_equal(result, &f->graph->values[node->inputs[i]].shape))
+            return "its result has another shape";
+        if (*stage != NONE && *stage != f->members[from].stage) return "it reads the result in two orders";
+        *stage = f->members[from].stage;
+    }
+    if (*form == FORM_PERMUTATION && !form_keeps_rows(f->graph, node) &&
+        value_count_at_opt(f->graph, node->outputs[0]) > MOST_SCATTERED)
+        return "it would store too many elements far apart";
+    return NULL;
+}
+
+/* Adds the earliest user of an escaping result that can join. */
+static bool add_next(Fusion *f, NodeForm *form) {
     NodeId best = NONE;
+    int32_t stage, best_stage = NONE;
+    NodeForm user_form;
     for (int32_t i = 0; i < f->count; ++i) {
-        const Node *node = &f->graph->nodes[f->nodes[i]];
-        ValueId value = node->outputs[0];
+        ValueId value = member_node(f, i)->outputs[0];
         for (int32_t u = f->uses.first[value]; u < f->uses.first[value + 1]; ++u) {
             NodeId user = f->uses.uses[u].node;
-            if (user == NONE || is_member(f, user) || refusal(f, user) != NULL) continue;
-            if (best == NONE || f->order[user] < f->order[best]) best = user;
+            if (user == NONE || find_member(f, user) != NONE) continue;
+            if (best != NONE && f->order[user] >= f->order[best]) continue;
+            if (refusal(f, user, &user_form, &stage) != NULL) continue;
+            best = user;
+            best_stage = stage;
+            *form = user_form;
         }
     }
-    return best;
+    if (best == NONE) return false;
+    if (*form != FORM_ELEMENTS) best_stage = ++f->stages;
+    f->members[f->count++] = (Member){.node = best, .stage = best_stage};
+    return true;
 }
 
 /* Says why the group ends where it does. */
 static void explain_end(Fusion *f) {
     f->count = f->committed;
-    NodeId last = f->nodes[f->committed - 1];
+    NodeForm form;
+    int32_t stage;
+    NodeId last = f->members[f->committed - 1].node;
     ValueId value = f->graph->nodes[last].outputs[0];
     int32_t users = use_count(&f->uses, value);
     if (users == 0) return;
@@ -94,34 +166,178 @@ static void explain_end(Fusion *f) {
     else if (users > 1)
         pass_reject(f->ctx, last, "its result has %d users", users);
     else {
-        const char *reason = refusal(f, user);
+        const char *reason = refusal(f, user, &form, &stage);
         if (reason != NULL)
             pass_reject(f->ctx, user, "cannot join %s: %s", op_def(f->graph->nodes[last].op)->name, reason);
     }
 }
 
-static void grow(Fusion *f, NodeId first) {
-    f->nodes[0] = first;
+/* A view at the end is free without the region, but for one that would be copied to an output. */
+static void grow(Fusion *f, NodeId root) {
+    NodeForm form;
+    f->members[0] = (Member){.node = root};
     f->count = f->committed = 1;
-    while (f->count < REGION_NODES) {
-        NodeId next = next_member(f);
-        if (next == NONE) break;
-        f->nodes[f->count++] = next;
+    f->stages = 0;
+    while (f->count < REGION_NODES && add_next(f, &form)) {
+        ValueId result = member_node(f, f->count - 1)->outputs[0];
+        if (form == FORM_VIEW && !is_result_of_block(f, result)) continue;
         if (escaping_count(f) <= 1) f->committed = f->count;
     }
     explain_end(f);
 }
 
+/* -- in front of it -- */
+
+/* Whether the anchor can store elements as it reads them: each is read by one thread, which owns its row. */
+static bool anchor_stores(const Node *anchor) {
+    OpClass op_class = op_def(anchor->op)->op_class;
+    return op_class == OPCLASS_NORMALIZATION || op_class == OPCLASS_REDUCTION;
+}
+
+/* Users outside the group of a value that is computed in it: they must come later. */
+static const char *leaving_refusal(const Fusion *f, int32_t reader, ValueId value, NodeForm form) {
+    const Node *anchor = member_node(f, reader);
+    bool stored = reader == 0 && f->has_anchor && anchor_stores(anchor) && form == FORM_ELEMENTS;
+    int32_t inside = 0;
+    if (!stored) return "its result is used elsewhere, too";
+    for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i) {
+        NodeId user = f->uses.uses[i].node;
+        if (find_member(f, user) != NONE)
+            inside++;
+        else if (f->uses.uses[i].block != anchor->block)
+            return "its result is used in another block, too";
+        else if (user != NONE && f->order[user] <= f->order[f->members[0].node])
+            return "its result is used earlier, too";
+    }
+    return inside > 1 ? "its result is used twice in the region, and elsewhere" : NULL;
+}
+
+/* Whether input i of a member may be computed where it is read. */
+static bool is_place_for(const Fusion *f, int32_t reader, int32_t i) {
+    const Node *node = member_node(f, reader);
+    if (reader == 0 && f->has_anchor) return i == 0 && (op_def(node->op)->flags & OPF_PROLOGUE) != 0;
+    return form_has_operand(node, i);
+}
+
+/* Full-size tensors that what is in front of the anchor reads with one node more. */
+static int32_t full_operands(const Fusion *f, NodeId more, int64_t size) {
+    int32_t count = 0;
+    for (int32_t m = 0; m <= f->count; ++m) {
+        if (m < f->count && !f->members[m].in_front) continue;
+        const Node *node = &f->graph->nodes[m < f->count ? f->members[m].node : more];
+        for (int32_t i = 0; i < node->input_count; ++i) {
+            ValueId value = node->inputs[i];
+            if (value == NONE || !form_has_operand(node, i) || f->graph->values[value].producer == more)
+                continue;
+            if (find_producer(f, value) == NONE && value_count_at_opt(f->graph, value) >= size) count++;
+        }
+    }
+    return count;
+}
+
+/* Why it costs more to compute the value where it is read than to read it; NULL when it does not. */
+static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer, NodeForm form,
+                                bool stored) {
+    const Node *node = &f->graph->nodes[producer];
+    bool at_anchor = reader == 0 && f->has_anchor;
+    int64_t size = value_count_at_opt(f->graph, node->outputs[0]);
+    if ((form == FORM_PERMUTATION || form == FORM_SELECTION) && !form_keeps_rows(f->graph, node) &&
+        size > MOST_SCATTERED)
+        return "it would read too many elements far apart";
+    if (!at_anchor && form == FORM_ELEMENTS && node->op != OP_Cast &&
+        size < value_count_at_opt(f->graph, member_node(f, reader)->outputs[0]))
+        return "each element would be computed again for all that it is repeated for";
+    bool in_front = at_anchor || f->members[reader].in_front;
+    if (in_front && !stored && size > MOST_CACHED && full_operands(f, producer, size) > FULL_OPERANDS)
+        return "it would read many large tensors in several passes";
+    return NULL;
+}
+
+/* Why the producer of a member's input is not pulled in; NULL when it can be. */
+static const char *pull_refusal(const Fusion *f, int32_t reader, int32_t input, NodeId producer) {
+    const Node *node = member_node(f, reader);
+    ValueId value = node->inputs[input];
+    NodeForm form;
+    const char *why = node_refusal(f, producer, &form);
+    if (why != NULL) return why;
+    for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i) {
+        int32_t member = find_member(f, f->uses.uses[i].node);
+        if (member != NONE && !is_place_for(f, member, f->uses.uses[i].index))
+            return "its result is also read as a whole";
+    }
+    bool leaves = value_escapes(f, value);
+    if (leaves) why = leaving_refusal(f, reader, value, form);
+    return why != NULL ? why : cost_refusal(f, reader, producer, form, leaves);
+}
+
+static bool pull_producer(Fusion *f, int32_t reader, int32_t input) {
+    ValueId value = member_node(f, reader)->inputs[input];
+    if (value == NONE || !is_place_for(f, reader, input)) return false;
+    NodeId producer = f->graph->values[value].producer;
+    if (producer == NONE || find_member(f, producer) != NONE) return false;
+    bool at_anchor = reader == 0 && f->has_anchor;
+    const char *why =
+        f->count == REGION_NODES ? "the region is full" : pull_refusal(f, reader, input, producer);
+    if (why != NULL) {
+        if (at_anchor && node_form(f->graph, &f->graph->nodes[producer], NULL) != FORM_OTHER)
+            pass_reject(f->ctx, producer, "cannot be computed as %s reads it: %s",
+                        op_def(member_node(f, reader)->op)->name, why);
+        return false;
+    }
+    bool in_front = at_anchor || f->members[reader].in_front;
+    f->members[f->count++] = (Member){.node = producer, .stage = NONE, .in_front = in_front};
+    return true;
+}
+
+/* Views of what lies in memory are free outside of the region. */
+static void drop_views(Fusion *f) {
+    for (int32_t i = f->count - 1; i >= 0; --i) {
+        const Node *node = member_node(f, i);
+        if (f->members[i].stage != NONE || node_form(f->graph, node, NULL) != FORM_VIEW ||
+            find_producer(f, node->inputs[0]) != NONE)
+            continue;
+        f->members[i] = f->members[--f->count];
+        i = f->count; /* what read it may be a view as well */
+    }
+}
+
+/* Pulls in what members read, and what that is computed from. */
+static void pull(Fusion *f) {
+    for (int32_t reader = 0; reader < f->count; ++reader)
+        for (int32_t i = 0; i < member_node(f, reader)->input_count; ++i) (void)pull_producer(f, reader, i);
+    drop_views(f);
+}
+
+/* -- regions -- */
+
+/* In the order of the region: what was pulled in, as it stands in the block, then the root and what is behind
+ * it. */
+static void sort_members(Fusion *f) {
+    Member sorted[REGION_NODES];
+    int32_t cold = 0, total = 0;
+    for (int32_t i = 0; i < f->count; ++i) {
+        if (f->members[i].stage != NONE) continue;
+        int32_t at = cold++;
+        for (; at > 0 && f->order[sorted[at - 1].node] > f->order[f->members[i].node]; --at)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = f->members[i];
+    }
+    total = cold;
+    for (int32_t i = 0; i < f->count; ++i)
+        if (f->members[i].stage != NONE) sorted[total++] = f->members[i];
+    memcpy(f->members, sorted, sizeof(Member) * (size_t)total);
+}
+
 /* "conv+bias+relu" */
-static const char *region_name(const Fusion *f, bool has_anchor) {
+static const char *region_name(const Fusion *f) {
     ByteWriter name = byte_writer(f->graph->arena);
     for (int32_t i = 0; i < f->count && i < NAME_PARTS; ++i) {
-        const Node *node = &f->graph->nodes[f->nodes[i]];
+        const Node *node = member_node(f, i);
         if (i > 0) write_u8(&name, '+');
         for (const char *c = op_def(node->op)->name; *c != '\0'; ++c)
             write_u8(&name, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c));
-        bool biased = i == 0 && has_anchor && node->input_count > 2 &&
-                      (node->op == OP_Conv || node->op == OP_ConvTranspose || node->op == OP_Gemm);
+        bool biased = (node->op == OP_Conv || node->op == OP_ConvTranspose || node->op == OP_Gemm) &&
+                      node->input_count > 2;
         if (biased) write_format(&name, "+bias");
     }
     if (f->count > NAME_PARTS) write_format(&name, "+%d more", f->count - NAME_PARTS);
@@ -129,41 +345,89 @@ static const char *region_name(const Fusion *f, bool has_anchor) {
     return name.failed ? NULL : (const char *)name.data;
 }
 
-/* Puts the members next to one another, behind the first. */
-static void gather_members(Fusion *f) {
-    const Block *block = &f->graph->blocks[f->graph->nodes[f->nodes[0]].block];
-    int32_t at = node_position(f->graph, f->nodes[0]);
-    for (int32_t i = 1; i < f->count; ++i) {
-        NodeId behind = block->nodes[at + i];
-        if (behind != f->nodes[i]) node_move_before(f->graph, f->nodes[i], behind);
-        f->order[f->nodes[i]] = f->order[f->nodes[0]];
+/* Puts the members next to one another, around the root. */
+static void gather_members(Fusion *f, NodeId root) {
+    const Block *block = &f->graph->blocks[f->graph->nodes[root].block];
+    int32_t at = node_position(f->graph, root), behind = 0;
+    for (int32_t i = 0; i < f->count; ++i) {
+        NodeId node = f->members[i].node;
+        if (f->members[i].stage == NONE)
+            node_move_before(f->graph, node, root);
+        else if (block->nodes[at + behind++] != node)
+            node_move_before(f->graph, node, block->nodes[at + behind - 1]);
+        f->order[node] = f->order[root];
     }
 }
 
-static Status make_region(Fusion *f, bool has_anchor) {
-    const char *name = region_name(f, has_anchor);
+/* Makes the group a region, or what has become of one that it is already. */
+static Status make_region(Fusion *f) {
+    NodeId root = f->members[0].node;
+    RegionId region = f->graph->nodes[root].region;
+    sort_members(f);
+    const char *name = region_name(f);
     TRY_ALLOC(f->ctx->diag, name);
-    RegionId region = graph_add_region(f->graph, has_anchor ? f->nodes[0] : NONE, name);
-    if (region == NONE) return FAIL(f->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    gather_members(f);
-    for (int32_t i = 0; i < f->count; ++i) f->graph->nodes[f->nodes[i]].region = region;
-    pass_count_add(f->ctx, "regions", 1);
-    pass_count_add(f->ctx, "fused_nodes", f->count - 1);
+    if (region == NONE) {
+        region = graph_add_region(f->graph, f->has_anchor ? root : NONE, name);
+        if (region == NONE) return FAIL(f->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+        pass_count_add(f->ctx, "regions", 1);
+        pass_count_add(f->ctx, "fused_nodes", -1);
+    }
+    gather_members(f, root);
+    f->graph->regions[region].name = name;
+    for (int32_t i = 0; i < f->count; ++i) {
+        Node *node = &f->graph->nodes[f->members[i].node];
+        if (node->region == NONE) pass_count_add(f->ctx, "fused_nodes", 1);
+        node->region = region;
+    }
     return STATUS_OK;
 }
 
-/* Anchors first, so that a pointwise node goes to the contraction before it rather than to a chain behind it.
- */
-static Status fuse_block(Fusion *f, BlockId id, bool anchors) {
+/* The region that an anchor begins, or the anchor alone, as a group. */
+static void load_group(Fusion *f, NodeId anchor) {
+    const Block *block = &f->graph->blocks[f->graph->nodes[anchor].block];
+    RegionId region = f->graph->nodes[anchor].region;
+    f->members[0] = (Member){.node = anchor};
+    f->count = 1;
+    if (region == NONE) return;
+    for (int32_t at = node_position(f->graph, anchor) + 1; at < block->node_count && f->count < REGION_NODES;
+         ++at) {
+        if (f->graph->nodes[block->nodes[at]].region != region) break;
+        f->members[f->count++] = (Member){.node = block->nodes[at]};
+    }
+}
+
+/* -- the pass -- */
+
+/* Anchors before chains, so that a pointwise node goes to the anchor before it rather than to a chain behind
+ * it; contractions first, since what follows them saves most. */
+typedef enum Phase { CONTRACTIONS, ANCHORS, FRONTS, CHAINS, PHASE_COUNT } Phase;
+
+static bool is_root(const Fusion *f, const Node *node, Phase phase) {
+    const OpDef *def = op_def(node->op);
+    bool anchors = (def->flags & OPF_EPILOGUE) != 0, contracts = def->op_class == OPCLASS_CONTRACTION;
+    if (node->output_count == 0 || node->outputs[0] == NONE) return false;
+    if (phase == FRONTS) {
+        NodeId id = (NodeId)(node - f->graph->nodes);
+        return anchors && (node->region == NONE || f->graph->regions[node->region].anchor == id);
+    }
+    if (node->region != NONE) return false;
+    if (phase == CHAINS) return node_form(f->graph, node, NULL) == FORM_ELEMENTS;
+    return anchors && contracts == (phase == CONTRACTIONS);
+}
+
+static Status fuse_block(Fusion *f, BlockId id, Phase phase) {
     const Block *block = &f->graph->blocks[id];
     for (int32_t i = 0; i < block->node_count; ++i) {
         NodeId node = block->nodes[i];
-        OpClass op_class = op_def(f->graph->nodes[node].op)->op_class;
-        bool wanted = anchors ? op_class == OPCLASS_CONTRACTION : op_class == OPCLASS_POINTWISE;
-        if (!wanted || f->graph->nodes[node].region != NONE || f->graph->nodes[node].outputs[0] == NONE)
-            continue;
-        grow(f, node);
-        if (f->count > 1) TRY(make_region(f, anchors));
+        if (!is_root(f, &f->graph->nodes[node], phase)) continue;
+        f->has_anchor = phase != CHAINS;
+        if (phase == FRONTS)
+            load_group(f, node);
+        else
+            grow(f, node);
+        int32_t known = phase == FRONTS ? f->count : 1;
+        if (phase == FRONTS || phase == CHAINS) pull(f);
+        if (f->count > known) TRY(make_region(f));
     }
     return STATUS_OK;
 }
@@ -177,9 +441,7 @@ Status pass_fuse_vertical(PassCtx *ctx) {
     TRY_ALLOC(ctx->diag, fusion.order);
     for (BlockId b = 0; b < graph->block_count; ++b)
         for (int32_t i = 0; i < graph->blocks[b].node_count; ++i) fusion.order[graph->blocks[b].nodes[i]] = i;
-    for (BlockId b = 0; b < graph->block_count; ++b) {
-        TRY(fuse_block(&fusion, b, true));
-        TRY(fuse_block(&fusion, b, false));
-    }
+    for (BlockId b = 0; b < graph->block_count; ++b)
+        for (int32_t phase = 0; phase < PHASE_COUNT; ++phase) TRY(fuse_block(&fusion, b, (Phase)phase));
     return STATUS_OK;
 }

@@ -229,13 +229,45 @@ template <class A> SMELT_DEVICE void put(smelt_f8e8m0 &to, A x) {
     to.bits = magnitude > 0x7f800000u ? 0xff : (u8)smaller(code, 0xfeu);
 }
 
+// What a store as T and a load make of a number.
+template <class T, class A> SMELT_DEVICE Register<T> stored(A x) {
+    T element;
+    put(element, x);
+    return fetch(element);
+}
+
+// The place among `extent`, at least one, that an element of an index tensor names; negative ones count from the end. What is
+// outside, which the host's kernels refuse, is the nearest place.
+SMELT_DEVICE Index selected(i64 index, Index extent) {
+    const i64 own = index < 0 ? index + (i64)extent : index;
+    return (Index)smaller(larger(own, (i64)0), (i64)extent - 1);
+}
+
 // An element in its compute type, as the number type A ("load_as<float>(p, i)"), and back.
 template <class A, class T> SMELT_DEVICE A load_as(const T *p, Index i) { return convert<A>(fetch(p[i])); }
 template <class T> SMELT_DEVICE Compute<T> load(const T *p, Index i) { return convert<Compute<T>>(fetch(p[i])); }
 template <class T, class A> SMELT_DEVICE void store(T *p, Index i, A x) { put(p[i], x); }
 
-// N elements that are read and written with one access; index multiples of N of aligned arrays.
-template <class T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
+// Operands that are computed or do not lie one behind the other, generated: element i is x.at<A>(i), and x.first<A>(i) where it
+// is read for the first time.
+template <class A, class X, class = typename X::Element> SMELT_DEVICE A load_as(const X &x, Index i) {
+    return x.template at<A>(i);
+}
+template <class X> SMELT_DEVICE Compute<typename X::Element> load(const X &x, Index i) {
+    return x.template at<Compute<typename X::Element>>(i);
+}
+template <class A, class T> SMELT_DEVICE A load_first(const T *p, Index i) { return load_as<A>(p, i); }
+template <class A, class X, class = typename X::Element> SMELT_DEVICE A load_first(const X &x, Index i) {
+    return x.template first<A>(i);
+}
+// The type of the elements, whatever qualifies the pointer.
+template <class T> struct TypeOf { typedef T type; };
+template <class T> __device__ TypeOf<T> element_of(const T *p);
+template <class X> __device__ TypeOf<typename X::Element> element_of(const X &x);
+template <class X> using ElementOf = typename decltype(element_of(*static_cast<const X *>(nullptr)))::type;
+
+// N elements that are read and written with one access, or several of 16 bytes; index multiples of N of aligned arrays.
+template <class T, int N> struct alignas(sizeof(T) * N > 16 ? 16 : sizeof(T) * N) Pack { T at[N]; };
 template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack(const T *p, Index i) {
     return *reinterpret_cast<const Pack<T, N> *>(p + i);
 }

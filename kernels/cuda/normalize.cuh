@@ -10,11 +10,12 @@ namespace smelt {
 
 // -- along one axis; A: the type to compute in --
 
-template <class Team, class A, bool LOGARITHM, class T, class S, class E>
-SMELT_DEVICE void softmax_rows(const T *x, const S &slices, Index rows, Index extent, const E &epilogue) {
+template <class Team, class A, bool LOGARITHM, class X, class S, class E>
+SMELT_DEVICE void softmax_rows(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
         const Index base = slices.base(smaller(row, rows - 1));
-        const A m = fold<Team, LargestNumber, A, A>(0, extent, [&](Index k) { return load_as<A>(x, base + slices.at(k)); });
+        const A m = fold<Team, LargestNumber, A, A>(
+            0, extent, [&](Index k) { return load_first_of_row<A>(x, base + slices.at(k), row, rows); });
         const double sum = fold<Team, Sum, A, double>(
             0, extent, [&](Index k) { return math::exp(load_as<A>(x, base + slices.at(k)) - m); });
         const A factor = (A)(1 / sum), shift = m + math::log((A)sum);
@@ -28,13 +29,13 @@ SMELT_DEVICE void softmax_rows(const T *x, const S &slices, Index rows, Index ex
 }
 
 // One at the first largest element. NaN is never larger, but nothing is larger than a NaN that comes first.
-template <class Team, class A, class T, class S, class E>
-SMELT_DEVICE void hardmax_rows(const T *x, const S &slices, Index rows, Index extent, const E &epilogue) {
+template <class Team, class A, class X, class S, class E>
+SMELT_DEVICE void hardmax_rows(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
         const Index base = slices.base(smaller(row, rows - 1));
         Best<A> best{lowest<A>(), extent};
         for (Index k = Team::lane(); k < extent; k += Team::size) {
-            const A element = load_as<A>(x, base + slices.at(k));
+            const A element = load_first_of_row<A>(x, base + slices.at(k), row, rows);
             const A key = element == element ? element : k == 0 ? highest<A>() : lowest<A>();
             best = First<false>::merge(best, Best<A>{key, k});
         }
@@ -47,12 +48,12 @@ SMELT_DEVICE void hardmax_rows(const T *x, const S &slices, Index rows, Index ex
 }
 
 // By the sum of magnitudes, or the root of the sum of squares. Rows of zeros stay.
-template <class Team, class A, int P, class T, class S, class E>
-SMELT_DEVICE void lp_rows(const T *x, const S &slices, Index rows, Index extent, const E &epilogue) {
+template <class Team, class A, int P, class X, class S, class E>
+SMELT_DEVICE void lp_rows(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
         const Index base = slices.base(smaller(row, rows - 1));
         const double sum = fold<Team, Sum, double, double>(0, extent, [&](Index k) {
-            const double element = load_as<double>(x, base + slices.at(k));
+            const double element = load_first_of_row<double>(x, base + slices.at(k), row, rows);
             return P == 1 ? math::abs(element) : element * element;
         });
         const double norm = P == 1 ? sum : math::sqrt(sum);
@@ -78,17 +79,20 @@ template <class A> struct Center {
 //     double inverse(double variance)                 what deviations are multiplied with
 //     A value(Index i, A normalized)                  element number i of the result
 //     void statistics(Index row, double mean, double inverse)
-template <class Team, class A, bool CENTERED, class T, class S, class Finish, class E>
-SMELT_DEVICE void moment_rows(const T *x, const S &slices, Index rows, Index extent, const Finish &finish, const E &epilogue) {
+template <class Team, class A, bool CENTERED, class X, class S, class Finish, class E>
+SMELT_DEVICE void moment_rows(const X &x, const S &slices, Index rows, Index extent, const Finish &finish, const E &epilogue) {
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
         const Index base = slices.base(smaller(row, rows - 1));
         double mean = 0;
         if (CENTERED)
-            mean = fold<Team, Sum, A, double>(0, extent, [&](Index k) { return load_as<A>(x, base + slices.at(k)); }) /
+            mean = fold<Team, Sum, A, double>(
+                       0, extent, [&](Index k) { return load_first_of_row<A>(x, base + slices.at(k), row, rows); }) /
                    (double)extent;
         const Center<A> center(mean);
-        const double squares = fold<Team, Sum, A, double>(
-            0, extent, [&](Index k) { return math::square(center.of(load_as<A>(x, base + slices.at(k)))); });
+        const double squares = fold<Team, Sum, A, double>(0, extent, [&](Index k) {
+            const Index i = base + slices.at(k);
+            return math::square(center.of(CENTERED ? load_as<A>(x, i) : load_first_of_row<A>(x, i, row, rows)));
+        });
         const double inverse = finish.inverse(squares / (double)extent);
         if (row >= rows) continue;
         if (Team::lane() == 0) finish.statistics(row, mean, inverse);

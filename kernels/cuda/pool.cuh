@@ -68,8 +68,8 @@ SMELT_DEVICE Index last_tap(const Window &window, int axis, Index start) {
 
 // One thread for each output element. pad_end: behind the last element of each axis. COUNT_PADDING: an average divides by
 // padding too.
-template <class A, class Pool, bool COUNT_PADDING, class T, class N, class I, class E>
-SMELT_DEVICE void pool_windows(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
+template <class A, class Pool, bool COUNT_PADDING, class X, class N, class I, class E>
+SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
                                const N &numbering, const I &indices, const E &epilogue) {
     for (Index i = thread_index(); i < count; i += thread_count()) {
         const typename N::At own = numbering.at(i);
@@ -109,8 +109,8 @@ template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const No
 
 // COLUMNS planes for each block of THREADS, which read them side by side; always added up in the same order. Slices, generated,
 // says where element k of a plane lies: at base(plane) + at(k).
-template <class A, class Pool, int THREADS, int COLUMNS, class T, class S, class E>
-SMELT_DEVICE void pool_planes(const T *x, const S &slices, Index planes, Index extent, const E &epilogue) {
+template <class A, class Pool, int THREADS, int COLUMNS, class X, class S, class E>
+SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index extent, const E &epilogue) {
     struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
     __shared__ Bytes shared[THREADS];
     Pool *const pools = reinterpret_cast<Pool *>(shared);

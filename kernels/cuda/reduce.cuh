@@ -17,39 +17,43 @@ namespace smelt {
 
 template <class A> SMELT_DEVICE A finite_or_zero(A x) { return x - x == A(0) ? x : A(0); }
 
-template <class Team, class R, class T, class S>
-SMELT_DEVICE typename R::Total reduce_row(const T *x, const S &slices, Index row, Index first, Index last, typename R::Number m) {
+// A row past the end counts for nothing.
+template <class Team, class R, class X, class S>
+SMELT_DEVICE typename R::Total reduce_row(const X &x, const S &slices, Index row, Index rows, Index first, Index last,
+                                          typename R::Number m) {
     typedef typename R::Number N;
-    const Index base = slices.base(row);
-    return fold<Team, typename R::Merge, N, typename R::Total>(
-        first, last, [&](Index k) { return R::element(load_as<N>(x, base + slices.at(k)), m); });
+    const Index base = slices.base(smaller(row, rows - 1));
+    return fold<Team, typename R::Merge, N, typename R::Total>(first, last, [&](Index k) {
+        const Index i = base + slices.at(k);
+        return R::element(R::shifts ? load_as<N>(x, i) : load_first_of_row<N>(x, i, row, rows), m);
+    });
 }
 
-template <class Team, class R, class T, class S, class E>
-SMELT_DEVICE void reduce_rows(const T *x, const S &slices, Index rows, Index extent, const E &epilogue) {
+template <class Team, class R, class X, class S, class E>
+SMELT_DEVICE void reduce_rows(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
     typedef typename R::Number N;
     typedef typename R::Total A;
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
-        const Index own = smaller(row, rows - 1);
         N m = N(0);
         if constexpr (R::shifts) {
-            const Index base = slices.base(own);
-            m = finite_or_zero(fold<Team, Largest<T>, N, N>(
-                0, extent, [&](Index k) { return load_as<N>(x, base + slices.at(k)); }));
+            const Index base = slices.base(smaller(row, rows - 1));
+            m = finite_or_zero(fold<Team, Largest<ElementOf<X>>, N, N>(
+                0, extent, [&](Index k) { return load_first_of_row<N>(x, base + slices.at(k), row, rows); }));
         }
-        const A a = reduce_row<Team, R>(x, slices, own, 0, extent, m);
+        const A a = reduce_row<Team, R>(x, slices, row, rows, 0, extent, m);
         if (row < rows && Team::lane() == 0) epilogue(row, R::result(a, (A)m, (A)extent));
     }
 }
 
 // Each row in so many parts: parts[row * count + number].
-template <class Team, class R, class T, class S>
-SMELT_DEVICE void reduce_parts(const T *x, const S &slices, Index rows, Index extent, Index count, typename R::Total *parts) {
+template <class Team, class R, class X, class S>
+SMELT_DEVICE void reduce_parts(const X &x, const S &slices, Index rows, Index extent, Index count, typename R::Total *parts) {
     const Index length = ceil_div(extent, count);
     for (Index i = Team::first(); Team::goes_on(i, rows * count); i += Team::step()) {
         const Index own = smaller(i, rows * count - 1), number = quotient(own, rows), row = own - number * rows;
         const Index first = number * length, last = smaller(first + length, extent);
-        const typename R::Total a = reduce_row<Team, R>(x, slices, row, first, last, typename R::Number(0));
+        const typename R::Total a =
+            reduce_row<Team, R>(x, slices, i < rows * count ? row : rows, rows, first, last, typename R::Number(0));
         if (i < rows * count && Team::lane() == 0) parts[row * count + number] = a;
     }
 }
@@ -75,8 +79,8 @@ SMELT_DEVICE u64 order_key(double x) {
 SMELT_DEVICE u64 order_key(float x) { return order_key((double)x); }
 
 // flip: 0 for the largest, ~0 for the smallest. An empty row gives 0.
-template <class Team, bool LAST, class T, class S, class E>
-SMELT_DEVICE void arg_rows(const T *x, const S &slices, Index rows, Index extent, u64 flip, const E &epilogue) {
+template <class Team, bool LAST, class X, class S, class E>
+SMELT_DEVICE void arg_rows(const X &x, const S &slices, Index rows, Index extent, u64 flip, const E &epilogue) {
     for (Index row = Team::first(); Team::goes_on(row, rows); row += Team::step()) {
         const Index base = slices.base(smaller(row, rows - 1));
         Best<u64> best{0, LAST ? 0 : extent};

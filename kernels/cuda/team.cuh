@@ -136,6 +136,12 @@ struct ColumnTeam {
     }
 };
 
+// An element that is read for the first time, by the thread that has its row; rows past the end, which are another's, are read
+// as zeros.
+template <class A, class X> SMELT_DEVICE A load_first_of_row(const X &x, Index i, Index row, Index rows) {
+    return row < rows ? load_first<A>(x, i) : A(0);
+}
+
 // -- sums in few roundings --
 
 // Calls value(k) for the team's k in [first, last) and merges what it returns, in runs of the type N that are merged as A:

@@ -28,12 +28,17 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "reduce.cuh");
-    const char *where = slices_declare(w, &slices), *epilogue = kernel_epilogue(w);
+    const char *x = kernel_prologue(w), *where = slices_declare(w, &slices), *epilogue = kernel_epilogue(w);
     kernel_line(w, "arg_rows<%s, %s>(%s, %s, %s, %s, %s, %s);", team_name(config->number[0]),
-                ((const ArgAttrs *)node->parsed)->select_last ? "true" : "false",
-                kernel_pointer(w, node->inputs[0]), where, kernel_number(w, slices.rows),
-                kernel_number(w, slices.extent), node->op == OP_ArgMax ? "0" : "~0ull", epilogue);
+                ((const ArgAttrs *)node->parsed)->select_last ? "true" : "false", x, where,
+                kernel_number(w, slices.rows), kernel_number(w, slices.extent),
+                node->op == OP_ArgMax ? "0" : "~0ull", epilogue);
     return kernel_finish(w, team_grid(emission, config->number[0], slices.rows), 1, 1, TEAM_THREADS, 0);
 }
 
-const Tactic tactic_arg = {.name = "arg", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_arg = {.name = "arg",
+                           .version = 2,
+                           .prologue = PROLOGUE_READS,
+                           .refuses = refuses,
+                           .configs = configs,
+                           .emit = emit};

@@ -18,7 +18,6 @@ static const char *refuses(const Problem *problem, const Device *device) {
             return "statistics that are slices or in channels-last layout";
     bool channels = node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization;
     const char *why = channels ? refuse_unless_plain(problem, 1) : NULL;
-    if (why == NULL) why = refuse_gaps(problem);
     return why != NULL ? why : refuse_unless_floats(problem);
 }
 
@@ -141,14 +140,19 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "normalize.cuh");
-    const char *where = slices_declare(w, &slices), *finish = declare_finish(w);
+    const char *x = kernel_prologue(w), *where = slices_declare(w, &slices), *finish = declare_finish(w);
     const char *epilogue = kernel_epilogue(w);
     kernel_line(w, "moment_rows<%s, %s, %s>(%s, %s, %s, %s, %s, %s);", team_name(config->number[0]),
                 float_type(problem_input(emission->problem, 0)->dtype),
-                node->op == OP_RMSNormalization ? "false" : "true", kernel_pointer(w, node->inputs[0]), where,
-                kernel_number(w, slices.rows), kernel_number(w, slices.extent), finish, epilogue);
+                node->op == OP_RMSNormalization ? "false" : "true", x, where, kernel_number(w, slices.rows),
+                kernel_number(w, slices.extent), finish, epilogue);
     return kernel_finish(w, team_grid(emission, config->number[0], slices.rows), 1, 1, TEAM_THREADS, 0);
 }
 
-const Tactic tactic_normalize = {
-    .name = "normalize", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_normalize = {.name = "normalize",
+                                 .version = 2,
+                                 .strided = true,
+                                 .prologue = PROLOGUE_STORES,
+                                 .refuses = refuses,
+                                 .configs = configs,
+                                 .emit = emit};

@@ -12,8 +12,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (problem_output(problem, 0) == NULL) return "no result";
     if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0))
         return "ranks that do not fit";
-    const char *why = refuse_gaps(problem);
-    return why != NULL ? why : refuse_types(problem);
+    return refuse_types(problem);
 }
 
 /* "MaxOf<float>" */
@@ -43,16 +42,21 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
-    const char *type = cuda_compute_type(x->dtype);
+    const char *type = cuda_compute_type(x->dtype), *elements = kernel_prologue(w),
+               *epilogue = kernel_epilogue(w);
     kernel_line(w, "pool_windows<%s, %s, %s>(%s, %s, %s, %s, Place{%s}, %s, %s, %s);", type,
-                pool_text(w, node, type), attrs->count_include_pad != 0 ? "true" : "false",
-                kernel_pointer(w, node->inputs[0]), number_strides_text(w, node->inputs[0]),
-                kernel_number(w, shape_count(dims, &y->shape)), window_text(w, &window),
-                extents_text(w, window.pad_end, WINDOW_AXES), numbering_text(w, node->outputs[0]),
-                indices_text(w, node), kernel_epilogue(w));
+                pool_text(w, node, type), attrs->count_include_pad != 0 ? "true" : "false", elements,
+                number_strides_text(w, node->inputs[0]), kernel_number(w, shape_count(dims, &y->shape)),
+                window_text(w, &window), extents_text(w, window.pad_end, WINDOW_AXES),
+                numbering_text(w, node->outputs[0]), indices_text(w, node), epilogue);
     return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, &y->shape), THREADS), 1, 1, THREADS,
                          0);
 }
 
-const Tactic tactic_pool = {
-    .name = "pool", .version = 2, .strided = true, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_pool = {.name = "pool",
+                            .version = 2,
+                            .strided = true,
+                            .prologue = PROLOGUE_READS,
+                            .refuses = refuses,
+                            .configs = only_config,
+                            .emit = emit};

@@ -11,8 +11,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
         (node->op != OP_GlobalAveragePool && node->op != OP_GlobalMaxPool && node->op != OP_GlobalLpPool))
         return "not a global pool";
     if (!input_has_rank(problem, 0, 2, SMELT_MAX_RANK)) return "ranks that do not fit";
-    const char *why = refuse_gaps(problem);
-    return why != NULL ? why : refuse_unless_floats(problem);
+    return refuse_unless_floats(problem);
 }
 
 static Slices planes_of(const Problem *problem) {
@@ -50,16 +49,17 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     if (node->op == OP_GlobalLpPool)
         pool = kernel_format(w, "NormOf<%s, %d>", type, (int)*(const int64_t *)node->parsed);
     Slices planes = planes_of(problem);
-    const char *where = slices_declare(w, &planes);
-    kernel_line(w, "pool_planes<%s, %s, %d, %d>(%s, %s, %s, %s, %s);", type, pool, threads, columns,
-                kernel_pointer(w, node->inputs[0]), where, kernel_number(w, planes.rows),
-                kernel_number(w, planes.extent), kernel_epilogue(w));
+    const char *elements = kernel_prologue(w), *where = slices_declare(w, &planes),
+               *epilogue = kernel_epilogue(w);
+    kernel_line(w, "pool_planes<%s, %s, %d, %d>(%s, %s, %s, %s, %s);", type, pool, threads, columns, elements,
+                where, kernel_number(w, planes.rows), kernel_number(w, planes.extent), epilogue);
     Dim blocks = dim_ceil_div(dims, planes.rows, columns);
     return kernel_finish(w, dim_min(dims, blocks, MOST_BLOCKS), 1, 1, threads, 0);
 }
 
 const Tactic tactic_pool_planes = {.name = "pool_planes",
                                    .version = 2,
+                                   .prologue = PROLOGUE_READS,
                                    .strided = true,
                                    .refuses = refuses,
                                    .configs = configs,

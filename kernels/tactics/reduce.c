@@ -46,7 +46,6 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || op_def(node->op)->op_class != OPCLASS_REDUCTION) return "not a reduction";
     const char *why = refuse_types(problem);
-    if (why == NULL) why = refuse_gaps(problem);
     if (why == NULL && problem_output(problem, 0) == NULL) why = "no result is wanted";
     return why != NULL ? why : find_axes(problem, walked);
 }
@@ -138,10 +137,9 @@ static Status emit_whole(Emission *emission, const Slices *slices, int32_t team)
     KernelWriter *w = kernel_begin(emission, "reduce");
     TRY_ALLOC(emission->diag, w);
     declare_reducer(w, problem);
-    const char *where = slices_declare(w, slices), *epilogue = kernel_epilogue(w);
-    kernel_line(w, "reduce_rows<%s, Reducer>(%s, %s, %s, %s, %s);", team_name(team),
-                kernel_pointer(w, problem_anchor(problem)->inputs[0]), where, kernel_number(w, slices->rows),
-                kernel_number(w, slices->extent), epilogue);
+    const char *x = kernel_prologue(w), *where = slices_declare(w, slices), *epilogue = kernel_epilogue(w);
+    kernel_line(w, "reduce_rows<%s, Reducer>(%s, %s, %s, %s, %s);", team_name(team), x, where,
+                kernel_number(w, slices->rows), kernel_number(w, slices->extent), epilogue);
     return kernel_finish(w, team_grid(emission, team, slices->rows), 1, 1, TEAM_THREADS, 0);
 }
 
@@ -151,11 +149,12 @@ static Status emit_parts(Emission *emission, const Slices *slices, int32_t team,
     emission->scratch_bytes = dim_mul(emission->graph->dims, pieces, PART_BYTES);
     KernelWriter *w = kernel_begin(emission, "reduce_parts");
     TRY_ALLOC(emission->diag, w);
-    const char *total = declare_reducer(w, problem), *where = slices_declare(w, slices);
+    const char *total = declare_reducer(w, problem), *x = kernel_prologue(w),
+               *where = slices_declare(w, slices);
     kernel_number(w, pieces); /* is indexed with */
-    kernel_line(w, "reduce_parts<%s, Reducer>(%s, %s, %s, %s, %d, %s);", team_name(team),
-                kernel_pointer(w, problem_anchor(problem)->inputs[0]), where, kernel_number(w, slices->rows),
-                kernel_number(w, slices->extent), parts, kernel_scratch(w, 0, total));
+    kernel_line(w, "reduce_parts<%s, Reducer>(%s, %s, %s, %s, %d, %s);", team_name(team), x, where,
+                kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts,
+                kernel_scratch(w, 0, total));
     TRY(kernel_finish(w, team_grid(emission, team, pieces), 1, 1, TEAM_THREADS, 0));
     w = kernel_begin(emission, "reduce_finish");
     TRY_ALLOC(emission->diag, w);
@@ -173,5 +172,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     return emit_whole(emission, &slices, config->number[0]);
 }
 
-const Tactic tactic_reduce = {
-    .name = "reduce", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_reduce = {.name = "reduce",
+                              .version = 2,
+                              .strided = true,
+                              .prologue = PROLOGUE_STORES,
+                              .refuses = refuses,
+                              .configs = configs,
+                              .emit = emit};

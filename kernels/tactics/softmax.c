@@ -25,8 +25,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || !is_ours(node->op)) return "not Softmax or the like";
     if (problem_output(problem, 0) == NULL) return "no result is wanted";
-    const char *why = refuse_gaps(problem);
-    return why != NULL ? why : refuse_unless_floats(problem);
+    return refuse_unless_floats(problem);
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -56,12 +55,16 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "normalize.cuh");
     const char *type = float_type(problem_input(emission->problem, 0)->dtype);
-    const char *where = slices_declare(w, &slices), *epilogue = kernel_epilogue(w);
-    kernel_line(w, "%s(%s, %s, %s, %s, %s);", function_text(w, node, team_name(config->number[0]), type),
-                kernel_pointer(w, node->inputs[0]), where, kernel_number(w, slices.rows),
-                kernel_number(w, slices.extent), epilogue);
+    const char *x = kernel_prologue(w), *where = slices_declare(w, &slices), *epilogue = kernel_epilogue(w);
+    kernel_line(w, "%s(%s, %s, %s, %s, %s);", function_text(w, node, team_name(config->number[0]), type), x,
+                where, kernel_number(w, slices.rows), kernel_number(w, slices.extent), epilogue);
     return kernel_finish(w, team_grid(emission, config->number[0], slices.rows), 1, 1, TEAM_THREADS, 0);
 }
 
-const Tactic tactic_softmax = {
-    .name = "softmax", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_softmax = {.name = "softmax",
+                               .version = 2,
+                               .strided = true,
+                               .prologue = PROLOGUE_STORES,
+                               .refuses = refuses,
+                               .configs = configs,
+                               .emit = emit};

@@ -1,0 +1,29 @@
+/* Chains of pointwise nodes over packs of consecutive elements: how the lanes of a pack get their operands
+ * and give their results. */
+#ifndef SMELT_KERNELS_PACKS_H
+#define SMELT_KERNELS_PACKS_H
+
+#include "kernels/chain.h"
+
+/* How the lanes of a pack get an operand. */
+typedef enum Fetch {
+    FETCH_LITERAL,
+    FETCH_SEED,  /* what the anchor gives: x[k] */
+    FETCH_PACK,  /* one vector access */
+    FETCH_SPLAT, /* one element for all lanes */
+    FETCH_EACH   /* an index for each lane */
+} Fetch;
+
+Fetch packs_fetch(const ChainOperand *operand, int32_t lanes);
+
+/* "        Pack<float, N> v0;" for each operand that is read as a pack. count: text of the number of lanes.
+ */
+void packs_declare(const Chain *chain, int32_t lanes, const char *count, const char *indent, ByteWriter *out);
+/* "        v0 = load_pack<N>(p0, i);": what declare declared; into: "o." where it is a member. */
+void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out);
+/* The statements of one pack of which packs_load has been: from: as its into; results are stored. seed: the
+ * anchor's value, or NONE. */
+void packs_compute(const Chain *chain, int32_t lanes, const char *count, const char *from, ValueId seed,
+                   ByteWriter *out);
+
+#endif

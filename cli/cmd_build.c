@@ -40,6 +40,7 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
     if (o.output == NULL && o.compile.stop_after == NULL)
         return FAIL(&app->diag, STATUS_USAGE, "build needs -o FILE");
     if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
+    if (o.compile.tune == NULL) o.compile.tune = "quick";
     double start = clock_seconds();
     Compiled compiled;
     Status status = compile_model(app, models.items[0], &o.compile, &compiled);

@@ -7,6 +7,7 @@
 #include "base/tensor.h"
 #include "cli/precision.h"
 #include "cli/target.h"
+#include "cli/tune.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -205,6 +206,7 @@ Status compile_memory(App *app, const CompileSettings *settings, Compiled *compi
 static Status lower(App *app, const CompileSettings *settings, const Accuracy *accuracy, Compiled *out) {
     Progress progress;
     BuildSettings build = build_settings(app, settings, out, &progress);
+    if (out->target.cuda) TRY(tune_for_build(app, settings, &out->target, out->graph, &build.timings));
     TRY(precision_facts(app, out->precision, out, accuracy, &build));
     progress_begin(&progress, "kernels");
     Status status = build_lower(out->graph, &build, &out->arena, &out->plan, &app->diag);

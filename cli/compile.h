@@ -8,7 +8,8 @@
 #include "frontend/import.h"
 
 typedef struct CompileSettings {
-    const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir, *io_precision, *calib;
+    const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir, *io_precision, *calib,
+        *tune, *timing_cache;
     TextList shapes, profiles, disabled, plugins, keep_fp32, force_fp16;
     double max_error;
     int64_t threads, device, variant;
@@ -37,6 +38,10 @@ typedef struct CompileSettings {
     {"disable-pass", 0, OPTION_LIST, &(settings).disabled, "PASS", "leaves a pass out (repeatable)", 0, 0}, \
     {"plugin-pass", 0, OPTION_LIST, &(settings).plugins, "FILE.so", "runs the passes of a shared object too (docs/passes.md)", 0, 0}, \
     {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
+    {"tune", 0, OPTION_TEXT, &(settings).tune, "quick|full|off", \
+     "times tactics on this machine's GPU and keeps the fastest (build and bench: quick; else off)", 0, 0}, \
+    {"timing-cache", 0, OPTION_TEXT, &(settings).timing_cache, "FILE", \
+     "times to choose by, and where new ones go; by default one for each GPU in the cache folder", 0, 0}, \
     {"kernel-variant", 0, OPTION_INT, &(settings).variant, "N", \
      "another tactic and config for every step: the N-th that it can have (for tests)", 0, 1000000}, \
     {"threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024}

@@ -64,6 +64,7 @@ Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Pl
                              .archs = settings->archs,
                              .arch_count = settings->arch_count,
                              .variant = settings->variant,
-                             .jit = settings->jit};
+                             .jit = settings->jit,
+                             .timings = settings->timings};
     return lower_to_cuda(graph, &cuda, arena, plan, diag);
 }

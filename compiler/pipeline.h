@@ -16,6 +16,7 @@ typedef struct BuildSettings {
     int32_t fact_count;
     uint64_t model_hash;
     JitOptions jit;
+    const TimingCache *timings; /* measured choices; NULL: none */
     const Log *log;
 } BuildSettings;
 

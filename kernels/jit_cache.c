@@ -18,18 +18,20 @@ typedef struct EntryHeader {
     uint64_t key_high, key_low, size, checksum; /* of what follows */
 } EntryHeader;
 
-JitCache jit_cache_open(const char *chosen, Arena *arena) {
-    JitCache cache = {NULL};
+const char *cache_folder(const char *chosen, const char *name, Arena *arena) {
     Diag ignored = {0};
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *folder = NULL;
     if (chosen != NULL && chosen[0] != '\0')
-        cache.folder = path_join(arena, chosen, "cubins");
+        folder = path_join(arena, chosen, name);
     else if (chosen == NULL && base != NULL && base[0] == '/')
-        cache.folder = path_join(arena, base, "smelt/cubins");
+        folder = arena_printf(arena, "%s/smelt/%s", base, name);
     else if (chosen == NULL && home != NULL && home[0] == '/')
-        cache.folder = path_join(arena, home, ".cache/smelt/cubins");
-    if (cache.folder != NULL && folder_create(cache.folder, &ignored) != STATUS_OK) cache.folder = NULL;
-    return cache;
+        folder = arena_printf(arena, "%s/.cache/smelt/%s", home, name);
+    return folder != NULL && folder_create(folder, &ignored) == STATUS_OK ? folder : NULL;
+}
+
+JitCache jit_cache_open(const char *chosen, Arena *arena) {
+    return (JitCache){cache_folder(chosen, "cubins", arena)};
 }
 
 static bool entry_path(const JitCache *cache, JitKey key, char path[CACHE_PATH]) {

@@ -13,6 +13,9 @@ typedef struct JitCache {
     const char *folder; /* NULL: no cache */
 } JitCache;
 
+/* The folder of that name among smelt's caches: in `chosen`, or where it is NULL in $XDG_CACHE_HOME/smelt or
+ * ~/.cache/smelt, made where it is not there. NULL: none can be, or chosen is "". */
+const char *cache_folder(const char *chosen, const char *name, Arena *arena);
 /* chosen as JitOptions.cache_folder; memory in arena. */
 JitCache jit_cache_open(const char *chosen, Arena *arena);
 

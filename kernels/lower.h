@@ -2,6 +2,7 @@
 #ifndef SMELT_KERNELS_LOWER_H
 #define SMELT_KERNELS_LOWER_H
 
+#include "kernels/choice.h"
 #include "kernels/jit.h"
 #include "plan_format/plan.h"
 
@@ -19,6 +20,12 @@ typedef struct LowerOptions {
  * one aligned blob there (equal constants once). The plan is verified before this returns. */
 Status lower_to_host(const Graph *graph, const LowerOptions *options, Arena *arena, Plan *plan, Diag *diag);
 
+/* One choice to be timed: for every problem but Reformats. */
+typedef struct LowerTrial {
+    Choice choice;
+    int32_t repeats; /* how often its launches stand in the plan, at least 1 */
+} LowerTrial;
+
 typedef struct LowerCudaOptions {
     LowerOptions base;
     const char *const *archs; /* as in arch.def: "sm_80", "sm_90"; kernels are made for each */
@@ -26,6 +33,8 @@ typedef struct LowerCudaOptions {
     int32_t variant; /* n > 0: of all tactics and configs that a step can have number n, counted round
                         and round, instead of the best guess: so that tests see every one */
     JitOptions jit;
+    const TimingCache *timings; /* measured choices; NULL: none */
+    const LowerTrial *trial;    /* NULL: none */
 } LowerCudaOptions;
 
 /* What passes ask of the GPUs that a plan is for. Lives in arena. */

@@ -3,6 +3,8 @@
 #include "kernels/arch.h"
 #include "kernels/lowering.h"
 
+enum { MOST_VARIANTS = 1024 };
+
 typedef struct CudaLowering {
     Lowering base;
     const LowerCudaOptions *options;
@@ -18,6 +20,7 @@ typedef struct CudaLowering {
     bool *known_symbols;  /* that the steps so far find */
     int32_t symbol_count;
     int32_t device_steps, host_steps;
+    const char *choices; /* of the step at hand */
 } CudaLowering;
 
 static const char *list_archs(const CudaLowering *c) {
@@ -155,26 +158,29 @@ static void hide_inner_values(CudaLowering *c, const Problem *problem) {
     }
 }
 
-/* The first config of the tactic that is preferred, or what options->variant asks for. */
-static Status choose_config(CudaLowering *c, const Problem *problem, const Tactic **tactic, Config *out) {
-    Config configs[MOST_CONFIGS];
-    int32_t total = 0, wanted;
-    if ((*tactic)->configs(problem, &c->device, configs) < 1)
-        return FAIL(c->base.diag, STATUS_INTERNAL, "tactic %s has no config", (*tactic)->name);
-    *out = configs[0];
-    for (int32_t i = 0; c->options->variant > 0 && i < tactic_count(); ++i)
-        if (tactic_refuses(tactic_at(i), problem, &c->device) == NULL)
-            total += tactic_at(i)->configs(problem, &c->device, configs);
-    wanted = total > 0 ? c->options->variant % total : -1;
-    for (int32_t i = 0; wanted >= 0 && i < tactic_count(); ++i) {
-        if (tactic_refuses(tactic_at(i), problem, &c->device) != NULL) continue;
-        int32_t count = tactic_at(i)->configs(problem, &c->device, configs);
-        if (wanted < count) {
-            *tactic = tactic_at(i);
-            *out = configs[wanted];
-        }
-        wanted -= count;
-    }
+/* What options->variant asks for: number n of all tactics and configs. */
+static Choice choose_variant(const CudaLowering *c, const Problem *problem) {
+    Choice all[MOST_VARIANTS];
+    int32_t total = choices_list(problem, &c->device, all, MOST_VARIANTS);
+    Choice choice = all[c->options->variant % (total < MOST_VARIANTS ? total : MOST_VARIANTS)];
+    choice.source = CHOICE_ASKED;
+    return choice;
+}
+
+static Choice choose(const CudaLowering *c, const Problem *problem) {
+    const LowerTrial *trial = c->options->trial;
+    bool tried = trial != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat;
+    if (tried) return trial->choice;
+    return c->options->variant > 0 ? choose_variant(c, problem)
+                                   : choice_best(problem, &c->device, c->options->timings);
+}
+
+/* "conv_wgmma 128,64,4 (measured, 21.8 us)" for the step; several pieces one behind the other. */
+static Status note_choice(CudaLowering *c, const Choice *choice) {
+    const char *text = choice_text(choice, c->base.arena);
+    if (text != NULL && c->choices != NULL) text = arena_printf(c->base.arena, "%s; %s", c->choices, text);
+    TRY_ALLOC(c->base.diag, text);
+    c->choices = text;
     return STATUS_OK;
 }
 
@@ -202,17 +208,20 @@ static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Pi
 }
 
 static Status emit_piece(CudaLowering *c, const Piece *piece, Dim *scratch_bytes, int32_t *launch_count) {
-    Config config;
     const Problem *problem = &piece->problem;
-    const Tactic *tactic = piece->tactic;
-    TRY(choose_config(c, problem, &tactic, &config));
+    const Choice choice = choose(c, problem);
+    const Tactic *tactic = choice.tactic;
+    int32_t repeats = c->options->trial != NULL ? c->options->trial->repeats : 1;
+    if (c->graph->nodes[problem->nodes[0]].op == OP_Reformat) repeats = 1;
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
-    TRY(tactic->emit(&config, &c->device, &emission));
+    TRY(tactic->emit(&choice.config, &c->device, &emission));
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
-    for (int32_t i = 0; i < emission.launch_count; ++i) TRY(add_launch(c, &emission.launches[i], work));
-    *launch_count += emission.launch_count;
+    for (int32_t r = 0; r < repeats; ++r)
+        for (int32_t i = 0; i < emission.launch_count; ++i) TRY(add_launch(c, &emission.launches[i], work));
+    *launch_count += repeats * emission.launch_count;
+    TRY(note_choice(c, &choice));
     hide_inner_values(c, problem);
     return STATUS_OK;
 }
@@ -222,7 +231,9 @@ static Status emit_step(CudaLowering *c, const Piece *pieces, int32_t count, Pla
     Dim scratch_bytes = 0;
     step->kind = PLAN_STEP_LAUNCH;
     step->launch_first = c->base.plan->launch_count;
+    c->choices = NULL;
     for (int32_t i = 0; i < count; ++i) TRY(emit_piece(c, &pieces[i], &scratch_bytes, &step->launch_count));
+    step->reason = c->choices;
     return lower_dim(&c->base, scratch_bytes, &step->scratch_bytes);
 }
 

@@ -39,6 +39,8 @@ typedef struct Tactic {
     const char *(*refuses)(const Problem *problem, const Device *device);
     /* Legal configs, best guess first; at least one where it applies. */
     int32_t (*configs)(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]);
+    /* Microseconds that it should take at the usual sizes, 0 where it cannot tell. NULL: it never can. */
+    double (*cost)(const Problem *problem, const Device *device, const Config *config);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
     /* Microseconds that a config takes by a model, at the symbols' opt values; NULL: there is none. */
     double (*cost)(const Problem *problem, const Device *device, const Config *config);

@@ -151,7 +151,9 @@ typedef struct PlanStep {
     bool late;                          /* some output dimension is known only once the step runs */
     int32_t launch_first, launch_count; /* of LAUNCH; steps divide the launches in order; else 0 and 0 */
     PlanDim scratch_bytes;              /* device memory that its launches share while it runs */
-    const char *reason; /* of a HOST step in a GPU plan: why ("no tactic: ..."); from DEBUG, "" without it */
+    /* In a GPU plan, why a HOST step is one ("no tactic: ..."), or how a LAUNCH step was chosen ("conv_tiles
+     * 64,64,16 (measured, 21.8 us)"); from DEBUG, "" without it. */
+    const char *reason;
 } PlanStep;
 
 /* A straight line of steps: program 0 is the model, the others are bodies of control-flow operators. */

@@ -250,7 +250,7 @@ static void print_step_device(const Plan *plan, const PlanStep *step, ByteWriter
         write_format(out, " B\n");
     }
     if (step->reason[0] == '\0') return;
-    write_format(out, "          on the host: ");
+    write_format(out, step->kind == PLAN_STEP_HOST ? "          on the host: " : "          tactic: ");
     print_text(out, step->reason);
     write_u8(out, '\n');
 }

@@ -1,0 +1,27 @@
+/* Timing of tactics and configs on the GPU that is here. */
+#ifndef SMELT_CLI_TUNE_H
+#define SMELT_CLI_TUNE_H
+
+#include "cli/target.h"
+#include "kernels/timing_cache.h"
+
+typedef struct TuneOptions {
+    int32_t candidates; /* of each problem, best guesses first */
+    const char *path; /* the cache is written to it after each problem, so that nothing is lost; NULL: not */
+    TimingCache *cache;
+} TuneOptions;
+
+/* What times are good for: "NVIDIA H200 sm_90 driver 13.0", in the app's arena. Fails with WRONG_DEVICE where
+ * there is no GPU. */
+Status tune_gpu_name(App *app, const CompileSettings *settings, const char **out);
+/* The times that a build chooses by, after tuning where --tune asks for it and the GPU is here; NULL: none. A
+ * cache that --timing-cache names must be whole, and of the right GPU. */
+Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                      const TimingCache **out);
+/* Times the best candidates of each problem of a graph that has been through the passes, where the cache
+ * knows none. A candidate that fails, or whose numbers are not those of the reference, is left out with a
+ * line. */
+Status tune_graph(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                  const TuneOptions *options);
+
+#endif

@@ -1,0 +1,124 @@
+#include "kernels/choice.h"
+
+#include <math.h>
+
+/* Before another one of the same problem: a modelled time beats none, a shorter one a longer one, and the
+ * order of the table decides the rest. */
+static bool is_better(const Choice *a, const Choice *b) {
+    if ((a->microseconds > 0) != (b->microseconds > 0)) return a->microseconds > 0;
+    return a->microseconds > 0 && a->microseconds < b->microseconds;
+}
+
+static Choice model(const Tactic *tactic, const Problem *problem, const Device *device,
+                    const Config *config) {
+    Choice choice = {.tactic = tactic, .config = *config, .source = CHOICE_PREFERRED};
+    double cost = tactic->cost != NULL ? tactic->cost(problem, device, config) : 0;
+    if (!(cost > 0) || !isfinite(cost)) return choice;
+    choice.microseconds = cost;
+    choice.source = CHOICE_MODELLED;
+    return choice;
+}
+
+/* Visits all that applies. */
+static int32_t each_choice(const Problem *problem, const Device *device,
+                           void (*visit)(void *user, const Choice *choice), void *user) {
+    int32_t total = 0;
+    for (int32_t t = 0; t < tactic_count(); ++t) {
+        Config configs[MOST_CONFIGS];
+        const Tactic *tactic = tactic_at(t);
+        if (tactic_refuses(tactic, problem, device) != NULL) continue;
+        int32_t count = tactic->configs(problem, device, configs);
+        for (int32_t i = 0; i < count; ++i) {
+            Choice choice = model(tactic, problem, device, &configs[i]);
+            visit(user, &choice);
+            total++;
+        }
+    }
+    return total;
+}
+
+typedef struct ChoiceList {
+    Choice *out;
+    int32_t kept, capacity;
+} ChoiceList;
+
+static void append(void *user, const Choice *choice) {
+    ChoiceList *list = user;
+    if (list->kept < list->capacity) list->out[list->kept++] = *choice;
+}
+
+int32_t choices_list(const Problem *problem, const Device *device, Choice *out, int32_t capacity) {
+    ChoiceList list = {out, 0, capacity};
+    return each_choice(problem, device, append, &list);
+}
+
+/* Insertion keeps the order of equals. */
+static void insert(void *user, const Choice *choice) {
+    ChoiceList *list = user;
+    int32_t at = list->kept;
+    while (at > 0 && is_better(choice, &list->out[at - 1])) --at;
+    if (at >= list->capacity) return;
+    if (list->kept < list->capacity) ++list->kept;
+    for (int32_t i = list->kept - 1; i > at; --i) list->out[i] = list->out[i - 1];
+    list->out[at] = *choice;
+}
+
+int32_t choices_rank(const Problem *problem, const Device *device, Choice *out, int32_t capacity) {
+    ChoiceList list = {out, 0, capacity};
+    return each_choice(problem, device, insert, &list);
+}
+
+/* Times this close are the same: then the order decides, so that two tunings agree. */
+static const double noise = 1.02;
+
+typedef struct MeasuredSearch {
+    const Problem *problem;
+    const TimingCache *timings;
+    double limit; /* the least time so far, or what is as good as it */
+    bool limited;
+    Choice found;
+} MeasuredSearch;
+
+static void look_up(void *user, const Choice *choice) {
+    MeasuredSearch *search = user;
+    const Timing *row =
+        timing_cache_find(search->timings, search->problem->key, choice->tactic, &choice->config);
+    if (row == NULL) return;
+    if (!search->limited && row->microseconds < search->limit) search->limit = row->microseconds;
+    if (!search->limited || search->found.tactic != NULL || row->microseconds > search->limit) return;
+    search->found = (Choice){choice->tactic, choice->config, CHOICE_MEASURED, row->microseconds};
+}
+
+/* The first that is as good as the best of those that apply and have a time in the cache. */
+static bool find_measured(const Problem *problem, const Device *device, const TimingCache *timings,
+                          Choice *out) {
+    MeasuredSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};
+    if (timings == NULL || !timing_cache_knows(timings, problem->key)) return false;
+    each_choice(problem, device, look_up, &search);
+    search.limited = true;
+    search.limit *= noise;
+    each_choice(problem, device, look_up, &search);
+    *out = search.found;
+    return search.found.tactic != NULL;
+}
+
+Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings) {
+    Choice best;
+    if (find_measured(problem, device, timings, &best)) return best;
+    best = (Choice){0};
+    choices_rank(problem, device, &best, 1);
+    return best;
+}
+
+const char *choice_text(const Choice *choice, Arena *arena) {
+    static const char *const sources[] = {[CHOICE_PREFERRED] = "the preferred one",
+                                          [CHOICE_MODELLED] = "modelled",
+                                          [CHOICE_MEASURED] = "measured",
+                                          [CHOICE_ASKED] = "asked for"};
+    const char *text = choice->tactic->name;
+    for (int32_t i = 0; text != NULL && i < choice->config.count; ++i)
+        text = arena_printf(arena, "%s%s%d", text, i == 0 ? " " : ",", choice->config.number[i]);
+    if (text == NULL || choice->microseconds <= 0)
+        return text == NULL ? NULL : arena_printf(arena, "%s (%s)", text, sources[choice->source]);
+    return arena_printf(arena, "%s (%s, %.1f us)", text, sources[choice->source], choice->microseconds);
+}

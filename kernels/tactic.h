@@ -42,8 +42,6 @@ typedef struct Tactic {
     /* Microseconds that it should take at the usual sizes, 0 where it cannot tell. NULL: it never can. */
     double (*cost)(const Problem *problem, const Device *device, const Config *config);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
-    /* Microseconds that a config takes by a model, at the symbols' opt values; NULL: there is none. */
-    double (*cost)(const Problem *problem, const Device *device, const Config *config);
 } Tactic;
 
 /* In order of preference, from tactics.def: TACTIC(name) in tactics/<name>.c defines `const Tactic

@@ -78,7 +78,6 @@ static const char *general_refusal(const Problem *problem) {
     for (int32_t i = 0; why == NULL && i < problem->output_count; ++i)
         why = value_refusal(problem, problem->outputs[i]);
     if (why != NULL) return why;
-    if (tactic->arch != NULL && strcmp(device->arch, tactic->arch) != 0) return "another architecture";
     if (!sizes_are_known(problem, true)) return "sizes that depend on data";
     if (problem->output_count == 0) return "nothing leaves it";
     for (int32_t i = 0; i < problem->node_count; ++i)

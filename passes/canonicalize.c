@@ -187,29 +187,16 @@ static bool is_reshape(OpId op) {
     return op == OP_Reshape || op == OP_Flatten || op == OP_Squeeze || op == OP_Unsqueeze;
 }
 
-/* A shape as the target of a Reshape of whatever has as many elements; false where that takes more than one
- * -1, or an extent of 0. */
-static bool reshape_target(const Value *value, int64_t *target) {
-    int32_t unknown = 0;
-    for (int32_t i = 0; i < value->shape.rank; ++i) {
-        target[i] = value->shape.dim[i];
-        if (target[i] == 0) return false;
-        if (dim_is_exact(target[i])) continue;
-        target[i] = -1;
-        unknown++;
-    }
-    return unknown <= 1;
-}
-
 static Status merge_reshapes(Canon *c, NodeId id, bool *changed) {
     Node *node = &c->graph->nodes[id];
     NodeId producer = c->graph->values[node->inputs[0]].producer;
     int64_t target[SMELT_MAX_RANK];
     AttrList none = {0};
     if (producer == NONE || !is_reshape(c->graph->nodes[producer].op)) return STATUS_OK;
-    const Value *out = &c->graph->values[node->outputs[0]];
-    if (!reshape_target(out, target)) return STATUS_OK;
-    int32_t rank = out->shape.rank;
+    const Shape *from = &c->graph->values[c->graph->nodes[producer].inputs[0]].shape,
+                *to = &c->graph->values[node->outputs[0]].shape;
+    if (!reshape_target(c->graph->dims, from, to, target)) return STATUS_OK;
+    int32_t rank = to->rank;
     ValueId shape = graph_add_constant_i64(c->graph, NULL, rank, target);
     ValueId *inputs = ARENA_ARRAY(c->graph->arena, ValueId, 2);
     if (shape == NONE || inputs == NULL) return FAIL(c->ctx->diag, STATUS_NO_MEMORY, "out of memory");
@@ -218,6 +205,25 @@ static Status merge_reshapes(Canon *c, NodeId id, bool *changed) {
     node->op = OP_Reshape;
     node->inputs = inputs;
     node->input_count = 2;
+    *changed = true;
+    return node_set_attrs(c->graph, id, &none, c->ctx->diag);
+}
+
+/* A Reshape whose shape is computed, though a constant can tell it: the computation is needed no more. */
+static Status fix_target(Canon *c, NodeId id, bool *changed) {
+    Node *node = &c->graph->nodes[id];
+    const AttrList none = {0};
+    int64_t target[SMELT_MAX_RANK];
+    const Shape *from = &c->graph->values[node->inputs[0]].shape,
+                *to = &c->graph->values[node->outputs[0]].shape;
+    if (node->op != OP_Reshape || value_is_constant(c->graph, node->inputs[1])) return STATUS_OK;
+    if (!reshape_target(c->graph->dims, from, to, target)) return STATUS_OK;
+    ValueId shape = graph_add_constant_i64(c->graph, NULL, to->rank, target);
+    ValueId *inputs = ARENA_ARRAY(c->graph->arena, ValueId, 2);
+    if (shape == NONE || inputs == NULL) return FAIL(c->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    inputs[0] = node->inputs[0];
+    inputs[1] = shape;
+    node->inputs = inputs;
     *changed = true;
     return node_set_attrs(c->graph, id, &none, c->ctx->diag);
 }
@@ -251,7 +257,9 @@ static Status merge_chain(Canon *c, NodeId id, bool *changed) {
     *changed = false;
     if (op == OP_Transpose) return merge_transposes(c, id, changed);
     if (op == OP_Cast || op == OP_CastLike) return merge_casts(c, id, changed);
-    return is_reshape(op) ? merge_reshapes(c, id, changed) : STATUS_OK;
+    if (!is_reshape(op)) return STATUS_OK;
+    TRY(merge_reshapes(c, id, changed));
+    return *changed ? STATUS_OK : fix_target(c, id, changed);
 }
 
 /* -- the walk -- */

@@ -81,21 +81,9 @@ Status recognise_constant(Recogniser *r, DType dtype, int32_t rank, const int64_
     return *out == NONE ? FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
 }
 
-bool recognise_reshape_target(const Shape *from, const Shape *to, int64_t target[SMELT_MAX_RANK]) {
-    int32_t unknown = 0;
-    for (int32_t i = 0; i < to->rank; ++i) {
-        target[i] = to->dim[i];
-        if (target[i] == 0) return false;
-        if (dim_is_exact(target[i])) continue;
-        target[i] = i < from->rank && from->dim[i] == to->dim[i] ? 0 : -1;
-        unknown += target[i] == -1;
-    }
-    return unknown <= 1;
-}
-
-bool recognise_can_reshape(const Shape *from, const Shape *to) {
+bool recognise_can_reshape(const Recogniser *r, const Shape *from, const Shape *to) {
     int64_t target[SMELT_MAX_RANK];
-    return shape_equal(from, to) || recognise_reshape_target(from, to, target);
+    return shape_equal(from, to) || reshape_target(r->graph->dims, from, to, target);
 }
 
 Status recognise_reshape(Recogniser *r, NodeId before, ValueId value, const Shape *shape, ValueId *out) {
@@ -103,7 +91,7 @@ Status recognise_reshape(Recogniser *r, NodeId before, ValueId value, const Shap
     const AttrList none = {0};
     *out = value;
     if (shape_equal(recognise_shape(r, value), shape)) return STATUS_OK;
-    if (!recognise_reshape_target(recognise_shape(r, value), shape, target))
+    if (!reshape_target(r->graph->dims, recognise_shape(r, value), shape, target))
         return FAIL(r->ctx->diag, STATUS_INTERNAL, "a reshape that no constant can tell");
     ValueId inputs[2] = {value, graph_add_constant_i64(r->graph, NULL, shape->rank, target)};
     if (inputs[1] == NONE) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");

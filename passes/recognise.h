@@ -43,10 +43,8 @@ Status recognise_insert(Recogniser *r, NodeId before, OpId op, const AttrList *a
 /* A float constant of the type with these elements. dims are exact. */
 Status recognise_constant(Recogniser *r, DType dtype, int32_t rank, const int64_t *dims,
                           const double *elements, ValueId *out);
-/* The operand that tells Reshape this shape: 0 takes the extent at that place, -1 what is left. False where
- * none can. */
-bool recognise_reshape_target(const Shape *from, const Shape *to, int64_t target[SMELT_MAX_RANK]);
-bool recognise_can_reshape(const Shape *from, const Shape *to);
+/* A constant can tell a Reshape this shape. */
+bool recognise_can_reshape(const Recogniser *r, const Shape *from, const Shape *to);
 /* A Reshape of the value before a node, which recognise_can_reshape allows; the value itself where it has the
  * shape. */
 Status recognise_reshape(Recogniser *r, NodeId before, ValueId value, const Shape *shape, ValueId *out);

@@ -257,7 +257,7 @@ static bool can_pack(const Site *s, const Operand *x) {
     const Shape rows = {3, {s->batch, x->view.dim[2], x->row}},
                 swapped = {3, {x->view.dim[2], s->batch, x->row}};
     return x->is_packed &&
-           recognise_can_reshape(recognise_shape(s->r, x->view.base), x->is_swapped ? &swapped : &rows);
+           recognise_can_reshape(s->r, recognise_shape(s->r, x->view.base), x->is_swapped ? &swapped : &rows);
 }
 
 /* -- rewriting: [batch, head, position, feature] -- */
@@ -327,7 +327,8 @@ static bool follow_result(const Site *s, Match *covered) {
     for (;;) {
         ValueId value = graph->nodes[ahead.root].outputs[0];
         const Shape packed = {3, {s->batch, s->queries, width}};
-        if (view_is_dense(graph, &view) && recognise_can_reshape(&packed, recognise_shape(s->r, value))) {
+        if (view_is_dense(graph, &view) &&
+            recognise_can_reshape(s->r, &packed, recognise_shape(s->r, value))) {
             *covered = ahead;
             found = true;
         }
@@ -351,7 +352,7 @@ static Status replace_by_reshape(Recogniser *r, const Match *covered, ValueId re
     int64_t target[SMELT_MAX_RANK];
     const AttrList none = {0};
     const Shape shape = *recognise_shape(r, r->graph->nodes[covered->root].outputs[0]);
-    if (!recognise_reshape_target(recognise_shape(r, result), &shape, target))
+    if (!reshape_target(r->graph->dims, recognise_shape(r, result), &shape, target))
         return FAIL(r->ctx->diag, STATUS_INTERNAL, "a result that no constant can tell the shape of");
     const ValueId inputs[2] = {result, graph_add_constant_i64(r->graph, NULL, shape.rank, target)};
     if (inputs[1] == NONE) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
@@ -411,7 +412,7 @@ static bool can_be_packed(const Site *s) {
     const Shape result = {3, {s->batch, s->queries, dim_mul(s->r->graph->dims, s->heads, s->width)}},
                 heads = {4, {s->batch, s->queries, s->heads, s->width}};
     return can_pack(s, &s->q) && can_pack(s, &s->k) && can_pack(s, &s->v) &&
-           recognise_can_reshape(&result, &heads);
+           recognise_can_reshape(s->r, &result, &heads);
 }
 
 static Status rewrite_packed(Site *s) {
@@ -457,9 +458,9 @@ static bool can_be_plain(const Site *s) {
     const ValueId values[3] = {s->q.value, s->k.value, s->v.value};
     for (int32_t i = 0; i < 3; ++i) {
         const Shape *own = recognise_shape(s->r, values[i]), full = with_ones(own);
-        if (!recognise_can_reshape(own, &full)) return false;
+        if (!recognise_can_reshape(s->r, own, &full)) return false;
     }
-    return recognise_can_reshape(&result,
+    return recognise_can_reshape(s->r, &result,
                                  recognise_shape(s->r, s->r->graph->nodes[s->match->root].outputs[0]));
 }
 

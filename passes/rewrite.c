@@ -117,6 +117,23 @@ Status infer_outputs(Graph *graph, NodeId id, Arena *scratch, Diag *diag) {
     return STATUS_OK;
 }
 
+/* A -1 says nothing beside an extent of 0. */
+bool reshape_target(DimTable *dims, const Shape *from, const Shape *to, int64_t target[SMELT_MAX_RANK]) {
+    int32_t unknown = 0;
+    bool may_be_empty = false;
+    for (int32_t i = 0; i < to->rank; ++i) {
+        target[i] = to->dim[i];
+        if (target[i] == 0) return false;
+        if (dim_is_exact(target[i])) continue;
+        target[i] = i < from->rank && from->dim[i] == to->dim[i] ? 0 : -1;
+        if (target[i] == -1)
+            unknown++;
+        else
+            may_be_empty = may_be_empty || !dim_known_at_least(dims, to->dim[i], 1);
+    }
+    return unknown == 0 || (unknown == 1 && !may_be_empty);
+}
+
 /* -- dead code -- */
 
 typedef struct Marker {

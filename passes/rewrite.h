@@ -17,6 +17,10 @@ Status if_branch(const PassCtx *ctx, const Node *node, bool condition, BlockId *
 /* Gives the results of a new node their types, from those of its operands, which must have them. */
 Status infer_outputs(Graph *graph, NodeId node, Arena *scratch, Diag *diag);
 
+/* The operand that tells Reshape a shape: 0 takes the extent at that place, -1 what is left. False where no
+ * constant can tell it whatever the symbols are. */
+bool reshape_target(DimTable *dims, const Shape *from, const Shape *to, int64_t target[SMELT_MAX_RANK]);
+
 /* Removes nodes that no graph output depends on, and no longer asks for outputs that nobody reads. */
 Status remove_dead(PassCtx *ctx);
 

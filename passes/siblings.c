@@ -16,6 +16,8 @@ typedef struct AnchorKind {
     int32_t weight_axis; /* that holds output channels */
     int32_t result_axis;
     int64_t (*groups)(const Node *node); /* NULL: always one */
+    /* The attributes say the same, but for the number of groups; NULL: there are none. */
+    bool (*agree)(const Node *a, const Node *b);
 } AnchorKind;
 
 static int64_t conv_groups(const Node *node) {
@@ -26,10 +28,34 @@ static int64_t transpose_groups(const Node *node) {
     return ((const TransposeAttrs *)node->parsed)->group;
 }
 
-static const AnchorKind kinds[] = {{OP_Conv, 0, 0, 1, conv_groups},
-                                   {OP_ConvTranspose, 0, 1, 1, transpose_groups},
-                                   {OP_MatMul, 2, 1, LAST_AXIS, NULL},
-                                   {OP_Gemm, 2, 1, 1, NULL}};
+/* What is not written has its default. Kernels are as large as the weights say. */
+static bool windows_agree(const WindowAttrs *a, const WindowAttrs *b) {
+    return a->auto_pad == b->auto_pad && memcmp(a->stride, b->stride, sizeof a->stride) == 0 &&
+           memcmp(a->dilation, b->dilation, sizeof a->dilation) == 0 &&
+           memcmp(a->pad_begin, b->pad_begin, sizeof a->pad_begin) == 0 &&
+           memcmp(a->pad_end, b->pad_end, sizeof a->pad_end) == 0;
+}
+
+static bool convs_agree(const Node *a, const Node *b) {
+    return windows_agree(&((const ConvAttrs *)a->parsed)->window, &((const ConvAttrs *)b->parsed)->window);
+}
+
+static bool transposes_agree(const Node *a, const Node *b) {
+    const TransposeAttrs *x = a->parsed, *y = b->parsed;
+    return windows_agree(&x->window, &y->window) && x->has_shape == y->has_shape &&
+           memcmp(x->output_padding, y->output_padding, sizeof x->output_padding) == 0 &&
+           memcmp(x->output_shape, y->output_shape, sizeof x->output_shape) == 0;
+}
+
+static bool gemms_agree(const Node *a, const Node *b) {
+    const GemmAttrs *x = a->parsed, *y = b->parsed;
+    return x->alpha == y->alpha && x->beta == y->beta && x->trans_a == y->trans_a && x->trans_b == y->trans_b;
+}
+
+static const AnchorKind kinds[] = {{OP_Conv, 0, 0, 1, conv_groups, convs_agree},
+                                   {OP_ConvTranspose, 0, 1, 1, transpose_groups, transposes_agree},
+                                   {OP_MatMul, 2, 1, LAST_AXIS, NULL, NULL},
+                                   {OP_Gemm, 2, 1, 1, NULL, gemms_agree}};
 
 static const AnchorKind *find_kind(OpId op) {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; ++i)
@@ -118,7 +144,9 @@ bool unit_is_per_channel(const Graph *graph, const Unit *unit, ValueId id) {
 static void take_bias(const Graph *graph, const UseTable *uses, Unit *out) {
     if (out->bias != NONE || out->count < 2 || use_count(uses, out->head) != 1) return;
     const Node *node = &graph->nodes[out->nodes[1]];
-    if (node->op != OP_Add) return;
+    const Node *anchor = &graph->nodes[out->nodes[0]];
+    bool scaled = anchor->op == OP_Gemm && ((const GemmAttrs *)anchor->parsed)->beta != 1;
+    if (node->op != OP_Add || scaled) return;
     ValueId bias = node->inputs[node->inputs[0] == out->head ? 1 : 0];
     if (bias == out->head || !unit_is_per_channel(graph, out, bias)) return;
     out->bias = bias;
@@ -173,19 +201,6 @@ int32_t unit_place(const Graph *graph, const Unit *unit, ValueId value) {
 
 /* -- comparing two -- */
 
-/* But for the number of groups. */
-static bool attrs_agree(const Node *a, const Node *b) {
-    int32_t i = 0, k = 0;
-    for (;;) {
-        while (i < a->attrs.count && strcmp(a->attrs.items[i].name, "group") == 0) ++i;
-        while (k < b->attrs.count && strcmp(b->attrs.items[k].name, "group") == 0) ++k;
-        if (i == a->attrs.count || k == b->attrs.count) return i == a->attrs.count && k == b->attrs.count;
-        const AttrList x = {.count = 1, .items = &a->attrs.items[i++]},
-                       y = {.count = 1, .items = &b->attrs.items[k++]};
-        if (!attr_equal(&x, &y)) return false;
-    }
-}
-
 static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit *b) {
     const Node *x = &graph->nodes[a->nodes[0]], *y = &graph->nodes[b->nodes[0]];
     const Value *v = &graph->values[a->weights], *w = &graph->values[b->weights];
@@ -195,7 +210,8 @@ static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit 
     for (int32_t i = 0; i < v->shape.rank; ++i)
         if (v->shape.rank != w->shape.rank || (i != a->weight_axis && v->shape.dim[i] != w->shape.dim[i]))
             return "their kernels have different shapes";
-    if (!attrs_agree(x, y)) return "strides, pads or other attributes differ";
+    bool (*agree)(const Node *, const Node *) = find_kind(x->op)->agree;
+    if (agree != NULL && !agree(x, y)) return "strides, pads or other attributes differ";
     return NULL;
 }
 

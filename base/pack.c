@@ -2,8 +2,8 @@
 
 #include "base/checked.h"
 
-/* Above this many items one order is tried: the work grows with the square of the count. */
-enum { MANY_ITEMS = 4096 };
+/* A layout takes time with the square of the count: fewer are tried of more items. */
+enum { MOST_TRIALS = 64, TRIAL_WORK = 1 << 25 };
 
 typedef int64_t (*PackKey)(const PackItem *item);
 
@@ -20,8 +20,21 @@ static int64_t by_step(const PackItem *item) {
     return -(int64_t)item->first;
 }
 
-static const PackKey orders[] = {by_size, by_lifetime, by_step};
+static int64_t by_end(const PackItem *item) {
+    return item->last;
+}
+
+/* In 1024ths of a byte and step, cut where that passes 63 bits. */
+static int64_t by_area(const PackItem *item) {
+    int64_t area;
+    return checked_mul_i64(item->size / 1024, by_lifetime(item) + 1, &area) ? area : INT64_MAX;
+}
+
+static const PackKey orders[] = {by_size, by_lifetime, by_step, by_area, by_end};
 enum { ORDERS = sizeof orders / sizeof orders[0] };
+
+/* Which of the gaps between placed items an item takes: the smallest, or the lowest. */
+typedef enum Fit { FIT_SMALLEST, FIT_LOWEST, FITS } Fit;
 
 /* Key, then size, then position in the list: a total order, so that the layout is the same everywhere. */
 static bool placed_before(const PackItem *items, PackKey key, int32_t a, int32_t b) {
@@ -64,15 +77,16 @@ static bool alive_together(const PackItem *a, const PackItem *b) {
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* The start of the smallest gap that holds item, between placed items that are alive with it; behind them all
- * when there is none. placed is sorted by offset. */
+/* The start of the gap that holds item, between placed items that are alive with it; behind them all when
+ * there is none. placed is sorted by offset. */
 static int64_t find_gap(const PackItem *items, const int32_t *placed, int32_t count, const PackItem *item,
-                        int64_t alignment) {
+                        int64_t alignment, Fit fit) {
     int64_t end = 0, best = -1, best_gap = INT64_MAX, size = aligned_size(item, alignment);
     for (int32_t i = 0; i < count; ++i) {
         const PackItem *other = &items[placed[i]];
         if (!alive_together(item, other)) continue;
         int64_t gap = other->offset - end;
+        if (gap >= size && fit == FIT_LOWEST) return end;
         if (gap >= size && gap < best_gap) {
             best = end;
             best_gap = gap;
@@ -82,24 +96,23 @@ static int64_t find_gap(const PackItem *items, const int32_t *placed, int32_t co
     return best >= 0 ? best : end;
 }
 
-/* Places items in the order of key; returns the size of all, -1 on overflow. The front of `order` turns, item
- * by item, from that order into the placed items by offset. */
-static int64_t place_all(PackItem *items, PackKey key, int32_t *order, int32_t count, int64_t alignment) {
+/* Places items in the given order; returns the size of all, -1 on overflow. placed gets them by offset. */
+static int64_t place_all(PackItem *items, const int32_t *order, int32_t *placed, int32_t count,
+                         int64_t alignment, Fit fit) {
     int64_t total = 0;
-    int32_t placed = 0;
-    sort_order(items, key, order, count);
+    int32_t placed_count = 0;
     for (int32_t i = 0; i < count; ++i) {
         int32_t index = order[i];
         PackItem *item = &items[index];
         item->offset = 0;
         if (item->size == 0) continue;
-        item->offset = find_gap(items, order, placed, item, alignment);
+        item->offset = find_gap(items, placed, placed_count, item, alignment, fit);
         int64_t end;
         if (!checked_add_i64(item->offset, aligned_size(item, alignment), &end)) return -1;
         total = max_i64(total, end);
-        int32_t at = placed++;
-        for (; at > 0 && items[order[at - 1]].offset > item->offset; --at) order[at] = order[at - 1];
-        order[at] = index;
+        int32_t at = placed_count++;
+        for (; at > 0 && items[placed[at - 1]].offset > item->offset; --at) placed[at] = placed[at - 1];
+        placed[at] = index;
     }
     return total;
 }
@@ -112,19 +125,80 @@ static bool items_are_valid(const PackItem *items, int32_t count, int64_t alignm
     return true;
 }
 
-int64_t pack_items(PackItem *items, int32_t *order, int32_t count, int64_t alignment) {
-    if (!items_are_valid(items, count, alignment)) return -1;
-    int tried = count > MANY_ITEMS ? 1 : ORDERS, best = -1;
-    int64_t smallest = INT64_MAX;
-    for (int i = 0; i < tried; ++i) {
-        int64_t total = place_all(items, orders[i], order, count, alignment);
-        if (total < 0 || total >= smallest) continue;
-        smallest = total;
-        best = i;
+typedef struct Search {
+    PackItem *items;
+    int32_t *order, *placed, *best_order;
+    int32_t count, trials; /* that are left */
+    int64_t alignment, bound, best;
+    Fit best_fit;
+} Search;
+
+/* Lays out in search->order and remembers it when it is better, or as good where that is asked for. */
+static bool try_order(Search *s, Fit fit, bool ties) {
+    int64_t total = place_all(s->items, s->order, s->placed, s->count, s->alignment, fit);
+    s->trials--;
+    if (total < 0 || (s->best >= 0 && (ties ? total > s->best : total >= s->best))) return false;
+    s->best = total;
+    s->best_fit = fit;
+    for (int32_t i = 0; i < s->count; ++i) s->best_order[i] = s->order[i];
+    return true;
+}
+
+static bool is_done(const Search *s) {
+    return s->trials <= 0 || s->best == s->bound;
+}
+
+/* Position in the order of the item that ends last in the layout as it is. */
+static int32_t find_topmost(const Search *s) {
+    int32_t top = 0;
+    int64_t most = -1;
+    for (int32_t i = 0; i < s->count; ++i) {
+        const PackItem *item = &s->items[s->order[i]];
+        if (item->size == 0 || item->offset + item->size <= most) continue;
+        most = item->offset + item->size;
+        top = i;
     }
-    if (best < 0) return -1;
-    /* The offsets are those of the last order tried. */
-    return best == tried - 1 ? smallest : place_all(items, orders[best], order, count, alignment);
+    return top;
+}
+
+/* Lets the topmost item go in front of others, again and again, and keeps what is no worse. */
+static void improve(Search *s) {
+    uint32_t state = 1;
+    for (int32_t i = 0; i < s->count; ++i) s->order[i] = s->best_order[i];
+    (void)place_all(s->items, s->order, s->placed, s->count, s->alignment, s->best_fit);
+    while (!is_done(s)) {
+        int32_t top = find_topmost(s), item = s->order[top];
+        state = state * 1664525 + 1013904223;
+        int32_t target = top > 0 ? (int32_t)((state >> 8) % (uint32_t)top) : 0;
+        for (int32_t i = top; i > target; --i) s->order[i] = s->order[i - 1];
+        s->order[target] = item;
+        if (try_order(s, s->best_fit, true)) continue;
+        for (int32_t i = 0; i < s->count; ++i) s->order[i] = s->best_order[i];
+        (void)place_all(s->items, s->order, s->placed, s->count, s->alignment, s->best_fit);
+    }
+}
+
+int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t alignment) {
+    if (!items_are_valid(items, count, alignment)) return -1;
+    int64_t trials = count == 0 ? 1 : TRIAL_WORK / ((int64_t)count * count);
+    Search s = {.items = items,
+                .order = scratch,
+                .placed = count > 0 ? scratch + count : NULL,
+                .best_order = count > 0 ? scratch + 2 * (size_t)count : NULL,
+                .count = count,
+                .trials = (int32_t)min_i64(max_i64(trials, 1), MOST_TRIALS),
+                .alignment = alignment,
+                .best = -1};
+    s.bound = trials > 1 ? pack_lower_bound(items, count, INT32_MAX, alignment) : 0;
+    for (int k = 0; k < ORDERS; ++k) {
+        for (int fit = 0; fit < FITS && !is_done(&s); ++fit) {
+            sort_order(items, orders[k], s.order, count);
+            (void)try_order(&s, (Fit)fit, false);
+        }
+    }
+    if (s.best >= 0 && !is_done(&s)) improve(&s);
+    if (s.best < 0) return -1;
+    return place_all(items, s.best_order, s.placed, count, alignment, s.best_fit);
 }
 
 int64_t pack_lower_bound(const PackItem *items, int32_t count, int32_t step_count, int64_t alignment) {

@@ -10,13 +10,15 @@ typedef struct PackItem {
     int64_t offset;      /* out: multiple of alignment; 0 for size 0 */
 } PackItem;
 
-/* Chooses offsets so that items alive at one step never overlap; deterministic: tries the greedy orders (by
- * size, by lifetime, by step) and keeps the best, ties to the first; by size alone for thousands of items, as
- * the work grows with their square. order is scratch for count items. Returns the arena size in bytes, a
- * multiple of alignment, or -1 on overflow or for an item with size < 0 or first > last. Needs no allocation.
- * Source: greedy-by-size offset assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural
- * Net Inference", 2020. */
-int64_t pack_items(PackItem *items, int32_t *order, int32_t count, int64_t alignment);
+enum { PACK_SCRATCH = 3 }; /* numbers for each item */
+
+/* Chooses offsets so that items alive at one step never overlap; deterministic: tries greedy orders (by size,
+ * lifetime, both, first and last step) with two ways to choose a gap, then changes to the best of them, and
+ * ends early where nothing can be better. The time is bounded: of thousands of items few layouts are tried.
+ * scratch has PACK_SCRATCH * count numbers. Returns the arena size in bytes, a multiple of alignment, or -1
+ * on overflow or for an item with size < 0 or first > last. Needs no allocation. Source: greedy-by-size
+ * offset assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020. */
+int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t alignment);
 
 /* The largest sum of (aligned) sizes alive at one step: no layout can be smaller. -1 on overflow. */
 int64_t pack_lower_bound(const PackItem *items, int32_t count, int32_t step_count, int64_t alignment);

@@ -179,19 +179,14 @@ static double median_from(Times *times, int64_t first) {
     return summarize(times->items + first, times->count - first).median;
 }
 
-/* In turns with the build with all passes, so that what happens to the machine meanwhile happens to both;
- * each round is compared with its neighbour. */
+/* In turns with the build with all passes, so that what happens to the machine meanwhile happens to both. */
 static Status time_pair(Runner *runner, Bench *bench, StudyRow *row) {
-    double ratios[ROUNDS];
+    int64_t first = runner->all.times.count;
     for (int round = 0; round < ROUNDS; ++round) {
-        int64_t all_first = runner->all.times.count, first = bench->times.count;
         TRY(time_round(runner->study, &runner->all));
         TRY(time_round(runner->study, bench));
-        double all = median_from(&runner->all.times, all_first), own = median_from(&bench->times, first);
-        ratios[round] = all > 0 ? own / all : 1;
     }
-    qsort(ratios, ROUNDS, sizeof(double), compare_doubles);
-    row->ratio = ratios[ROUNDS / 2];
+    row->beside = median_from(&runner->all.times, first);
     row->time = median_from(&bench->times, 0);
     return STATUS_OK;
 }
@@ -290,11 +285,10 @@ static void choose_runs(Runner *runner) {
         return;
     }
     if (!here) study->not_timed = "there is no GPU here";
-    if (study->options->duration <= 0) study->not_timed = "--duration=0";
     if (work <= most || study->options->data != NULL) return;
     study->not_compared = arena_printf(arena, "a run is %s multiply-adds; --data asks for it",
                                        format_count(arena, (double)work));
-    if (!cuda && study->not_timed == NULL) study->not_timed = study->not_compared;
+    if (!cuda) study->not_timed = study->not_compared;
 }
 
 /* Without a reference nothing is compared. */

@@ -307,10 +307,10 @@ static Status lay_out(Planner *p, MemoryPlan *memory) {
     DimTable *dims = p->graph->dims;
     int32_t symbol_count = dim_symbol_count(dims);
     PackItem *items = ARENA_ARRAY(p->ctx->scratch, PackItem, p->draft_count);
-    int32_t *order = ARENA_ARRAY(p->ctx->scratch, int32_t, p->draft_count);
+    int32_t *scratch = ARENA_ARRAY(p->ctx->scratch, int32_t, PACK_SCRATCH * (size_t)p->draft_count);
     int64_t *opt = ARENA_ARRAY(p->ctx->scratch, int64_t, symbol_count);
     TRY_ALLOC(p->ctx->diag, items);
-    TRY_ALLOC(p->ctx->diag, order);
+    TRY_ALLOC(p->ctx->diag, scratch);
     TRY_ALLOC(p->ctx->diag, opt);
     for (int32_t i = 0; i < symbol_count; ++i) opt[i] = dim_symbol_at(dims, i)->opt;
     memory->fixed = true;
@@ -323,7 +323,7 @@ static Status lay_out(Planner *p, MemoryPlan *memory) {
         items[i] = (PackItem){.first = p->drafts[i].first, .last = p->drafts[i].last};
         TRY(draft_bytes(p, &p->drafts[i], memory->fixed, opt, &items[i].size));
     }
-    memory->arena_size = pack_items(items, order, p->draft_count, BUFFER_ALIGNMENT);
+    memory->arena_size = pack_items(items, scratch, p->draft_count, BUFFER_ALIGNMENT);
     memory->lower_bound = pack_lower_bound(items, p->draft_count, p->step + 1, BUFFER_ALIGNMENT);
     if (memory->arena_size < 0 || memory->lower_bound < 0)
         return FAIL(p->ctx->diag, STATUS_BAD_MODEL, "intermediate tensors need more than 2^63 bytes");

@@ -336,7 +336,8 @@ static void weigh_error(PrecisionWork *work, NodeId id) {
     if (stored > 1)
         precision_keep(work, id, "rounding to %s changes its result by %.2g times what is allowed",
                        dtype_name(work->half.dtype), stored);
-    if (excess <= 1 || work->nodes[id].forced) return;
+    /* Errors of long sums average out: what comes before them need not be more exact. */
+    if (excess <= 1 || work->nodes[id].forced || op_def(node->op)->op_class == OPCLASS_CONTRACTION) return;
     excess = fmin(excess, MOST_EXCESS);
     for (int32_t i = 0; i < node->input_count; ++i) {
         if (!operand_is_typed(work, node, i)) continue;

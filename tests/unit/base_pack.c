@@ -18,7 +18,7 @@ static bool items_collide(const PackItem *a, const PackItem *b) {
 
 /* Packs, checks that the layout is one, and returns the arena size. */
 static int64_t check_pack(PackItem *items, int32_t count, int64_t alignment) {
-    static int32_t order[MOST];
+    static int32_t order[PACK_SCRATCH * MOST];
     static PackItem again[MOST];
     int64_t total = pack_items(items, order, count, alignment);
     int collisions = 0, outside = 0;
@@ -79,7 +79,7 @@ static void test_blocks(void) {
 }
 
 static void test_edges(void) {
-    int32_t order[4];
+    int32_t order[4 * PACK_SCRATCH];
     PackItem bad = {.size = -1};
     CHECK_INT(pack_items(&bad, order, 1, 64), -1);
     bad = (PackItem){.size = 1, .first = 2, .last = 1};
@@ -113,9 +113,36 @@ static void test_best_order(void) {
     CHECK_INT(check_pack(lifetime, 4, 1), 6);
 }
 
+/* The bound is the largest sum over steps, counted the long way; and layouts come close to it. */
+static void test_bound(void) {
+    static PackItem items[MOST];
+    int64_t over = 0, bounds = 0;
+    for (int round = 0; round < 100; ++round) {
+        int32_t count = 1 + (int32_t)random_below(60), steps = 1 + (int32_t)random_below(40);
+        for (int32_t i = 0; i < count; ++i) {
+            int32_t first = (int32_t)random_below((uint32_t)steps);
+            items[i] = (PackItem){.size = (int64_t)random_below(1u << (1 + random_below(18))),
+                                  .first = first,
+                                  .last = first + (int32_t)random_below((uint32_t)(steps - first))};
+        }
+        int64_t most = 0;
+        for (int32_t step = 0; step < steps; ++step) {
+            int64_t alive = 0;
+            for (int32_t i = 0; i < count; ++i)
+                if (items[i].first <= step && step <= items[i].last)
+                    alive += (items[i].size + 255) / 256 * 256;
+            if (alive > most) most = alive;
+        }
+        CHECK_INT(pack_lower_bound(items, count, steps, 256), most);
+        over += check_pack(items, count, 256) - most;
+        bounds += most;
+    }
+    CHECK(over * 100 <= bounds); /* 1 % together */
+}
+
 static void test_many(void) {
     static PackItem items[6000];
-    static int32_t order[6000];
+    static int32_t order[PACK_SCRATCH * 6000];
     for (int32_t i = 0; i < 6000; ++i) {
         items[i] =
             (PackItem){.size = 1 + random_below(5000), .first = i, .last = i + (int32_t)random_below(9)};
@@ -134,6 +161,7 @@ int main(void) {
     test_blocks();
     test_edges();
     test_best_order();
+    test_bound();
     test_many();
     return test_result();
 }

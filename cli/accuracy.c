@@ -29,20 +29,48 @@ static CompileSettings reference_settings(const CompileSettings *settings) {
     return plain;
 }
 
-/* The graph as a plan for the host. The passes have laid its memory out for another target: that is done
- * again, and once more for the target. */
+/* How the values of a graph lie. */
+typedef struct Placing {
+    Layout layout;
+    int32_t channel_padding;
+} Placing;
+
+/* The host takes values in plain layout, with memory laid out for that. */
+static Status make_plain(App *app, Graph *graph, Placing *placings) {
+    const PassOptions memory = {.start_from = "plan_memory", .stop_after = "plan_memory"};
+    for (ValueId v = 0; v < graph->value_count; ++v) {
+        Value *value = &graph->values[v];
+        placings[v] = (Placing){value->layout, value->channel_padding};
+        value->layout = LAYOUT_PLAIN;
+        value->channel_padding = 0;
+    }
+    return passes_run(graph, &memory, NULL, &app->diag);
+}
+
+static Status restore(App *app, const CompileSettings *settings, Compiled *compiled,
+                      const Placing *placings) {
+    Graph *graph = compiled->graph;
+    for (ValueId v = 0; v < graph->value_count; ++v) {
+        graph->values[v].layout = placings[v].layout;
+        graph->values[v].channel_padding = placings[v].channel_padding;
+    }
+    return compile_memory(app, settings, compiled);
+}
+
+/* The graph as a plan for the host; what the passes have laid out for another target is put back. */
 static Status open_lowered(App *app, const CompileSettings *settings, Compiled *compiled, Session *out) {
     Arena arena;
     Plan plan;
     arena_init(&arena, &app->allocator);
-    LowerOptions options = {.target = "cpu", .log = NULL};
-    PassOptions layout = {.start_from = "plan_memory", .stop_after = "plan_memory"};
-    Status status = STATUS_OK;
-    if (compiled->target.cuda) status = passes_run(compiled->graph, &layout, NULL, &app->diag);
+    const LowerOptions options = {.target = "cpu"};
+    bool cuda = compiled->target.cuda;
+    Placing *placings = ARENA_ARRAY(&arena, Placing, compiled->graph->value_count);
+    Status status = placings != NULL ? STATUS_OK : FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+    if (status == STATUS_OK && cuda) status = make_plain(app, compiled->graph, placings);
     if (status == STATUS_OK) status = lower_to_host(compiled->graph, &options, &arena, &plan, &app->diag);
     if (status == STATUS_OK) status = session_open_plan(app, &plan, settings, out);
+    if (status == STATUS_OK && cuda) status = restore(app, settings, compiled, placings);
     arena_reset(&arena);
-    if (status == STATUS_OK && compiled->target.cuda) status = compile_memory(app, settings, compiled);
     return status;
 }
 

@@ -11,6 +11,8 @@ Status command_bench(App *app, const Command *self, int argc, char **argv);
 Status command_inspect(App *app, const Command *self, int argc, char **argv);
 Status command_study(App *app, const Command *self, int argc, char **argv);
 Status command_diff(App *app, const Command *self, int argc, char **argv);
+Status command_tune(App *app, const Command *self, int argc, char **argv);
+Status command_cache(App *app, const Command *self, int argc, char **argv);
 Status command_ops(App *app, const Command *self, int argc, char **argv);
 Status command_doctor(App *app, const Command *self, int argc, char **argv);
 

@@ -206,7 +206,8 @@ Status compile_memory(App *app, const CompileSettings *settings, Compiled *compi
 static Status lower(App *app, const CompileSettings *settings, const Accuracy *accuracy, Compiled *out) {
     Progress progress;
     BuildSettings build = build_settings(app, settings, out, &progress);
-    if (out->target.cuda) TRY(tune_for_build(app, settings, &out->target, out->graph, &build.timings));
+    if (out->target.cuda) TRY(tune_for_build(app, settings, &out->target, out->graph, &out->timings));
+    build.timings = out->timings;
     TRY(precision_facts(app, out->precision, out, accuracy, &build));
     progress_begin(&progress, "kernels");
     Status status = build_lower(out->graph, &build, &out->arena, &out->plan, &app->diag);

@@ -66,6 +66,7 @@ typedef struct Compiled {
     PluginSet plugins;
     PassCtx passes;                    /* rejections and counters */
     struct PrecisionChoice *precision; /* cli/precision.h; in the app's arena */
+    const TimingCache *timings; /* that the plan's tactics were chosen by; NULL: none. In the app's arena */
     Plan plan;
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;

@@ -8,7 +8,6 @@
 #include "cli/precision.h"
 #include "cli/target.h"
 #include "cli/tune.h"
-#include "passes/history.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -233,9 +232,8 @@ static Status prepare_exact(App *app, const char *path, const CompileSettings *s
     double tolerance = 0;
     for (int attempt = 1;; ++attempt) {
         *accuracy = (Accuracy){0};
-        if (settings->history != NULL) history_clear(settings->history);
         TRY(prepare(app, path, settings, target, tolerance, accuracy, out));
-        if (!precision_should_retry(app, out->precision, out, accuracy, attempt))
+        if (!precision_should_retry(app, out->precision, out, accuracy, attempt) || settings->history != NULL)
             return precision_enforce(app, out->precision, accuracy);
         tolerance = precision_tighten(out->precision);
         compiled_destroy(out);

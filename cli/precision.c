@@ -215,7 +215,6 @@ void precision_report(App *app, const PrecisionChoice *choice, const Compiled *c
         const char *text = is_kept(compiled, i) ? kept_text(app, compiled, i) : NULL;
         if (text != NULL) log_line(&app->log, LOG_PASS, "%s", text);
     }
-    if (app->log.level < LOG_WARNING) return;
     fprintf(stderr, "%s: %d node%s f32 for a reason%s%s; ", choice->name, kept,
             kept == 1 ? " stays" : "s stay",
             kept > 0 && app->log.level < LOG_PASS ? " (--verbose says which)" : "",

@@ -183,8 +183,8 @@ typedef struct Part {
     bool known;          /* where it begins */
     Dim start[SMELT_MAX_RANK];
 } Part;
-/* The inputs of a Concat, the outputs of a Split or Slice, in order; none of other operators. In arena; false:
- * out of memory. */
+/* The inputs of a Concat, the outputs of a Split or Slice, in order; none of other operators. In arena;
+ * false: out of memory. */
 bool parts_find(const Graph *graph, NodeId node, Arena *arena, Part **out, int32_t *count);
 /* Elements from the whole's first to the part's, in memory. */
 Dim part_offset(const Graph *graph, const Part *part);
@@ -200,7 +200,7 @@ bool value_is_exact(const Value *value); /* has a shape, and every dim is exact 
 /* Who uses a value, computed at once for a whole graph into arena; valid until the graph changes. */
 typedef struct UseTable {
     int32_t value_count; /* values that there were */
-    int32_t *first; /* uses of value v are uses[first[v]] .. uses[first[v + 1] - 1] */
+    int32_t *first;      /* uses of value v are uses[first[v]] .. uses[first[v + 1] - 1] */
     struct Use {
         NodeId node; /* NONE: a result of `block` */
         BlockId block;
@@ -213,8 +213,9 @@ static inline int32_t use_count(const UseTable *t, ValueId v) {
     return v < t->value_count ? t->first[v + 1] - t->first[v] : 0;
 }
 
-/* A copy of the graph's tables to look at later, in arena; the ids are the same. Names, constants, attributes'
- * values and dimensions are the graph's own, which must outlive it. It has no table of names. NULL: no memory. */
+/* A copy of the graph's tables to look at later, in arena; the ids are the same. Names, constants,
+ * attributes' values and dimensions are the graph's own, which must outlive it. It has no table of names.
+ * NULL: no memory. */
 const Graph *graph_snapshot(const Graph *graph, Arena *arena);
 
 /* One context line for messages: "node 'blk.3/Softmax' (Softmax)"; unnamed nodes are shown by their first

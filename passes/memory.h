@@ -44,6 +44,9 @@ typedef struct Planner {
     int32_t draft_count, draft_capacity;
 } Planner;
 
+/* Bytes of the arena that plan_memory would plan for the graph as it is. Leaves no plan behind. */
+Status memory_measure(PassCtx *ctx, int64_t *arena_size);
+
 /* Fills lives and positions. */
 Status memory_find_lives(Planner *p);
 

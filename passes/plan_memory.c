@@ -363,15 +363,35 @@ static Status prepare(Planner *p) {
     return memory_find_slots(p);
 }
 
+static Status plan(PassCtx *ctx, Planner *planner, MemoryPlan *memory) {
+    *planner = (Planner){.ctx = ctx, .graph = ctx->graph};
+    TRY(prepare(planner));
+    planner->step = 0;
+    TRY(place_block(planner, MAIN_BLOCK));
+    *memory = (MemoryPlan){.done = true, .buffer_count = planner->draft_count};
+    memory->buffers = ARENA_ARRAY(ctx->graph->arena, Buffer, planner->draft_count);
+    TRY_ALLOC(ctx->diag, memory->buffers);
+    return lay_out(planner, memory);
+}
+
+Status memory_measure(PassCtx *ctx, int64_t *arena_size) {
+    PassCtx probe = *ctx; /* what it counts and refuses is not told */
+    Planner planner;
+    MemoryPlan memory;
+    TRY(plan(&probe, &planner, &memory));
+    *arena_size = memory.arena_size;
+    for (ValueId v = 0; v < ctx->graph->value_count; ++v) {
+        ctx->graph->values[v].buffer = NONE;
+        ctx->graph->values[v].buffer_offset = 0;
+        ctx->graph->values[v].strides = NULL;
+    }
+    return STATUS_OK;
+}
+
 Status pass_plan_memory(PassCtx *ctx) {
-    Planner planner = {.ctx = ctx, .graph = ctx->graph};
-    TRY(prepare(&planner));
-    planner.step = 0;
-    TRY(place_block(&planner, MAIN_BLOCK));
-    MemoryPlan memory = {.done = true, .buffer_count = planner.draft_count};
-    memory.buffers = ARENA_ARRAY(ctx->graph->arena, Buffer, planner.draft_count);
-    TRY_ALLOC(ctx->diag, memory.buffers);
-    TRY(lay_out(&planner, &memory));
+    Planner planner;
+    MemoryPlan memory;
+    TRY(plan(ctx, &planner, &memory));
     ctx->graph->memory = memory;
     report(&planner, &memory);
     return STATUS_OK;

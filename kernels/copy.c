@@ -8,48 +8,78 @@ static int32_t normal_axis(int64_t axis, int32_t rank) {
     return (int32_t)(axis < 0 ? axis + rank : axis);
 }
 
-static Dim span(DimTable *dims, const Shape *shape, int32_t first, int32_t last) {
-    Dim product = 1;
-    for (int32_t i = first; i < last; ++i) product = dim_mul(dims, product, shape->dim[i]);
-    return product;
+/* One digit of the number of a copied element: along a part of an axis of what is counted. */
+typedef struct Digit {
+    int32_t axis;
+    Dim extent, from, to; /* strides in memory */
+} Digit;
+
+/* Elements are numbered in the order in which they are written. */
+static void set_digits(const Problem *problem, int32_t rank, const Digit *digits, int32_t count, Copy *out) {
+    DimTable *dims = problem->graph->dims;
+    Dim extents[ACCESS_MAX_RANK], from[ACCESS_MAX_RANK], to[ACCESS_MAX_RANK];
+    int32_t order[SMELT_MAX_RANK], next = 0;
+    layout_order(problem_value(problem, out->to)->layout, rank, order);
+    for (int32_t i = 0; i < rank; ++i) {
+        for (int32_t d = 0; d < count; ++d) {
+            if (digits[d].axis != order[i]) continue;
+            extents[next] = digits[d].extent;
+            from[next] = digits[d].from;
+            to[next++] = digits[d].to;
+        }
+    }
+    out->read = access_strided(dims, next, extents, from);
+    out->write = access_strided(dims, next, extents, to);
 }
 
-static Access linear(Dim count) {
-    return (Access){.rank = 1, .dim = {count}, .stride = {1}};
-}
-
-/* Every element of output 0, read by strides. */
-static void read_strided(const Problem *problem, int32_t rank, const Dim *extents, const Dim *strides,
-                         Copy *out) {
-    out->read = access_strided(problem->graph->dims, rank, extents, strides);
-    out->write = linear(out->count);
+/* Every element of `to`, axis by axis; read by these strides. */
+static void set_axes(const Problem *problem, const Dim *strides, Copy *out) {
+    const Shape *shape = &problem_value(problem, out->to)->shape;
+    Digit digits[SMELT_MAX_RANK];
+    Dim own[SMELT_MAX_RANK];
+    value_strides(problem->graph, out->to, own);
+    for (int32_t i = 0; i < shape->rank; ++i) digits[i] = (Digit){i, shape->dim[i], strides[i], own[i]};
+    set_digits(problem, shape->rank, digits, shape->rank, out);
 }
 
 /* -- one operator each -- */
 
 static const char *describe_view(const Problem *problem, Copy *out) {
-    const Value *from = problem_input(problem, 0);
-    if (shape_count(problem->graph->dims, &from->shape) != out->count)
+    const Shape *from = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
+    if (shape_count(problem->graph->dims, from) != out->count)
         return "whether the number of elements stays shows at run time only";
-    out->read = out->write = linear(out->count);
+    out->read = access_value(problem->graph, out->from, from, LAYOUT_PLAIN);
+    out->write = access_value(problem->graph, out->to, to, LAYOUT_PLAIN);
+    return NULL;
+}
+
+static const char *describe_reformat(const Problem *problem, Copy *out) {
+    Dim own[SMELT_MAX_RANK];
+    value_strides(problem->graph, out->from, own);
+    set_axes(problem, own, out);
     return NULL;
 }
 
 static const char *describe_transpose(const Problem *problem, Copy *out) {
     const TransposeAttrs *attrs = problem_anchor(problem)->parsed;
-    const Shape *in = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
+    const Shape *in = &problem_input(problem, 0)->shape;
     Dim own[SMELT_MAX_RANK], strides[SMELT_MAX_RANK];
-    access_row_major(problem->graph->dims, in, own);
+    value_strides(problem->graph, out->from, own);
     for (int32_t i = 0; i < in->rank; ++i)
         strides[i] = own[attrs->count < 0 ? in->rank - 1 - i : attrs->perm[i]];
-    read_strided(problem, to->rank, to->dim, strides, out);
+    set_axes(problem, strides, out);
     return NULL;
 }
 
 static const char *describe_expand(const Problem *problem, Copy *out) {
     const Shape *in = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
-    out->read = access_broadcast(problem->graph->dims, in, to);
-    out->write = linear(out->count);
+    Dim own[SMELT_MAX_RANK], strides[SMELT_MAX_RANK] = {0};
+    int32_t missing = to->rank - in->rank;
+    value_strides(problem->graph, out->from, own);
+    for (int32_t i = missing < 0 ? 0 : missing; i < to->rank; ++i)
+        strides[i] = dim_mul(problem->graph->dims, own[i - missing],
+                             access_walks(problem->graph->dims, in->dim[i - missing], to->dim[i]));
+    set_axes(problem, strides, out);
     return NULL;
 }
 
@@ -57,34 +87,37 @@ static const char *describe_expand(const Problem *problem, Copy *out) {
 static const char *describe_tile(const Problem *problem, Copy *out) {
     DimTable *dims = problem->graph->dims;
     const Shape *in = &problem_input(problem, 0)->shape;
-    Dim own[SMELT_MAX_RANK], repeats[SMELT_MAX_RANK], extents[ACCESS_MAX_RANK], strides[ACCESS_MAX_RANK];
+    Dim own[SMELT_MAX_RANK], to[SMELT_MAX_RANK], repeats[SMELT_MAX_RANK];
+    Digit digits[2 * SMELT_MAX_RANK];
     int32_t count;
     if (!problem_known_dims(problem, problem_anchor(problem)->inputs[1], SMELT_MAX_RANK, repeats, &count))
         return "repeats are not known";
-    access_row_major(dims, in, own);
+    value_strides(problem->graph, out->from, own);
+    value_strides(problem->graph, out->to, to);
     for (int32_t i = 0; i < in->rank; ++i) {
-        extents[2 * i] = repeats[i];
-        strides[2 * i] = 0;
-        extents[2 * i + 1] = in->dim[i];
-        strides[2 * i + 1] = own[i];
+        digits[2 * i] = (Digit){i, repeats[i], 0, dim_mul(dims, to[i], in->dim[i])};
+        digits[2 * i + 1] = (Digit){i, in->dim[i], own[i], to[i]};
     }
-    read_strided(problem, 2 * in->rank, extents, strides, out);
+    set_digits(problem, in->rank, digits, 2 * in->rank, out);
     return NULL;
 }
 
-/* Source axes in the order (batch, channel, row, row in block, column, column in block). */
+/* The source's channel is (row in block, column in block, channel), or the channel first. */
 static const char *describe_depth_to_space(const Problem *problem, Copy *out) {
     DimTable *dims = problem->graph->dims;
     const BlockAttrs *attrs = problem_anchor(problem)->parsed;
-    const Shape *in = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
-    Dim b = attrs->block, own[SMELT_MAX_RANK], channels = to->dim[1];
-    access_row_major(dims, in, own);
+    const Shape *in = &problem_input(problem, 0)->shape, *shape = &problem_output(problem, 0)->shape;
+    Dim b = attrs->block, own[SMELT_MAX_RANK], to[SMELT_MAX_RANK], channels = shape->dim[1];
+    value_strides(problem->graph, out->from, own);
+    value_strides(problem->graph, out->to, to);
     Dim in_block = attrs->rows_first ? own[1] : dim_mul(dims, own[1], channels);
-    const Dim extents[6] = {in->dim[0], channels, in->dim[2], b, in->dim[3], b};
-    const Dim strides[6] = {own[0], attrs->rows_first ? dim_mul(dims, own[1], b * b) : own[1],
-                            own[2], dim_mul(dims, in_block, b),
-                            1,      in_block};
-    read_strided(problem, 6, extents, strides, out);
+    const Digit digits[6] = {{0, in->dim[0], own[0], to[0]},
+                             {1, channels, attrs->rows_first ? dim_mul(dims, own[1], b * b) : own[1], to[1]},
+                             {2, in->dim[2], own[2], dim_mul(dims, to[2], b)},
+                             {2, b, dim_mul(dims, in_block, b), to[2]},
+                             {3, in->dim[3], own[3], dim_mul(dims, to[3], b)},
+                             {3, b, in_block, to[3]}};
+    set_digits(problem, 4, digits, 6, out);
     return NULL;
 }
 
@@ -92,12 +125,18 @@ static const char *describe_depth_to_space(const Problem *problem, Copy *out) {
 static const char *describe_space_to_depth(const Problem *problem, Copy *out) {
     DimTable *dims = problem->graph->dims;
     const BlockAttrs *attrs = problem_anchor(problem)->parsed;
-    const Shape *in = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
-    Dim b = attrs->block, own[SMELT_MAX_RANK];
-    access_row_major(dims, in, own);
-    const Dim extents[6] = {in->dim[0], b, b, in->dim[1], to->dim[2], to->dim[3]};
-    const Dim strides[6] = {own[0], own[2], 1, own[1], dim_mul(dims, own[2], b), b};
-    read_strided(problem, 6, extents, strides, out);
+    const Shape *in = &problem_input(problem, 0)->shape, *shape = &problem_output(problem, 0)->shape;
+    Dim b = attrs->block, own[SMELT_MAX_RANK], to[SMELT_MAX_RANK], channel = in->dim[1];
+    value_strides(problem->graph, out->from, own);
+    value_strides(problem->graph, out->to, to);
+    Dim column = dim_mul(dims, to[1], channel);
+    const Digit digits[6] = {{0, in->dim[0], own[0], to[0]},
+                             {1, b, own[2], dim_mul(dims, column, b)},
+                             {1, b, own[3], column},
+                             {1, channel, own[1], to[1]},
+                             {2, shape->dim[2], dim_mul(dims, own[2], b), to[2]},
+                             {3, shape->dim[3], dim_mul(dims, own[3], b), to[3]}};
+    set_digits(problem, 4, digits, 6, out);
     return NULL;
 }
 
@@ -143,7 +182,7 @@ static const char *describe_slice(const Problem *problem, Copy *out) {
     SliceInputs slice;
     Dim strides[SMELT_MAX_RANK];
     if (!read_slice(problem, &slice)) return "starts, ends, axes or steps are not known";
-    access_row_major(dims, in, strides);
+    value_strides(problem->graph, out->from, strides);
     for (int32_t i = 0; i < slice.count; ++i) {
         Dim start, step = slice.step_count > 0 ? slice.steps[i] : 1,
                    axis = slice.axis_count > 0 ? slice.axes[i] : i;
@@ -155,29 +194,35 @@ static const char *describe_slice(const Problem *problem, Copy *out) {
         /* one element needs no stride, and a step may be any number */
         if (to->dim[a] != 1) strides[a] = dim_mul(dims, strides[a], step);
     }
-    read_strided(problem, to->rank, to->dim, strides, out);
+    set_axes(problem, strides, out);
     return NULL;
 }
 
-/* -- Concat and Split: rows of the short tensor are parts of rows of the long one -- */
+/* -- Concat and Split: the part begins `before` elements along the axis of the whole -- */
 
-static void describe_part(DimTable *dims, const Shape *part, const Shape *whole, int32_t axis, Dim before,
-                          Dim count, Access *dense, Access *strided, Dim *offset) {
-    const Dim extents[2] = {span(dims, part, 0, axis), span(dims, part, axis, part->rank)};
-    const Dim strides[2] = {span(dims, whole, axis, whole->rank), 1};
-    *dense = linear(count);
-    *strided = access_strided(dims, 2, extents, strides);
-    *offset = dim_mul(dims, before, span(dims, whole, axis + 1, whole->rank));
+static void describe_part(const Problem *problem, ValueId part, ValueId whole, int32_t axis, Dim before,
+                          bool writes_whole, Copy *out) {
+    const Shape *shape = &problem_value(problem, part)->shape;
+    Dim own[SMELT_MAX_RANK], outer[SMELT_MAX_RANK];
+    Digit digits[SMELT_MAX_RANK];
+    value_strides(problem->graph, part, own);
+    value_strides(problem->graph, whole, outer);
+    for (int32_t i = 0; i < shape->rank; ++i)
+        digits[i] =
+            (Digit){i, shape->dim[i], writes_whole ? own[i] : outer[i], writes_whole ? outer[i] : own[i]};
+    set_digits(problem, shape->rank, digits, shape->rank, out);
+    *(writes_whole ? &out->write_offset : &out->read_offset) =
+        dim_mul(problem->graph->dims, before, outer[axis]);
 }
 
 static const char *describe_concat(const Problem *problem, int32_t index, Copy *out) {
     DimTable *dims = problem->graph->dims;
-    const Shape *whole = &problem_output(problem, 0)->shape, *part = &problem_input(problem, index)->shape;
+    const Shape *whole = &problem_output(problem, 0)->shape;
     int32_t axis = normal_axis(((const ConcatAttrs *)problem_anchor(problem)->parsed)->axis, whole->rank);
     Dim before = 0;
     for (int32_t i = 0; i < index; ++i)
         before = dim_add(dims, before, problem_input(problem, i)->shape.dim[axis]);
-    describe_part(dims, part, whole, axis, before, out->count, &out->read, &out->write, &out->write_offset);
+    describe_part(problem, out->from, out->to, axis, before, true, out);
     return NULL;
 }
 
@@ -185,7 +230,7 @@ static const char *describe_split(const Problem *problem, int32_t index, Copy *o
     DimTable *dims = problem->graph->dims;
     const Node *node = problem_anchor(problem);
     const SplitAttrs *attrs = node->parsed;
-    const Shape *whole = &problem_input(problem, 0)->shape, *part = &problem_output(problem, index)->shape;
+    const Shape *whole = &problem_input(problem, 0)->shape;
     int32_t axis = normal_axis(attrs->axis, whole->rank), count = 0;
     Dim before = 0, sizes[256];
     if (attrs->has_sizes && !problem_known_dims(problem, node->inputs[1], 256, sizes, &count))
@@ -194,7 +239,7 @@ static const char *describe_split(const Problem *problem, int32_t index, Copy *o
         for (int32_t i = 0; i < index; ++i) before = dim_add(dims, before, sizes[i]);
     else
         before = dim_mul(dims, dim_ceil_div(dims, whole->dim[axis], attrs->num_outputs), index);
-    describe_part(dims, part, whole, axis, before, out->count, &out->write, &out->read, &out->read_offset);
+    describe_part(problem, out->to, out->from, axis, before, false, out);
     return NULL;
 }
 
@@ -219,6 +264,7 @@ int32_t copy_count(const Problem *problem) {
     case OP_Slice:
     case OP_DepthToSpace:
     case OP_SpaceToDepth:
+    case OP_Reformat:
         return 1;
     default:
         return is_view(problem) && node->output_count == 1 ? 1 : 0;
@@ -243,6 +289,8 @@ static const char *describe(const Problem *problem, int32_t index, Copy *out) {
         return describe_depth_to_space(problem, out);
     case OP_SpaceToDepth:
         return describe_space_to_depth(problem, out);
+    case OP_Reformat:
+        return describe_reformat(problem, out);
     default:
         return describe_view(problem, out);
     }

@@ -19,9 +19,9 @@ enum {
 };
 enum { RESIZE_ROUND_PREFER_FLOOR, RESIZE_ROUND_PREFER_CEIL, RESIZE_FLOOR, RESIZE_CEIL };
 
-// One axis; keeps: output position i is input position i.
+// One axis; keeps: output position i is input position i. stride: of the input, in memory.
 struct ResizeAxis {
-    Index in, out;
+    Index in, out, stride;
     bool keeps;
     double scale, begin, end; // out / in as asked for; the region of interest
 };
@@ -115,13 +115,13 @@ template <class A, bool EXCLUDE_OUTSIDE, int D, int RANK> struct Blend {
     template <class Rule, class T>
     static SMELT_DEVICE A run(const Rule &rule, const ResizeAxis *axes, const ResizeTaps *taps, const T *x, Index base) {
         typedef Blend<A, EXCLUDE_OUTSIDE, D + 1, RANK> Rest;
-        if (axes[D].keeps) return Rest::run(rule, axes, taps, x, base * axes[D].in + taps[D].first);
+        if (axes[D].keeps) return Rest::run(rule, axes, taps, x, base + taps[D].first * axes[D].stride);
         A sum = A(0);
         for (Index i = taps[D].first; i < taps[D].first + taps[D].count; ++i) {
             if (EXCLUDE_OUTSIDE && (i < 0 || i > taps[D].last)) continue;
             const A weight = (A)(tap_weight(rule, taps[D], i) * taps[D].inverse);
             const Index at = smaller(larger(i, (Index)0), taps[D].last);
-            if (weight != 0) sum += weight * Rest::run(rule, axes, taps, x, base * axes[D].in + at);
+            if (weight != 0) sum += weight * Rest::run(rule, axes, taps, x, base + at * axes[D].stride);
         }
         return sum;
     }
@@ -139,7 +139,7 @@ template <int RANK, int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, boo
 SMELT_DEVICE void resize_nearest(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
                                  const ResizeAxes<RANK> &axes, const T *x, Index count, V extrapolation, const E &epilogue) {
     for (Index i = thread_index(); i < count; i += thread_count()) {
-        Index rest = i, from = 0, stride = 1;
+        Index rest = i, from = 0;
         bool is_outside = false;
 #pragma unroll
         for (int d = RANK - 1; d >= 0; --d) {
@@ -147,8 +147,7 @@ SMELT_DEVICE void resize_nearest(const ResizeRule<MODE, COORDINATES, ROUNDING, A
             const Index up = quotient(rest, axis.out), position = rest - up * axis.out;
             const Index at = axis.keeps ? position : rule.nearest(axis, position);
             is_outside = is_outside || at < 0;
-            from += at * stride;
-            stride *= axis.in;
+            from += at * axis.stride;
             rest = up;
         }
         if (is_outside)

@@ -29,7 +29,7 @@ static bool is_packed(const Access *access, Dim offset, int32_t lanes) {
     return access_is_packed(access, lanes) && dim_is_exact(offset) && offset % lanes == 0;
 }
 
-/* Lanes that are written with one access; where that cannot be more than one, that are read with one. */
+/* Lanes that are written with one access. */
 static int32_t choose_lanes(const Problem *problem, const Copy *copy, int32_t vector_bytes) {
     const Value *from = problem_value(problem, copy->from), *to = problem_value(problem, copy->to);
     int32_t lanes = vector_bytes / (dtype_bits(to->dtype) / 8);
@@ -99,4 +99,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_movement = {
-    .name = "movement", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "movement", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -85,9 +85,11 @@ static int32_t make_axes(const Problem *problem, const Borders *borders, PadAxis
     DimTable *dims = problem->graph->dims;
     const Shape *in = &problem_input(problem, 0)->shape, *to = &problem_output(problem, 0)->shape;
     Dim strides[SMELT_MAX_RANK];
-    int32_t count = 0;
-    access_row_major(dims, in, strides);
-    for (int32_t i = 0; i < in->rank; ++i) {
+    int32_t order[SMELT_MAX_RANK], count = 0;
+    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
+    layout_order(problem_output(problem, 0)->layout, in->rank, order);
+    for (int32_t place = 0; place < in->rank; ++place) {
+        int32_t i = order[place];
         Dim before = borders->before[i], cut = dim_max(dims, 0, dim_sub(dims, 0, before));
         PadAxis axis = {
             .extent = to->dim[i], .stride = strides[i], .whole = before == 0 && borders->after[i] == 0};
@@ -95,7 +97,8 @@ static int32_t make_axes(const Problem *problem, const Borders *borders, PadAxis
         axis.front = dim_min(dims, dim_max(dims, 0, before), to->dim[i]);
         Dim left = dim_add(dims, dim_sub(dims, in->dim[i], axis.start), dim_min(dims, borders->after[i], 0));
         axis.count = dim_max(dims, 0, dim_min(dims, left, dim_sub(dims, to->dim[i], axis.front)));
-        if (axis.whole && count > 0 && axes[count - 1].whole) {
+        if (axis.whole && count > 0 && axes[count - 1].whole &&
+            axes[count - 1].stride == dim_mul(dims, axis.extent, axis.stride)) {
             axes[count - 1].extent = dim_mul(dims, axes[count - 1].extent, axis.extent);
             axes[count - 1].stride = axis.stride;
         } else {
@@ -120,6 +123,19 @@ static void write_axis(KernelWriter *w, const PadAxis *axis, PadMode mode, const
                  kernel_number(w, axis->stride));
 }
 
+/* One store for all lanes where the result lies that way, else one for each. */
+static void write_store(KernelWriter *w, const Problem *problem, int32_t lanes, ByteWriter *out) {
+    ValueId to = problem_anchor(problem)->outputs[0];
+    const Value *value = problem_value(problem, to);
+    Access access = access_value(problem->graph, to, &value->shape, value->layout);
+    if (access_is_packed(&access, lanes))
+        write_format(out, "        store_pack(raw(%s), %s, v);\n", kernel_result(w, to),
+                     access_index(w, &access, "i"));
+    else
+        write_format(out, "        for (int k = 0; k < N; ++k) raw(%s)[%s] = v.at[k];\n",
+                     kernel_result(w, to), access_index(w, &access, "(i + k)"));
+}
+
 /* The element that fills the border: an input, or zero. */
 static void write_value(KernelWriter *w, const Problem *problem, const char *type, ByteWriter *out) {
     const Node *node = problem_anchor(problem);
@@ -131,7 +147,8 @@ static void write_value(KernelWriter *w, const Problem *problem, const char *typ
         write_format(out, "        return Raw<%s>(0);\n", type);
 }
 
-static void write_element(KernelWriter *w, const Problem *problem, const Borders *borders, ByteWriter *out) {
+static void write_element(KernelWriter *w, const Problem *problem, const Borders *borders, int32_t lanes,
+                          ByteWriter *out) {
     const Node *node = problem_anchor(problem);
     const char *type = cuda_type(problem_input(problem, 0)->dtype);
     PadMode mode = node->op == OP_Pad ? ((const PadAttrs *)node->parsed)->mode : PAD_CONSTANT;
@@ -149,9 +166,10 @@ static void write_element(KernelWriter *w, const Problem *problem, const Borders
     write_format(out, "    }\n");
     write_format(out,
                  "    template <int N> SMELT_DEVICE void run(Index i) const {\n        Pack<Raw<%s>, N> v;\n"
-                 "#pragma unroll\n        for (int k = 0; k < N; ++k) v.at[k] = element(i + k);\n"
-                 "        store_pack(raw(%s), i, v);\n    }\n",
-                 type, kernel_result(w, node->outputs[0]));
+                 "#pragma unroll\n        for (int k = 0; k < N; ++k) v.at[k] = element(i + k);\n",
+                 type);
+    write_store(w, problem, lanes, out);
+    write_format(out, "    }\n");
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -167,10 +185,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     ByteWriter text = byte_writer(emission->arena);
     kernel_include(w, "pad.cuh");
     kernel_struct_begin(w);
-    write_element(w, problem, &borders, &text);
+    write_element(w, problem, &borders, lanes, &text);
     const char *body = kernel_struct_end(w, "Padded", &text);
     kernel_line(w, "for_each_pack<%d>(%s, %s);", lanes, kernel_number(w, count), body);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS * lanes), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_pad = {.name = "pad", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_pad = {
+    .name = "pad", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -8,7 +8,7 @@ enum { THREADS = 256 };
 
 /* What device code is told about the axes. */
 typedef struct AxisText {
-    Dim in, out;
+    Dim in, out, stride; /* stride: of the input, in memory */
     bool keeps;
     double scale, begin, end; /* scale 0: out / in, as the sizes are known when the kernel runs */
 } AxisText;
@@ -81,17 +81,27 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return why != NULL ? why : read_axes(problem, axes);
 }
 
-/* Joins neighbours that keep their extents; returns how many axes are left. */
-static int32_t merge_axes(DimTable *dims, AxisText *axes, int32_t rank) {
-    int32_t count = 0;
-    for (int32_t i = 0; i < rank; ++i) {
-        if (count > 0 && axes[i].keeps && axes[count - 1].keeps) {
-            axes[count - 1].in = axes[count - 1].out = dim_mul(dims, axes[count - 1].in, axes[i].in);
+/* The axes in the order in which results are numbered; neighbours that keep their extents are joined. Returns
+ * how many there are. */
+static int32_t order_axes(const Problem *problem, const AxisText *axes, AxisText *out) {
+    DimTable *dims = problem->graph->dims;
+    const Value *y = problem_output(problem, 0);
+    Dim strides[SMELT_MAX_RANK] = {0};
+    int32_t order[SMELT_MAX_RANK], count = 0;
+    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
+    layout_order(y->layout, y->shape.rank, order);
+    for (int32_t i = 0; i < y->shape.rank; ++i) {
+        AxisText axis = axes[order[i]], *last = count > 0 ? &out[count - 1] : NULL;
+        axis.stride = strides[order[i]];
+        if (last != NULL && axis.keeps && last->keeps &&
+            last->stride == dim_mul(dims, axis.in, axis.stride)) {
+            last->in = last->out = dim_mul(dims, last->in, axis.in);
+            last->stride = axis.stride;
             continue;
         }
-        axes[count++] = axes[i];
+        out[count++] = axis;
     }
-    if (count == 0) axes[count++] = (AxisText){.in = 1, .out = 1, .keeps = true};
+    if (count == 0) out[count++] = (AxisText){.in = 1, .out = 1, .stride = 1, .keeps = true};
     return count;
 }
 
@@ -99,13 +109,13 @@ static const char *real(KernelWriter *w, double value) {
     return kernel_text(w, cuda_real_literal(kernel_emission(w)->arena, value, false));
 }
 
-/* "{56, 112, false, 0x1p+1, 0x0p+0, 0x1p+0}" */
+/* "{56, 112, 1, false, 0x1p+1, 0x0p+0, 0x1p+0}" */
 static const char *axis_text(KernelWriter *w, const AxisText *axis) {
     const char *in = kernel_number(w, axis->in), *out = kernel_number(w, axis->out);
     const char *scale =
         axis->scale != 0 ? real(w, axis->scale) : kernel_format(w, "(double)%s / (double)%s", out, in);
-    return kernel_format(w, "{%s, %s, %s, %s, %s, %s}", in, out, axis->keeps ? "true" : "false", scale,
-                         real(w, axis->begin), real(w, axis->end));
+    return kernel_format(w, "{%s, %s, %s, %s, %s, %s, %s}", in, out, kernel_number(w, axis->stride),
+                         axis->keeps ? "true" : "false", scale, real(w, axis->begin), real(w, axis->end));
 }
 
 static const char *rule_text(KernelWriter *w, const ResizeRule *rule) {
@@ -119,16 +129,16 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Node *node = problem_anchor(problem);
     const ResizeAttrs *attrs = node->parsed;
     const Value *x = problem_input(problem, 0);
-    AxisText axes[SMELT_MAX_RANK];
+    AxisText axes[SMELT_MAX_RANK], ordered[SMELT_MAX_RANK];
     KernelWriter *w = kernel_begin(emission, "resize");
     (void)config;
     (void)device;
     TRY_ALLOC(emission->diag, w);
     const char *why = read_axes(problem, axes), *text = "", *call = "resize_nearest";
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "%s", why);
-    int32_t rank = merge_axes(emission->graph->dims, axes, x->shape.rank);
+    int32_t rank = order_axes(problem, axes, ordered);
     for (int32_t i = 0; i < rank; ++i)
-        text = kernel_format(w, "%s%s%s", text, i > 0 ? ", " : "", axis_text(w, &axes[i]));
+        text = kernel_format(w, "%s%s%s", text, i > 0 ? ", " : "", axis_text(w, &ordered[i]));
     bool narrow = dtype_is_float(x->dtype) && x->dtype != DTYPE_F64;
     if (attrs->rule.mode != RESIZE_NEAREST)
         call = kernel_format(w, "resize_blended<%s>", narrow ? "float" : "double");
@@ -142,5 +152,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_resize = {
-    .name = "resize", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_resize = {.name = "resize",
+                              .version = 2,
+                              .strided = true,
+                              .refuses = refuses,
+                              .configs = only_config,
+                              .emit = emit};

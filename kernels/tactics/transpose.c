@@ -24,7 +24,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (copy_count(problem) != 1) return "not a copy of one tensor";
     const char *why = copy_describe(problem, 0, &copy);
     if (why != NULL) return why;
-    if (copy.to == NONE || copy.write.rank != 1 || copy.write_offset != 0)
+    if (copy.to == NONE || !access_is_linear(&copy.write) || copy.write_offset != 0)
         return "the target is not written in order";
     int32_t along = source_dimension(&copy);
     if (along < 0) return "source and target run along the same dimension";
@@ -96,4 +96,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_transpose = {
-    .name = "transpose", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "transpose", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -12,12 +12,22 @@ static Shape batch_of(const Shape *shape) {
     return batch;
 }
 
+/* A batch of left matrices whose rows follow one another is one tall matrix. */
+static bool rows_follow(DimTable *dims, const Shape *shape, const Dim *strides) {
+    bool follow = true;
+    for (int32_t i = 0; i + 2 < shape->rank; ++i)
+        follow = follow && strides[i] == dim_mul(dims, shape->dim[i + 1], strides[i + 1]);
+    return follow;
+}
+
 static void describe_matmul(const Problem *problem, int32_t a, int32_t b, ProductText *out) {
     DimTable *dims = problem->graph->dims;
     out->a.value = anchor_input(problem, a);
     out->b.value = anchor_input(problem, b);
     const Shape *left = &problem_input(problem, a)->shape, *right = &problem_input(problem, b)->shape;
     const Shape *y = &problem_output(problem, 0)->shape;
+    value_strides(problem->graph, out->a.value, out->a.stride);
+    value_strides(problem->graph, out->b.value, out->b.stride);
     out->depth = left->dim[left->rank - 1];
     out->rows = left->rank > 1 ? left->dim[left->rank - 2] : 1;
     out->cols = right->rank > 1 ? right->dim[right->rank - 1] : 1;
@@ -25,17 +35,16 @@ static void describe_matmul(const Problem *problem, int32_t a, int32_t b, Produc
     out->b.batch = batch_of(right);
     out->batch.rank = out->a.batch.rank > out->b.batch.rank ? out->a.batch.rank : out->b.batch.rank;
     for (int32_t i = 0; i < out->batch.rank; ++i) out->batch.dim[i] = y->dim[i];
-    if (out->b.batch.rank ==
-        0) { /* a batch of left matrices times one right matrix: one tall matrix times it */
+    if (out->b.batch.rank == 0 && rows_follow(dims, left, out->a.stride)) {
         out->rows = dim_mul(dims, out->rows, shape_count(dims, &out->a.batch));
         out->batch.rank = out->a.batch.rank = 0;
     }
     out->a.lines = out->rows;
-    out->a.line_stride = out->depth;
-    out->a.step = 1;
+    out->a.line_stride = left->rank > 1 ? out->a.stride[left->rank - 2] : out->depth;
+    out->a.step = out->a.stride[left->rank - 1];
     out->b.lines = out->cols;
-    out->b.line_stride = 1;
-    out->b.step = out->cols;
+    out->b.line_stride = right->rank > 1 ? out->b.stride[right->rank - 1] : 1;
+    out->b.step = out->b.stride[right->rank > 1 ? right->rank - 2 : 0];
 }
 
 static void describe_gemm(const Problem *problem, ProductText *out) {
@@ -44,13 +53,15 @@ static void describe_gemm(const Problem *problem, ProductText *out) {
     int ta = attrs->trans_a != 0, tb = attrs->trans_b != 0;
     out->a.value = anchor_input(problem, 0);
     out->b.value = anchor_input(problem, 1);
+    value_strides(problem->graph, out->a.value, out->a.stride);
+    value_strides(problem->graph, out->b.value, out->b.stride);
     out->rows = out->a.lines = a[ta];
     out->cols = out->b.lines = b[1 - tb];
     out->depth = a[1 - ta];
-    out->a.line_stride = ta ? 1 : out->depth;
-    out->a.step = ta ? out->rows : 1;
-    out->b.line_stride = tb ? out->depth : 1;
-    out->b.step = tb ? 1 : out->cols;
+    out->a.line_stride = out->a.stride[ta];
+    out->a.step = out->a.stride[1 - ta];
+    out->b.line_stride = out->b.stride[1 - tb];
+    out->b.step = out->b.stride[tb];
 }
 
 /* Integers wrap, in half the bits where that is enough; Gemm scales, in double. */
@@ -130,6 +141,17 @@ static bool addend_fits(const Problem *problem) {
     return true;
 }
 
+/* The matrices may lie anywhere; all else is read plainly, and results are numbered so. */
+static bool places_fit(const Problem *problem) {
+    const Node *node = problem_anchor(problem);
+    int32_t right = node->op == OP_QLinearMatMul ? 3 : 1;
+    const Value *y = problem_output(problem, 0);
+    bool plain = y->layout == LAYOUT_PLAIN || y->shape.rank < 3;
+    for (int32_t i = 1; i < node->input_count; ++i)
+        plain = plain && (i == right || node->inputs[i] == NONE || value_is_plain(problem_input(problem, i)));
+    return plain;
+}
+
 const char *product_refuses(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || (node->op != OP_MatMul && node->op != OP_Gemm && node->op != OP_MatMulInteger &&
@@ -138,6 +160,7 @@ const char *product_refuses(const Problem *problem) {
     const char *why = refuse_types(problem);
     if (why != NULL) return why;
     if (!ranks_fit(problem)) return "ranks that do not fit";
+    if (!places_fit(problem)) return "quantizers, an addend or a result in such a place";
     ProductText product = product_describe(problem);
     if (!depths_fit(problem)) return "depths that may differ";
     if (node->op == OP_Gemm && !addend_fits(problem)) return "an addend that may not fit";
@@ -150,6 +173,18 @@ const char *product_refuses(const Problem *problem) {
 }
 
 /* -- text -- */
+
+/* Where the operand's matrix for product `batch` begins. */
+static const char *matrix_place(KernelWriter *w, const ProductText *product, const MatrixText *matrix) {
+    DimTable *dims = kernel_emission(w)->graph->dims;
+    Dim strides[SMELT_MAX_RANK] = {0};
+    int32_t missing = product->batch.rank - matrix->batch.rank;
+    for (int32_t i = missing; i < product->batch.rank; ++i)
+        strides[i] = dim_mul(dims, matrix->stride[i - missing],
+                             access_walks(dims, matrix->batch.dim[i - missing], product->batch.dim[i]));
+    Access access = access_strided(dims, product->batch.rank, product->batch.dim, strides);
+    return access_index(w, &access, "batch");
+}
 
 /* Number of the operand's matrix for product `batch`. */
 static const char *matrix_index(KernelWriter *w, const ProductText *product, const MatrixText *matrix) {
@@ -170,16 +205,14 @@ static const char *quantizer_text(KernelWriter *w, const ProductText *product, c
 static void write_operand(KernelWriter *w, const ProductText *product, const MatrixText *matrix,
                           const char *name) {
     const Value *values = kernel_emission(w)->graph->values;
-    DimTable *dims = kernel_emission(w)->graph->dims;
     const char *zero_type = "NoZero", *zero = "NoZero{}";
     if (matrix->zero != NONE) {
         zero_type = kernel_format(w, "ZeroPoint<%s>", cuda_type(values[matrix->zero].dtype));
         zero = kernel_format(w, "{%s}", quantizer_text(w, product, matrix, matrix->zero));
     }
-    Dim size = dim_mul(dims, matrix->lines, product->depth);
-    kernel_line(w, "const MatrixLines<%s, %s, %s> %s{%s + (%s) * %s, %s, %s, %s, %s, %s};", product->type,
+    kernel_line(w, "const MatrixLines<%s, %s, %s> %s{%s + (%s), %s, %s, %s, %s, %s};", product->type,
                 cuda_type(values[matrix->value].dtype), zero_type, name, kernel_pointer(w, matrix->value),
-                matrix_index(w, product, matrix), kernel_number(w, size), kernel_number(w, matrix->lines),
+                matrix_place(w, product, matrix), kernel_number(w, matrix->lines),
                 kernel_number(w, product->depth), kernel_number(w, matrix->line_stride),
                 kernel_number(w, matrix->step), zero);
 }

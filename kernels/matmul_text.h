@@ -9,7 +9,8 @@
 typedef struct MatrixText {
     ValueId value, zero, scale; /* NONE where it has none */
     Dim lines, line_stride, step;
-    Shape batch; /* extents of its own batch axes */
+    Shape batch;                /* extents of its own batch axes */
+    Dim stride[SMELT_MAX_RANK]; /* of the value's axes in memory, the batch's first */
 } MatrixText;
 
 typedef struct ProductText {

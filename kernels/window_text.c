@@ -87,10 +87,6 @@ const char *number_strides_text(KernelWriter *w, ValueId value) {
     return axes_text(w, graph->values[value].shape.rank, own);
 }
 
-const char *refuse_gaps(const Problem *problem) {
-    return problem_input(problem, 0)->strides != NULL ? "an input that is a slice" : NULL;
-}
-
 bool channels_are_inner(const Value *value) {
     return value->layout == LAYOUT_CHANNELS_LAST && value->shape.rank > 2;
 }

@@ -25,8 +25,6 @@ const char *extents_text(KernelWriter *w, const Dim *extents, int32_t count);
 const char *strides_text(KernelWriter *w, ValueId value);
 /* The same for the numbers of its elements in the order of its layout. */
 const char *number_strides_text(KernelWriter *w, ValueId value);
-/* Why input 0 cannot be read by these numbers alone, or NULL. */
-const char *refuse_gaps(const Problem *problem);
 /* How the elements of such a result are numbered, in the order of its layout: "Numbering<true>{64, 3136}". */
 const char *numbering_text(KernelWriter *w, ValueId value);
 /* Channels of the value are neighbours in memory, and places are not. */

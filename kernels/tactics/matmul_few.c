@@ -35,5 +35,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                           LANES * slices);
 }
 
-const Tactic tactic_matmul_few = {
-    .name = "matmul_few", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_matmul_few = {.name = "matmul_few",
+                                  .version = 2,
+                                  .strided = true,
+                                  .refuses = refuses,
+                                  .configs = configs,
+                                  .emit = emit};

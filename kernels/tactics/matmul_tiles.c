@@ -85,5 +85,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                           tile_threads(config));
 }
 
-const Tactic tactic_matmul_tiles = {
-    .name = "matmul_tiles", .version = 2, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_matmul_tiles = {.name = "matmul_tiles",
+                                    .version = 3,
+                                    .strided = true,
+                                    .refuses = refuses,
+                                    .configs = configs,
+                                    .emit = emit};

@@ -1,13 +1,13 @@
 /* Vertical fusion: an anchor with what is computed from its result, element by element, and with what its
  * input is computed from; chains of such nodes without an anchor.
  *
- * A region grows from its root, the anchor or the chain's first node. Hot nodes are computed from the root's
- * result: any node that makes element by element of it, looks at it under another shape or permutes it may
- * join. The group is committed each time a single result leaves it, so that what is fused never needs a
- * second buffer: x * sigmoid(x) joins as a whole or not at all. Cold nodes are then pulled in: what only the
- * region reads is computed where it is read, when that costs no more than to read it. One value in front of
- * an anchor may leave all the same: the sum in front of a normalization, which the next residual reads too,
- * is stored by the anchor as it is computed. */
+ * Behind an anchor any node may join that makes element by element of its result, looks at it under another
+ * shape or permutes it. The group is committed each time a single result leaves it, so that what is fused
+ * never needs a second buffer: x * sigmoid(x) joins as a whole or not at all. Then nodes are pulled in: what
+ * only the region reads is computed where it is read, when that costs no more than to read it. One value in
+ * front of an anchor may leave all the same: the sum in front of a normalization, which the next residual
+ * reads too, is stored by the anchor as it is computed. A chain is what its last node pulls in.
+ */
 #include <string.h>
 
 #include "ir/cost.h"
@@ -18,6 +18,7 @@ enum {
     REGION_NODES = 24,
     NAME_PARTS = 6,
     MOST_SCATTERED = 1 << 18, /* elements stored far apart, 32 bytes of traffic each: what a launch costs */
+    MOST_READS = 4,           /* of an element, by windows that overlap */
     MOST_CACHED = 1 << 22,    /* elements that stay in a GPU's cache from one pass over them to the next */
     FULL_OPERANDS = 2         /* larger tensors that a prologue may read in place of one */
 };
@@ -26,6 +27,7 @@ typedef struct Member {
     NodeId node;
     int32_t stage; /* hot nodes: of one stage are those whose elements have one order; NONE: cold */
     bool in_front; /* cold: the anchor's input comes from it */
+    int64_t times; /* cold: that an element is computed, over all of what reads it */
 } Member;
 
 typedef struct Fusion {
@@ -173,10 +175,9 @@ static void explain_end(Fusion *f) {
 }
 
 /* A view at the end is free without the region, but for one that would be copied to an output. */
-static void grow(Fusion *f, NodeId root) {
+static void grow(Fusion *f) {
     NodeForm form;
-    f->members[0] = (Member){.node = root};
-    f->count = f->committed = 1;
+    f->committed = 1;
     f->stages = 0;
     while (f->count < REGION_NODES && add_next(f, &form)) {
         ValueId result = member_node(f, f->count - 1)->outputs[0];
@@ -235,6 +236,31 @@ static int32_t full_operands(const Fusion *f, NodeId more, int64_t size) {
     return count;
 }
 
+/* Windows that cover an element. */
+static int64_t window_reads(const Fusion *f, const Node *anchor) {
+    const int64_t *kernel = NULL, *stride = NULL;
+    int32_t axes = 0, strides = 0;
+    int64_t reads = 1;
+    if (attr_ints(&anchor->attrs, "kernel_shape", &kernel, &axes, f->ctx->diag) != STATUS_OK ||
+        attr_ints(&anchor->attrs, "strides", &stride, &strides, f->ctx->diag) != STATUS_OK)
+        return 1;
+    for (int32_t i = 0; i < axes; ++i) {
+        int64_t step = i < strides && stride[i] > 0 ? stride[i] : 1;
+        int64_t along = kernel[i] / step < 1 ? 1 : kernel[i] / step;
+        reads = reads > MOST_READS ? reads : reads * along;
+    }
+    return reads;
+}
+
+/* How often elements of a value are read by a member, if it is computed where it is read. */
+static int64_t times_read(const Fusion *f, int32_t reader, NodeId producer) {
+    const Node *node = member_node(f, reader);
+    if (reader == 0 && f->has_anchor)
+        return value_count_at_opt(f->graph, f->graph->nodes[producer].outputs[0]);
+    return f->members[reader].stage == NONE ? f->members[reader].times
+                                            : value_count_at_opt(f->graph, node->outputs[0]);
+}
+
 /* Why it costs more to compute the value where it is read than to read it; NULL when it does not. */
 static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer, NodeForm form,
                                 bool stored) {
@@ -244,9 +270,11 @@ static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer
     if ((form == FORM_PERMUTATION || form == FORM_SELECTION) && !form_keeps_rows(f->graph, node) &&
         size > MOST_SCATTERED)
         return "it would read too many elements far apart";
-    if (!at_anchor && form == FORM_ELEMENTS && node->op != OP_Cast &&
-        size < value_count_at_opt(f->graph, member_node(f, reader)->outputs[0]))
+    if (form == FORM_ELEMENTS && node->op != OP_Cast && size < times_read(f, reader, producer))
         return "each element would be computed again for all that it is repeated for";
+    if (at_anchor && form == FORM_ELEMENTS && node->op != OP_Cast &&
+        window_reads(f, member_node(f, reader)) > MOST_READS)
+        return "each element would be computed again for all windows that cover it";
     bool in_front = at_anchor || f->members[reader].in_front;
     if (in_front && !stored && size > MOST_CACHED && full_operands(f, producer, size) > FULL_OPERANDS)
         return "it would read many large tensors in several passes";
@@ -279,13 +307,14 @@ static bool pull_producer(Fusion *f, int32_t reader, int32_t input) {
     const char *why =
         f->count == REGION_NODES ? "the region is full" : pull_refusal(f, reader, input, producer);
     if (why != NULL) {
-        if (at_anchor && node_form(f->graph, &f->graph->nodes[producer], NULL) != FORM_OTHER)
+        if (node_form(f->graph, &f->graph->nodes[producer], NULL) != FORM_OTHER)
             pass_reject(f->ctx, producer, "cannot be computed as %s reads it: %s",
                         op_def(member_node(f, reader)->op)->name, why);
         return false;
     }
     bool in_front = at_anchor || f->members[reader].in_front;
-    f->members[f->count++] = (Member){.node = producer, .stage = NONE, .in_front = in_front};
+    f->members[f->count] = (Member){.node = producer, .stage = NONE, .in_front = in_front};
+    f->members[f->count++].times = times_read(f, reader, producer);
     return true;
 }
 
@@ -382,12 +411,10 @@ static Status make_region(Fusion *f) {
     return STATUS_OK;
 }
 
-/* The region that an anchor begins, or the anchor alone, as a group. */
+/* The rest of the region that an anchor begins already. */
 static void load_group(Fusion *f, NodeId anchor) {
     const Block *block = &f->graph->blocks[f->graph->nodes[anchor].block];
     RegionId region = f->graph->nodes[anchor].region;
-    f->members[0] = (Member){.node = anchor};
-    f->count = 1;
     if (region == NONE) return;
     for (int32_t at = node_position(f->graph, anchor) + 1; at < block->node_count && f->count < REGION_NODES;
          ++at) {
@@ -399,8 +426,24 @@ static void load_group(Fusion *f, NodeId anchor) {
 /* -- the pass -- */
 
 /* Anchors before chains, so that a pointwise node goes to the anchor before it rather than to a chain behind
- * it; contractions first, since what follows them saves most. */
+ * it; contractions first, since what follows them saves most. Chains from their last node on: backwards. */
 typedef enum Phase { CONTRACTIONS, ANCHORS, FRONTS, CHAINS, PHASE_COUNT } Phase;
+
+/* A node that ends a chain. A large transpose is better done in tiles; a view at the end is free but for one
+ * that would be copied to an output. */
+static bool ends_chain(const Fusion *f, const Node *node) {
+    switch (node_form(f->graph, node, NULL)) {
+    case FORM_ELEMENTS:
+        return true;
+    case FORM_PERMUTATION:
+        return form_keeps_rows(f->graph, node) ||
+               value_count_at_opt(f->graph, node->outputs[0]) <= MOST_SCATTERED;
+    case FORM_VIEW:
+        return is_result_of_block(f, node->outputs[0]);
+    default:
+        return false;
+    }
+}
 
 static bool is_root(const Fusion *f, const Node *node, Phase phase) {
     const OpDef *def = op_def(node->op);
@@ -411,22 +454,33 @@ static bool is_root(const Fusion *f, const Node *node, Phase phase) {
         return anchors && (node->region == NONE || f->graph->regions[node->region].anchor == id);
     }
     if (node->region != NONE) return false;
-    if (phase == CHAINS) return node_form(f->graph, node, NULL) == FORM_ELEMENTS;
+    if (phase == CHAINS) return ends_chain(f, node);
     return anchors && contracts == (phase == CONTRACTIONS);
+}
+
+/* The group that a root begins, as far as the phase takes it. Sets *known to the members that were a step
+ * before. */
+static void form_group(Fusion *f, NodeId root, Phase phase, int32_t *known) {
+    f->has_anchor = phase != CHAINS;
+    f->members[0] = (Member){.node = root};
+    f->count = *known = 1;
+    if (phase == FRONTS) {
+        load_group(f, root);
+        *known = f->count;
+    }
+    if (phase == FRONTS || phase == CHAINS)
+        pull(f);
+    else
+        grow(f);
 }
 
 static Status fuse_block(Fusion *f, BlockId id, Phase phase) {
     const Block *block = &f->graph->blocks[id];
     for (int32_t i = 0; i < block->node_count; ++i) {
-        NodeId node = block->nodes[i];
+        NodeId node = block->nodes[phase == CHAINS ? block->node_count - 1 - i : i];
+        int32_t known;
         if (!is_root(f, &f->graph->nodes[node], phase)) continue;
-        f->has_anchor = phase != CHAINS;
-        if (phase == FRONTS)
-            load_group(f, node);
-        else
-            grow(f, node);
-        int32_t known = phase == FRONTS ? f->count : 1;
-        if (phase == FRONTS || phase == CHAINS) pull(f);
+        form_group(f, node, phase, &known);
         if (f->count > known) TRY(make_region(f));
     }
     return STATUS_OK;

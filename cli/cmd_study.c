@@ -13,7 +13,7 @@ static Status add_row(Study *study, const char *name, StudyRow **out) {
     if (!ARENA_RESERVE(&app->arena, study->rows, study->row_count, study->row_capacity))
         return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     *out = &study->rows[study->row_count++];
-    **out = (StudyRow){.name = name, .touched = -1, .time = -1, .beside = -1, .error = -1};
+    **out = (StudyRow){.name = name, .touched = -1, .time = -1, .ratio = -1, .error = -1};
     return STATUS_OK;
 }
 
@@ -140,7 +140,7 @@ static void fill_cells(Study *study, const StudyRow *row, const char **cells) {
     cells[5] = built ? format_count(arena, row->flops) : "-";
     cells[6] = built ? format_bytes(arena, (double)row->arena) : "-";
     cells[7] = shown(arena, row->time >= 0, "%.4g", row->time);
-    cells[8] = shown(arena, row->time >= 0 && row->beside > 0, "%.3fx", row->time / row->beside);
+    cells[8] = shown(arena, row->ratio >= 0, "%.3fx", row->ratio);
     cells[9] = row->failure != NULL ? "failed" : shown(arena, row->error >= 0, "%.2g", row->error);
 }
 
@@ -157,7 +157,7 @@ static const char *make_note(const Study *study) {
     Arena *arena = &study->app->arena;
     const char *time = study->not_timed != NULL
                            ? arena_printf(arena, "not timed: %s", study->not_timed)
-                           : "ms: median of a run, in turns with the build with all passes";
+                           : "ms: median of a run; vs all: in turns with the build with all passes";
     const char *error =
         study->not_compared != NULL
             ? arena_printf(arena, "not compared: %s", study->not_compared)
@@ -219,7 +219,7 @@ static void write_row(ByteWriter *out, const StudyRow *row, bool cuda) {
     write_number(out, "weights", built, (double)row->weights);
     write_number(out, "build_s", built, row->build_seconds);
     write_number(out, "time_ms", row->time >= 0, row->time);
-    write_number(out, "all_passes_ms", row->beside >= 0, row->beside);
+    write_number(out, "vs_all", row->ratio >= 0, row->ratio);
     write_number(out, "error", row->error >= 0, row->error);
     write_format(out, "}");
 }
@@ -313,7 +313,8 @@ Status command_study(App *app, const Command *self, int argc, char **argv) {
         {"json", 0, OPTION_FLAG, &o.json, NULL, "the table as JSON, with the passes' counters", 0, 0},
         {"data", 0, OPTION_TEXT, &o.data, "DIR", "inputs in ONNX's test layout; else seeded random ones", 0,
          0},
-        {"duration", 0, OPTION_REAL, &o.duration, "S", "seconds of timed runs of each build (1)", 0, 0},
+        {"duration", 0, OPTION_REAL, &o.duration, "S", "seconds of timed runs of each build (1); 0: none", 0,
+         0},
         {"no-run", 0, OPTION_FLAG, &o.no_run, NULL, "builds only: neither times nor errors", 0, 0},
         COMPILE_OPTIONS(o.compile),
     };

@@ -8,6 +8,7 @@
 #include "cli/precision.h"
 #include "cli/target.h"
 #include "cli/tune.h"
+#include "passes/history.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -215,12 +216,12 @@ static Status lower(App *app, const CompileSettings *settings, const Accuracy *a
     return status;
 }
 
-/* Up to the graph that is to be lowered, and how exact it is. tolerance: PrecisionOptions.tolerance. */
+/* Up to the graph that is to be lowered, and how exact it is. */
 static Status prepare(App *app, const char *path, const CompileSettings *settings, const Target *target,
-                      double tolerance, Accuracy *accuracy, Compiled *out) {
+                      int attempt, Accuracy *accuracy, Compiled *out) {
     TRY(compile_load(app, path, settings, out));
     out->target = *target;
-    out->precision->options.tolerance = tolerance;
+    out->precision->options.tolerance = precision_tolerance(out->precision, attempt);
     TRY(compile_passes(app, settings, out));
     if (out->stopped || !out->precision->options.lower) return STATUS_OK;
     return precision_compare(app, path, settings, out->precision, out, accuracy);
@@ -229,13 +230,12 @@ static Status prepare(App *app, const char *path, const CompileSettings *setting
 /* Less and less may be lost in any node, until the outputs are exact enough. */
 static Status prepare_exact(App *app, const char *path, const CompileSettings *settings, const Target *target,
                             Accuracy *accuracy, Compiled *out) {
-    double tolerance = 0;
-    for (int attempt = 1;; ++attempt) {
+    for (int attempt = 0;; ++attempt) {
         *accuracy = (Accuracy){0};
-        TRY(prepare(app, path, settings, target, tolerance, accuracy, out));
-        if (!precision_should_retry(app, out->precision, out, accuracy, attempt) || settings->history != NULL)
+        if (settings->history != NULL) history_clear(settings->history);
+        TRY(prepare(app, path, settings, target, attempt, accuracy, out));
+        if (!precision_should_retry(app, out->precision, out, accuracy, attempt))
             return precision_enforce(app, out->precision, accuracy);
-        tolerance = precision_tighten(out->precision);
         compiled_destroy(out);
     }
 }

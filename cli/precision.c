@@ -1,5 +1,6 @@
 #include "cli/precision.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "cli/samples.h"
@@ -14,9 +15,11 @@ static const struct {
     const char *name;
     DType half;
     bool lower, tf32;
+    double goal;
 } precisions[] = {
-    {"fp32", DTYPE_F16, false, false}, {"tf32", DTYPE_F16, false, true}, {"fp16", DTYPE_F16, true, false},
-    {"bf16", DTYPE_BF16, true, false}, {"best", DTYPE_F16, true, true},
+    {"fp32", DTYPE_F16, false, false, 0},   {"tf32", DTYPE_F16, false, true, 1e-2},
+    {"fp16", DTYPE_F16, true, false, 2e-2}, {"bf16", DTYPE_BF16, true, false, 5e-2},
+    {"best", DTYPE_F16, true, true, 2e-2},
 };
 
 /* -- the command line -- */
@@ -28,6 +31,7 @@ static Status find_precision(App *app, const char *name, PrecisionChoice *out) {
         out->options.half = precisions[i].half;
         out->options.lower = precisions[i].lower;
         out->options.tf32 = precisions[i].tf32;
+        out->goal = precisions[i].goal;
         return STATUS_OK;
     }
     return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32, tf32, fp16, bf16 or best",
@@ -44,6 +48,9 @@ static Status find_io(App *app, const char *name, PrecisionChoice *out) {
                     out->name);
     out->options.half = dtype;
     out->options.narrow_io = true;
+    for (size_t i = 0; i < sizeof precisions / sizeof precisions[0]; ++i)
+        if (precisions[i].half == dtype && precisions[i].lower && precisions[i].goal > out->goal)
+            out->goal = precisions[i].goal;
     return STATUS_OK;
 }
 
@@ -53,7 +60,7 @@ static Status read_calib(App *app, const char *text, PrecisionChoice *out) {
     out->off = strcmp(text, "off") == 0;
     if (out->off) return STATUS_OK;
     int32_t capacity = 0;
-    for (const char *at = text; *at != '\0'; at += strspn(at, ",")) {
+    for (const char *at = text + strspn(text, ","); *at != '\0'; at += strspn(at, ",")) {
         size_t length = strcspn(at, ",");
         const char *folder = arena_strndup(&app->arena, at, length);
         TRY_ALLOC(&app->diag, folder);
@@ -152,25 +159,26 @@ Status precision_samples(App *app, const Graph *graph, PrecisionChoice *choice) 
 /* -- errors -- */
 
 static double allowed_error(const PrecisionChoice *choice) {
-    const double goal = 2e-2;
-    return choice->max_error > 0 ? choice->max_error : goal;
+    return choice->max_error > 0 ? choice->max_error : choice->goal;
+}
+
+/* In units of the type's rounding error: from the pass's own choice down to where nothing is narrow. */
+static const double tolerances[] = {PRECISION_TOLERANCE, 3, 2, 1.5, 1.1, 0.5};
+
+double precision_tolerance(const PrecisionChoice *choice, int attempt) {
+    return tolerances[attempt] * (choice->options.half == DTYPE_BF16 ? 0x1p-9 : 0x1p-11);
 }
 
 bool precision_should_retry(const App *app, const PrecisionChoice *choice, const Compiled *compiled,
                             const Accuracy *accuracy, int attempt) {
-    enum { MOST_ATTEMPTS = 4 };
-    if (!accuracy->measured || accuracy->error <= allowed_error(choice) || attempt == MOST_ATTEMPTS ||
+    bool last = attempt + 1 == (int)(sizeof tolerances / sizeof tolerances[0]);
+    bool wanted = choice->asked || isinf(accuracy->error);
+    if (!accuracy->measured || accuracy->error <= allowed_error(choice) || last || !wanted ||
         !precision_calibrates(compiled->graph, &choice->options))
         return false;
     log_line(&app->log, LOG_INFO, "error %.2g of output '%s' is above %.2g: keeping more nodes in f32",
              accuracy->error, accuracy->worst, allowed_error(choice));
     return true;
-}
-
-double precision_tighten(const PrecisionChoice *choice) {
-    double roundoff = choice->options.half == DTYPE_BF16 ? 0x1p-9 : 0x1p-11;
-    double now = choice->options.tolerance > 0 ? choice->options.tolerance : PRECISION_TOLERANCE * roundoff;
-    return now / 8;
 }
 
 Status precision_enforce(App *app, const PrecisionChoice *choice, const Accuracy *accuracy) {
@@ -215,12 +223,16 @@ void precision_report(App *app, const PrecisionChoice *choice, const Compiled *c
         const char *text = is_kept(compiled, i) ? kept_text(app, compiled, i) : NULL;
         if (text != NULL) log_line(&app->log, LOG_PASS, "%s", text);
     }
+    if (app->log.level < LOG_WARNING) return;
     fprintf(stderr, "%s: %d node%s f32 for a reason%s%s; ", choice->name, kept,
             kept == 1 ? " stays" : "s stay",
             kept > 0 && app->log.level < LOG_PASS ? " (--verbose says which)" : "",
             calibrated ? "" : ", not calibrated");
     if (accuracy->measured)
-        fprintf(stderr, "error relative to the output's range: %s\n", accuracy->text);
+        fprintf(stderr, "error relative to the output's range: %s%s\n", accuracy->text,
+                accuracy->error <= allowed_error(choice)
+                    ? ""
+                    : ", which is much; --max-error or --calib=DIR keeps f32 where that helps");
     else
         fprintf(stderr, "not compared with f32: %s\n", accuracy->why_not);
 }

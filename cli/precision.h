@@ -13,6 +13,7 @@ typedef struct PrecisionChoice {
     bool asked;       /* samples or a limit are given: no model is too large to be run on the host */
     bool off;         /* --calib=off */
     double max_error; /* 0: not given */
+    double goal;      /* error that is fine where no other is given; 0: f32 */
     int32_t folder_count;
     const char **folders; /* of --calib=DIR,DIR */
     PrecisionOptions options;
@@ -37,11 +38,12 @@ typedef struct Accuracy {
 Status precision_compare(App *app, const char *path, const CompileSettings *settings,
                          const PrecisionChoice *choice, Compiled *compiled, Accuracy *out);
 
-/* Whether building once more, with precision_tighten's tolerance, may bring the error below what is allowed.
- * It says so. */
+/* PrecisionOptions.tolerance of the attempts to build, from 0 on. */
+double precision_tolerance(const PrecisionChoice *choice, int attempt);
+/* Whether the next attempt may bring the error below what is allowed. Without samples or a limit from the
+ * user only for results that are not finite: random inputs say little about a model. */
 bool precision_should_retry(const App *app, const PrecisionChoice *choice, const Compiled *compiled,
                             const Accuracy *accuracy, int attempt);
-double precision_tighten(const PrecisionChoice *choice);
 /* MISMATCH where the error is above --max-error. */
 Status precision_enforce(App *app, const PrecisionChoice *choice, const Accuracy *accuracy);
 

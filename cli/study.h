@@ -25,9 +25,9 @@ typedef struct StudyRow {
     double bytes, flops; /* that the steps must move and do (ir/cost.h) */
     int64_t arena, weights;
     double build_seconds;
-    double time;   /* median of a run, ms; -1: none was timed */
-    double beside; /* median of the runs with all passes in between, ms; -1: none */
-    double error;  /* the worst output's, relative to its range; -1: not compared */
+    double time;  /* median of a run, ms; -1: none was timed */
+    double ratio; /* of its time to that of all passes in between: median of the rounds; -1: none */
+    double error; /* the worst output's, relative to its range; -1: not compared */
 } StudyRow;
 
 typedef struct Study {

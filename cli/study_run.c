@@ -25,7 +25,8 @@ typedef struct Bench {
 typedef struct Runner {
     Study *study;
     Bench all, reference;
-    bool runs_here, compares;
+    Tensor *expected; /* the reference's outputs; NULL: nothing is compared */
+    bool runs_here;
 } Runner;
 
 /* -- building -- */
@@ -87,6 +88,7 @@ static Status row_settings(Study *study, const StudyRow *row, CompileSettings *o
     for (int32_t i = 0; i < count; ++i)
         names[i] = i < out->disabled.count ? out->disabled.items[i] : row->off.items[i - out->disabled.count];
     out->disabled = (TextList){.count = count, .items = names};
+    out->target = study->all.target.cuda ? "cuda" : "cpu"; /* chosen once, and said once */
     out->dump_dir = NULL;
     return STATUS_OK;
 }
@@ -133,12 +135,11 @@ static Status run_once(Study *study, Bench *bench, Tensor **outputs) {
 
 /* The error of the build's outputs against the reference's. */
 static Status compare(Runner *runner, Bench *bench, double *error) {
-    Tensor *got, *expected;
+    Tensor *got;
     const Session *session = &runner->reference.session;
-    TRY(run_once(runner->study, &runner->reference, &expected));
     TRY(run_once(runner->study, bench, &got));
     for (int i = 0; i < session->binding_count - session->input_count; ++i) {
-        double each = tensor_error(&got[i], &expected[i]);
+        double each = tensor_error(&got[i], &runner->expected[i]);
         if (each > *error) *error = each;
     }
     return STATUS_OK;
@@ -179,14 +180,19 @@ static double median_from(Times *times, int64_t first) {
     return summarize(times->items + first, times->count - first).median;
 }
 
-/* In turns with the build with all passes, so that what happens to the machine meanwhile happens to both. */
+/* In turns with the build with all passes, so that what happens to the machine meanwhile happens to both;
+ * each round is compared with its neighbour. */
 static Status time_pair(Runner *runner, Bench *bench, StudyRow *row) {
-    int64_t first = runner->all.times.count;
+    double ratios[ROUNDS];
     for (int round = 0; round < ROUNDS; ++round) {
+        int64_t all_first = runner->all.times.count, first = bench->times.count;
         TRY(time_round(runner->study, &runner->all));
         TRY(time_round(runner->study, bench));
+        double all = median_from(&runner->all.times, all_first), own = median_from(&bench->times, first);
+        ratios[round] = all > 0 ? own / all : 1;
     }
-    row->beside = median_from(&runner->all.times, first);
+    qsort(ratios, ROUNDS, sizeof(double), compare_doubles);
+    row->ratio = ratios[ROUNDS / 2];
     row->time = median_from(&bench->times, 0);
     return STATUS_OK;
 }
@@ -213,10 +219,11 @@ static Status try_row(Runner *runner, StudyRow *row, const Compiled *compiled,
     Study *study = runner->study;
     bool is_all = row == &study->rows[0];
     Bench own = {0}, *bench = is_all ? &runner->all : &own;
-    if (!runner->compares && !(runner->runs_here && study->not_timed == NULL)) return STATUS_OK;
+    bool compares = runner->expected != NULL, times = runner->runs_here && study->not_timed == NULL;
+    if (!compares && !times) return STATUS_OK;
     Status status = open_bench(runner, compiled, settings, bench);
-    if (status == STATUS_OK && runner->compares) status = compare(runner, bench, &row->error);
-    if (status == STATUS_OK && study->not_timed == NULL && !is_all && runner->all.session.engine != NULL)
+    if (status == STATUS_OK && compares) status = compare(runner, bench, &row->error);
+    if (status == STATUS_OK && times && !is_all && runner->all.session.engine != NULL)
         status = time_pair(runner, bench, row);
     if (!is_all) session_close(study->app, &own.session);
     return status;
@@ -267,7 +274,8 @@ static Status open_reference(Runner *runner) {
     settings.max_error = 0;
     settings.variant = 0;
     TRY(session_open(study->app, study->model, &settings, &runner->reference.session));
-    return read_inputs(runner, &runner->reference);
+    TRY(read_inputs(runner, &runner->reference));
+    return run_once(study, &runner->reference, &runner->expected);
 }
 
 /* Says what can't be found out here, and why. */
@@ -285,22 +293,28 @@ static void choose_runs(Runner *runner) {
         return;
     }
     if (!here) study->not_timed = "there is no GPU here";
+    if (study->options->duration <= 0) study->not_timed = "--duration=0";
     if (work <= most || study->options->data != NULL) return;
     study->not_compared = arena_printf(arena, "a run is %s multiply-adds; --data asks for it",
                                        format_count(arena, (double)work));
-    if (!cuda) study->not_timed = study->not_compared;
+    if (!cuda && study->not_timed == NULL) study->not_timed = study->not_compared;
 }
 
-/* Without a reference nothing is compared. */
+/* Inputs on which the reference does not run are none to time anything on either. */
 static Status find_reference(Runner *runner) {
-    App *app = runner->study->app;
+    Study *study = runner->study;
+    App *app = study->app;
     Status status = open_reference(runner);
     if (status == STATUS_OK || status == STATUS_NO_MEMORY) return status;
+    study->not_compared = arena_printf(
+        &app->arena, "the reference does not run%s (%s)",
+        study->options->data == NULL ? " on random inputs; --data gives others" : "", app->diag.text);
+    TRY_ALLOC(&app->diag, study->not_compared);
+    if (study->not_timed == NULL) study->not_timed = study->not_compared;
+    diag_clear(&app->diag);
     session_close(app, &runner->reference.session);
     runner->reference = (Bench){0};
-    runner->study->not_compared = arena_printf(&app->arena, "the reference does not run: %s", app->diag.text);
-    diag_clear(&app->diag);
-    TRY_ALLOC(&app->diag, runner->study->not_compared);
+    runner->expected = NULL;
     return STATUS_OK;
 }
 
@@ -311,7 +325,6 @@ Status study_run(Study *study) {
     Status status = STATUS_OK;
     choose_runs(&runner);
     if (study->not_compared == NULL) status = find_reference(&runner);
-    runner.compares = study->not_compared == NULL;
     progress_begin(&progress, "study");
     for (int32_t i = 0; i < study->row_count && status == STATUS_OK; ++i) {
         progress_step(&progress, study->rows[i].name, i, study->row_count);

@@ -282,8 +282,10 @@ static void print_place(const Why *why, NodeId node, ByteWriter *out) {
     write_format(out, "\n");
     if (out->size == empty + 1) out->size = before;
     const Plan *plan = &why->compiled->plan;
-    if (place.step >= 0 && place.step < plan->step_count && plan->steps[place.step].reason[0] != '\0')
-        write_format(out, "    runs on the host: %s\n", plan->steps[place.step].reason);
+    if (place.step < 0 || place.step >= plan->step_count || plan->steps[place.step].reason[0] == '\0') return;
+    write_format(out, "    %s: %s\n",
+                 plan->steps[place.step].kind == PLAN_STEP_HOST ? "runs on the host" : "choice",
+                 plan->steps[place.step].reason);
 }
 
 static void print_text(const Why *why, ByteWriter *out) {

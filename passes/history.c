@@ -22,6 +22,11 @@ Status history_note(History *history, const PassCtx *ctx, const char *pass, cons
     return STATUS_OK;
 }
 
+void history_clear(History *history) {
+    history->step_count = history->rejection_count = 0;
+    history->rejections = NULL;
+}
+
 bool node_has_origin(const Node *node, const char *origin) {
     for (int32_t i = 0; i < node->origin_count; ++i)
         if (strcmp(node->origins[i], origin) == 0) return true;

@@ -23,6 +23,8 @@ struct History {
     const Rejection *rejections; /* of all passes */
 };
 
+/* Forgets everything but the memory, for another run of the passes. */
+void history_clear(History *history);
 /* Called by the runner; seconds: how long the pass took. */
 Status history_note(History *history, const PassCtx *ctx, const char *pass, const char *what, double seconds);
 

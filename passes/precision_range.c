@@ -185,9 +185,11 @@ bool operand_is_bound(const Node *node, int32_t input) {
     return (node->op == OP_Clip && input > 0) || node->op == OP_Max || node->op == OP_Min;
 }
 
+/* Large operands make large results. */
 static bool carries_magnitude(const Node *node) {
     const OpDef *def = op_def(node->op);
-    return def->op_class == OPCLASS_POINTWISE || def->half == HALF_MOVES;
+    return def->op_class == OPCLASS_POINTWISE || def->op_class == OPCLASS_CONTRACTION ||
+           def->half == HALF_MOVES;
 }
 
 /* The largest that any element of the mask's row can be, and whether each element is either small or beyond

@@ -59,6 +59,12 @@ static bool node_matches(const Node *node, const char *pattern) {
     return false;
 }
 
+static Status contradict(PrecisionWork *work, NodeId node, const char *text) {
+    Status status = FAIL(work->ctx->diag, STATUS_USAGE, "%s", text);
+    diag_node(work->ctx->diag, work->graph, node);
+    return status;
+}
+
 static Status match_pattern(PrecisionWork *work, const char *option, const char *pattern, bool force) {
     const Block *block = &work->graph->blocks[MAIN_BLOCK];
     bool found = false;
@@ -66,10 +72,8 @@ static Status match_pattern(PrecisionWork *work, const char *option, const char 
         NodePrecision *node = &work->nodes[block->nodes[i]];
         if (!node_matches(&work->graph->nodes[block->nodes[i]], pattern)) continue;
         found = true;
-        if (force ? node->kept : node->forced) {
-            diag_node(work->ctx->diag, work->graph, block->nodes[i]);
-            return FAIL(work->ctx->diag, STATUS_USAGE, "--keep-fp32 and --force-fp16 both name it");
-        }
+        if (force ? node->kept : node->forced)
+            return contradict(work, block->nodes[i], "--keep-fp32 and --force-fp16 both name it");
         *(force ? &node->forced : &node->kept) = true;
     }
     if (found) return STATUS_OK;
@@ -229,11 +233,8 @@ static Status check_operator(PrecisionWork *work, NodeId id) {
     } else {
         TRY(ask_inference(work, id, &taken));
     }
-    if (!taken && work->nodes[id].forced) {
-        diag_node(work->ctx->diag, work->graph, id);
-        return FAIL(work->ctx->diag, STATUS_USAGE, "--force-fp16 names it, but it cannot take %s operands",
-                    dtype_name(work->half.dtype));
-    }
+    if (!taken && work->nodes[id].forced)
+        return contradict(work, id, "--force-fp16 names it, but it cannot take such operands");
     if (!taken) precision_keep(work, id, "%s takes no %s", def->name, dtype_name(work->half.dtype));
     return STATUS_OK;
 }
@@ -336,8 +337,7 @@ static void weigh_error(PrecisionWork *work, NodeId id) {
     if (stored > 1)
         precision_keep(work, id, "rounding to %s changes its result by %.2g times what is allowed",
                        dtype_name(work->half.dtype), stored);
-    /* Errors of long sums average out: what comes before them need not be more exact. */
-    if (excess <= 1 || work->nodes[id].forced || op_def(node->op)->op_class == OPCLASS_CONTRACTION) return;
+    if (excess <= 1 || work->nodes[id].forced) return;
     excess = fmin(excess, MOST_EXCESS);
     for (int32_t i = 0; i < node->input_count; ++i) {
         if (!operand_is_typed(work, node, i)) continue;

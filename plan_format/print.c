@@ -141,6 +141,8 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
     print_meta_line(plan, "model hash", "model_hash", out);
     print_meta_line(plan, "opset", "opset", out);
     print_meta_line(plan, "driver", "driver", out);
+    print_meta_line(plan, "error", "error", out);
+    print_meta_line(plan, "kept f32", "kept", out);
     for (int32_t i = 0; i < plan->meta_count; ++i) {
         if (strncmp(plan->meta[i].key, "option.", 7) != 0) continue;
         write_format(out, "  option     ");

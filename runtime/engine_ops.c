@@ -99,15 +99,17 @@ static Status bind_op(SmeltEngine *engine, int32_t index, int32_t *named, Diag *
     return check_outputs(engine, index, diag);
 }
 
+static bool is_empty(const Plan *plan, int32_t value) {
+    const PlanValue *row = &plan->values[value];
+    for (int32_t k = 0; k < row->rank; ++k)
+        if (row->dim[k] == 0) return true;
+    return false;
+}
+
 /* Nothing to compute: every result has a dimension of zero. */
 static bool gives_no_elements(const Plan *plan, const PlanOp *op) {
-    for (int32_t i = 0; i < op->output_count; ++i) {
-        if (op->outputs[i] < 0) continue;
-        const PlanValue *value = &plan->values[op->outputs[i]];
-        bool empty = false;
-        for (int32_t k = 0; k < value->rank; ++k) empty = empty || value->dim[k] == 0;
-        if (!empty) return false;
-    }
+    for (int32_t i = 0; i < op->output_count; ++i)
+        if (op->outputs[i] >= 0 && !is_empty(plan, op->outputs[i])) return false;
     return true;
 }
 
@@ -120,6 +122,7 @@ static bool moves_nothing(SmeltEngine *engine, int32_t index) {
     for (int32_t i = 0; i < count; ++i) {
         int32_t part = joins ? op->inputs[i] : op->outputs[i];
         int32_t whole = joins ? op->outputs[0] : op->inputs[0];
+        if (part >= 0 && is_empty(&engine->plan, part)) continue;
         if ((joins || part >= 0) && !is_part(&engine->plan, bound, op, part, whole)) return false;
     }
     engine->ops[index].is_idle = count > 0;

@@ -64,6 +64,7 @@ Device arch_common(const Device *const *list, int32_t count) {
         if (list[i]->sm < common.sm) common.sm = list[i]->sm;
         if (list[i]->shared_per_block < common.shared_per_block)
             common.shared_per_block = list[i]->shared_per_block;
+        common.arch = "several";
     }
     return common;
 }

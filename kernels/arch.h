@@ -17,7 +17,8 @@ enum { MOST_ARCHS = 16 };
  * twice.
  */
 Status arch_find_all(const char *const *names, int32_t count, const Device *out[MOST_ARCHS], Diag *diag);
-/* What all of a list can do: the lowest sm, the least shared memory; name and SMs of the first. */
+/* What all of a list can do: the lowest sm, the least shared memory; SMs of the first, and no name where
+ * there are several. */
 Device arch_common(const Device *const *list, int32_t count);
 
 #endif

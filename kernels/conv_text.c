@@ -24,7 +24,7 @@ static bool channels_fit(const Problem *problem, const ConvText *conv) {
            outputs == dim_mul(dims, conv->outputs, conv->groups);
 }
 
-const char *conv_refuses(const Problem *problem) {
+const char *conv_shapes_refuse(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     if (node == NULL || (node->op != OP_Conv && node->op != OP_ConvInteger && node->op != OP_QLinearConv))
         return "not a convolution";
@@ -34,10 +34,15 @@ const char *conv_refuses(const Problem *problem) {
     if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0) ||
         !output_ranks_like(problem, weights))
         return "ranks that do not fit";
-    why = refuse_unless_plain(problem, 1);
+    ConvText conv = conv_describe(problem);
+    return channels_fit(problem, &conv) ? NULL : "channels that may differ from the weights'";
+}
+
+const char *conv_refuses(const Problem *problem) {
+    const char *why = conv_shapes_refuse(problem);
+    if (why == NULL) why = refuse_unless_plain(problem, 1);
     if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
-    if (!channels_fit(problem, &conv)) return "channels that may differ from the weights'";
     return refuse_quantizers(problem, &conv);
 }
 

@@ -16,6 +16,8 @@ typedef struct ConvText {
 
 /* Why the anchor is no convolution that device code can compute, or NULL. */
 const char *conv_refuses(const Problem *problem);
+/* The same, but for how weights and the like lie and what quantizers are. */
+const char *conv_shapes_refuse(const Problem *problem);
 ConvText conv_describe(const Problem *problem);
 /* "ConvSizes{8, 1, 64, 64}" */
 const char *conv_sizes_text(KernelWriter *w, Dim batch, int64_t groups, Dim channels, Dim outputs);

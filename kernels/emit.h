@@ -118,8 +118,8 @@ const char *kernel_epilogue(KernelWriter *w);
 /* The same for `lanes` consecutive elements from number i on, in two parts: reads can be under way before the
  * anchor's results are there.
  *     struct Operands
- *     void fetch(Index i, Operands &o) const
- *     void put(Index i, const float (&x)[lanes], const Operands &o) const
+ *     void read(Index i, Operands &o) const
+ *     void write(Index i, const float (&x)[lanes], const Operands &o) const
  * i is a multiple of lanes, which divides the last dimension in memory of the anchor's result. */
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes);
 enum { EPILOGUE_LANES = 8 };

@@ -185,7 +185,7 @@ template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
     SMELT_DEVICE void fetch_column(Index col, Column &column) const { finish.fetch_column(col, column); }
     SMELT_DEVICE void fetch(Index row, Index col, Index matrix, Operands &operands) const {
         if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
-            epilogue.fetch(numbers.number(row, col, matrix), operands);
+            epilogue.read(numbers.number(row, col, matrix), operands);
     }
     SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
                           const Operands &operands) const {
@@ -194,7 +194,7 @@ template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
 #pragma unroll
         for (int k = 0; k < 8; ++k) x[k] = finish.apply(sums[k], column, k);
         if constexpr (Epilogue::lanes == 8) {
-            epilogue.put(numbers.number(row, col, matrix), x, operands);
+            epilogue.write(numbers.number(row, col, matrix), x, operands);
         } else {
 #pragma unroll
             for (int k = 0; k < 8; ++k) {
@@ -202,8 +202,8 @@ template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
                 const float one[1] = {x[k]};
                 Operands own;
                 const Index i = numbers.number(row, col + k, matrix);
-                epilogue.fetch(i, own);
-                epilogue.put(i, one, own);
+                epilogue.read(i, own);
+                epilogue.write(i, one, own);
             }
         }
     }

@@ -19,13 +19,15 @@ typedef struct Units {
 
 enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 3 };
 
-/* For all architectures, or the one whose turn it is. */
-static void add_units(Units *u, const Emission *emission, bool everywhere, const char *work) {
+/* For all architectures, or the one whose turn it is; only: for this one. */
+static void add_units(Units *u, const Emission *emission, bool everywhere, const char *only,
+                      const char *work) {
     for (int32_t i = 0; i < emission->launch_count; ++i) {
         const KernelLaunch *launch = &emission->launches[i];
         if (name_map_find(&u->known, launch->entry) >= 0) continue;
         CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));
-        for (int32_t a = 0; a < (everywhere ? arch_count() : 1); ++a) {
+        for (int32_t a = 0; a < (everywhere || only != NULL ? arch_count() : 1); ++a) {
+            if (only != NULL && strcmp(arch_at((a + u->turn) % arch_count())->arch, only) != 0) continue;
             if (!ARENA_RESERVE(&u->arena, u->requests, u->count, u->capacity)) exit(1);
             u->requests[u->count++] = (JitRequest){.entry = launch->entry,
                                                    .source = launch->source,
@@ -54,7 +56,7 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
         if (u->uses[t] >= PROBLEMS_WITH_ALL_CONFIGS) count = 1;
         for (int32_t c = 0; c < count; ++c)
             add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
-                      c == 0 && u->uses[t] < PROBLEMS_EVERYWHERE,
+                      c == 0 && u->uses[t] < PROBLEMS_EVERYWHERE, tactic->arch,
                       arena_printf(&u->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
         u->uses[t]++;
         takers++;
@@ -78,25 +80,27 @@ static void add_graph(Units *u, const char *path) {
     file_unmap(&map);
 }
 
-static void add_graphs(Units *u) {
+/* only: graphs whose name contains this; NULL: all. */
+static void add_graphs(Units *u, const char *only) {
     char **names;
     int32_t count;
     const char *folder = SMELT_SOURCE_DIR "/tests/kernels";
     CHECK_OK(folder_list(&u->arena, folder, &names, &count, &u->diag), &u->diag);
     for (int32_t i = 0; i < count; ++i)
-        if (strstr(names[i], ".ir") != NULL) add_graph(u, path_join(&u->arena, folder, names[i]));
-    for (int32_t t = 0; t < tactic_count(); ++t) {
+        if (strstr(names[i], ".ir") != NULL && (only == NULL || strstr(names[i], only) != NULL))
+            add_graph(u, path_join(&u->arena, folder, names[i]));
+    for (int32_t t = 0; t < tactic_count() && only == NULL; ++t) {
         if (u->uses[t] == 0)
             fprintf(stderr, "no graph of tests/kernels uses tactic %s\n", tactic_at(t)->name);
         CHECK(u->uses[t] > 0);
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     Units u = {.device = arch_find("sm_90")};
     Jit *jit = NULL;
     JitOptions options = {.cache_folder = "kernel_cache"};
-    add_graphs(&u);
+    add_graphs(&u, argc > 1 ? argv[1] : NULL);
     Status status = jit_create(&options, &u.arena, &jit, &u.diag);
     if (status == STATUS_WRONG_DEVICE && test_failures == 0) {
         fprintf(stderr, "skipped: %s\n", u.diag.text);

@@ -1,0 +1,238 @@
+#include "kernels/wgmma_text.h"
+
+#include <string.h>
+
+#include "ir/cost.h"
+#include "kernels/window_text.h"
+
+enum {
+    SHARED_PER_SM = 228 << 10,
+    SHARED_RESERVED = 1024 + 512, /* by the driver for each block, and for barriers */
+    SHARED_SLACK = 1024,          /* for the alignment of stages */
+    MOST_STAGES = 8,
+    ROWS_OF_A_STEP = 64, /* of an instruction */
+    DEPTH_OF_A_STEP = 16,
+    ELEMENT = 2,
+    MOST_STAGE_DEPTH = 96,
+    STRIP = 64 /* lines of an operand with the depth outside that are copied together */
+};
+
+typedef struct TileShape {
+    int32_t warpgroups, repeat, cols, resident;
+} TileShape;
+
+/* Registers of a thread bound rows x cols / 128 sums and how many blocks share a multiprocessor. */
+static const TileShape shapes[] = {{2, 2, 128, 1}, {2, 1, 256, 1}, {2, 1, 192, 1}, {2, 2, 96, 1},
+                                   {2, 1, 128, 1}, {2, 1, 128, 2}, {2, 1, 96, 2},  {2, 2, 64, 1},
+                                   {2, 1, 64, 2},  {1, 2, 64, 2},  {1, 1, 128, 2}, {1, 1, 64, 3},
+                                   {2, 2, 32, 2},  {2, 4, 32, 1},  {2, 1, 32, 2},  {1, 1, 32, 3}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+const char *wgmma_refuses(DType a, DType b) {
+    if (a != b || (a != DTYPE_F16 && a != DTYPE_BF16)) return "operands that are not both fp16 or bf16";
+    return NULL;
+}
+
+int32_t wgmma_rows(const Config *config) {
+    return config->number[WGMMA_WARPGROUPS] * config->number[WGMMA_REPEAT] * ROWS_OF_A_STEP;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static int32_t stage_depth(const Config *config) {
+    return config->number[WGMMA_DEPTH] * config->number[WGMMA_BLOCKS];
+}
+
+static int32_t stage_bytes(const Config *config) {
+    return stage_depth(config) * ELEMENT * (wgmma_rows(config) + config->number[WGMMA_COLS]);
+}
+
+static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
+    int64_t parts = problem->runs * ceil_div(problem->depth, config->number[WGMMA_DEPTH]);
+    return ceil_div(parts, config->number[WGMMA_BLOCKS]);
+}
+
+bool wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
+    return problem->spread && (problem->runs == 1 || problem->depth % config->number[WGMMA_DEPTH] == 0);
+}
+
+/* -- what it costs -- */
+
+int64_t wgmma_bytes(const Problem *problem) {
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
+        bool input = i < problem->input_count;
+        ValueId id = input ? problem->inputs[i] : problem->outputs[i - problem->input_count];
+        int64_t count = value_count_at_opt(problem->graph, id);
+        if (count > 0) bytes += count * (dtype_bits(problem->graph->values[id].dtype) / 8);
+    }
+    return bytes;
+}
+
+/* Cycles of a multiprocessor, fitted to measured times on an H200: products at 4096 operations a cycle unless
+ * shared memory (128 bytes a cycle) or L2 (43 for one multiprocessor when all read) is slower; 0.06 for each
+ * element of the result, more where the epilogue reads; and latencies. */
+double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    const double clock = 1.7e3, bandwidth = 4.3e6; /* cycles, bytes of a microsecond */
+    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
+           resident = config->number[WGMMA_RESIDENT];
+    double depth = (double)steps_of(problem, config) * stage_depth(config);
+    double tiles = (double)ceil_div(problem->known_rows, (int64_t)rows) *
+                   (double)ceil_div(problem->known_cols, (int64_t)cols) * (double)problem->known_batch;
+    double products = 2 * rows * cols * depth / 4096,
+           shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
+    double copies = (rows + cols) * depth * ELEMENT / 43;
+    double main = products > shared ? products : shared;
+    if (copies > main) main = copies;
+    double epilogue =
+        rows * cols * (problem->reads ? 0.12 : 0.06) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 900;
+    double blocks = device->sm_count * resident, rounds = tiles / blocks;
+    if (rounds < 4) rounds = (double)ceil_div((int64_t)tiles, (int64_t)blocks);
+    double sharing = tiles < blocks ? (tiles > device->sm_count ? tiles / device->sm_count : 1) : resident;
+    double together = sharing * main, alone = main + epilogue;
+    double round = sharing > 1 ? (together > alone ? together : alone) + 0.25 * epilogue : alone;
+    double time = (rounds * round + 2500) / clock, moved = (double)problem->bytes / bandwidth;
+    return time > moved ? time : moved + 2;
+}
+
+/* -- what is legal -- */
+
+static void set_stages(Config *config) {
+    int32_t each = SHARED_PER_SM / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
+    int32_t stages = each / stage_bytes(config);
+    config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
+}
+
+/* Parts of a stage: as many as divide a tile's parts into stages of a good depth. */
+static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
+    int64_t parts = problem->runs * ceil_div(problem->depth, depth);
+    int32_t best = 1;
+    for (int32_t blocks = 2; blocks * depth <= MOST_STAGE_DEPTH; ++blocks)
+        if (parts % blocks == 0) best = blocks;
+    return best;
+}
+
+static bool is_legal(const WgmmaProblem *problem, const Config *config) {
+    if (config->number[WGMMA_STAGES] < 2) return false;
+    if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
+    return true;
+}
+
+/* The part that wastes least, the widest of such: parts of a run that ends within one are filled with zeros.
+ */
+static int32_t depth_of(const WgmmaProblem *problem) {
+    int32_t best = 64;
+    if (problem->outer_a || problem->outer_b) return best;
+    for (int32_t depth = 32; depth >= DEPTH_OF_A_STEP; depth /= 2)
+        if (ceil_div(problem->depth, depth) * depth < ceil_div(problem->depth, best) * best) best = depth;
+    /* Narrow parts pay where they save a tenth. */
+    if (best < 64 && ceil_div(problem->depth, 64) * 64 * 10 < ceil_div(problem->depth, best) * best * 11)
+        best = 64;
+    return best;
+}
+
+static void insert(const Device *device, const WgmmaProblem *problem, const Config *config, double *costs,
+                   Config *out, int32_t count) {
+    double cost = wgmma_cost(device, problem, config);
+    int32_t at = count;
+    for (; at > 0 && costs[at - 1] > cost; --at) {
+        costs[at] = costs[at - 1];
+        out[at] = out[at - 1];
+    }
+    costs[at] = cost;
+    out[at] = *config;
+}
+
+int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]) {
+    double costs[SHAPES];
+    int32_t count = 0, depth = depth_of(problem);
+    for (int32_t i = 0; i < SHAPES; ++i) {
+        Config config = {.count = WGMMA_RESIDENT + 1,
+                         .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
+                                    blocks_of(problem, depth), 0, shapes[i].resident}};
+        set_stages(&config);
+        if (is_legal(problem, &config)) insert(device, problem, &config, costs, out, count++);
+    }
+    return count;
+}
+
+/* -- maps -- */
+
+KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim depth, Dim batch,
+                           Dim line_stride, Dim batch_stride, bool outer, int32_t box_lines) {
+    int32_t part = config->number[WGMMA_DEPTH];
+    KernelMap map = {.value = value, .rank = 3, .swizzle = part * ELEMENT};
+    Dim dim[] = {outer ? lines : depth, outer ? depth : lines, batch},
+        stride[] = {1, line_stride, batch_stride};
+    int32_t box[] = {outer ? STRIP : part, outer ? part : box_lines, 1};
+    memcpy(map.dim, dim, sizeof dim);
+    memcpy(map.stride, stride, sizeof stride);
+    memcpy(map.box, box, sizeof box);
+    return map;
+}
+
+KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, Dim lines, Dim depth,
+                           Dim line_stride) {
+    int32_t part = config->number[WGMMA_DEPTH];
+    KernelMap map = {.value = value, .rank = 5, .swizzle = part * ELEMENT};
+    static const int32_t extents[] = {0, 2, 4, 4}, steps[] = {0, 1, 8, 2, 32};
+    map.dim[0] = depth;
+    map.stride[0] = 1;
+    map.box[0] = part;
+    for (int32_t i = 1; i < 5; ++i) {
+        map.dim[i] = i < 4 ? extents[i] : dim_floor_div(dims, lines, 32);
+        map.stride[i] = dim_mul(dims, line_stride, steps[i]);
+        map.box[i] = i < 4 ? extents[i] : config->number[WGMMA_COLS] / 32;
+    }
+    return map;
+}
+
+/* -- text -- */
+
+void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype) {
+    const int32_t *n = config->number;
+    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, 1, %d, %s, %s, %s> Tile;",
+                   cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
+                   n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_RESIDENT], problem->outer_a ? "true" : "false",
+                   problem->outer_b ? "true" : "false", wgmma_spreads(problem, config) ? "true" : "false");
+}
+
+const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols) {
+    Emission *emission = kernel_emission(w);
+    const char *one = kernel_text(w, cuda_real_literal(emission->arena, (double)alpha, true));
+    const char *two = kernel_text(w, cuda_real_literal(emission->arena, (double)beta, true));
+    if (c == NONE) return kernel_format(w, "WgmmaScale<float, false>{%s, %s, nullptr, 0}", one, two);
+    return kernel_format(w, "WgmmaScale<%s, %s>{%s, %s, %s, %s}", cuda_type(emission->graph->values[c].dtype),
+                         cols % EPILOGUE_LANES == 0 ? "true" : "false", one, two, kernel_pointer(w, c),
+                         kernel_number(w, cols));
+}
+
+static int32_t threads_of(const Config *config) {
+    int32_t warpgroups = config->number[WGMMA_WARPGROUPS];
+    return warpgroups * 128 + (warpgroups == 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
+}
+
+Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
+                    const char *load, const char *finish, Dim pixels) {
+    Emission *emission = kernel_emission(w);
+    DimTable *dims = emission->graph->dims;
+    Dim rows = dim_ceil_div(dims, problem->rows, wgmma_rows(config));
+    Dim cols = dim_ceil_div(dims, problem->cols, config->number[WGMMA_COLS]);
+    Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
+    int32_t lanes = pixels == 0 ? problem_epilogue_lanes(emission->problem) : 1;
+    const char *numbers = kernel_format(w, "WgmmaRows{%s, %s}", kernel_number(w, problem->rows),
+                                        kernel_number(w, problem->cols));
+    if (pixels != 0)
+        numbers = kernel_format(w, "WgmmaPlanes{%s, %s, %s}", kernel_number(w, problem->rows),
+                                kernel_number(w, problem->cols), kernel_number(w, pixels));
+    kernel_line(w, "const WgmmaTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
+                kernel_number(w, problem->batch));
+    kernel_line(w, "wgmma_product<Tile>(tiles, %s, wgmma_store_to(%s, %s, %s), %lld);", load, numbers, finish,
+                kernel_pack_epilogue(w, lanes), (long long)steps_of(problem, config));
+    kernel_resident(w, config->number[WGMMA_RESIDENT]);
+    Dim grid = dim_min(dims, tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);
+    return kernel_finish(w, grid, 1, 1, threads_of(config),
+                         config->number[WGMMA_STAGES] * stage_bytes(config) + SHARED_SLACK);
+}

@@ -1,0 +1,63 @@
+/* Products of matrices by sm_90a's matrix instruction (cuda/wgmma_product.cuh): which tiles are legal, what
+ * they cost, and the text of their kernels. */
+#ifndef SMELT_KERNELS_WGMMA_TEXT_H
+#define SMELT_KERNELS_WGMMA_TEXT_H
+
+#include "kernels/access.h"
+#include "kernels/emit_writer.h"
+#include "kernels/tactic.h"
+
+/* A batch of products of rows x cols sums. */
+typedef struct WgmmaProblem {
+    Dim rows, cols, batch;
+    int64_t depth;         /* of a run of the sums: channels, or all of a matrix product */
+    int64_t runs;          /* taps, 1 for a matrix product */
+    bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
+    bool spread;           /* the columns' operand may be spread: see WgmmaTile */
+    bool reads;            /* the epilogue reads something of the result's size */
+    int64_t bytes;         /* that must be moved at least */
+    int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
+} WgmmaProblem;
+
+/* Numbers of a config. */
+typedef enum WgmmaNumber {
+    WGMMA_WARPGROUPS,
+    WGMMA_REPEAT,
+    WGMMA_COLS,
+    WGMMA_DEPTH,
+    WGMMA_BLOCKS,
+    WGMMA_STAGES,
+    WGMMA_RESIDENT
+} WgmmaNumber;
+
+/* What a step reads and writes at least, at the symbols' opt values. */
+int64_t wgmma_bytes(const Problem *problem);
+
+/* Why there is no such instruction for operands of these types, or NULL. */
+const char *wgmma_refuses(DType a, DType b);
+
+/* All that are legal, the least cost first; at least one for cols and depths from 1. */
+int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]);
+/* Microseconds. */
+double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config);
+int32_t wgmma_rows(const Config *config); /* of a tile */
+bool wgmma_spreads(const WgmmaProblem *problem, const Config *config);
+
+/* A map of a batch of matrices of lines along the depth; line and matrix strides in elements. outer: lines
+ * across the depth. The box is of so many lines. */
+KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim depth, Dim batch,
+                           Dim line_stride, Dim batch_stride, bool outer, int32_t box_lines);
+/* The same for the columns' operand, spread. */
+KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, Dim lines, Dim depth,
+                           Dim line_stride);
+
+/* Declares `Tile`. */
+void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype);
+/* The call and the launch. load: what constructs the operands' loader, finish what WgmmaScale; pixels: rows
+ * of each image where the result's columns are planes of them, else 0. */
+Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
+                    const char *load, const char *finish, Dim pixels);
+/* "WgmmaScale<smelt_half, true>{0x1p+0f, 0x1p+0f, p2, 64}"; c may be NONE. */
+const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols);
+
+#endif

@@ -76,9 +76,9 @@ static void write_lane_results(const Chain *chain, int32_t lanes, ValueId seed, 
         if (held == NULL) continue; /* another output of the anchor */
         const Access access = chain_result_access(chain, value);
         if (stores_pack(chain, value, lanes))
-            write_format(out, "            smelt::put(w%d.at[k], %s);\n", o, held);
+            write_format(out, "            put(w%d.at[k], %s);\n", o, held);
         else
-            write_format(out, "            smelt::put(%s[%s], %s);\n", kernel_result(chain->w, value),
+            write_format(out, "            put(%s[%s], %s);\n", kernel_result(chain->w, value),
                          access_index(chain->w, &access, "(i + k)"), held);
     }
 }

@@ -63,10 +63,10 @@ SMELT_DEVICE void depthwise_packs(const T *x, const W *w, const Strides &strides
             if (first + o >= window.out[2]) continue;
             const Index number = (row * window.out[2] + first + o) * channels + channel;
             typename E::Operands operands;
-            epilogue.fetch(number, operands);
+            epilogue.read(number, operands);
 #pragma unroll
             for (int l = 0; l < LANES; ++l) sum[o][l] = finish(channel + l, sum[o][l]);
-            epilogue.put(number, sum[o], operands);
+            epilogue.write(number, sum[o], operands);
         }
     }
 }

@@ -327,6 +327,7 @@ static Status view_behind(Chain *c, const Node *node, bool *hot, View *out) {
         const ChainKnown *known = find_hot(c, node->inputs[i]);
         if (known == NULL) continue;
         if (form == FORM_OTHER) return refuse(c, why);
+        if (known->is_slice) return refuse(c, "a slice that is used in the step that makes it");
         if (!form_has_operand(node, i) || form == FORM_SELECTION)
             return refuse(c, "a node that reads the result as a whole");
         if (from != NULL && from->view != known->view)
@@ -344,6 +345,52 @@ static Status view_behind(Chain *c, const Node *node, bool *hot, View *out) {
     if (form == FORM_PERMUTATION && !permuted(c, view, node, true, out))
         return refuse(c, "a reshape that cuts dimensions");
     if (form == FORM_ELEMENTS) *out = *view;
+    return STATUS_OK;
+}
+
+/* Elements of a Split's result along its axis; -1 where that is not known. */
+static Dim slice_extent(const Chain *c, const Node *node, int32_t output, int32_t axis) {
+    ValueId sizes = node->input_count > 1 ? node->inputs[1] : NONE;
+    Dim extent = -1;
+    if (sizes != NONE && value_is_constant(c->graph, sizes))
+        extent = dtype_load_i64(value_of(c, sizes)->dtype, value_of(c, sizes)->data, output);
+    else if (node->outputs[output] != NONE)
+        extent = value_of(c, node->outputs[output])->shape.dim[axis];
+    return dim_is_exact(extent) ? extent : -1;
+}
+
+/* A Split that ends the region: each of its results takes the elements of its slice. */
+static Status push_split(Chain *c, const Node *node) {
+    const ChainKnown *from = find_hot(c, node->inputs[0]);
+    DimTable *dims = c->graph->dims;
+    Dim begin = 0;
+    if (from == NULL) return STATUS_OK;
+    if (from->is_slice) return refuse(c, "a slice that is used in the step that makes it");
+    const ChainKnown whole = *from;
+    const Shape *shape = &value_of(c, node->inputs[0])->shape;
+    int32_t axis = axis_of(((const SplitAttrs *)node->parsed)->axis, shape->rank);
+    for (int32_t o = 0; o < node->output_count; ++o) {
+        ValueId value = node->outputs[o];
+        Dim end = dim_add(dims, begin, slice_extent(c, node, o, axis));
+        View view = c->views[whole.view];
+        int32_t number;
+        if (end < begin) return refuse(c, "a slice whose size shows at run time only");
+        if (value == NONE) {
+            begin = end;
+            continue;
+        }
+        view.shape = value_of(c, value)->shape;
+        view.offset[axis] = dim_sub(dims, view.offset[axis], begin);
+        TRY(add_view(c, &view, &number));
+        TRY(add_known(c, value, number, true, whole.term));
+        ChainKnown *slice = &c->known[c->known_count - 1];
+        slice->is_slice = true;
+        slice->whole = whole.view;
+        slice->axis = axis;
+        slice->begin = begin;
+        slice->end = end;
+        begin = end;
+    }
     return STATUS_OK;
 }
 
@@ -383,7 +430,7 @@ static Status build_behind(Chain *c) {
     TRY(add_known(c, seed, number, true, term));
     for (int32_t n = 0; n < c->problem->node_count; ++n) {
         const Node *node = &c->graph->nodes[c->problem->nodes[n]];
-        if (node != anchor) TRY(push_node(c, node));
+        if (node != anchor) TRY(node->op == OP_Split ? push_split(c, node) : push_node(c, node));
         if (c->refusal != NULL) return STATUS_OK;
     }
     return STATUS_OK;
@@ -488,10 +535,66 @@ const char *chain_register(const Chain *chain, ValueId value) {
         chain->w, arena_printf(chain->arena, "%c%d", known->term.is_step ? 'b' : 'a', known->term.number));
 }
 
-Access chain_result_access(const Chain *chain, ValueId value) {
-    const ChainKnown *known = chain->behind ? find_hot(chain, value) : find_known(chain, value, 0);
-    Dim strides[SMELT_MAX_RANK], index_stride[VIEW_INDICES], offset;
+static const ChainKnown *result_known(const Chain *chain, ValueId value) {
+    return chain->behind ? find_hot(chain, value) : find_known(chain, value, 0);
+}
+
+static Access result_access(const Chain *chain, ValueId value, Dim *offset) {
+    const ChainKnown *known = result_known(chain, value);
+    Dim strides[SMELT_MAX_RANK], index_stride[VIEW_INDICES];
     value_strides(chain->graph, value, strides);
-    return view_access(chain->graph->dims, &chain->views[known == NULL ? 0 : known->view], strides, &offset,
+    return view_access(chain->graph->dims, &chain->views[known == NULL ? 0 : known->view], strides, offset,
                        index_stride);
+}
+
+/* The coordinate that says whether an element is in the slice. */
+static Access slice_coordinate(const Chain *chain, const ChainKnown *slice, Dim *offset) {
+    Dim strides[SMELT_MAX_RANK] = {0}, index_stride[VIEW_INDICES];
+    strides[slice->axis] = 1;
+    return view_access(chain->graph->dims, &chain->views[slice->whole], strides, offset, index_stride);
+}
+
+static const char *index_text(const Chain *chain, const Access *access, Dim offset, const char *number) {
+    const char *index = access_index(chain->w, access, number);
+    if (offset == 0) return index;
+    return kernel_text(chain->w,
+                       arena_printf(chain->arena, "%s + %s", index, kernel_number(chain->w, offset)));
+}
+
+const char *chain_result_index(const Chain *chain, ValueId value, const char *number) {
+    Dim offset;
+    const Access access = result_access(chain, value, &offset);
+    return index_text(chain, &access, offset, number);
+}
+
+const char *chain_result_condition(const Chain *chain, ValueId value, const char *number) {
+    const ChainKnown *slice = result_known(chain, value);
+    Dim offset;
+    if (slice == NULL || !slice->is_slice) return NULL;
+    const Access access = slice_coordinate(chain, slice, &offset);
+    const char *at = index_text(chain, &access, offset, number), *end = kernel_number(chain->w, slice->end);
+    if (slice->begin == 0) return kernel_text(chain->w, arena_printf(chain->arena, "%s < %s", at, end));
+    return kernel_text(chain->w, arena_printf(chain->arena, "%s >= %s && %s < %s", at,
+                                              kernel_number(chain->w, slice->begin), at, end));
+}
+
+static bool is_multiple(Dim d, int32_t lanes) {
+    return dim_is_exact(d) && d % lanes == 0;
+}
+
+/* The lanes share their coordinate, or begin and end with the slice. */
+static bool slice_keeps_lanes(const Chain *chain, const ChainKnown *slice, int32_t lanes) {
+    Dim offset;
+    const Access access = slice_coordinate(chain, slice, &offset);
+    if (access_is_splat(&access, lanes)) return true;
+    return access_is_packed(&access, lanes) && is_multiple(offset, lanes) &&
+           is_multiple(slice->begin, lanes) && is_multiple(slice->end, lanes);
+}
+
+bool chain_result_is_packed(const Chain *chain, ValueId value, int32_t lanes) {
+    const ChainKnown *known = result_known(chain, value);
+    Dim offset;
+    const Access access = result_access(chain, value, &offset);
+    if (!access_is_packed(&access, lanes) || !is_multiple(offset, lanes)) return false;
+    return known == NULL || !known->is_slice || slice_keeps_lanes(chain, known, lanes);
 }

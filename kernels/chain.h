@@ -55,6 +55,10 @@ typedef struct ChainKnown {
     int32_t view;
     bool hot; /* computed from the seed */
     ChainTerm term;
+    /* A slice has only the elements of the view `whole` with a coordinate along `axis` in [begin, end). */
+    bool is_slice;
+    int32_t whole, axis;
+    Dim begin, end;
 } ChainKnown;
 
 typedef struct Chain {
@@ -90,8 +94,13 @@ bool problem_has_front(const Problem *problem);
 /* The register of an operand, or of a result of the region; NULL for other values. */
 const char *chain_register(const Chain *chain, ValueId value);
 
-/* Where element number i of a result lies in memory. */
-Access chain_result_access(const Chain *chain, ValueId value);
+/* Where element `number` (text) of a result lies in memory, as text. */
+const char *chain_result_index(const Chain *chain, ValueId value, const char *number);
+/* What must hold for the result to have that element, as text; NULL: nothing. */
+const char *chain_result_condition(const Chain *chain, ValueId value, const char *number);
+/* `lanes` consecutive elements from a multiple of lanes on lie one behind the other from a multiple of lanes
+ * on, and are all in the result or none. */
+bool chain_result_is_packed(const Chain *chain, ValueId value, int32_t lanes);
 
 /* Writes the statements that compute every result from the operands' registers, for element `number` (text).
  */

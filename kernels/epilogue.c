@@ -27,9 +27,10 @@ static void write_results(const Chain *chain, ValueId seed, ByteWriter *out) {
         ValueId value = problem->outputs[i];
         const char *held = value == seed ? "x" : chain_register(chain, value);
         if (held == NULL) continue; /* another output of the anchor */
-        const Access access = chain_result_access(chain, value);
+        const char *condition = chain_result_condition(chain, value, "i");
+        if (condition != NULL) write_format(out, "        if (%s)\n    ", condition);
         write_format(out, "        put(%s[%s], %s);\n", kernel_result(chain->w, value),
-                     access_index(chain->w, &access, "i"), held);
+                     chain_result_index(chain, value, "i"), held);
     }
 }
 
@@ -61,6 +62,8 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     packs_declare(&chain, lanes, count, "        ", &text);
     write_format(&text, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
     packs_load(&chain, lanes, count, "o.", &text);
+    write_format(&text, "    }\n    SMELT_DEVICE void prefetch(Index i) const {\n");
+    packs_prefetch(&chain, lanes, &text);
     write_format(
         &text,
         "    }\n    SMELT_DEVICE void write(Index i, const float (&x)[%s], const Operands &o) const {\n"

@@ -34,6 +34,15 @@ void packs_load(const Chain *chain, int32_t lanes, const char *count, const char
     }
 }
 
+void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out) {
+    for (int32_t k = 0; k < chain->operand_count; ++k) {
+        const ChainOperand *operand = &chain->operands[k];
+        if (packs_fetch(operand, lanes) == FETCH_PACK)
+            write_format(out, "        prefetch_l2(%s + (%s));\n", operand->text,
+                         access_index(chain->w, &operand->access, "i"));
+    }
+}
+
 /* What is the same for all lanes. */
 static void write_common(const Chain *chain, int32_t lanes, ByteWriter *out) {
     for (int32_t k = 0; k < chain->operand_count; ++k) {
@@ -63,23 +72,20 @@ static void write_lane_operands(const Chain *chain, int32_t lanes, const char *f
     }
 }
 
-static bool stores_pack(const Chain *chain, ValueId result, int32_t lanes) {
-    const Access access = chain_result_access(chain, result);
-    return access_is_packed(&access, lanes);
-}
-
 static void write_lane_results(const Chain *chain, int32_t lanes, ValueId seed, ByteWriter *out) {
     const Problem *problem = chain->problem;
     for (int32_t o = 0; o < problem->output_count; ++o) {
         ValueId value = problem->outputs[o];
         const char *held = value == seed ? "x[k]" : chain_register(chain, value);
         if (held == NULL) continue; /* another output of the anchor */
-        const Access access = chain_result_access(chain, value);
-        if (stores_pack(chain, value, lanes))
+        if (chain_result_is_packed(chain, value, lanes)) {
             write_format(out, "            put(w%d.at[k], %s);\n", o, held);
-        else
-            write_format(out, "            put(%s[%s], %s);\n", kernel_result(chain->w, value),
-                         access_index(chain->w, &access, "(i + k)"), held);
+            continue;
+        }
+        const char *condition = chain_result_condition(chain, value, "(i + k)");
+        if (condition != NULL) write_format(out, "            if (%s)\n    ", condition);
+        write_format(out, "            put(%s[%s], %s);\n", kernel_result(chain->w, value),
+                     chain_result_index(chain, value, "(i + k)"), held);
     }
 }
 
@@ -90,13 +96,15 @@ static void write_result_packs(const Chain *chain, int32_t lanes, const char *co
     for (int32_t o = 0; o < problem->output_count; ++o) {
         ValueId value = problem->outputs[o];
         if (value != seed && chain_register(chain, value) == NULL) continue;
-        if (!stores_pack(chain, value, lanes)) continue;
-        const Access access = chain_result_access(chain, value);
-        if (store)
-            write_format(out, "        store_pack(%s, %s, w%d);\n", kernel_result(chain->w, value),
-                         access_index(chain->w, &access, "i"), o);
-        else
+        if (!chain_result_is_packed(chain, value, lanes)) continue;
+        if (!store) {
             write_format(out, "        Pack<%s, %s> w%d;\n", stored_type(chain, value), count, o);
+            continue;
+        }
+        const char *condition = chain_result_condition(chain, value, "i");
+        if (condition != NULL) write_format(out, "        if (%s)\n    ", condition);
+        write_format(out, "        store_pack(%s, %s, w%d);\n", kernel_result(chain->w, value),
+                     chain_result_index(chain, value, "i"), o);
     }
 }
 

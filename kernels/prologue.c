@@ -60,8 +60,7 @@ static void write_functions(const Chain *chain, ValueId id, bool leaves, ByteWri
                      "    template <class A> SMELT_DEVICE A first(Index i) const { return at<A>(i); }\n");
         return;
     }
-    const Access access = chain_result_access(chain, id);
-    const char *result = kernel_result(chain->w, id), *index = access_index(chain->w, &access, "i");
+    const char *result = kernel_result(chain->w, id), *index = chain_result_index(chain, id, "i");
     write_format(out, "        put(%s[%s], %s);\n        return at<A>(i);\n    }\n", result, index, held);
     write_format(out,
                  "    template <class A> SMELT_DEVICE A at(Index i) const { return load_as<A>(%s, %s); }\n",

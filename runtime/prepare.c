@@ -152,14 +152,15 @@ static Status evaluate_buffers(SmeltContext *context, Diag *diag) {
 Status pack_buffers(SmeltContext *context, const bool *wanted, int64_t *offsets, int64_t *total, Diag *diag) {
     const Plan *plan = context->plan;
     PackItem *items = ARENA_ARRAY(&context->prepare_arena, PackItem, plan->buffer_count);
-    int32_t *order = ARENA_ARRAY(&context->prepare_arena, int32_t, plan->buffer_count);
+    int32_t *scratch =
+        ARENA_ARRAY(&context->prepare_arena, int32_t, PACK_SCRATCH * (size_t)plan->buffer_count);
     TRY_ALLOC(diag, items);
-    TRY_ALLOC(diag, order);
+    TRY_ALLOC(diag, scratch);
     for (int32_t i = 0; i < plan->buffer_count; ++i)
         items[i] = (PackItem){.size = wanted == NULL || wanted[i] ? context->buffer_sizes[i] : 0,
                               .first = plan->buffers[i].first,
                               .last = plan->buffers[i].last};
-    *total = pack_items(items, order, plan->buffer_count, PLAN_ALIGNMENT);
+    *total = pack_items(items, scratch, plan->buffer_count, PLAN_ALIGNMENT);
     if (*total < 0) return FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes need more than 2^63 bytes");
     for (int32_t i = 0; i < plan->buffer_count; ++i)
         offsets[i] = wanted == NULL || wanted[i] ? items[i].offset : -1;

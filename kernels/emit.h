@@ -118,6 +118,7 @@ const char *kernel_epilogue(KernelWriter *w);
 /* The same for `lanes` consecutive elements from number i on, in two parts: reads can be under way before the
  * anchor's results are there.
  *     struct Operands
+ *     void prefetch(Index i) const
  *     void read(Index i, Operands &o) const
  *     void write(Index i, const float (&x)[lanes], const Operands &o) const
  * i is a multiple of lanes, which divides the last dimension in memory of the anchor's result. */

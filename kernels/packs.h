@@ -21,6 +21,8 @@ Fetch packs_fetch(const ChainOperand *operand, int32_t lanes);
 void packs_declare(const Chain *chain, int32_t lanes, const char *count, const char *indent, ByteWriter *out);
 /* "        v0 = load_pack<N>(p0, i);": what declare declared; into: "o." where it is a member. */
 void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out);
+/* "        prefetch_l2(p0 + i);": the same, to the L2 cache alone. */
+void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out);
 /* The statements of one pack of which packs_load has been: from: as its into; results are stored. seed: the
  * anchor's value, or NONE. */
 void packs_compute(const Chain *chain, int32_t lanes, const char *count, const char *from, ValueId seed,

@@ -275,6 +275,13 @@ template <class T, int N> SMELT_DEVICE void store_pack(T *p, Index i, const Pack
     *reinterpret_cast<Pack<T, N> *>(p + i) = pack;
 }
 
+// Asks for what lies there to come to the L2 cache.
+template <class T> SMELT_DEVICE void prefetch_l2(const T *p) {
+#ifndef SMELT_ON_HOST
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#endif
+}
+
 // The unsigned integer of so many bytes: what moves elements without looking at them.
 template <int BYTES> struct RawOf;
 template <> struct RawOf<1> { typedef u8 type; };

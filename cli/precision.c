@@ -11,31 +11,19 @@ static const int64_t most_unasked_work = (int64_t)1 << 35;
 
 enum { MOST_FACTS = 256 }; /* lines about nodes in META */
 
-static const struct {
-    const char *name;
-    DType half;
-    bool lower, tf32;
-    double goal;
-} precisions[] = {
-    {"fp32", DTYPE_F16, false, false, 0},   {"tf32", DTYPE_F16, false, true, 1e-2},
-    {"fp16", DTYPE_F16, true, false, 2e-2}, {"bf16", DTYPE_BF16, true, false, 5e-2},
-    {"best", DTYPE_F16, true, true, 2e-2},
-};
-
 /* -- the command line -- */
 
 static Status find_precision(App *app, const char *name, PrecisionChoice *out) {
-    for (size_t i = 0; i < sizeof precisions / sizeof precisions[0]; ++i) {
-        if (strcmp(precisions[i].name, name) != 0) continue;
-        out->name = precisions[i].name;
-        out->options.half = precisions[i].half;
-        out->options.lower = precisions[i].lower;
-        out->options.tf32 = precisions[i].tf32;
-        out->goal = precisions[i].goal;
-        return STATUS_OK;
-    }
-    return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32, tf32, fp16, bf16 or best",
-                name);
+    const PrecisionName *row = precision_find(name);
+    if (row == NULL)
+        return FAIL(&app->diag, STATUS_USAGE, "--precision is '%s', expected fp32, tf32, fp16, bf16 or best",
+                    name);
+    out->name = row->name;
+    out->options.half = row->half;
+    out->options.lower = row->lower;
+    out->options.tf32 = row->tf32;
+    out->goal = row->goal;
+    return STATUS_OK;
 }
 
 static Status find_io(App *app, const char *name, PrecisionChoice *out) {
@@ -48,9 +36,7 @@ static Status find_io(App *app, const char *name, PrecisionChoice *out) {
                     out->name);
     out->options.half = dtype;
     out->options.narrow_io = true;
-    for (size_t i = 0; i < sizeof precisions / sizeof precisions[0]; ++i)
-        if (precisions[i].half == dtype && precisions[i].lower && precisions[i].goal > out->goal)
-            out->goal = precisions[i].goal;
+    out->goal = fmax(out->goal, precision_find(name)->goal);
     return STATUS_OK;
 }
 

@@ -13,6 +13,7 @@ struct SmeltBuilder {
     Allocator allocator;
     Arena arena;
     const char *target, *gpu, *dump_dir, *cache_dir;
+    const PrecisionName *precision;
     int threads;
     int32_t disabled_count, disabled_capacity;
     const char **disabled;
@@ -28,7 +29,7 @@ int smelt_builder_create(SmeltBuilder **builder, SmeltError *error) {
     Diag diag = {0};
     *builder = mem_alloc(NULL, sizeof **builder);
     if (*builder == NULL) return report_status(FAIL(&diag, STATUS_NO_MEMORY, "out of memory"), &diag, error);
-    **builder = (SmeltBuilder){.target = "cpu"};
+    **builder = (SmeltBuilder){.target = "cpu", .precision = precision_find("fp32")};
     arena_init(&(*builder)->arena, &(*builder)->allocator);
     (*builder)->plugins.arena = &(*builder)->arena;
     return report_status(STATUS_OK, &diag, error);
@@ -48,6 +49,13 @@ static Status set_target(SmeltBuilder *b, const char *value, Diag *diag) {
         return FAIL(diag, STATUS_USAGE, "target is '%s', expected cuda or cpu", value);
     b->target = value;
     return STATUS_OK;
+}
+
+static Status set_precision(SmeltBuilder *b, const char *value, Diag *diag) {
+    b->precision = precision_find(value);
+    if (b->precision != NULL) return STATUS_OK;
+    b->precision = precision_find("fp32");
+    return FAIL(diag, STATUS_USAGE, "precision is '%s', expected fp32, tf32, fp16, bf16 or best", value);
 }
 
 static Status set_threads(SmeltBuilder *b, const char *value, Diag *diag) {
@@ -79,6 +87,7 @@ static const struct {
 } builder_options[] = {
     {"target", 0, set_target},
     {"gpu", offsetof(SmeltBuilder, gpu), NULL},
+    {"precision", 0, set_precision},
     {"disable-pass", 0, disable_pass},
     {"dump-dir", offsetof(SmeltBuilder, dump_dir), NULL},
     {"cache-dir", offsetof(SmeltBuilder, cache_dir), NULL},
@@ -144,6 +153,8 @@ static Status build_graph(SmeltGraph *graph, const BuildSettings *settings, Aren
 
 static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *diag) {
     const char *archs[MOST_ARCHS_NAMED];
+    PrecisionOptions precision = {
+        .half = b->precision->half, .lower = b->precision->lower, .tf32 = b->precision->tf32};
     BuildSettings settings = {
         .cuda = strcmp(b->target, "cuda") == 0,
         .archs = archs,
@@ -151,7 +162,9 @@ static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *di
                    .disabled = b->disabled,
                    .disabled_count = b->disabled_count,
                    .extra = b->plugins.passes,
-                   .extra_count = b->plugins.pass_count},
+                   .extra_count = b->plugins.pass_count,
+                   .precision = &precision},
+        .precision = b->precision->name,
         .model_hash = graph->model.hash,
         .jit = {.cache_folder = b->cache_dir, .dump_folder = b->dump_dir, .threads = b->threads}};
     if (graph->built) return FAIL(diag, STATUS_USAGE, "the graph has been built already");

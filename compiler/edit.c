@@ -257,6 +257,16 @@ static Status add_results(SmeltGraph *graph, const SmeltNodeSpec *spec, int32_t 
     return STATUS_OK;
 }
 
+/* A node of a graph by hand is its own origin. */
+static Status set_origin(Graph *graph, NodeId node, Diag *diag) {
+    const char **origins = ARENA_ARRAY(graph->arena, const char *, 1);
+    TRY_ALLOC(diag, origins);
+    origins[0] = graph->nodes[node].name;
+    graph->nodes[node].origins = origins;
+    graph->nodes[node].origin_count = 1;
+    return STATUS_OK;
+}
+
 static Status add_node(SmeltGraph *handle, SmeltNode before, const SmeltNodeSpec *spec, SmeltNode *out,
                        Diag *diag) {
     Graph *graph = handle->graph;
@@ -275,6 +285,7 @@ static Status add_node(SmeltGraph *handle, SmeltNode before, const SmeltNodeSpec
     else
         TRY(graph_insert_node(graph, before, true, op, spec->name, &attrs, spec->input_count, spec->inputs,
                               count, outputs, out, diag));
+    if (!handle->in_pass && graph->nodes[*out].name[0] != '\0') TRY(set_origin(graph, *out, diag));
     if (!handle->typed) return STATUS_OK;
     Status status = infer_outputs(graph, *out, handle->scratch, diag);
     if (status == STATUS_OK) return status;

@@ -24,6 +24,7 @@ SmeltGraph graph_wrap(Graph *graph, Arena *scratch) {
     return (SmeltGraph){.graph = graph,
                         .scratch = scratch,
                         .typed = all_typed(graph),
+                        .in_pass = true,
                         .uses_arena = {.allocator = allocator},
                         .text_arena = {.allocator = allocator}};
 }

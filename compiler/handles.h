@@ -11,6 +11,7 @@ struct SmeltGraph {
     Arena *scratch; /* for texts and tables of calls; reset with the graph or behind the pass */
     bool typed;     /* all values have types: new nodes get theirs at once */
     bool built;
+    bool in_pass; /* someone else's, which says where its nodes come from */
     bool uses_valid;
     UseTable uses;
     Arena uses_arena, text_arena;

@@ -1,5 +1,18 @@
 #include "compiler/pipeline.h"
 
+#include <string.h>
+
+const PrecisionName *precision_find(const char *name) {
+    static const PrecisionName names[] = {
+        {"fp32", DTYPE_F16, false, false, 0},   {"tf32", DTYPE_F16, false, true, 1e-2},
+        {"fp16", DTYPE_F16, true, false, 2e-2}, {"bf16", DTYPE_BF16, true, false, 5e-2},
+        {"best", DTYPE_F16, true, true, 2e-2},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; ++i)
+        if (strcmp(names[i].name, name) == 0) return &names[i];
+    return NULL;
+}
+
 static const char *target_refuses(void *user, const Graph *graph, const NodeId *nodes, int32_t count) {
     return cuda_target_refuses(user, graph, nodes, count);
 }

@@ -3,7 +3,7 @@
 #define SMELT_COMPILER_PIPELINE_H
 
 #include "kernels/lower.h"
-#include "passes/pass.h"
+#include "passes/precision.h"
 
 typedef struct BuildSettings {
     bool cuda;                /* else the host */
@@ -19,6 +19,15 @@ typedef struct BuildSettings {
     const TimingCache *timings; /* measured choices; NULL: none */
     const Log *log;
 } BuildSettings;
+
+/* What users call a precision. */
+typedef struct PrecisionName {
+    const char *name; /* "fp16" */
+    DType half;
+    bool lower, tf32; /* as in PrecisionOptions */
+    double goal;      /* error that is fine where no other is given; 0: f32 */
+} PrecisionName;
+const PrecisionName *precision_find(const char *name); /* NULL: there is none */
 
 /* Runs the passes over the graph. *ctx (may be NULL) receives the rejections and the last pass's counters. */
 Status build_passes(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag);

@@ -67,7 +67,7 @@ static SmeltGraph *make_layer(void) {
     return graph;
 }
 
-static void run_layer(const SmeltPlan *plan) {
+static void run_layer(const SmeltPlan *plan, double tolerance) {
     SmeltEngine *engine = NULL;
     SmeltContext *context = NULL;
     float x[BATCH * WIDTH], y[BATCH * UNITS];
@@ -83,7 +83,7 @@ static void run_layer(const SmeltPlan *plan) {
         for (int k = 0; k < UNITS; ++k) {
             float sum = bias[k];
             for (int j = 0; j < WIDTH; ++j) sum += x[i * WIDTH + j] * weights[j * UNITS + k];
-            CHECK_NEAR(y[i * UNITS + k], fmaxf(sum, 0), 1e-5);
+            CHECK_NEAR(y[i * UNITS + k], fmaxf(sum, 0), tolerance);
         }
     smelt_context_destroy(context);
     smelt_engine_destroy(engine);
@@ -97,7 +97,7 @@ static void test_build(void) {
     OK(smelt_builder_create(&builder, &error));
     OK(smelt_builder_set(builder, "threads", "1", &error));
     OK(smelt_build(builder, graph, &plan, &error));
-    run_layer(plan);
+    run_layer(plan, 1e-5);
     REFUSED(smelt_build(builder, graph, &again, &error), SMELT_USAGE, "built already");
     CHECK(again == NULL);
     int file = mkstemp(path);
@@ -113,6 +113,22 @@ static void test_build(void) {
     smelt_graph_destroy(graph);
 }
 
+/* Small integers are exact in half precision too. */
+static void test_precision(void) {
+    SmeltGraph *graph = make_layer();
+    SmeltBuilder *builder = NULL;
+    SmeltPlan *plan = NULL;
+    OK(smelt_builder_create(&builder, &error));
+    REFUSED(smelt_builder_set(builder, "precision", "fp4", &error), SMELT_USAGE, "expected fp32");
+    OK(smelt_builder_set(builder, "precision", "fp16", &error));
+    OK(smelt_build(builder, graph, &plan, &error));
+    CHECK(strstr(smelt_graph_text(graph), "f16[") != NULL);
+    run_layer(plan, 0.5);
+    smelt_plan_destroy(plan);
+    smelt_builder_destroy(builder);
+    smelt_graph_destroy(graph);
+}
+
 static void test_look(void) {
     SmeltGraph *graph = make_layer();
     int input = -1, count = 0;
@@ -123,6 +139,8 @@ static void test_look(void) {
     CHECK_STR(smelt_node_op(graph, product), "MatMul");
     CHECK_STR(smelt_node_name(graph, product), "MatMul");
     CHECK_STR(smelt_node_domain(graph, product), "");
+    CHECK_INT(smelt_node_origin_count(graph, product), 1);
+    CHECK_STR(smelt_node_origin(graph, product, 0), "MatMul");
     CHECK_STR(smelt_node_op(graph, sum), "Add");
     CHECK_INT(smelt_graph_next_node(graph, smelt_graph_next_node(graph, sum)), SMELT_NONE);
     CHECK_INT(smelt_graph_input(graph, 0), x);
@@ -250,7 +268,7 @@ static int build_with(const SmeltPassSpec *pass, SmeltError *failure) {
     OK(smelt_builder_create(&builder, &error));
     int status = smelt_builder_add_pass(builder, pass, failure);
     if (status == SMELT_OK) status = smelt_build(builder, graph, &plan, failure);
-    if (status == SMELT_OK) run_layer(plan);
+    if (status == SMELT_OK) run_layer(plan, 1e-5);
     smelt_plan_destroy(plan);
     smelt_builder_destroy(builder);
     smelt_graph_destroy(graph);
@@ -295,6 +313,7 @@ static void test_load(void) {
 
 int main(void) {
     test_build();
+    test_precision();
     test_look();
     test_edit();
     test_usage();

@@ -1,5 +1,6 @@
 #include "kernels/attention_text.h"
 
+#include "kernels/access.h"
 #include "ops/attention.h"
 
 HeadsText attention_heads(const Problem *problem, int32_t input) {
@@ -99,4 +100,81 @@ const char *attention_rule_text(KernelWriter *w, const char *type, Dim size) {
     return kernel_format(w, "AttentionRule<%s>{(%s)(%s), (%s)%s, %s}", type, type, scale, type,
                          kernel_text(w, cuda_real_literal(arena, (double)attrs->softcap, false)),
                          attrs->causal ? "true" : "false");
+}
+
+/* -- a block for each tile of queries of each head -- */
+
+const char *attention_block_refuses(const Problem *problem) {
+    const char *why = attention_refuses(problem);
+    if (why != NULL) return why;
+    for (int32_t i = 1; i < 4; ++i)
+        if (problem_output(problem, i) != NULL) return "caches or scores are wanted";
+    if (anchor_input(problem, ATTENTION_PAST_KEY) != NONE) return "a cache comes before the keys";
+    HeadsText q = attention_heads(problem, 0), v = attention_heads(problem, 2);
+    if (!dim_is_exact(q.size) || !dim_is_exact(v.size) || q.size < 1 || v.size < 1)
+        return "heads of unknown size";
+    if (problem_output(problem, 0)->layout != LAYOUT_PLAIN) return "a result that is not row-major";
+    ValueId valid = anchor_input(problem, ATTENTION_VALID);
+    if (valid != NONE && !value_is_plain(problem_value(problem, valid))) return "numbers of keys in a slice";
+    return NULL;
+}
+
+Dim attention_block_count(const Problem *problem, int32_t queries) {
+    DimTable *dims = problem->graph->dims;
+    HeadsText q = attention_heads(problem, 0);
+    Dim planes = dim_mul(dims, problem_input(problem, 0)->shape.dim[0], q.heads);
+    return dim_mul(dims, planes, dim_ceil_div(dims, q.length, queries));
+}
+
+/* [batch, head, position, feature] */
+static void head_strides(const Problem *problem, const HeadsText *heads, Dim out[4]) {
+    Dim own[SMELT_MAX_RANK];
+    value_strides(problem->graph, heads->value, own);
+    out[0] = own[0];
+    out[1] = heads->packed ? dim_mul(problem->graph->dims, heads->size, own[2]) : own[1];
+    out[2] = heads->packed ? own[1] : own[2];
+    out[3] = heads->packed ? own[2] : own[3];
+}
+
+int32_t attention_lanes(const Problem *problem, const HeadsText *heads) {
+    const Value *value = problem_value(problem, heads->value);
+    int32_t lanes = VECTOR_BYTES * 8 / dtype_bits(value->dtype);
+    Dim strides[4];
+    head_strides(problem, heads, strides);
+    if (strides[3] != 1 || !access_value_is_aligned(value)) return 1;
+    while (lanes > 1 && heads->size % lanes != 0) lanes /= 2;
+    for (int32_t i = 0; i < 3; ++i)
+        while (lanes > 1 && dim_divisor(problem->graph->dims, strides[i]) % lanes != 0) lanes /= 2;
+    return lanes;
+}
+
+static const char *heads_text(KernelWriter *w, const HeadsText *heads) {
+    const Problem *problem = kernel_emission(w)->problem;
+    Dim strides[4];
+    head_strides(problem, heads, strides);
+    return kernel_format(
+        w, "StridedHeads<%s>{%s, %s, %s, %s, %s}", cuda_type(problem_value(problem, heads->value)->dtype),
+        kernel_pointer(w, heads->value), kernel_number(w, strides[0]), kernel_number(w, strides[1]),
+        kernel_number(w, strides[2]), kernel_number(w, strides[3]));
+}
+
+static const char *sizes_text(KernelWriter *w, const HeadsText *q, const HeadsText *k, const HeadsText *v) {
+    DimTable *dims = kernel_emission(w)->graph->dims;
+    Dim row = dim_mul(dims, q->heads, v->size), plane = dim_mul(dims, q->length, v->size);
+    return kernel_format(w, "AttentionSizes{%s, %s, %s, %s, %s, %s, %s}", kernel_number(w, q->heads),
+                         kernel_number(w, k->heads), kernel_number(w, q->length), kernel_number(w, k->length),
+                         kernel_number(w, dim_mul(dims, q->heads, plane)),
+                         kernel_number(w, q->packed ? v->size : plane),
+                         kernel_number(w, q->packed ? row : v->size));
+}
+
+const char *attention_block_text(KernelWriter *w) {
+    const Problem *problem = kernel_emission(w)->problem;
+    HeadsText q = attention_heads(problem, 0), k = attention_heads(problem, 1),
+              v = attention_heads(problem, 2);
+    ValueId valid = anchor_input(problem, ATTENTION_VALID);
+    return kernel_format(
+        w, "%s, %s, %s, %s, %s, %s, %s, %s", heads_text(w, &q), heads_text(w, &k), heads_text(w, &v),
+        sizes_text(w, &q, &k, &v), attention_rule_text(w, "float", q.size), attention_mask_text(w),
+        valid != NONE ? kernel_pointer(w, valid) : "(const long long *)nullptr", kernel_epilogue(w));
 }

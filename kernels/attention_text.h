@@ -22,4 +22,15 @@ const char *attention_mask_text(KernelWriter *w);
 /* "AttentionRule<float>{0.125f, (float)0, false}"; size: of a head of the queries. */
 const char *attention_rule_text(KernelWriter *w, const char *type, Dim size);
 
+/* -- kernels with a block for each tile of queries of each head, as attention_tiles.cuh has them -- */
+
+/* Why none of them takes the problem, or NULL. */
+const char *attention_block_refuses(const Problem *problem);
+/* Blocks of so many queries. */
+Dim attention_block_count(const Problem *problem, int32_t queries);
+/* Features that can be read with one access. */
+int32_t attention_lanes(const Problem *problem, const HeadsText *heads);
+/* Their arguments, from the queries to the epilogue. */
+const char *attention_block_text(KernelWriter *w);
+
 #endif

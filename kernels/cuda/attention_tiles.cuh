@@ -161,22 +161,35 @@ SMELT_DEVICE void mask_scores(const AttentionRule<float> &rule, const M &mask, I
     }
 }
 
-// valid: keys of each batch entry, or NULL. A block for each tile of queries of each head.
+// What a block works on: queries from first_query on of one head of one batch entry, and keys below end; limit: keys of the
+// entry. valid: keys of each batch entry, or NULL.
+struct AttentionBlock {
+    Index batch, head, shared_head, first_query, limit, end;
+    template <class A, class L>
+    SMELT_DEVICE AttentionBlock(const AttentionSizes &sizes, const AttentionRule<A> &rule, const L *valid, int queries) {
+        const Index tiles = quotient(sizes.queries + queries - 1, (Index)queries);
+        const Index plane = quotient((Index)blockIdx.x, tiles);
+        first_query = ((Index)blockIdx.x - plane * tiles) * queries;
+        batch = quotient(plane, sizes.heads);
+        head = plane - batch * sizes.heads;
+        shared_head = quotient(head, quotient(sizes.heads, sizes.shared_heads));
+        limit = sizes.keys;
+        if (valid != nullptr) limit = (Index)larger(smaller(load_as<i64>(valid, batch), (i64)sizes.keys), (i64)0);
+        end = rule.is_causal ? smaller(limit, first_query + queries) : limit;
+    }
+};
+
+// A block for each tile of queries of each head.
 template <class Tile, class T, class M, class L, class E>
 SMELT_DEVICE void attention_tiles(const StridedHeads<T> &q, const StridedHeads<T> &k, const StridedHeads<T> &v,
                                   const AttentionSizes &sizes, const AttentionRule<float> &rule, const M &mask,
                                   const L *valid, const E &epilogue) {
     __shared__ typename Tile::Memory memory;
     float *const values = Tile::reuse ? memory.keys : memory.values;
-    const Index tiles = quotient(sizes.queries + Tile::query_count - 1, (Index)Tile::query_count);
-    const Index plane = quotient((Index)blockIdx.x, tiles), first_query = ((Index)blockIdx.x - plane * tiles) * Tile::query_count;
-    const Index batch = quotient(plane, sizes.heads), head = plane - batch * sizes.heads;
-    const Index shared_head = quotient(head, quotient(sizes.heads, sizes.shared_heads));
-    const Index key_base = batch * k.batch + shared_head * k.head, value_base = batch * v.batch + shared_head * v.head;
+    const AttentionBlock block(sizes, rule, valid, Tile::query_count);
+    const Index batch = block.batch, head = block.head, first_query = block.first_query;
+    const Index key_base = batch * k.batch + block.shared_head * k.head, value_base = batch * v.batch + block.shared_head * v.head;
     const int column = (int)threadIdx.x % Tile::columns, band = (int)threadIdx.x / Tile::columns;
-    Index limit = sizes.keys;
-    if (valid != nullptr) limit = (Index)larger(smaller(load_as<i64>(valid, batch), (i64)sizes.keys), (i64)0);
-    const Index end = rule.is_causal ? smaller(limit, first_query + Tile::query_count) : limit;
     load_heads<Tile::query_count, Tile::size, Tile::depth, Tile::row, Tile::query_lanes, Tile::threads>(
         q, batch * q.batch + head * q.head, first_query, sizes.queries, rule.scale, memory.queries);
     RunningSoftmax<Tile> softmax;
@@ -190,7 +203,7 @@ SMELT_DEVICE void attention_tiles(const StridedHeads<T> &q, const StridedHeads<T
 #pragma unroll
             for (int lane = 0; lane < Tile::lanes; ++lane) result[r][g][lane] = 0.0f;
     }
-    for (Index first = 0; first < end; first += Tile::key_count) {
+    for (Index first = 0; first < block.end; first += Tile::key_count) {
         __syncthreads(); // the last tile's values are used up
         load_heads<Tile::key_count, Tile::size, Tile::depth, Tile::row, Tile::key_lanes, Tile::threads>(k, key_base, first,
                                                                                                    sizes.keys, 1.0f, memory.keys);
@@ -203,7 +216,7 @@ SMELT_DEVICE void attention_tiles(const StridedHeads<T> &q, const StridedHeads<T
 #pragma unroll
         for (int r = 0; r < Tile::rows; ++r) {
             const int line = band * Tile::rows + r;
-            mask_scores<Tile>(rule, mask, batch, head, first_query + line, first, sizes.queries, limit, scores[r]);
+            mask_scores<Tile>(rule, mask, batch, head, first_query + line, first, sizes.queries, block.limit, scores[r]);
             const float factor = softmax.add(r, scores[r]);
 #pragma unroll
             for (int c = 0; c < Tile::scores; ++c) memory.weights[line * Tile::weight_row + column + c * Tile::columns] = scores[r][c];

@@ -1,4 +1,5 @@
-// Device code as C++ of the host: a grid runs one thread after the other; threads that wait for each other are fibers.
+// Device code as C++ of the host: a grid runs one thread after the other; threads that wait for each other
+// are fibers.
 #ifndef SMELT_TESTS_DEVICE_SHIM_H
 #define SMELT_TESTS_DEVICE_SHIM_H
 
@@ -16,7 +17,9 @@
 #define __shared__ static
 #define __restrict__ __restrict
 
-struct Dim3 { unsigned x, y, z; };
+struct Dim3 {
+    unsigned x, y, z;
+};
 static Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 // -- numbers --
@@ -41,15 +44,25 @@ static inline double __longlong_as_double(long long bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
-static inline float __fdiv_rn(float x, float y) { return x / y; }
-static inline float __fsub_rn(float x, float y) { return x - y; }
-static inline float __fadd_rn(float x, float y) { return x + y; }
-static inline float __fmul_rn(float x, float y) { return x * y; }
+static inline float __fdiv_rn(float x, float y) {
+    return x / y;
+}
+static inline float __fsub_rn(float x, float y) {
+    return x - y;
+}
+static inline float __fadd_rn(float x, float y) {
+    return x + y;
+}
+static inline float __fmul_rn(float x, float y) {
+    return x * y;
+}
 // Towards zero.
 static inline float shim_cut(double x, float nearest) {
     return fabs((double)nearest) > fabs(x) ? nextafterf(nearest, 0.0f) : nearest;
 }
-static inline float __double2float_rz(double x) { return isinf(x) ? (float)x : shim_cut(x, (float)x); }
+static inline float __double2float_rz(double x) {
+    return isinf(x) ? (float)x : shim_cut(x, (float)x);
+}
 static inline float __ull2float_rz(unsigned long long x) {
     float nearest = (float)x;
     return nearest >= 0x1p64f || (unsigned long long)nearest > x ? nextafterf(nearest, 0.0f) : nearest;
@@ -57,9 +70,11 @@ static inline float __ull2float_rz(unsigned long long x) {
 
 namespace smelt {
 static inline float half_to_float(unsigned short bits) {
-    const unsigned sign = (unsigned)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    const unsigned sign = (unsigned)(bits & 0x8000) << 16, exponent = bits >> 10 & 31,
+                   fraction = bits & 0x3ff;
     if (exponent == 31) return __uint_as_float(sign | 0x7f800000u | fraction << 13);
-    const float value = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction | 0x400), (int)exponent - 25);
+    const float value =
+        exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction | 0x400), (int)exponent - 25);
     return sign != 0 ? -value : value;
 }
 static inline unsigned short half_of_float(float x) {
@@ -90,7 +105,9 @@ template <class T> static inline T atomicMax(T *to, T x) {
 
 enum { SHIM_THREADS = 1024, SHIM_STACK = 256 << 10 };
 
-struct ShimBarrier { unsigned count, generation; };
+struct ShimBarrier {
+    unsigned count, generation;
+};
 static ucontext_t shim_scheduler, shim_fibers[SHIM_THREADS];
 static char *shim_stacks;
 static bool shim_done[SHIM_THREADS];
@@ -113,24 +130,31 @@ static void shim_wait(ShimBarrier *barrier, unsigned expected) {
     }
 }
 
-static inline void __syncthreads(void) { shim_wait(&shim_block, blockDim.x); }
+static inline void __syncthreads(void) {
+    shim_wait(&shim_block, blockDim.x);
+}
 
 // All lanes of a warp take part in everything below.
 static inline unsigned shim_lanes(void) {
     const unsigned first = shim_thread / 32 * 32;
     return blockDim.x - first < 32 ? blockDim.x - first : 32;
 }
-static inline void __syncwarp(unsigned = ~0u) { shim_wait(&shim_warps[shim_thread / 32], shim_lanes()); }
+static inline void __syncwarp(unsigned = ~0u) {
+    shim_wait(&shim_warps[shim_thread / 32], shim_lanes());
+}
 template <class T> static inline T shim_exchange(T value, unsigned from) {
     static_assert(sizeof(T) <= sizeof shim_slots[0], "a value of up to 8 bytes");
     memcpy(&shim_slots[shim_thread], &value, sizeof value);
     __syncwarp();
     T result;
-    memcpy(&result, &shim_slots[shim_thread / 32 * 32 + (from < shim_lanes() ? from : shim_thread % 32)], sizeof result);
+    memcpy(&result, &shim_slots[shim_thread / 32 * 32 + (from < shim_lanes() ? from : shim_thread % 32)],
+           sizeof result);
     __syncwarp();
     return result;
 }
-template <class T> static inline T __shfl_sync(unsigned, T x, int lane, int = 32) { return shim_exchange(x, (unsigned)lane); }
+template <class T> static inline T __shfl_sync(unsigned, T x, int lane, int = 32) {
+    return shim_exchange(x, (unsigned)lane);
+}
 template <class T> static inline T __shfl_xor_sync(unsigned, T x, int mask, int = 32) {
     return shim_exchange(x, shim_thread % 32 ^ (unsigned)mask);
 }
@@ -140,6 +164,66 @@ template <class T> static inline T __shfl_down_sync(unsigned, T x, unsigned by, 
 template <class T> static inline T __shfl_up_sync(unsigned, T x, unsigned by, int = 32) {
     return shim_exchange(x, shim_thread % 32 >= by ? shim_thread % 32 - by : 32);
 }
+
+// -- matrix units (mma.cuh); all lanes of a warp take part --
+
+namespace smelt {
+struct smelt_half;
+struct smelt_bf16;
+
+static inline float shim_16bit(const smelt_half *, unsigned short bits) {
+    return half_to_float(bits);
+}
+static inline float shim_16bit(const smelt_bf16 *, unsigned short bits) {
+    return __uint_as_float((unsigned)bits << 16);
+}
+
+static unsigned shim_fragments[SHIM_THREADS][6];
+template <class T>
+static inline void multiply_matrices(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const unsigned first = shim_thread / 32 * 32, lane = shim_thread % 32;
+    unsigned *const own = shim_fragments[shim_thread];
+    for (int i = 0; i < 4; ++i) own[i] = a[i];
+    own[4] = b0;
+    own[5] = b1;
+    __syncwarp();
+    for (unsigned i = 0; i < 4; ++i) {
+        const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        for (unsigned k = 0; k < 16; ++k) {
+            const unsigned left = shim_fragments[first + row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
+            const unsigned right = shim_fragments[first + column * 4 + k % 8 / 2][4 + k / 8];
+            c[i] += shim_16bit((const T *)0, (unsigned short)(left >> k % 2 * 16)) *
+                    shim_16bit((const T *)0, (unsigned short)(right >> k % 2 * 16));
+        }
+    }
+    __syncwarp();
+}
+
+template <bool TRANSPOSED> static inline void load_matrices(unsigned (&to)[4], const void *row) {
+    const unsigned lane = shim_thread % 32;
+    for (unsigned i = 0; i < 4; ++i) {
+        to[i] = 0;
+        for (unsigned k = 0; k < 2; ++k) {
+            const unsigned r = TRANSPOSED ? lane % 4 * 2 + k : lane / 4,
+                           c = TRANSPOSED ? lane / 4 : lane % 4 * 2 + k;
+            const unsigned short *const from = shim_exchange((const unsigned short *)row, i * 8 + r);
+            to[i] |= (unsigned)from[c] << k * 16;
+        }
+    }
+}
+
+static inline void copy_later(void *to, const void *from, bool inside) {
+    if (inside)
+        memcpy(to, from, 16);
+    else
+        memset(to, 0, 16);
+}
+static inline void close_copies() {}
+template <int OPEN> static inline void wait_for_copies() {}
+static inline float power_of_two(float x) {
+    return exp2f(x);
+}
+} // namespace smelt
 
 static void shim_fiber(void) {
     shim_kernel();

@@ -1,0 +1,79 @@
+// Matrix units as every architecture from sm_80 on has them: products of small matrices whose elements are spread over the
+// registers of a warp, and what brings them there.
+//
+// Lane l holds of a 16 x 16 left operand rows l / 4 and l / 4 + 8, columns 2 (l % 4) and 8 more, two neighbours in a register;
+// of a 16 x 8 right operand column l / 4, rows 2 (l % 4) and 8 more; of the 16 x 8 result rows l / 4 and l / 4 + 8, columns
+// 2 (l % 4) and the next.
+#ifndef SMELT_MMA_CUH
+#define SMELT_MMA_CUH
+
+#include "smelt/core.cuh"
+
+namespace smelt {
+
+#ifndef SMELT_ON_HOST
+
+// c += a * b. T: smelt_half or smelt_bf16.
+template <class T> SMELT_DEVICE void multiply_matrices(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#if __CUDA_ARCH__ >= 800
+    if (Same<T, smelt_half>::value)
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    else
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+// Four 8 x 8 matrices of 16-bit elements from shared memory; lane l gives the place of row l % 8 of matrix l / 8. Lane l gets
+// row l / 4, columns 2 (l % 4) and the next of each; TRANSPOSED: column l / 4, rows 2 (l % 4) and the next.
+template <bool TRANSPOSED> SMELT_DEVICE void load_matrices(u32 (&to)[4], const void *row) {
+    const u32 place = (u32)__cvta_generic_to_shared(row);
+    if (TRANSPOSED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
+}
+
+// 16 bytes to shared memory, zeros unless `inside`; done once a wait has seen the group that is closed behind it.
+SMELT_DEVICE void copy_later(void *to, const void *from, bool inside) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
+                 "r"(inside ? 16 : 0) : "memory");
+#endif
+}
+SMELT_DEVICE void close_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Until all groups but the last OPEN ones are there, for the calling thread's copies.
+template <int OPEN> SMELT_DEVICE void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory");
+#endif
+}
+
+// 2^x, to about 2 units in the last place.
+SMELT_DEVICE float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+#endif
+
+SMELT_DEVICE u16 narrow_bits(smelt_half, float x) { return half_of_float(x); }
+SMELT_DEVICE u16 narrow_bits(smelt_bf16, float x) { return bf16_of_float(x); }
+// Two neighbours in a register.
+template <class T> SMELT_DEVICE u32 pair_of(float first, float second) {
+    return narrow_bits(T{}, first) | (u32)narrow_bits(T{}, second) << 16;
+}
+
+} // namespace smelt
+
+#endif

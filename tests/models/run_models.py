@@ -2,6 +2,8 @@
 """Runs `smelt check` on every model of a folder with the tolerances of its GOLDENS.tsv.
 
 A model whose operators are not supported is skipped with the reason, unless must_pass.txt beside this script names it.
+With --precision=fp16 (or bf16, ...) the model is built so, calibrated on its data sets, and compared by the outputs' range; models of integers
+are left out.
 """
 import argparse
 import concurrent.futures
@@ -20,28 +22,39 @@ def read_goldens(path):
     return [dict(zip(rows[0], row)) for row in rows[1:]]
 
 
-def check_command(smelt, folder, golden, options):
+def is_quantized(golden):
+    return re.search(r"QLinear|Quantize|Integer|QGemm", golden.get("distinct_ops", "")) is not None
+
+
+def check_command(smelt, folder, golden, options, precision):
     """The command line for one model; "reduced/0" names data set 0 of the smaller copy in reduced/, flag skip-set-N leaves one out."""
     skipped = re.findall(r"skip-set-(\d+)", golden["flags"])
     sets = [name for name in golden["data_sets"].split() if name not in skipped]
     base = folder / "reduced" if sets[0].startswith("reduced/") else folder
-    command = [smelt, "check", str(base / "model.onnx"), "--quiet", "--rtol", golden["rtol"], "--atol", golden["atol_per_output"]]
-    if golden["min_cosine"] not in ("-", ""):
-        command += ["--min-cosine", golden["min_cosine"]]
-    for name in sets:
-        command += ["--data", str(base / f"test_data_set_{name.split('/')[-1]}")]
+    folders = [str(base / f"test_data_set_{name.split('/')[-1]}") for name in sets]
+    command = [smelt, "check", str(base / "model.onnx"), "--quiet"]
+    if precision:
+        command += ["--precision", precision, "--calib", ",".join(folders)]
+    else:
+        command += ["--rtol", golden["rtol"], "--atol", golden["atol_per_output"]]
+        if golden["min_cosine"] not in ("-", ""):
+            command += ["--min-cosine", golden["min_cosine"]]
+    for name in folders:
+        command += ["--data", name]
     return command + options
 
 
-def run_model(smelt, folder, golden, options, timeout):
+def run_model(smelt, folder, golden, options, timeout, precision):
+    if precision and is_quantized(golden):
+        return "skipped", "a model of integers"
     try:
-        done = subprocess.run(check_command(smelt, folder, golden, options), capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(check_command(smelt, folder, golden, options, precision), capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
         return "failed", f"no result within {timeout} s"
     text = (done.stdout + done.stderr).strip()
     last = text.split("\n")[0] if done.returncode != EXIT_MISMATCH else done.stdout.strip().split("\n")[-1]
     if done.returncode == 0:
-        return "passed", ""
+        return "passed", (re.findall(r"^.*error relative.*$", text, re.M) or [""])[0]
     if done.returncode == EXIT_BAD_INPUT and "not supported" in text:
         return "skipped", last
     return "failed", f"exit {done.returncode}: {last}"
@@ -54,6 +67,7 @@ def main():
     parser.add_argument("--filter", default="", help="only models whose name contains this")
     parser.add_argument("--must-pass", type=pathlib.Path, default=HERE / "must_pass.txt")
     parser.add_argument("--timeout", type=int, default=120)
+    parser.add_argument("--precision", default="", help="fp16, bf16, tf32 or best; without it the model's own, against the tolerances")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("options", nargs="*", help="passed on to smelt check, after --")
     args = parser.parse_args()
@@ -64,9 +78,9 @@ def main():
     must_pass = set(args.must_pass.read_text(encoding="utf-8").split())
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        results = pool.map(lambda g: run_model(args.smelt, args.models / g["name"], g, args.options, args.timeout), goldens)
+        results = pool.map(lambda g: run_model(args.smelt, args.models / g["name"], g, args.options, args.timeout, args.precision), goldens)
         for golden, (outcome, reason) in zip(goldens, results):
-            if outcome == "skipped" and golden["name"] in must_pass:
+            if outcome == "skipped" and golden["name"] in must_pass and not (args.precision and is_quantized(golden)):
                 outcome = "failed"
             counts[outcome] += 1
             print(f"{outcome:8} {golden['name']:32} {reason}")

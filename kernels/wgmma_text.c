@@ -14,7 +14,8 @@ enum {
     DEPTH_OF_A_STEP = 16,
     ELEMENT = 2,
     MOST_STAGE_DEPTH = 96,
-    STRIP = 64 /* lines of an operand with the depth outside that are copied together */
+    MOST_BOX = 256, /* lines that a box has */
+    STRIP = 64      /* lines of an operand with the depth outside that are copied together */
 };
 
 typedef struct TileShape {
@@ -72,7 +73,7 @@ int64_t wgmma_bytes(const Problem *problem) {
 }
 
 /* Cycles of a multiprocessor, fitted to measured times on an H200: products at 4096 operations a cycle unless
- * shared memory (128 bytes a cycle) or L2 (43 for one multiprocessor when all read) is slower; 0.06 for each
+ * shared memory (128 bytes a cycle) or L2 (46 for one multiprocessor when all read) is slower; 0.064 for each
  * element of the result, more where the epilogue reads; and latencies. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
     const double clock = 1.7e3, bandwidth = 4.3e6; /* cycles, bytes of a microsecond */
@@ -83,17 +84,17 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
                    (double)ceil_div(problem->known_cols, (int64_t)cols) * (double)problem->known_batch;
     double products = 2 * rows * cols * depth / 4096,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
-    double copies = (rows + cols) * depth * ELEMENT / 43;
+    double copies = (rows + cols) * depth * ELEMENT / 46;
     double main = products > shared ? products : shared;
     if (copies > main) main = copies;
     double epilogue =
-        rows * cols * (problem->reads ? 0.12 : 0.06) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 900;
+        rows * cols * (problem->reads ? 0.25 : 0.064) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 950;
     double blocks = device->sm_count * resident, rounds = tiles / blocks;
-    if (rounds < 4) rounds = (double)ceil_div((int64_t)tiles, (int64_t)blocks);
+    if (rounds < 4.4) rounds = (double)ceil_div((int64_t)tiles, (int64_t)blocks);
     double sharing = tiles < blocks ? (tiles > device->sm_count ? tiles / device->sm_count : 1) : resident;
     double together = sharing * main, alone = main + epilogue;
-    double round = sharing > 1 ? (together > alone ? together : alone) + 0.25 * epilogue : alone;
-    double time = (rounds * round + 2500) / clock, moved = (double)problem->bytes / bandwidth;
+    double round = sharing > 1 ? (together > alone ? together : alone) + 0.5 * epilogue : alone;
+    double time = (rounds * round + 1000) / clock, moved = (double)problem->bytes / bandwidth;
     return time > moved ? time : moved + 2;
 }
 
@@ -117,6 +118,7 @@ static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
 static bool is_legal(const WgmmaProblem *problem, const Config *config) {
     if (config->number[WGMMA_STAGES] < 2) return false;
     if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
+    if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     return true;
 }
 

@@ -12,6 +12,7 @@ typedef struct WgmmaProblem {
     Dim rows, cols, batch;
     int64_t depth;         /* of a run of the sums: channels, or all of a matrix product */
     int64_t runs;          /* taps, 1 for a matrix product */
+    bool boxes;            /* the rows' operand is copied as boxes of a map, not as windows */
     bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
     bool spread;           /* the columns' operand may be spread: see WgmmaTile */
     bool reads;            /* the epilogue reads something of the result's size */

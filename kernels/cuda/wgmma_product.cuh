@@ -187,6 +187,11 @@ template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
         if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
             epilogue.read(numbers.number(row, col, matrix), operands);
     }
+    // To L2, long before it is fetched.
+    SMELT_DEVICE void prefetch(Index row, Index col, Index matrix) const {
+        if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
+            epilogue.prefetch(numbers.number(row, col, matrix));
+    }
     SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
                           const Operands &operands) const {
         if (row >= numbers.rows || col >= numbers.cols) return;
@@ -214,46 +219,49 @@ SMELT_DEVICE WgmmaStore<Numbers, Finish, Epilogue> wgmma_store_to(const Numbers 
     return {numbers, finish, epilogue};
 }
 
-// Hands 8 neighbouring columns of a row at a time to the store. What the store reads is under way for a few groups of 32
-// columns ahead; begin asks for the first of them.
-template <class Tile, class Store> struct WgmmaPut {
-    static const int groups = Tile::cols / 32, lines = Tile::repeat * 2;
-    static const int ahead = groups < 4 / Tile::repeat ? groups : 4 / Tile::repeat;
-    Index row, col, matrix;
-    typename Store::Operands operands[ahead][lines];
+// Hands 8 neighbouring columns of a row at a time to the store. LINES: rows that a thread has parts of. What the store
+// reads is under way for a few groups of 32 columns ahead; begin asks for the first of them.
+template <class Tile, class Store, int LINES> struct WgmmaPut {
+    static const int groups = Tile::cols / 32;
+    // Registers: sums of a thread and what is read ahead.
+    static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2;
+    static const int most = room / LINES < 1 ? 1 : room / LINES, ahead = groups < most ? groups : most;
+    Index rows[LINES]; // of the result; as many as it has or more: nothing is stored
+    Index col, matrix;
+    typename Store::Operands operands[ahead][LINES];
     typename Store::Column columns[ahead];
 
-    SMELT_DEVICE Index line(int r) const { return row + r / 2 * 64 + r % 2 * 8; }
     SMELT_DEVICE void ask(const Store &store, int g) {
         store.fetch_column(col + g * 32, columns[g % ahead]);
 #pragma unroll
-        for (int r = 0; r < lines; ++r) store.fetch(line(r), col + g * 32, matrix, operands[g % ahead][r]);
+        for (int r = 0; r < LINES; ++r) store.fetch(rows[r], col + g * 32, matrix, operands[g % ahead][r]);
     }
-    // row, col: of the block's tile.
-    SMELT_DEVICE void begin(const Store &store, Index tile_row, Index tile_col, Index tile_matrix) {
-        const int lane = threadIdx.x % 32;
-        row = tile_row + (Index)(threadIdx.x / 128 * Tile::repeat * 64 + threadIdx.x % 128 / 32 * 16 + lane / 4);
-        col = tile_col + lane % 4 * 8;
+    // rows are set; tile_col: of the block's tile.
+    SMELT_DEVICE void begin(const Store &store, Index tile_col, Index tile_matrix) {
+        col = tile_col + threadIdx.x % 4 * 8;
         matrix = tile_matrix;
 #pragma unroll
         for (int g = 0; g < ahead; ++g) ask(store, g);
     }
-    SMELT_DEVICE void finish(const Store &store, const float (&sums)[Tile::repeat][Tile::cols / 2]) {
+    SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2]) {
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
 #pragma unroll
-            for (int r = 0; r < lines; ++r) {
+            for (int r = 0; r < LINES; ++r) {
                 float mine[8], whole[8];
 #pragma unroll
                 for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
                 if (!Tile::spread) gather_columns(mine, whole);
-                store.put(line(r), col + g * 32, matrix, Tile::spread ? mine : whole, columns[g % ahead],
+                store.put(rows[r], col + g * 32, matrix, Tile::spread ? mine : whole, columns[g % ahead],
                           operands[g % ahead][r]);
             }
             if (g + ahead < groups) ask(store, g + ahead);
         }
     }
 };
+
+// The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
+SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
 
 // One thread of each warpgroup for each block of the cluster says that a stage may be written again.
 template <class Tile> SMELT_DEVICE void wgmma_free(u32 barrier) {
@@ -273,8 +281,20 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &t
     for (Index tile = (Index)blockIdx.x / Tile::cluster; tile < tiles.count(); tile += (Index)gridDim.x / Tile::cluster) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
-        WgmmaPut<Tile, Store> put;
-        put.begin(store, (row * Tile::cluster + (Index)rank) * Tile::rows, col * Tile::cols, matrix);
+        WgmmaPut<Tile, Store, 2 * Tile::repeat> put;
+        const Index first = (row * Tile::cluster + (Index)rank) * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
+#pragma unroll
+        for (int r = 0; r < 2 * Tile::repeat; ++r) put.rows[r] = first + r / 2 * 64 + r % 2 * 8;
+        put.begin(store, col * Tile::cols, matrix);
+        if (tile + (Index)gridDim.x / Tile::cluster < tiles.count()) {
+            tiles.find(tile + (Index)gridDim.x / Tile::cluster, row, col, matrix);
+            const Index next = (row * Tile::cluster + (Index)rank) * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
+#pragma unroll
+            for (int r = 0; r < 2 * Tile::repeat; ++r)
+#pragma unroll
+                for (int g = 0; g < Tile::cols; g += 32)
+                    store.prefetch(next + r / 2 * 64 + r % 2 * 8, col * Tile::cols + g + threadIdx.x % 4 * 8, matrix);
+        }
         u32 before = 0; // the stage that the instructions under way read
         for (int step = 0; step < steps; ++step) {
             barrier_wait(ring.filled(stage.at), stage.round);

@@ -136,6 +136,7 @@ static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
                           .batch = product->batch,
                           .depth = product->depth,
                           .runs = 1,
+                          .boxes = true,
                           .outer_a = product->a.outer,
                           .outer_b = product->b.outer,
                           .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 32 == 0,

@@ -15,6 +15,8 @@ enum {
     MOST_EXCESS = 1024        /* f32 has not more digits than that to offer */
 };
 
+static const char *const no_reason = "there is no memory for the reason";
+
 void precision_keep(PrecisionWork *work, NodeId id, const char *format, ...) {
     char text[256];
     NodePrecision *node = &work->nodes[id];
@@ -25,7 +27,7 @@ void precision_keep(PrecisionWork *work, NodeId id, const char *format, ...) {
     va_end(arguments);
     const char *copy = arena_strdup(work->arena, text);
     node->state = NODE_FULL;
-    node->reason = copy != NULL ? copy : "out of memory for the reason";
+    node->reason = copy != NULL ? copy : no_reason;
 }
 
 /* -- patterns -- */
@@ -267,19 +269,21 @@ static bool is_masked(const PrecisionWork *work, ValueId id) {
 /* Why a value must not be stored narrow, in words for the node that has it; NULL: it may. */
 static const char *value_objection(PrecisionWork *work, ValueId id) {
     const ValuePrecision *value = &work->values[id];
-    const char *name = work->graph->values[id].name, *type = dtype_name(work->half.dtype);
-    if (is_proven(work, id) && value->seen < 0) return NULL;
-    if (is_masked(work, id)) return NULL;
+    const char *name = work->graph->values[id].name, *type = dtype_name(work->half.dtype), *text = NULL;
+    bool proven = is_proven(work, id);
+    if ((proven && value->seen < 0) || is_masked(work, id)) return NULL;
     if (value->huge)
-        return arena_printf(work->arena, "'%s' may reach the size of a constant that is beyond %s", name,
-                            type);
-    if (!is_proven(work, id) && value->seen * PRECISION_MARGIN > work->half.largest)
-        return arena_printf(work->arena, "'%s' reaches %.3g, and %s ends at %.5g", name, value->seen, type,
+        text =
+            arena_printf(work->arena, "'%s' may reach the size of a constant that is beyond %s", name, type);
+    else if (!proven && value->seen * PRECISION_MARGIN > work->half.largest)
+        text = arena_printf(work->arena, "'%s' reaches %.3g, and %s ends at %.5g", name, value->seen, type,
                             work->half.largest);
-    if (value->seen > 0 && value->seen < 2 * work->half.smallest_normal)
-        return arena_printf(work->arena, "'%s' is at most %.3g, where %s loses digits", name, value->seen,
-                            type);
-    return NULL;
+    else if (value->seen > 0 && value->seen < 2 * work->half.smallest_normal)
+        text =
+            arena_printf(work->arena, "'%s' is at most %.3g, where %s loses digits", name, value->seen, type);
+    else
+        return NULL;
+    return text != NULL ? text : no_reason;
 }
 
 static void mark_values(PrecisionWork *work) {

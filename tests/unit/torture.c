@@ -4,7 +4,7 @@
 #include "base/tensor_file.h"
 #include "frontend/import.h"
 #include "kernels/lower.h"
-#include "passes/pass.h"
+#include "passes/precision.h"
 #include "runtime/smelt_runtime.h"
 #include "test.h"
 
@@ -76,12 +76,22 @@ char *__wrap_arena_strndup(Arena *arena, const char *text, size_t length) {
 
 /* -- the whole way -- */
 
-static Status compile(const FileMap *file, Model *model, Allocator *allocator, Arena *arena,
-                      ByteWriter *bytes, Diag *diag) {
+/* Of a model: what it should say, and for one that is run also, what goes in and should come out. */
+typedef struct Case {
+    const char *file;
+    FileMap map;
+    Tensor x, y; /* no data: the model is compiled only */
+    double tolerance;
+    const PrecisionOptions *precision;
+    int expected;
+} Case;
+
+static Status compile(const Case *one, Model *model, Allocator *allocator, Arena *arena, ByteWriter *bytes,
+                      Diag *diag) {
     LowerOptions options = {.target = "cpu"};
     Plan plan;
-    TRY(model_import_bytes(file->data, file->size, "torture.onnx", NULL, NULL, allocator, model, diag));
-    TRY(passes_run(model->graph, &(PassOptions){0}, NULL, diag));
+    TRY(model_import_bytes(one->map.data, one->map.size, "torture.onnx", NULL, NULL, allocator, model, diag));
+    TRY(passes_run(model->graph, &(PassOptions){.precision = one->precision}, NULL, diag));
     TRY(lower_to_host(model->graph, &options, arena, &plan, diag));
     return plan_write_bytes(&plan, bytes, diag);
 }
@@ -100,14 +110,6 @@ static int run(const void *plan, size_t size, const void *x, void *y, SmeltError
     return status;
 }
 
-/* Of a model: what it should say, and for one that is run also, what goes in and should come out. */
-typedef struct Case {
-    const char *file;
-    FileMap map;
-    Tensor x, y; /* no data: the model is compiled only */
-    int expected;
-} Case;
-
 /* From bytes to outputs; everything is released whatever happens. */
 static int whole_way(const Case *one) {
     Allocator allocator = {0};
@@ -115,7 +117,7 @@ static int whole_way(const Case *one) {
     ByteWriter bytes = byte_writer(&arena);
     Model model = {0};
     Diag diag = {0};
-    int status = (int)compile(&one->map, &model, &allocator, &arena, &bytes, &diag);
+    int status = (int)compile(one, &model, &allocator, &arena, &bytes, &diag);
     CHECK(status == SMELT_OK || diag.text[0] != '\0');
     diag_format(&diag, last_error, sizeof last_error);
     if (status == SMELT_OK && one->x.data != NULL) {
@@ -125,7 +127,7 @@ static int whole_way(const Case *one) {
         CHECK(status == SMELT_OK || error.message[0] != '\0');
         memcpy(last_error, error.message, sizeof error.message);
         for (int i = 0; status == SMELT_OK && i < MNIST_OUTPUTS; ++i)
-            CHECK_NEAR(y[i], ((const float *)one->y.data)[i], 1e-2);
+            CHECK_NEAR(y[i], ((const float *)one->y.data)[i], one->tolerance);
     }
     model_destroy(&model);
     arena_reset(&arena);
@@ -164,6 +166,13 @@ static void fail_each(const Case *one, bool objects) {
     CHECK(refusals > 0);
 }
 
+static double largest_of(const Tensor *tensor) {
+    double largest = 0;
+    for (int64_t i = 0; i < tensor_count(tensor); ++i)
+        largest = fmax(largest, fabs(dtype_load_f64(tensor->dtype, tensor->data, i)));
+    return largest;
+}
+
 int main(void) {
     static const char *const seeds = SMELT_SOURCE_DIR "/tests/fuzz/corpus/import";
     static const char *const mnist = SMELT_SOURCE_DIR "/tests/models/mnist-8";
@@ -171,7 +180,7 @@ int main(void) {
     Diag diag = {0};
     char **names;
     int32_t count;
-    Case one = {.file = path_join(&arena, mnist, "model.onnx")};
+    Case one = {.file = path_join(&arena, mnist, "model.onnx"), .tolerance = 1e-2};
     CHECK_OK(
         tensor_file_read(path_join(&arena, mnist, "test_data_set_0/input_0.pb"), &arena, &one.x, NULL, &diag),
         &diag);
@@ -182,6 +191,11 @@ int main(void) {
     CHECK(tensor_count(&one.x) == MNIST_INPUTS && tensor_count(&one.y) == MNIST_OUTPUTS);
     if (test_failures == 0) {
         fail_each(&one, false);
+        fail_each(&one, true);
+        const PrecisionOptions narrow = {
+            .half = DTYPE_F16, .lower = true, .samples = &one.x, .sample_count = 1, .most_work = INT64_MAX};
+        one.precision = &narrow;
+        one.tolerance = 2e-2 * largest_of(&one.y);
         fail_each(&one, true);
     }
     file_unmap(&one.map);

@@ -11,7 +11,8 @@
 enum { MOST_SWEEPS = 8, MOST_RULES = 64 };
 
 static const RuleList *const families[] = {&recognise_attention_rules, &recognise_norm_rules,
-                                           &recognise_activation_rules, &recognise_movement_rules};
+                                           &recognise_activation_rules, &recognise_block_rules,
+                                           &recognise_movement_rules};
 
 typedef struct ParsedRule {
     const Rule *rule;

@@ -31,7 +31,7 @@ typedef struct RuleList {
 
 /* Families, each in recognise_<family>.c. A rule comes before those that match parts of what it matches. */
 extern const RuleList recognise_activation_rules, recognise_norm_rules, recognise_attention_rules,
-    recognise_movement_rules;
+    recognise_block_rules, recognise_movement_rules;
 
 /* A node of the operator takes the place of the match's root and its result; covered nodes, which nobody else
  * may use, go, and their origins become its own. inputs may hold NONE. */

@@ -1,68 +1,8 @@
-/* Movements written in parts: DepthToSpace and SpaceToDepth as Reshape, Transpose and Reshape; Slices that
- * together are a Split; reshapes around an operator that sees the same rows without them. */
+/* Movements written in parts: Slices that together are a Split; reshapes around an operator that sees the
+ * same rows without them. */
 #include "ops/movement.h"
 #include "ops/softmax.h"
 #include "passes/recognise.h"
-
-/* -- DepthToSpace, SpaceToDepth -- */
-
-/* What stands at a place of the tensor of rank 6 in the middle. */
-typedef enum Role { BATCH, DEPTH, ROWS, COLUMNS, BLOCK_ROWS, BLOCK_COLUMNS, PARTS } Role;
-
-typedef struct BlockForm {
-    OpId op;
-    const char *mode; /* of DepthToSpace */
-    Role middle[PARTS];
-    int32_t perm[PARTS];
-} BlockForm;
-
-static const BlockForm forms[] = {
-    {OP_DepthToSpace, "DCR", {BATCH, BLOCK_ROWS, BLOCK_COLUMNS, DEPTH, ROWS, COLUMNS}, {0, 3, 4, 1, 5, 2}},
-    {OP_DepthToSpace, "CRD", {BATCH, DEPTH, BLOCK_ROWS, BLOCK_COLUMNS, ROWS, COLUMNS}, {0, 1, 4, 2, 5, 3}},
-    {OP_SpaceToDepth, NULL, {BATCH, DEPTH, ROWS, BLOCK_ROWS, COLUMNS, BLOCK_COLUMNS}, {0, 3, 5, 1, 2, 4}},
-};
-
-/* The operator's shapes hold: in is [batch, depth, rows, columns] on the side of the depth. */
-static bool form_fits(const Recogniser *r, const BlockForm *form, const TransposeAttrs *attrs,
-                      const Shape *in, const Shape *middle, const Shape *out, int64_t *block) {
-    DimTable *dims = r->graph->dims;
-    Dim part[PARTS];
-    if (attrs->count != PARTS || middle->rank != PARTS || in->rank != 4 || out->rank != 4) return false;
-    for (int32_t i = 0; i < PARTS; ++i) {
-        if (attrs->perm[i] != form->perm[i]) return false;
-        part[form->middle[i]] = middle->dim[i];
-    }
-    *block = part[BLOCK_ROWS];
-    if (!dim_is_exact(*block) || *block < 1 || part[BLOCK_COLUMNS] != *block) return false;
-    const Shape *deep = form->op == OP_DepthToSpace ? in : out,
-                *wide = form->op == OP_DepthToSpace ? out : in;
-    return deep->dim[0] == part[BATCH] && wide->dim[0] == part[BATCH] && wide->dim[1] == part[DEPTH] &&
-           deep->dim[1] == dim_mul(dims, part[DEPTH], dim_mul(dims, *block, *block)) &&
-           deep->dim[2] == part[ROWS] && deep->dim[3] == part[COLUMNS] &&
-           wide->dim[2] == dim_mul(dims, part[ROWS], *block) &&
-           wide->dim[3] == dim_mul(dims, part[COLUMNS], *block);
-}
-
-static Status rewrite_blocks(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
-    ValueId x = match_value(match, "x");
-    const Node *move = match_node(r->graph, match, "moved");
-    const Shape *in = recognise_shape(r, x), *middle = recognise_shape(r, move->inputs[0]),
-                *out = recognise_shape(r, r->graph->nodes[match->root].outputs[0]);
-    *reason = "";
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; ++i) {
-        AttrList attrs = {0};
-        int64_t block;
-        if (forms[i].op != rule->becomes || !form_fits(r, &forms[i], move->parsed, in, middle, out, &block))
-            continue;
-        bool done = attr_set_int(&attrs, r->ctx->scratch, "blocksize", block);
-        if (forms[i].mode != NULL)
-            done = done && attr_set_string(&attrs, r->ctx->scratch, "mode", forms[i].mode);
-        if (!done) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-        *reason = NULL;
-        return recognise_replace(r, match, rule->becomes, &attrs, 1, &x);
-    }
-    return STATUS_OK;
-}
 
 /* -- Split -- */
 
@@ -195,8 +135,6 @@ static Status rewrite_flat_softmax(Recogniser *r, const Rule *rule, const Match 
 }
 
 static const Rule rules[] = {
-    {OP_DepthToSpace, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
-    {OP_SpaceToDepth, "Reshape(moved:Transpose(Reshape(x)))", rewrite_blocks},
     {OP_Softmax, "Reshape(inner:Softmax(Reshape(x)))", rewrite_flat_softmax},
     {OP_LogSoftmax, "Reshape(inner:LogSoftmax(Reshape(x)))", rewrite_flat_softmax},
     {OP_Split, "Slice(x, starts, ends)", rewrite_slices},

@@ -154,14 +154,14 @@ static bool slice_view(Graph *graph, const Node *node, View *view) {
         int64_t axis, step, start = dtype_load_i64(starts->dtype, starts->data, i);
         int32_t at;
         if (!constant_element(graph, node, 3, i, i, &axis) ||
-            !constant_element(graph, node, 4, i, 1, &step) || step != 1 ||
-            !normal_axis(axis, view->rank, &at))
+            !constant_element(graph, node, 4, i, 1, &step) || step < 1 || !normal_axis(axis, view->rank, &at))
             return false;
         if (dim_is_exact(view->dim[at]))
-            start = slice_range(view->dim[at], start, INT64_MAX, 1).start;
+            start = slice_range(view->dim[at], start, INT64_MAX, step).start;
         else if (start < 0)
             return false;
         move_start(graph, view, at, start);
+        view->stride[at] = dim_mul(graph->dims, view->stride[at], step);
     }
     for (int32_t i = 0; i < view->rank; ++i) view->dim[i] = out->shape.dim[i];
     return true;

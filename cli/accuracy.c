@@ -144,21 +144,33 @@ static Status summarize_pair(Pair *pair, Accuracy *out) {
     return STATUS_OK;
 }
 
+/* More than users expect of a build, where they have not asked for it. */
 static bool is_too_large(App *app, const PrecisionChoice *choice, const Compiled *compiled, Accuracy *out) {
-    int64_t work = graph_work(compiled->graph);
-    if (work <= choice->options.most_work) return false;
-    out->why_not = arena_printf(
-        &app->arena, "a run is %s multiply-adds, more than %s; --calib=DIR or --max-error asks for it",
-        format_count(&app->arena, (double)work),
-        format_count(&app->arena, (double)choice->options.most_work));
+    const int64_t most_memory = (int64_t)2 << 30;
+    int64_t work = graph_work(compiled->graph), memory = compiled->graph->memory.arena_size;
+    if (work > choice->options.most_work) {
+        out->why_not = arena_printf(
+            &app->arena, "a run is %s multiply-adds, more than %s; --calib=DIR or --max-error asks for it",
+            format_count(&app->arena, (double)work),
+            format_count(&app->arena, (double)choice->options.most_work));
+        return true;
+    }
+    if (memory <= most_memory || choice->asked) return false;
+    out->why_not = arena_printf(&app->arena, "a run takes %s; --calib=DIR or --max-error asks for it",
+                                format_bytes(&app->arena, (double)memory));
     return true;
+}
+
+/* Random inputs may be none that the model takes. */
+static bool is_forgiven(const PrecisionChoice *choice, Status status) {
+    return !choice->asked && (status == STATUS_BAD_DATA || status == STATUS_UNSUPPORTED);
 }
 
 Status precision_compare(App *app, const char *path, const CompileSettings *settings,
                          const PrecisionChoice *choice, Compiled *compiled, Accuracy *out) {
     Pair pair = {.app = app, .choice = choice};
     const CompileSettings plain = reference_settings(settings);
-    *out = (Accuracy){.why_not = "--calib=off"};
+    *out = (Accuracy){.why_not = choice->no_samples};
     if (choice->options.sample_count == 0 || is_too_large(app, choice, compiled, out)) return STATUS_OK;
     TRY(open_lowered(app, &plain, compiled, &pair.lowered));
     Log log = app->log;
@@ -167,8 +179,7 @@ Status precision_compare(App *app, const char *path, const CompileSettings *sett
     app->log = log;
     if (status == STATUS_OK) {
         status = compare_samples(&pair);
-        /* Random inputs may be none that the model takes. */
-        if (status == STATUS_BAD_DATA && choice->folder_count == 0 && choice->max_error == 0) {
+        if (is_forgiven(choice, status)) {
             out->why_not = arena_printf(&app->arena, "random inputs will not do (%s)", app->diag.text);
             diag_clear(&app->diag);
             status = STATUS_OK;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "cli/samples.h"
 #include "ir/cost.h"
 
@@ -107,39 +108,62 @@ static Status check_sample(App *app, const Graph *graph, const Value *input, con
                 input->name, got, dtype_name(input->dtype), shape);
 }
 
-static Status random_sample(App *app, const Graph *graph, const Value *input, uint64_t *state, Tensor *out) {
-    int64_t dims[SMELT_MAX_RANK];
+/* The dims of an input at the symbols' opt values; false where it is too large for a sample. */
+static bool sample_dims(const Graph *graph, const Value *input, int64_t *dims) {
+    const int64_t most_elements = (int64_t)1 << 26;
+    int64_t count = 1;
     for (int32_t i = 0; i < input->shape.rank; ++i) {
         dims[i] = dim_at_opt(graph, input->shape.dim[i]);
         if (dims[i] < 1 && !dim_is_exact(input->shape.dim[i])) dims[i] = 1;
+        if (!checked_mul_i64(count, dims[i], &count)) return false;
     }
-    /* Integers are flags of masks and sorts of tokens more often than not: 0 or 1 fits everywhere. */
-    return sample_random(app, input->dtype, input->shape.rank, dims, 1, state, out);
+    return count <= most_elements;
+}
+
+/* Integers are flags of masks and sorts of tokens more often than not: 0 or 1 fits everywhere. */
+static Status random_samples(App *app, const Graph *graph, PrecisionChoice *choice, Tensor *samples) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    uint64_t state = 1;
+    for (int32_t i = 0; i < block->param_count; ++i) {
+        const Value *input = &graph->values[block->params[i]];
+        int64_t dims[SMELT_MAX_RANK];
+        bool fits = sample_dims(graph, input, dims) && dtype_kind(input->dtype) != DTYPE_KIND_OTHER;
+        if (!fits) {
+            choice->no_samples = arena_printf(
+                &app->arena, "input '%s' is too large for random data, or not of numbers", input->name);
+            TRY_ALLOC(&app->diag, choice->no_samples);
+            return STATUS_OK;
+        }
+        TRY(sample_random(app, input->dtype, input->shape.rank, dims, 1, &state, &samples[i]));
+    }
+    choice->options.sample_count = 1;
+    return STATUS_OK;
+}
+
+static Status read_samples(App *app, const Graph *graph, PrecisionChoice *choice, Tensor *samples) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    for (int32_t s = 0; s < choice->folder_count; ++s) {
+        for (int32_t i = 0; i < block->param_count; ++i) {
+            Tensor *sample = &samples[(int64_t)s * block->param_count + i];
+            TRY(sample_read_input(app, choice->folders[s], i, sample));
+            TRY(check_sample(app, graph, &graph->values[block->params[i]], choice->folders[s], sample));
+        }
+    }
+    choice->options.sample_count = choice->folder_count;
+    return STATUS_OK;
 }
 
 Status precision_samples(App *app, const Graph *graph, PrecisionChoice *choice) {
-    const Block *block = &graph->blocks[MAIN_BLOCK];
     int32_t count = choice->folder_count > 0 ? choice->folder_count : 1;
-    uint64_t state = 1;
     choice->options.sample_count = 0;
+    choice->no_samples = "--calib=off";
     if (!choice->options.lower || (choice->off && choice->max_error == 0)) return STATUS_OK;
-    Tensor *samples = ARENA_ARRAY(&app->arena, Tensor, (int64_t)count * block->param_count);
+    Tensor *samples =
+        ARENA_ARRAY(&app->arena, Tensor, (int64_t)count * graph->blocks[MAIN_BLOCK].param_count);
     TRY_ALLOC(&app->diag, samples);
-    for (int32_t s = 0; s < count; ++s) {
-        for (int32_t i = 0; i < block->param_count; ++i) {
-            const Value *input = &graph->values[block->params[i]];
-            Tensor *sample = &samples[(int64_t)s * block->param_count + i];
-            if (choice->folder_count == 0) {
-                TRY(random_sample(app, graph, input, &state, sample));
-                continue;
-            }
-            TRY(sample_read_input(app, choice->folders[s], i, sample));
-            TRY(check_sample(app, graph, input, choice->folders[s], sample));
-        }
-    }
     choice->options.samples = samples;
-    choice->options.sample_count = count;
-    return STATUS_OK;
+    if (choice->folder_count > 0) return read_samples(app, graph, choice, samples);
+    return random_samples(app, graph, choice, samples);
 }
 
 /* -- errors -- */

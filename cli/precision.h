@@ -15,7 +15,8 @@ typedef struct PrecisionChoice {
     double max_error; /* 0: not given */
     double goal;      /* error that is fine where no other is given; 0: f32 */
     int32_t folder_count;
-    const char **folders; /* of --calib=DIR,DIR */
+    const char **folders;   /* of --calib=DIR,DIR */
+    const char *no_samples; /* why there are none */
     PrecisionOptions options;
 } PrecisionChoice;
 

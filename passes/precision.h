@@ -23,7 +23,7 @@ typedef struct PrecisionOptions {
 
 enum { PRECISION_TOLERANCE = 32 };
 
-/* Multiply-accumulates of the main block at the symbols' opt values. */
+/* Multiply-adds of the main block, or pairs of other operations, at the symbols' opt values. */
 int64_t graph_work(const Graph *graph);
 /* The host runs the graph on the samples: there are some, and it is not too much work. */
 bool precision_calibrates(const Graph *graph, const PrecisionOptions *options);

@@ -9,7 +9,7 @@
 #include "passes/precision_work.h"
 
 enum { BLOCK = 4096 };
-static const size_t most_bytes = (size_t)4 << 30; /* that one node's results may take */
+static const size_t most_bytes = (size_t)3 << 30; /* of all values that are alive at once */
 
 /* What is there of a value during a run. */
 typedef struct Cell {
@@ -23,16 +23,14 @@ typedef struct Run {
     Arena *memory;   /* per node: its results, freed after their last use */
     int32_t *unread; /* per node: uses of its results by nodes that are still to come */
     Arena inputs;    /* roundings of the samples */
+    size_t bytes;    /* in memory */
 } Run;
 
 int64_t graph_work(const Graph *graph) {
     const Block *block = &graph->blocks[MAIN_BLOCK];
-    int64_t total = 0;
-    for (int32_t i = 0; i < block->node_count; ++i) {
-        int64_t macs = node_macs(graph, block->nodes[i]);
-        total = total > INT64_MAX - macs ? INT64_MAX : total + macs;
-    }
-    return total;
+    double flops = 0;
+    for (int32_t i = 0; i < block->node_count; ++i) flops += node_flops(graph, block->nodes[i]);
+    return flops / 2 < 0x1p62 ? (int64_t)(flops / 2) : INT64_MAX;
 }
 
 bool precision_calibrates(const Graph *graph, const PrecisionOptions *options) {
@@ -104,11 +102,16 @@ static Status set_cell(Run *run, ValueId id, const Tensor *tensor, Arena *arena)
     return STATUS_OK;
 }
 
+static void forget(Run *run, NodeId node) {
+    run->bytes -= run->memory[node].total;
+    arena_reset(&run->memory[node]);
+}
+
 /* Results whose last reader has run. */
 static void release(Run *run, ValueId id) {
     NodeId producer = id == NONE ? NONE : run->work->graph->values[id].producer;
     if (producer == NONE || run->work->graph->nodes[producer].block != MAIN_BLOCK) return;
-    if (--run->unread[producer] == 0) arena_reset(&run->memory[producer]);
+    if (--run->unread[producer] == 0) forget(run, producer);
 }
 
 /* -- one node -- */
@@ -173,9 +176,14 @@ static Status run_node(Run *run, NodeId id, Arena *scratch) {
     TRY_ALLOC(run->work->ctx->diag, rounded);
     TRY_ALLOC(run->work->ctx->diag, outputs);
     TRY(bind_operands(run, node, scratch, exact, rounded, &differ));
-    TRY(evaluate_node(run->work->ctx, node, exact, most_bytes, &run->memory[id], outputs, &done));
+    if (run->bytes >= most_bytes) return STATUS_OK;
+    /* A third for the results, a third for their roundings, and a third for what the roundings make of them.
+     */
+    size_t share = (most_bytes - run->bytes) / 3;
+    TRY(evaluate_node(run->work->ctx, node, exact, share, &run->memory[id], outputs, &done));
     for (int32_t i = 0; done && i < node->output_count; ++i)
         if (node->outputs[i] != NONE) TRY(set_cell(run, node->outputs[i], &outputs[i], &run->memory[id]));
+    run->bytes += run->memory[id].total;
     if (done && differ) TRY(measure(run, node, rounded, outputs, scratch));
     forget_constants(run, node);
     return STATUS_OK;
@@ -187,7 +195,7 @@ static Status visit_node(Run *run, NodeId id) {
     Status status = is_runnable(run, node) ? run_node(run, id, &scratch) : STATUS_OK;
     arena_reset(&scratch);
     for (int32_t i = 0; i < node->input_count; ++i) release(run, node->inputs[i]);
-    if (run->unread[id] == 0) arena_reset(&run->memory[id]);
+    if (run->unread[id] == 0) forget(run, id);
     return status;
 }
 
@@ -231,7 +239,7 @@ Status precision_calibrate(PrecisionWork *work) {
     Status status = STATUS_OK;
     for (int32_t i = 0; i < work->options->sample_count && status == STATUS_OK; ++i) {
         status = run_sample(&run, work->options->samples + (int64_t)i * param_count);
-        for (NodeId n = 0; n < work->node_count; ++n) arena_reset(&run.memory[n]);
+        for (NodeId n = 0; n < work->node_count; ++n) forget(&run, n);
         arena_reset(&run.inputs);
     }
     pass_count_add(work->ctx, "samples", work->options->sample_count);

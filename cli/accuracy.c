@@ -172,20 +172,18 @@ Status precision_compare(App *app, const char *path, const CompileSettings *sett
     const CompileSettings plain = reference_settings(settings);
     *out = (Accuracy){.why_not = choice->no_samples};
     if (choice->options.sample_count == 0 || is_too_large(app, choice, compiled, out)) return STATUS_OK;
-    TRY(open_lowered(app, &plain, compiled, &pair.lowered));
-    Log log = app->log;
+    Status status = open_lowered(app, &plain, compiled, &pair.lowered);
+    LogLevel level = app->log.level;
     app->log.level = LOG_WARNING; /* what the passes do has been said */
-    Status status = session_open(app, path, &plain, &pair.reference);
-    app->log = log;
+    if (status == STATUS_OK) status = session_open(app, path, &plain, &pair.reference);
+    app->log.level = level;
+    if (status == STATUS_OK) status = compare_samples(&pair);
     if (status == STATUS_OK) {
-        status = compare_samples(&pair);
-        if (is_forgiven(choice, status)) {
-            out->why_not = arena_printf(&app->arena, "random inputs will not do (%s)", app->diag.text);
-            diag_clear(&app->diag);
-            status = STATUS_OK;
-        } else if (status == STATUS_OK) {
-            status = summarize_pair(&pair, out);
-        }
+        status = summarize_pair(&pair, out);
+    } else if (is_forgiven(choice, status)) {
+        out->why_not = arena_printf(&app->arena, "random inputs will not do (%s)", app->diag.text);
+        diag_clear(&app->diag);
+        status = STATUS_OK;
     }
     session_close(app, &pair.lowered);
     session_close(app, &pair.reference);

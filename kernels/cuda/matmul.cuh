@@ -3,6 +3,7 @@
 #define SMELT_MATMUL_CUH
 
 #include "smelt/product.cuh"
+#include "smelt/team.cuh"
 #include "smelt/window.cuh"
 
 namespace smelt {
@@ -82,6 +83,35 @@ template <class Finish, class E> struct MakeMatrixStore {
 template <class Finish, class E>
 SMELT_DEVICE MakeMatrixStore<Finish, E> make_matrix_store(Index rows, Index cols, const Finish &finish, const E &epilogue) {
     return MakeMatrixStore<Finish, E>{rows, cols, finish, epilogue};
+}
+
+// Up to ROWS rows of which all lines lie along memory, packs of N elements: each warp reads one column at a time, and once,
+// with its lanes side by side; for products whose time is that of reading the right matrix.
+template <class A, int ROWS, int N, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply_lines(const Rows &rows, const Cols &cols, const Store &store) {
+    const Index warps = (Index)blockDim.x / 32, lane = (Index)threadIdx.x % 32;
+    const Index col = (Index)blockIdx.x * warps + (Index)threadIdx.x / 32;
+    A sum[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) sum[r] = A(0);
+    if (col < cols.lines) {
+#pragma unroll 4
+        for (Index k = lane * N; k < cols.depth; k += 32 * N) {
+            const auto y = load_pack<N>(cols.p, col * cols.line_stride + k);
+#pragma unroll
+            for (int r = 0; r < ROWS; ++r) {
+                if (r >= rows.lines) continue;
+                const auto x = load_pack<N>(rows.p, r * rows.line_stride + k);
+#pragma unroll
+                for (int n = 0; n < N; ++n) sum[r] += convert<A>(fetch(x.at[n])) * convert<A>(fetch(y.at[n]));
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r)
+        for (int mask = 16; mask > 0; mask /= 2) sum[r] += shuffled(sum[r], mask);
+    if (lane == 0)
+        for (int r = 0; r < ROWS; ++r) store(r, col, sum[r]);
 }
 
 // Number of the product that this block works on; it may be past the last.

@@ -1,6 +1,6 @@
 #include "kernels/window_text.h"
 
-#include "kernels/access.h"
+#include "kernels/chain.h"
 
 #include <stdarg.h>
 
@@ -98,6 +98,20 @@ const char *numbering_text(KernelWriter *w, ValueId value) {
     return kernel_format(w, "Numbering<%s>{%s, %s}", channels_are_inner(row) ? "true" : "false",
                          kernel_number(w, row->shape.dim[1]),
                          kernel_number(w, shape_count(kernel_emission(w)->graph->dims, &places)));
+}
+
+const char *refuse_unless_packs(const Problem *problem) {
+    const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
+    if (x == NULL || y == NULL || !channels_are_inner(x) || !channels_are_inner(y))
+        return "values that are not in channels-last layout";
+    if (!dtype_is_float(x->dtype) || !dtype_is_float(y->dtype) || x->dtype == DTYPE_F64 ||
+        y->dtype == DTYPE_F64)
+        return "elements that are no narrow floats";
+    Access access = access_value(problem->graph, problem_anchor(problem)->inputs[0], &x->shape, x->layout);
+    if (problem_has_front(problem) || !access_is_packed(&access, EPILOGUE_LANES) ||
+        !access_value_is_aligned(x) || problem_epilogue_lanes(problem) != EPILOGUE_LANES)
+        return "channels that are no packs of eight";
+    return NULL;
 }
 
 const char *refuse_unless_plain(const Problem *problem, int32_t first) {

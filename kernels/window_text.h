@@ -29,6 +29,9 @@ const char *number_strides_text(KernelWriter *w, ValueId value);
 const char *numbering_text(KernelWriter *w, ValueId value);
 /* Channels of the value are neighbours in memory, and places are not. */
 bool channels_are_inner(const Value *value);
+/* Why kernels cannot take EPILOGUE_LANES neighbouring channels of input 0 and of output 0 at a time, or NULL:
+ * both channels-last, of narrow floats, read straight from memory. */
+const char *refuse_unless_packs(const Problem *problem);
 /* Why inputs from number `first` on cannot be read: kernels take them as they lie plainly. NULL: they can. */
 const char *refuse_unless_plain(const Problem *problem, int32_t first);
 /* Text in the emission's arena; "" after an allocation failure, which kernel_finish reports. */

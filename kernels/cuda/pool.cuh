@@ -66,16 +66,11 @@ SMELT_DEVICE Index last_tap(const Window &window, int axis, Index start) {
     return smaller(window.kernel[axis], ceil_div(window.in[axis] - start, window.dilation[axis]));
 }
 
-// One thread for each output element. pad_end: behind the last element of each axis. COUNT_PADDING: an average divides by
-// padding too.
-template <class A, class Pool, bool COUNT_PADDING, class X, class N, class I, class E>
-SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
-                               const N &numbering, const I &indices, const E &epilogue) {
-    for (Index i = thread_index(); i < count; i += thread_count()) {
-        const typename N::At own = numbering.at(i);
-        const Place place = place_in(window.out, own.place);
-        const Index base = strides.plane(own.entry, own.channel);
-        Index start[3], first[3], last[3], divisor = 1;
+// The taps of one output place that are inside the input, and what an average divides by. pad_end: behind the last element of
+// each axis. COUNT_PADDING: that divides by padding too.
+template <bool COUNT_PADDING> struct PoolTaps {
+    Index start[3], first[3], last[3], divisor;
+    SMELT_DEVICE PoolTaps(const Window &window, const Place &pad_end, const Place &place) : divisor(1) {
 #pragma unroll
         for (int axis = 0; axis < 3; ++axis) {
             start[axis] = window.start(axis, place.at[axis]);
@@ -85,17 +80,55 @@ SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, 
             divisor *= COUNT_PADDING ? smaller(window.kernel[axis], ceil_div(room, window.dilation[axis]))
                                      : last[axis] - first[axis];
         }
-        Pool pool;
+    }
+    // Calls body(z, y, x) for the input place of each.
+    template <class Body> SMELT_DEVICE void each(const Window &window, const Body &body) const {
         for (Index z = first[0]; z < last[0]; ++z)
             for (Index y = first[1]; y < last[1]; ++y)
-                for (Index k = first[2]; k < last[2]; ++k) {
-                    const Index at_z = start[0] + z * window.dilation[0], at_y = start[1] + y * window.dilation[1];
-                    const Index at_x = start[2] + k * window.dilation[2];
-                    pool.add(load_as<A>(x, base + strides.place(at_z, at_y, at_x)),
-                             (at_z * window.in[1] + at_y) * window.in[2] + at_x);
-                }
+                for (Index k = first[2]; k < last[2]; ++k)
+                    body(start[0] + z * window.dilation[0], start[1] + y * window.dilation[1],
+                         start[2] + k * window.dilation[2]);
+    }
+};
+
+// One thread for each output element.
+template <class A, class Pool, bool COUNT_PADDING, class X, class N, class I, class E>
+SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
+                               const N &numbering, const I &indices, const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const typename N::At own = numbering.at(i);
+        const Place place = place_in(window.out, own.place);
+        const Index base = strides.plane(own.entry, own.channel);
+        const PoolTaps<COUNT_PADDING> taps(window, pad_end, place);
+        Pool pool;
+        taps.each(window, [&](Index z, Index y, Index column) {
+            pool.add(load_as<A>(x, base + strides.place(z, y, column)), (z * window.in[1] + y) * window.in[2] + column);
+        });
         indices(own.entry, own.channel, place, own.entry * numbering.channels + own.channel, where_of(&pool), window);
-        epilogue(i, pool.result(divisor));
+        epilogue(i, pool.result(taps.divisor));
+    }
+}
+
+// The same in channels-last layout, for LANES channels in each thread; count of such packs.
+template <int LANES, class Pool, bool COUNT_PADDING, class T, class E>
+SMELT_DEVICE void pool_packs(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
+                             Index channels, const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index number = i * LANES, row = quotient(number, channels), entry = quotient(row, window.out_count());
+        const Index base = strides.plane(entry, number - row * channels);
+        const PoolTaps<COUNT_PADDING> taps(window, pad_end, place_in(window.out, row - entry * window.out_count()));
+        Pool pool[LANES];
+        taps.each(window, [&](Index z, Index y, Index column) {
+            const Pack<T, LANES> v = load_pack<LANES>(x, base + strides.place(z, y, column));
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) pool[l].add((float)fetch(v.at[l]), 0);
+        });
+        typename E::Operands operands;
+        epilogue.read(number, operands);
+        float value[LANES];
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) value[l] = pool[l].result(taps.divisor);
+        epilogue.write(number, value, operands);
     }
 }
 

@@ -110,18 +110,50 @@ SMELT_DEVICE ResizeTaps resize_taps(const Rule &rule, const ResizeAxis &axis, In
     return taps;
 }
 
+// LANES numbers that are blended together.
+template <int LANES> struct Lanes {
+    float at[LANES];
+    SMELT_DEVICE void add(float weight, const Lanes &x) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) at[l] += weight * x.at[l];
+    }
+};
+template <class V> struct BlendOf {
+    template <class T> static SMELT_DEVICE V load(const T *x, Index i) { return load_as<V>(x, i); }
+    static SMELT_DEVICE V fill(V x) { return x; }
+    static SMELT_DEVICE void add(V &sum, V weight, V x) { sum += weight * x; }
+    static SMELT_DEVICE V weight(double x) { return (V)x; }
+};
+template <int LANES> struct BlendOf<Lanes<LANES>> {
+    template <class T> static SMELT_DEVICE Lanes<LANES> load(const T *x, Index i) {
+        const Pack<T, LANES> v = load_pack<LANES>(x, i);
+        Lanes<LANES> out;
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) out.at[l] = (float)fetch(v.at[l]);
+        return out;
+    }
+    static SMELT_DEVICE Lanes<LANES> fill(float x) {
+        Lanes<LANES> out;
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) out.at[l] = x;
+        return out;
+    }
+    static SMELT_DEVICE void add(Lanes<LANES> &sum, float weight, const Lanes<LANES> &x) { sum.add(weight, x); }
+    static SMELT_DEVICE float weight(double x) { return (float)x; }
+};
+
 // Blends along axis D and those behind it; base: where the axes before it put us.
 template <class A, bool EXCLUDE_OUTSIDE, int D, int RANK> struct Blend {
     template <class Rule, class T>
     static SMELT_DEVICE A run(const Rule &rule, const ResizeAxis *axes, const ResizeTaps *taps, const T *x, Index base) {
         typedef Blend<A, EXCLUDE_OUTSIDE, D + 1, RANK> Rest;
         if (axes[D].keeps) return Rest::run(rule, axes, taps, x, base + taps[D].first * axes[D].stride);
-        A sum = A(0);
+        A sum = BlendOf<A>::fill(0);
         for (Index i = taps[D].first; i < taps[D].first + taps[D].count; ++i) {
             if (EXCLUDE_OUTSIDE && (i < 0 || i > taps[D].last)) continue;
-            const A weight = (A)(tap_weight(rule, taps[D], i) * taps[D].inverse);
+            const auto weight = BlendOf<A>::weight(tap_weight(rule, taps[D], i) * taps[D].inverse);
             const Index at = smaller(larger(i, (Index)0), taps[D].last);
-            if (weight != 0) sum += weight * Rest::run(rule, axes, taps, x, base + at * axes[D].stride);
+            if (weight != 0) BlendOf<A>::add(sum, weight, Rest::run(rule, axes, taps, x, base + at * axes[D].stride));
         }
         return sum;
     }
@@ -129,57 +161,90 @@ template <class A, bool EXCLUDE_OUTSIDE, int D, int RANK> struct Blend {
 template <class A, bool EXCLUDE_OUTSIDE, int RANK> struct Blend<A, EXCLUDE_OUTSIDE, RANK, RANK> {
     template <class Rule, class T>
     static SMELT_DEVICE A run(const Rule &, const ResizeAxis *, const ResizeTaps *, const T *x, Index base) {
-        return load_as<A>(x, base);
+        return BlendOf<A>::load(x, base);
     }
 };
 
 template <int RANK> struct ResizeAxes { ResizeAxis axis[RANK]; };
 
-template <int RANK, int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_OUTSIDE, class T, class V, class E>
-SMELT_DEVICE void resize_nearest(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
-                                 const ResizeAxes<RANK> &axes, const T *x, Index count, V extrapolation, const E &epilogue) {
-    for (Index i = thread_index(); i < count; i += thread_count()) {
-        Index rest = i, from = 0;
-        bool is_outside = false;
+// Where element number i is read; -1: outside.
+template <int RANK, class Rule> SMELT_DEVICE Index nearest_place(const Rule &rule, const ResizeAxes<RANK> &axes, Index i) {
+    Index from = 0;
+    bool is_outside = false;
 #pragma unroll
-        for (int d = RANK - 1; d >= 0; --d) {
-            const ResizeAxis &axis = axes.axis[d];
-            const Index up = quotient(rest, axis.out), position = rest - up * axis.out;
-            const Index at = axis.keeps ? position : rule.nearest(axis, position);
-            is_outside = is_outside || at < 0;
-            from += at * axis.stride;
-            rest = up;
-        }
-        if (is_outside)
+    for (int d = RANK - 1; d >= 0; --d) {
+        const ResizeAxis &axis = axes.axis[d];
+        const Index up = quotient(i, axis.out), position = i - up * axis.out;
+        const Index at = axis.keeps ? position : rule.nearest(axis, position);
+        is_outside = is_outside || at < 0;
+        from += at * axis.stride;
+        i = up;
+    }
+    return is_outside ? -1 : from;
+}
+
+template <int RANK, class Rule, class T, class V, class E>
+SMELT_DEVICE void resize_nearest(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index count, V extrapolation,
+                                 const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index from = nearest_place(rule, axes, i);
+        if (from < 0)
             epilogue(i, convert<Register<T>>(extrapolation));
         else
             epilogue(i, fetch(x[from]));
     }
 }
 
-// A: what is blended in. Integers are cut off.
-template <class A, int RANK, int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_OUTSIDE, class T, class E>
-SMELT_DEVICE void resize_blended(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
-                                 const ResizeAxes<RANK> &axes, const T *x, Index count, A extrapolation, const E &epilogue) {
+// A: what is blended in. False: outside of the region.
+template <class A, int RANK, int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_OUTSIDE, class T>
+SMELT_DEVICE bool blend_at(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
+                           const ResizeAxes<RANK> &axes, const T *x, Index i, A &out) {
     typedef ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> Rule;
-    for (Index i = thread_index(); i < count; i += thread_count()) {
-        ResizeTaps taps[RANK];
-        Index rest = i;
-        bool is_outside = false;
+    ResizeTaps taps[RANK];
+    bool is_outside = false;
 #pragma unroll
-        for (int d = RANK - 1; d >= 0; --d) {
-            const ResizeAxis &axis = axes.axis[d];
-            const Index up = quotient(rest, axis.out), position = rest - up * axis.out;
-            if (axis.keeps) {
-                taps[d].first = position;
-                taps[d].is_outside = false;
-            } else {
-                taps[d] = resize_taps<Rule, EXCLUDE_OUTSIDE>(rule, axis, position, COORDINATES == RESIZE_TF_CROP);
-            }
-            is_outside = is_outside || taps[d].is_outside;
-            rest = up;
+    for (int d = RANK - 1; d >= 0; --d) {
+        const ResizeAxis &axis = axes.axis[d];
+        const Index up = quotient(i, axis.out), position = i - up * axis.out;
+        if (axis.keeps) {
+            taps[d].first = position;
+            taps[d].is_outside = false;
+        } else {
+            taps[d] = resize_taps<Rule, EXCLUDE_OUTSIDE>(rule, axis, position, COORDINATES == RESIZE_TF_CROP);
         }
-        epilogue(i, is_outside ? extrapolation : Blend<A, EXCLUDE_OUTSIDE, 0, RANK>::run(rule, axes.axis, taps, x, 0));
+        is_outside = is_outside || taps[d].is_outside;
+        i = up;
+    }
+    if (!is_outside) out = Blend<A, EXCLUDE_OUTSIDE, 0, RANK>::run(rule, axes.axis, taps, x, 0);
+    return !is_outside;
+}
+
+// Integers are cut off.
+template <class A, int RANK, class Rule, class T, class E>
+SMELT_DEVICE void resize_blended(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index count, A extrapolation,
+                                 const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        A value = extrapolation;
+        (void)blend_at(rule, axes, x, i, value);
+        epilogue(i, value);
+    }
+}
+
+// LANES neighbouring elements, whose places differ along the last axis only, which keeps its extent; count of such packs.
+template <int LANES, bool NEAREST, int RANK, class Rule, class T, class E>
+SMELT_DEVICE void resize_packs(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index count, float extrapolation,
+                               const E &epilogue) {
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        Lanes<LANES> value = BlendOf<Lanes<LANES>>::fill(extrapolation);
+        if constexpr (NEAREST) {
+            const Index from = nearest_place(rule, axes, i * LANES);
+            if (from >= 0) value = BlendOf<Lanes<LANES>>::load(x, from);
+        } else {
+            (void)blend_at(rule, axes, x, i * LANES, value);
+        }
+        typename E::Operands operands;
+        epilogue.read(i * LANES, operands);
+        epilogue.write(i * LANES, value.at, operands);
     }
 }
 

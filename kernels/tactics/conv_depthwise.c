@@ -25,17 +25,12 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
-    const Value *x = problem_value(problem, conv.x), *y = problem_output(problem, 0);
     const Value *w = problem_value(problem, conv.w);
-    if (problem_anchor(problem)->op != OP_Conv || x->dtype == DTYPE_F64 || !dtype_is_float(w->dtype))
+    if (problem_anchor(problem)->op != OP_Conv || !dtype_is_float(w->dtype))
         return "not a convolution of narrow floats";
     if (conv.channels != 1 || conv.outputs != 1) return "channels that are not each by itself";
-    if (!channels_are_inner(x) || !channels_are_inner(y))
-        return "values that are not in channels-last layout";
-    Access access = access_value(problem->graph, conv.x, &x->shape, x->layout);
-    if (!access_is_packed(&access, LANES) || !access_value_is_aligned(x) ||
-        problem_epilogue_lanes(problem) != LANES)
-        return "channels that are no packs of eight";
+    why = refuse_unless_packs(problem);
+    if (why != NULL) return why;
     const WindowDims *window = &conv.window;
     if (!is_small(window->kernel[2], MOST_KERNEL) || !is_small(window->stride[2], 2) ||
         !is_small(window->dilation[2], 4))

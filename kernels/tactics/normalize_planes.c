@@ -30,17 +30,11 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || !is_ours(node->op)) return "not InstanceNormalization or GroupNormalization";
-    const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
-    if (y == NULL) return "no result is wanted";
-    if (!channels_are_inner(x) || !channels_are_inner(y))
-        return "values that are not in channels-last layout";
-    if (!dtype_is_float(x->dtype) || x->dtype == DTYPE_F64) return "not a narrow float";
-    Access access = access_value(problem->graph, node->inputs[0], &x->shape, x->layout);
-    if (!access_is_packed(&access, LANES) || !access_value_is_aligned(x) ||
-        problem_epilogue_lanes(problem) != LANES)
-        return "channels that are no packs of eight";
+    const char *why = refuse_unless_packs(problem);
+    if (why != NULL) return why;
+    const Value *x = problem_input(problem, 0);
     if (!dim_is_exact(x->shape.dim[0]) || x->shape.dim[0] > MOST_ENTRIES) return "a batch of unknown size";
-    const char *why = refuse_unless_plain(problem, 1);
+    why = refuse_unless_plain(problem, 1);
     return why != NULL ? why : refuse_unless_floats(problem);
 }
 

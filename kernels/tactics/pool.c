@@ -30,6 +30,37 @@ static const char *indices_text(KernelWriter *w, const Node *node) {
                          kernel_result(w, node->outputs[1]), strides_text(w, node->outputs[1]));
 }
 
+/* Elements of a thread: packs of channels where they are neighbours and their places are not wanted. */
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    int32_t count = 0;
+    (void)device;
+    if (problem_output(problem, 1) == NULL && refuse_unless_packs(problem) == NULL)
+        out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
+    out[count++] = (Config){.count = 1, .number = {1}};
+    return count;
+}
+
+static void write_call(KernelWriter *w, const Node *node, const WindowDims *window, Dim count,
+                       int32_t lanes) {
+    const Value *values = kernel_emission(w)->graph->values;
+    const PoolAttrs *attrs = node->parsed;
+    const char *type = cuda_compute_type(values[node->inputs[0]].dtype), *pool = pool_text(w, node, type);
+    const char *counts = attrs->count_include_pad != 0 ? "true" : "false";
+    const char *padding = extents_text(w, window->pad_end, WINDOW_AXES);
+    if (lanes > 1) {
+        kernel_line(w, "pool_packs<%d, %s, %s>(%s, %s, %s, %s, Place{%s}, %s, %s);", lanes, pool, counts,
+                    kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]),
+                    kernel_number(w, count), window_text(w, window), padding,
+                    kernel_dim(w, node->outputs[0], 1), kernel_pack_epilogue(w, lanes));
+        return;
+    }
+    const char *elements = kernel_prologue(w), *epilogue = kernel_epilogue(w);
+    kernel_line(w, "pool_windows<%s, %s, %s>(%s, %s, %s, %s, Place{%s}, %s, %s, %s);", type, pool, counts,
+                elements, number_strides_text(w, node->inputs[0]), kernel_number(w, count),
+                window_text(w, window), padding, numbering_text(w, node->outputs[0]), indices_text(w, node),
+                epilogue);
+}
+
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
     DimTable *dims = emission->graph->dims;
@@ -38,25 +69,18 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
     WindowDims window = window_dims(dims, &attrs->window, attrs->window.kernel, &x->shape, &y->shape);
     KernelWriter *w = kernel_begin(emission, "pool");
-    (void)config;
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
-    const char *type = cuda_compute_type(x->dtype), *elements = kernel_prologue(w),
-               *epilogue = kernel_epilogue(w);
-    kernel_line(w, "pool_windows<%s, %s, %s>(%s, %s, %s, %s, Place{%s}, %s, %s, %s);", type,
-                pool_text(w, node, type), attrs->count_include_pad != 0 ? "true" : "false", elements,
-                number_strides_text(w, node->inputs[0]), kernel_number(w, shape_count(dims, &y->shape)),
-                window_text(w, &window), extents_text(w, window.pad_end, WINDOW_AXES),
-                numbering_text(w, node->outputs[0]), indices_text(w, node), epilogue);
-    return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, &y->shape), THREADS), 1, 1, THREADS,
-                         0);
+    Dim count = dim_floor_div(dims, shape_count(dims, &y->shape), config->number[0]);
+    write_call(w, node, &window, count, config->number[0]);
+    return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_pool = {.name = "pool",
-                            .version = 2,
+                            .version = 3,
                             .strided = true,
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,
-                            .configs = only_config,
+                            .configs = configs,
                             .emit = emit};

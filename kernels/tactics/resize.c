@@ -124,37 +124,52 @@ static const char *rule_text(KernelWriter *w, const ResizeRule *rule) {
                          rule->exclude_outside ? "true" : "false", real(w, rule->cubic_a));
 }
 
+/* Elements of a thread: packs of channels where they are neighbours and keep their places. */
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    AxisText axes[SMELT_MAX_RANK];
+    int32_t count = 0;
+    (void)device;
+    if (refuse_unless_packs(problem) == NULL && read_axes(problem, axes) == NULL && axes[1].keeps)
+        out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
+    out[count++] = (Config){.count = 1, .number = {1}};
+    return count;
+}
+
+/* The function, and the epilogue that it takes. */
+static const char *call_text(KernelWriter *w, const ResizeRule *rule, bool narrow, int32_t lanes,
+                             const char **epilogue) {
+    bool nearest = rule->mode == RESIZE_NEAREST;
+    *epilogue = lanes > 1 ? kernel_pack_epilogue(w, lanes) : kernel_epilogue(w);
+    if (lanes > 1) return kernel_format(w, "resize_packs<%d, %s>", lanes, nearest ? "true" : "false");
+    return nearest ? "resize_nearest" : kernel_format(w, "resize_blended<%s>", narrow ? "float" : "double");
+}
+
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
+    DimTable *dims = emission->graph->dims;
     const Node *node = problem_anchor(problem);
     const ResizeAttrs *attrs = node->parsed;
     const Value *x = problem_input(problem, 0);
     AxisText axes[SMELT_MAX_RANK], ordered[SMELT_MAX_RANK];
     KernelWriter *w = kernel_begin(emission, "resize");
-    (void)config;
     (void)device;
     TRY_ALLOC(emission->diag, w);
-    const char *why = read_axes(problem, axes), *text = "", *call = "resize_nearest";
+    const char *why = read_axes(problem, axes), *text = "", *epilogue;
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "%s", why);
-    int32_t rank = order_axes(problem, axes, ordered);
+    int32_t rank = order_axes(problem, axes, ordered), lanes = config->number[0];
     for (int32_t i = 0; i < rank; ++i)
         text = kernel_format(w, "%s%s%s", text, i > 0 ? ", " : "", axis_text(w, &ordered[i]));
     bool narrow = dtype_is_float(x->dtype) && x->dtype != DTYPE_F64;
-    if (attrs->rule.mode != RESIZE_NEAREST)
-        call = kernel_format(w, "resize_blended<%s>", narrow ? "float" : "double");
+    Dim count = dim_floor_div(dims, shape_count(dims, &problem_output(problem, 0)->shape), lanes);
+    const char *call = call_text(w, &attrs->rule, narrow, lanes, &epilogue);
     kernel_include(w, "resize.cuh");
     kernel_line(w, "const ResizeAxes<%d> axes{{%s}};", rank, text);
     kernel_line(w, "%s(%s, axes, %s, %s, %s, %s);", call, rule_text(w, &attrs->rule),
-                kernel_pointer(w, node->inputs[0]), kernel_count(w, node->outputs[0]),
+                kernel_pointer(w, node->inputs[0]), kernel_number(w, count),
                 kernel_text(w, cuda_real_literal(emission->arena, (double)attrs->extrapolation, narrow)),
-                kernel_epilogue(w));
-    Dim count = shape_count(emission->graph->dims, &problem_output(problem, 0)->shape);
+                epilogue);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_resize = {.name = "resize",
-                              .version = 2,
-                              .strided = true,
-                              .refuses = refuses,
-                              .configs = only_config,
-                              .emit = emit};
+const Tactic tactic_resize = {
+    .name = "resize", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -1,5 +1,7 @@
 #include "kernels/conv_text.h"
 
+#include "kernels/chain.h"
+
 enum { LONGEST_INT_SUM = 33000 /* products of two numbers below 256 in an int */ };
 
 static const char *refuse_quantizers(const Problem *problem, const ConvText *conv) {
@@ -125,9 +127,11 @@ const char *conv_sizes(KernelWriter *w, const ConvText *conv) {
 }
 
 const char *conv_operands(KernelWriter *w, const ConvText *conv) {
-    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s", kernel_pointer(w, conv->x),
-                         kernel_pointer(w, conv->w), strides_text(w, conv->x), window_text(w, &conv->window),
-                         conv_sizes(w, conv), zero_point_text(w, conv->x_zero),
+    bool computed = problem_has_front(kernel_emission(w)->problem);
+    const char *x = computed ? kernel_prologue(w) : kernel_pointer(w, conv->x);
+    const char *strides = computed ? number_strides_text(w, conv->x) : strides_text(w, conv->x);
+    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s", x, kernel_pointer(w, conv->w), strides,
+                         window_text(w, &conv->window), conv_sizes(w, conv), zero_point_text(w, conv->x_zero),
                          zero_point_text(w, conv->w_zero));
 }
 

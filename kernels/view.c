@@ -71,15 +71,13 @@ View view_select(const View *view, const Shape *shape, const int32_t *order) {
 
 /* -- reshape -- */
 
-/* Cuts digit k into a slower one and a faster one of `low` values. */
-static bool cut_digit(DimTable *dims, View *view, int32_t k, Dim low) {
-    if (view->digit_count == ACCESS_MAX_RANK || !dim_is_exact(view->extent[k]) || !dim_is_exact(low) ||
-        low < 1 || view->extent[k] % low != 0)
-        return false;
+/* Cuts digit k into a slower one of `high` values and a faster one of `low` values. */
+static bool cut_digit(DimTable *dims, View *view, int32_t k, Dim high, Dim low) {
     int32_t behind = view->digit_count - k - 1;
+    if (view->digit_count == ACCESS_MAX_RANK) return false;
     memmove(&view->extent[k + 2], &view->extent[k + 1], (size_t)behind * sizeof(Dim));
     view->extent[k + 1] = low;
-    view->extent[k] /= low;
+    view->extent[k] = high;
     for (int32_t d = 0; d < SMELT_MAX_RANK; ++d) {
         memmove(&view->weight[d][k + 2], &view->weight[d][k + 1], (size_t)behind * sizeof(Dim));
         view->weight[d][k + 1] = view->weight[d][k];
@@ -87,6 +85,21 @@ static bool cut_digit(DimTable *dims, View *view, int32_t k, Dim low) {
     }
     view->digit_count++;
     return true;
+}
+
+/* Whether a digit of `whole` values is one of `low` and what dimensions in front of d are together, or less
+ * of them: *high. */
+static bool find_cut(DimTable *dims, Dim whole, Dim low, const Shape *shape, int32_t d, Dim *high) {
+    if (dim_is_exact(whole) && dim_is_exact(low)) {
+        *high = low > 0 ? whole / low : 0;
+        return low > 0 && whole > low && whole % low == 0;
+    }
+    *high = 1;
+    for (int32_t e = d - 1; e >= 0; --e) {
+        *high = dim_mul(dims, *high, shape->dim[e]);
+        if (*high != 1 && dim_mul(dims, *high, low) == whole) return true;
+    }
+    return false;
 }
 
 /* What digit k counts for in the row-major number of the element. */
@@ -105,26 +118,31 @@ static int32_t find_digit(DimTable *dims, const View *view, Dim wanted) {
     return -1;
 }
 
+/* What of the dimension is still to be had from slower digits; false where that is no number of values. */
+static bool left_of(DimTable *dims, Dim extent, Dim taken, Dim *left) {
+    *left = taken == 1 ? extent : dim_floor_div(dims, extent, taken);
+    return dim_mul(dims, *left, taken) == extent;
+}
+
 /* Gives dimension d of out, of `extent` values, the digits from the one on that counts *weight in the number.
  */
 static bool take_digits(DimTable *dims, View *view, View *out, int32_t d, Dim extent, Dim *weight) {
-    Dim taken = 1;
+    Dim taken = 1, left, high;
     while (taken != extent) {
         int32_t k = find_digit(dims, view, *weight);
-        if (k < 0) return false;
-        Dim next = dim_mul(dims, taken, view->extent[k]);
-        if (next != extent && dim_is_exact(next) && dim_is_exact(extent) && next > extent) {
-            if (taken == 0 || extent % taken != 0 || !cut_digit(dims, view, k, extent / taken)) return false;
+        if (k < 0 || taken == 0 || !left_of(dims, extent, taken, &left)) return false;
+        if (view->extent[k] != left && find_cut(dims, view->extent[k], left, &out->shape, d, &high)) {
+            if (!cut_digit(dims, view, k, high, left)) return false;
             for (int32_t e = d; e < out->shape.rank; ++e) {
                 int32_t behind = out->digit_count - k - 1;
                 memmove(&out->weight[e][k + 2], &out->weight[e][k + 1], (size_t)behind * sizeof(Dim));
                 out->weight[e][k + 1] = out->weight[e][k] = 0;
             }
             out->digit_count = view->digit_count;
-            continue;
+            k++;
         }
         out->weight[d][k] = taken;
-        taken = next;
+        taken = dim_mul(dims, taken, view->extent[k]);
         *weight = dim_mul(dims, *weight, view->extent[k]);
     }
     return true;

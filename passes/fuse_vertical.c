@@ -18,6 +18,7 @@ enum {
     REGION_NODES = 24,
     NAME_PARTS = 6,
     MOST_SCATTERED = 1 << 18, /* elements stored far apart, 32 bytes of traffic each: what a launch costs */
+    COPIED_CHANNELS = 8,      /* what contractions copy at once, without looking at it */
     MOST_READS = 4,           /* of an element, by windows that overlap */
     MOST_CACHED = 1 << 22,    /* elements that stay in a GPU's cache from one pass over them to the next */
     FULL_OPERANDS = 2         /* larger tensors that a prologue may read in place of one */
@@ -252,6 +253,16 @@ static int64_t window_reads(const Fusion *f, const Node *anchor) {
     return reads;
 }
 
+/* A contraction reads its input many times, and fast only as it lies. A cast costs no more than the wider
+ * element would, where the channels are too few for that. */
+static const char *contraction_refusal(const Fusion *f, const Node *node) {
+    const Shape *shape = &f->graph->values[node->outputs[0]].shape;
+    if (node->op != OP_Cast) return "contractions read their input many times";
+    if (shape->rank < 2 || !dim_is_exact(shape->dim[1]) || shape->dim[1] % COPIED_CHANNELS == 0)
+        return "contractions copy their input as it lies";
+    return NULL;
+}
+
 /* How often elements of a value are read by a member, if it is computed where it is read. */
 static int64_t times_read(const Fusion *f, int32_t reader, NodeId producer) {
     const Node *node = member_node(f, reader);
@@ -267,6 +278,11 @@ static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer
     const Node *node = &f->graph->nodes[producer];
     bool at_anchor = reader == 0 && f->has_anchor;
     int64_t size = value_count_at_opt(f->graph, node->outputs[0]);
+    bool in_front = at_anchor || f->members[reader].in_front;
+    if (in_front && op_def(member_node(f, 0)->op)->op_class == OPCLASS_CONTRACTION) {
+        const char *why = contraction_refusal(f, node);
+        if (why != NULL) return why;
+    }
     if ((form == FORM_PERMUTATION || form == FORM_SELECTION) && !form_keeps_rows(f->graph, node) &&
         size > MOST_SCATTERED)
         return "it would read too many elements far apart";
@@ -275,7 +291,6 @@ static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer
     if (at_anchor && form == FORM_ELEMENTS && node->op != OP_Cast &&
         window_reads(f, member_node(f, reader)) > MOST_READS)
         return "each element would be computed again for all windows that cover it";
-    bool in_front = at_anchor || f->members[reader].in_front;
     if (in_front && !stored && size > MOST_CACHED && full_operands(f, producer, size) > FULL_OPERANDS)
         return "it would read many large tensors in several passes";
     return NULL;

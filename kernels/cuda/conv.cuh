@@ -47,8 +47,8 @@ template <class A, bool INNER, class T, class Zero> struct WeightLines {
 };
 
 // Line n is output position n % out_count of batch entry n / out_count.
-template <class A, bool INNER, class T, class Zero> struct WindowLines {
-    const T *x;
+template <class A, bool INNER, class X, class Zero> struct WindowLines {
+    X x;
     Strides strides;
     Window window;
     ConvSizes sizes;
@@ -147,7 +147,7 @@ SMELT_DEVICE ConvStore<N, Finish, E> conv_store(const ConvSizes &sizes, Index gr
 // One group, blockIdx.y, in tiles. INNER: the input's channels are neighbours, and so are a window's elements that are read
 // side by side.
 template <class A, class Tile, bool INNER, class X, class W, class XZero, class WZero, class N, class Finish, class E>
-SMELT_DEVICE void conv_tiles(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+SMELT_DEVICE void conv_tiles(X x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
                              const XZero &x_zero, const WZero &w_zero, const N &numbering, const Finish &finish,
                              const E &epilogue) {
     const Index group = (Index)blockIdx.y;
@@ -160,7 +160,7 @@ SMELT_DEVICE void conv_tiles(const X *x, const W *w, const Strides &strides, con
 
 // The same for one slice of the depth, blockIdx.z.
 template <class A, class Tile, bool INNER, class X, class W, class XZero, class WZero>
-SMELT_DEVICE void conv_slices(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+SMELT_DEVICE void conv_slices(X x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
                               const XZero &x_zero, const WZero &w_zero, Index slice_depth, A *sums) {
     const Index group = (Index)blockIdx.y;
     const Depth<INNER> depth{sizes.channels, window.taps()};
@@ -203,7 +203,7 @@ SMELT_DEVICE void deform_tiles(const T *x, const T *w, const T *offset, const T 
 // -- one thread for each output element --
 
 template <class A, class X, class W, class XZero, class WZero, class N, class Finish, class E>
-SMELT_DEVICE void conv_direct(const X *x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+SMELT_DEVICE void conv_direct(X x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
                               const XZero &x_zero, const WZero &w_zero, const N &numbering, const Finish &finish,
                               const E &epilogue) {
     const Index count = sizes.batch * numbering.channels * numbering.places;

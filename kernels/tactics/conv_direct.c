@@ -21,8 +21,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_conv_direct = {.name = "conv_direct",
-                                   .version = 2,
+                                   .version = 3,
                                    .strided = true,
+                                   .prologue = PROLOGUE_READS,
                                    .refuses = refuses,
                                    .configs = only_config,
                                    .emit = emit};

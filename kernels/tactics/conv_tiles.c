@@ -81,8 +81,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_conv_tiles = {.name = "conv_tiles",
-                                  .version = 3,
+                                  .version = 4,
                                   .strided = true,
+                                  .prologue = PROLOGUE_READS,
                                   .refuses = refuses,
                                   .configs = configs,
                                   .emit = emit};

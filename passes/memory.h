@@ -20,12 +20,14 @@ typedef struct Life {
 typedef struct Slot {
     ValueId within; /* NONE: no slot */
     Dim offset;     /* elements from its first */
-    int32_t index;  /* which part of the node that makes it one */
+    NodeId node;    /* Concat, Split or Slice that makes it a part; NONE: it has all of the other's place */
+    int32_t index;  /* which part */
 } Slot;
 
 /* A buffer in the making. */
 typedef struct Draft {
     Dim size;
+    int64_t bytes; /* laid out: at the symbols' maximum, or opt */
     int32_t first, last;
     ValueId newest; /* of its values, linked by Planner.older */
 } Draft;
@@ -33,6 +35,7 @@ typedef struct Draft {
 typedef struct Planner {
     PassCtx *ctx;
     Graph *graph;
+    const bool *banned; /* per node: its parts get no slots */
     UseTable uses;
     Life *lives;        /* per value */
     Slot *slots;        /* per value */
@@ -53,6 +56,12 @@ Status memory_find_lives(Planner *p);
 /* Decides which inputs of Concat are made in their place in the result, and which results of Split and Slice
  * stay in their place in the operand. */
 Status memory_find_slots(Planner *p);
+
+/* Chooses offsets. Fills drafts' bytes. */
+Status memory_lay_out(Planner *p, MemoryPlan *memory);
+/* The first of the steps with the most bytes alive. */
+int32_t memory_peak(const Planner *p);
+Status memory_report(const Planner *p, const MemoryPlan *memory);
 
 bool memory_is_late(const Graph *graph, ValueId value); /* its size depends on data */
 /* Output 0 of the node can be its input 0's bytes. */

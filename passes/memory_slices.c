@@ -158,7 +158,8 @@ static const char *try_part(Planner *p, const Part *part, int32_t index, NodeId 
     if (why == NULL && p->slots[part->part].within != NONE) why = "it has a place in another tensor";
     if (why == NULL && !is_dense_part(graph, part)) why = try_strided(p, part, node);
     if (why != NULL) return why;
-    p->slots[part->part] = (Slot){.within = part->whole, .offset = part_offset(graph, part), .index = index};
+    p->slots[part->part] =
+        (Slot){.within = part->whole, .offset = part_offset(graph, part), .node = node, .index = index};
     pass_count_add(p->ctx, "slices", 1);
     return NULL;
 }
@@ -179,7 +180,7 @@ static const char *pull_viewed(Planner *p, ValueId value) {
     }
     for (ValueId at = value; at != shown;) {
         ValueId next = graph->nodes[graph->values[at].producer].inputs[0];
-        p->slots[next] = (Slot){.within = at, .index = -1};
+        p->slots[next] = (Slot){.within = at, .node = NONE, .index = -1};
         at = next;
     }
     return NULL;
@@ -289,6 +290,12 @@ static bool relieve_all(Planner *p) {
     return found;
 }
 
+static bool may_slice(const Planner *p, NodeId id) {
+    /* the host runs a region's nodes one after another */
+    bool alone = p->graph->nodes[id].region == NONE || !p->ctx->strided;
+    return alone && !p->banned[id];
+}
+
 Status memory_find_slots(Planner *p) {
     const Graph *graph = p->graph;
     const Block *block = &graph->blocks[MAIN_BLOCK];
@@ -297,11 +304,11 @@ Status memory_find_slots(Planner *p) {
     for (ValueId v = 0; v < graph->value_count; ++v) p->slots[v].within = NONE;
     /* Outer ones first: their strides are those of the inner. */
     for (int32_t i = block->node_count - 1; i >= 0; --i)
-        if (graph->nodes[block->nodes[i]].op == OP_Concat && graph->nodes[block->nodes[i]].region == NONE)
+        if (graph->nodes[block->nodes[i]].op == OP_Concat && may_slice(p, block->nodes[i]))
             TRY(slot_concat(p, block->nodes[i]));
     for (int32_t i = 0; i < block->node_count; ++i) {
         const Node *node = &graph->nodes[block->nodes[i]];
-        if ((node->op == OP_Split || node->op == OP_Slice) && node->region == NONE)
+        if ((node->op == OP_Split || node->op == OP_Slice) && may_slice(p, block->nodes[i]))
             TRY(slot_split(p, block->nodes[i]));
     }
     /* Slots are only taken away: this ends. */

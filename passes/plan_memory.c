@@ -5,10 +5,10 @@
  * outputs have memory of their own, and so have values whose size depends on data: these stay without buffer.
  * What bodies of control-flow nodes use counts as used by the step that owns them. */
 #include "base/checked.h"
-#include "base/pack.h"
 #include "ir/form.h"
 #include "ops/movement.h"
 #include "passes/memory.h"
+#include "passes/pressure.h"
 
 /* -- buffers -- */
 
@@ -33,6 +33,15 @@ static void join_buffer(Planner *p, ValueId value, ValueId other, Dim offset) {
     row->buffer = p->graph->values[other].buffer;
     row->buffer_offset = dim_add(p->graph->dims, p->graph->values[other].buffer_offset, offset);
     Draft *draft = &p->drafts[row->buffer];
+    if (p->lives[value].last_step > draft->last) draft->last = p->lives[value].last_step;
+    p->older[value] = draft->newest;
+    draft->newest = value;
+}
+
+/* Puts the value at the start of a draft. */
+static void move_in(Planner *p, ValueId value, int32_t index) {
+    Draft *draft = &p->drafts[index];
+    p->graph->values[value].buffer = index;
     if (p->lives[value].last_step > draft->last) draft->last = p->lives[value].last_step;
     p->older[value] = draft->newest;
     draft->newest = value;
@@ -233,8 +242,56 @@ static bool pull_into_slot(Planner *p, ValueId value, int32_t depth) {
         while (p->slots[root].within != NONE) root = p->slots[root].within;
         if (graph->values[root].buffer == NONE && p->lives[result].first_step != p->step) return false;
     }
-    p->slots[value] = (Slot){.within = result, .index = -1};
+    p->slots[value] = (Slot){.within = result, .index = -1, .node = NONE};
     return true;
+}
+
+/* The first of the pointwise nodes that end with this one: they may run together, block by block. */
+static int32_t chain_start(const Planner *p, const Node *node) {
+    const Graph *graph = p->graph;
+    const Block *block = &graph->blocks[node->block];
+    int32_t start = p->positions[node - graph->nodes];
+    if (op_def(node->op)->op_class != OPCLASS_POINTWISE) return start;
+    for (; start > 0; --start) {
+        const Node *before = &graph->nodes[block->nodes[start - 1]];
+        if (before->region != node->region || op_def(before->op)->op_class != OPCLASS_POINTWISE) break;
+    }
+    return start;
+}
+
+/* Nobody needs anything of the draft from the node on, nor does the node read it. What a chain still reads
+ * when it begins may be read in any block of it, unless it is as large as the result. */
+static bool is_free(const Planner *p, const Draft *draft, const Node *node, ValueId output) {
+    int32_t position = p->positions[node - p->graph->nodes], start = chain_start(p, node);
+    Dim bytes = memory_bytes(p->graph, output);
+    for (ValueId v = draft->newest; v != NONE; v = p->older[v]) {
+        const Life *life = &p->lives[v];
+        if (life->block == node->block ? life->last_position >= position : life->last_step >= p->step)
+            return false;
+        bool gone = life->block != node->block || life->last_position < start;
+        if (!gone && memory_bytes(p->graph, v) != bytes) return false;
+    }
+    return true;
+}
+
+/* The host runs the nodes of a region one after another: what one of them is done with has room for the
+ * result of a later one. Returns a draft that has as many bytes, or that may grow as nobody lives in it
+ * behind the step; -1: none. */
+static int32_t find_room(const Planner *p, const Node *node, ValueId output) {
+    Dim bytes = memory_bytes(p->graph, output);
+    int32_t best = -1;
+    if (p->ctx->strided || p->ctx->target != NULL || node->region == NONE || node->block != MAIN_BLOCK)
+        return -1;
+    for (int32_t i = 0; i < p->draft_count; ++i) {
+        const Draft *draft = &p->drafts[i];
+        if (draft->last != p->step || !is_free(p, draft, node, output)) continue;
+        if (draft->size == bytes) return i;
+        if (!dim_is_exact(draft->size) || !dim_is_exact(bytes)) continue;
+        if (p->lives[output].last_step != p->step || (draft->first < p->step && draft->size < bytes))
+            continue;
+        if (best < 0 || draft->size > p->drafts[best].size) best = i;
+    }
+    return best;
 }
 
 /* -- results of nodes -- */
@@ -260,8 +317,13 @@ static Status place_output(Planner *p, const Node *node, int32_t index) {
         if (input != NONE) pass_count_add(p->ctx, "in place", 1);
     }
     if (input == NONE) {
-        (void)pull_into_slot(p, output, 0);
-        return place_value(p, output);
+        int32_t room = p->slots[output].within == NONE && !pull_into_slot(p, output, 0)
+                           ? find_room(p, node, output)
+                           : -1;
+        if (room < 0) return place_value(p, output);
+        p->drafts[room].size = dim_max(p->graph->dims, p->drafts[room].size, memory_bytes(p->graph, output));
+        move_in(p, output, room);
+        return STATUS_OK;
     }
     join_buffer(p, output, input, 0);
     return STATUS_OK;
@@ -289,65 +351,6 @@ static Status place_block(Planner *p, BlockId id) {
     return STATUS_OK;
 }
 
-/* -- layout -- */
-
-/* Bytes of a draft at the symbols' maximum, or at their opt. */
-static Status draft_bytes(Planner *p, const Draft *draft, bool at_maximum, const int64_t *opt,
-                          int64_t *bytes) {
-    int64_t low;
-    if (at_maximum)
-        dim_bounds(p->graph->dims, draft->size, &low, bytes);
-    else if (!dim_eval(p->graph->dims, draft->size, opt, bytes))
-        return FAIL(p->ctx->diag, STATUS_BAD_MODEL, "the size of a buffer overflows 64 bits");
-    if (*bytes < 0) *bytes = 0;
-    return STATUS_OK;
-}
-
-static Status lay_out(Planner *p, MemoryPlan *memory) {
-    DimTable *dims = p->graph->dims;
-    int32_t symbol_count = dim_symbol_count(dims);
-    PackItem *items = ARENA_ARRAY(p->ctx->scratch, PackItem, p->draft_count);
-    int32_t *scratch = ARENA_ARRAY(p->ctx->scratch, int32_t, PACK_SCRATCH * (size_t)p->draft_count);
-    int64_t *opt = ARENA_ARRAY(p->ctx->scratch, int64_t, symbol_count);
-    TRY_ALLOC(p->ctx->diag, items);
-    TRY_ALLOC(p->ctx->diag, scratch);
-    TRY_ALLOC(p->ctx->diag, opt);
-    for (int32_t i = 0; i < symbol_count; ++i) opt[i] = dim_symbol_at(dims, i)->opt;
-    memory->fixed = true;
-    for (int32_t i = 0; i < p->draft_count; ++i) {
-        int64_t low, high;
-        dim_bounds(dims, p->drafts[i].size, &low, &high);
-        if (high == INT64_MAX) memory->fixed = false;
-    }
-    for (int32_t i = 0; i < p->draft_count; ++i) {
-        items[i] = (PackItem){.first = p->drafts[i].first, .last = p->drafts[i].last};
-        TRY(draft_bytes(p, &p->drafts[i], memory->fixed, opt, &items[i].size));
-    }
-    memory->arena_size = pack_items(items, scratch, p->draft_count, BUFFER_ALIGNMENT);
-    memory->lower_bound = pack_lower_bound(items, p->draft_count, p->step + 1, BUFFER_ALIGNMENT);
-    if (memory->arena_size < 0 || memory->lower_bound < 0)
-        return FAIL(p->ctx->diag, STATUS_BAD_MODEL, "intermediate tensors need more than 2^63 bytes");
-    for (int32_t i = 0; i < p->draft_count; ++i)
-        memory->buffers[i] = (Buffer){.size = p->drafts[i].size,
-                                      .first = p->drafts[i].first,
-                                      .last = p->drafts[i].last,
-                                      .offset = memory->fixed ? items[i].offset : -1};
-    return STATUS_OK;
-}
-
-static void report(const Planner *p, const MemoryPlan *memory) {
-    pass_count_add(p->ctx, "buffers", memory->buffer_count);
-    pass_count_add(p->ctx, "arena", memory->arena_size);
-    pass_count_add(p->ctx, "lower bound", memory->lower_bound);
-    double over = memory->lower_bound == 0 ? 0.0
-                                           : 100.0 * (double)(memory->arena_size - memory->lower_bound) /
-                                                 (double)memory->lower_bound;
-    log_line(p->ctx->log, LOG_PASS,
-             "plan_memory: %d buffers in %lld bytes, %.1f %% over the lower bound of %lld%s",
-             memory->buffer_count, (long long)memory->arena_size, over, (long long)memory->lower_bound,
-             memory->fixed ? "" : " (at the usual sizes: some have no maximum)");
-}
-
 static Status prepare(Planner *p) {
     Graph *graph = p->graph;
     p->older = ARENA_ARRAY(p->ctx->scratch, ValueId, graph->value_count);
@@ -363,22 +366,101 @@ static Status prepare(Planner *p) {
     return memory_find_slots(p);
 }
 
-static Status plan(PassCtx *ctx, Planner *planner, MemoryPlan *memory) {
-    *planner = (Planner){.ctx = ctx, .graph = ctx->graph};
+static Status plan_once(PassCtx *ctx, const bool *banned, Planner *planner, MemoryPlan *memory) {
+    *planner = (Planner){.ctx = ctx, .graph = ctx->graph, .banned = banned};
     TRY(prepare(planner));
     planner->step = 0;
     TRY(place_block(planner, MAIN_BLOCK));
-    *memory = (MemoryPlan){.done = true, .buffer_count = planner->draft_count};
-    memory->buffers = ARENA_ARRAY(ctx->graph->arena, Buffer, planner->draft_count);
-    TRY_ALLOC(ctx->diag, memory->buffers);
-    return lay_out(planner, memory);
+    return memory_lay_out(planner, memory);
 }
 
-Status memory_measure(PassCtx *ctx, int64_t *arena_size) {
-    PassCtx probe = *ctx; /* what it counts and refuses is not told */
+/* -- how many slices -- */
+
+/* A whole keeps bytes for parts that are not made yet, or not needed any more. Where that makes the arena
+ * more than an eighth larger than it is without slices, those that keep most are given up, at the worst step
+ * first. */
+enum { MOST_BANS = 16, TOLERATED_PART = 8 };
+
+static void ban_all(const Graph *graph, bool *banned) {
+    for (NodeId n = 0; n < graph->node_count; ++n) banned[n] = true;
+}
+
+/* Bytes of the draft, at the worst step, that no value has which is needed there. */
+static int64_t wasted_bytes(const Planner *p, const Draft *draft, int32_t step) {
+    int64_t used = 0;
+    bool sliced = false;
+    for (ValueId v = draft->newest; v != NONE; v = p->older[v]) {
+        if (p->slots[v].within != NONE) sliced = true;
+        if (p->lives[v].first_step > step || p->lives[v].last_step < step) continue;
+        int64_t bytes = value_bytes_at_opt(p->graph, v);
+        used = bytes < INT64_MAX - used ? used + bytes : INT64_MAX;
+    }
+    return sliced && used < draft->bytes ? draft->bytes - used : 0;
+}
+
+/* Forbids the slices of the draft that wastes most at the worst step. False: none does. */
+static bool ban_worst(const Planner *p, const MemoryPlan *memory, bool *banned) {
+    int32_t step = memory_peak(p);
+    int64_t most = 0;
+    const Draft *worst = NULL;
+    bool found = false;
+    for (int32_t i = 0; i < memory->buffer_count; ++i) {
+        if (p->drafts[i].first > step || p->drafts[i].last < step) continue;
+        int64_t wasted = wasted_bytes(p, &p->drafts[i], step);
+        if (wasted <= most) continue;
+        most = wasted;
+        worst = &p->drafts[i];
+    }
+    for (ValueId v = worst != NULL ? worst->newest : NONE; v != NONE; v = p->older[v]) {
+        if (p->slots[v].node == NONE || p->slots[v].within == NONE || banned[p->slots[v].node]) continue;
+        if (p->slots[p->slots[v].within].within != NONE) continue; /* the outermost only */
+        banned[p->slots[v].node] = found = true;
+    }
+    return found;
+}
+
+static bool has_slices(const Planner *p) {
+    for (ValueId v = 0; v < p->graph->value_count; ++v)
+        if (p->slots[v].within != NONE && p->slots[v].node != NONE) return true;
+    return false;
+}
+
+/* Fills banned with the nodes whose parts are better copied. What is counted and refused meanwhile is not
+ * told. */
+static Status choose_slices(const PassCtx *ctx, bool *banned) {
+    PassCtx probe = *ctx;
     Planner planner;
     MemoryPlan memory;
-    TRY(plan(&probe, &planner, &memory));
+    int64_t plain;
+    TRY(plan_once(&probe, banned, &planner, &memory));
+    if (!has_slices(&planner)) return STATUS_OK;
+    bool *all = ARENA_ARRAY(ctx->scratch, bool, ctx->graph->node_count);
+    TRY_ALLOC(ctx->diag, all);
+    ban_all(ctx->graph, all);
+    TRY(plan_once(&probe, all, &planner, &memory));
+    plain = memory.arena_size;
+    for (int i = 0; i < MOST_BANS; ++i) {
+        TRY(plan_once(&probe, banned, &planner, &memory));
+        if (memory.arena_size - plain <= plain / TOLERATED_PART || !ban_worst(&planner, &memory, banned))
+            return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+static Status plan_best(PassCtx *ctx, Planner *planner, MemoryPlan *memory) {
+    bool *banned = ARENA_ARRAY(ctx->scratch, bool, ctx->graph->node_count);
+    TRY_ALLOC(ctx->diag, banned);
+    TRY(choose_slices(ctx, banned));
+    return plan_once(ctx, banned, planner, memory);
+}
+
+/* -- the whole -- */
+
+Status memory_measure(PassCtx *ctx, int64_t *arena_size) {
+    PassCtx probe = *ctx;
+    Planner planner;
+    MemoryPlan memory;
+    TRY(plan_best(&probe, &planner, &memory));
     *arena_size = memory.arena_size;
     for (ValueId v = 0; v < ctx->graph->value_count; ++v) {
         ctx->graph->values[v].buffer = NONE;
@@ -391,8 +473,7 @@ Status memory_measure(PassCtx *ctx, int64_t *arena_size) {
 Status pass_plan_memory(PassCtx *ctx) {
     Planner planner;
     MemoryPlan memory;
-    TRY(plan(ctx, &planner, &memory));
+    TRY(plan_best(ctx, &planner, &memory));
     ctx->graph->memory = memory;
-    report(&planner, &memory);
-    return STATUS_OK;
+    return memory_report(&planner, &memory);
 }

@@ -126,14 +126,28 @@ static int32_t input_needed_until(const Fusion *f, const Group *g) {
     return g->begin;
 }
 
-/* The results live from the first step on rather than each from its own; the input may go earlier. */
+/* The last step that reads any of the results, where those are slices of one buffer. */
+static int32_t joint_end(const Fusion *f, const Group *g) {
+    int32_t end = g->end;
+    for (int32_t i = 0; i < g->count && !f->ctx->strided; ++i) {
+        int32_t last = f->pressure.last_use[g->units[i]->result];
+        if (last > end) end = last;
+    }
+    return end - g->begin > MOST_DISTANCE ? g->begin + MOST_DISTANCE : end;
+}
+
+/* The results live from the first step on rather than each from its own, and on the host, where a step leaves
+ * one buffer with all of them, until the last is read; the input may go earlier. */
 static int64_t peak_of(const Fusion *f, const Group *g, bool keep) {
-    int32_t needed = input_needed_until(f, g);
+    int32_t needed = input_needed_until(f, g), end = joint_end(f, g);
     int64_t most = 0, input = value_bytes_at_opt(f->graph, g->input);
-    for (int32_t step = g->begin; step < g->end; ++step) {
-        int64_t more = step > needed ? -input : 0;
-        for (int32_t i = 0; i < g->count; ++i)
-            if (g->members[i]->step > step) more += value_bytes_at_opt(f->graph, g->units[i]->result);
+    for (int32_t step = g->begin; step <= end; ++step) {
+        int64_t more = step > needed && step <= g->end ? -input : 0;
+        for (int32_t i = 0; i < g->count; ++i) {
+            bool early = step < g->members[i]->step,
+                 late = !f->ctx->strided && step > f->pressure.last_use[g->units[i]->result];
+            if (early || late) more += value_bytes_at_opt(f->graph, g->units[i]->result);
+        }
         most = max_i64(most, f->pressure.live[step] + more);
         if (keep) f->pressure.live[step] += more;
     }

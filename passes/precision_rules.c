@@ -446,6 +446,27 @@ static Status dissolve_islands(PrecisionWork *work) {
     return STATUS_OK;
 }
 
+/* All users want f32. */
+static bool is_read_full(const PrecisionWork *work, ValueId id) {
+    for (int32_t u = work->uses.first[id]; u < work->uses.first[id + 1]; ++u) {
+        const struct Use *use = &work->uses.uses[u];
+        if (use->block != MAIN_BLOCK) continue;
+        if (use->node == NONE ? work->options->narrow_io : work->nodes[use->node].state != NODE_FULL)
+            return false;
+    }
+    return true;
+}
+
+/* A view whose result is read in f32 shows f32: the Cast stands in front of it, where it can join what makes
+ * the value. */
+static void widen_view(PrecisionWork *work, NodeId id) {
+    const Node *node = &work->graph->nodes[id];
+    NodePrecision *own = &work->nodes[id];
+    bool view = (op_def(node->op)->flags & OPF_VIEW) != 0 && node->output_count == 1;
+    if (view && own->state == NODE_HALF && !own->forced && is_read_full(work, node->outputs[0]))
+        own->state = NODE_FULL;
+}
+
 Status precision_decide(PrecisionWork *work) {
     const Block *block = &work->graph->blocks[MAIN_BLOCK];
     mark_values(work);
@@ -456,5 +477,7 @@ Status precision_decide(PrecisionWork *work) {
         weigh_error(work, id);
     }
     for (int32_t i = 0; i < block->node_count; ++i) follow_operand(work, block->nodes[i]);
-    return dissolve_islands(work);
+    TRY(dissolve_islands(work));
+    for (int32_t i = block->node_count - 1; i >= 0; --i) widen_view(work, block->nodes[i]);
+    return STATUS_OK;
 }

@@ -158,7 +158,7 @@ static int64_t peak_of(const Fusion *f, const Group *g, bool keep) {
 static bool split_is_free(const Fusion *f, const Unit *unit) {
     const Shape *shape = &f->graph->values[unit->result].shape;
     if (f->ctx->strided) return true;
-    for (int32_t i = 0; i < unit->axis; ++i)
+    for (int32_t i = 0; i < unit->result_axis; ++i)
         if (shape->dim[i] != 1) return false;
     return true;
 }

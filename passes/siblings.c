@@ -111,7 +111,7 @@ static const char *read_anchor(const Graph *graph, Unit *out) {
     out->input = anchor->inputs[DATA];
     out->weights = anchor->inputs[WEIGHTS];
     out->weight_axis = transposed ? 0 : kind->weight_axis;
-    out->axis = kind->result_axis == LAST_AXIS ? result->shape.rank - 1 : kind->result_axis;
+    out->axis[0] = kind->result_axis == LAST_AXIS ? result->shape.rank - 1 : kind->result_axis;
     out->width = weights->shape.dim[out->weight_axis];
     out->groups = kind->groups == NULL ? 1 : kind->groups(anchor);
     out->head = anchor->outputs[0];
@@ -128,13 +128,13 @@ static bool bias_is_vector(const Graph *graph, const Unit *unit) {
     return count == 1 || (count == unit->width && bias->shape.dim[bias->shape.rank - 1] == count);
 }
 
-bool unit_is_per_channel(const Graph *graph, const Unit *unit, ValueId id) {
+/* A constant with one element for every channel along that axis of a result of that rank, or a single one. */
+static bool is_per_channel(const Graph *graph, const Unit *unit, ValueId id, int32_t rank, int32_t axis) {
     const Value *value = &graph->values[id];
-    int32_t rank = graph->values[unit->result].shape.rank;
     if (!value_is_constant(graph, id) || dtype_bits(value->dtype) % 8 != 0 || value->shape.rank > rank)
         return false;
     for (int32_t i = 0; i < value->shape.rank; ++i) {
-        bool along = i + rank - value->shape.rank == unit->axis && value->shape.dim[i] == unit->width;
+        bool along = i + rank - value->shape.rank == axis && value->shape.dim[i] == unit->width;
         if (value->shape.dim[i] != 1 && !along) return false;
     }
     return true;
@@ -148,21 +148,84 @@ static void take_bias(const Graph *graph, const UseTable *uses, Unit *out) {
     bool scaled = anchor->op == OP_Gemm && ((const GemmAttrs *)anchor->parsed)->beta != 1;
     if (node->op != OP_Add || scaled) return;
     ValueId bias = node->inputs[node->inputs[0] == out->head ? 1 : 0];
-    if (bias == out->head || !unit_is_per_channel(graph, out, bias)) return;
+    if (bias == out->head ||
+        !is_per_channel(graph, out, bias, graph->values[out->head].shape.rank, out->axis[0]) ||
+        !shape_equal(&graph->values[node->outputs[0]].shape, &graph->values[out->head].shape))
+        return;
     out->bias = bias;
     out->head = node->outputs[0];
     out->core = 2;
 }
 
-static const char *read_core(const Graph *graph, Unit *out) {
-    const Shape *shape = &graph->values[graph->nodes[out->nodes[0]].outputs[0]].shape;
-    for (int32_t i = 1; i < out->count; ++i) {
-        const Node *node = &graph->nodes[out->nodes[i]];
-        if (op_def(node->op)->op_class != OPCLASS_POINTWISE || node->outputs[0] == NONE)
-            return "its step holds more than pointwise nodes behind it";
-        if (!shape_equal(&graph->values[node->outputs[0]].shape, shape))
-            return "its step changes the shape of its result";
+static bool is_block_result(const UseTable *uses, ValueId value) {
+    for (int32_t i = 0; value != NONE && i < use_count(uses, value); ++i)
+        if (uses->uses[uses->first[value] + i].node == NONE) return true;
+    return false;
+}
+
+/* Views at the end, each for the next alone, are nothing that the unit computes; but what the graph gives has
+ * memory of its own, and to leave a view of it behind would be to copy. */
+static void leave_views(const Graph *graph, const UseTable *uses, Unit *out) {
+    if (is_block_result(uses, graph->nodes[out->nodes[out->count - 1]].outputs[0])) return;
+    while (out->count > 1) {
+        const Node *last = &graph->nodes[out->nodes[out->count - 1]];
+        bool is_view = (op_def(last->op)->flags & OPF_VIEW) != 0 && use_count(uses, last->inputs[0]) == 1 &&
+                       graph->values[last->inputs[0]].producer == out->nodes[out->count - 2];
+        if (!is_view) return;
+        out->count--;
     }
+}
+
+/* Where a Transpose puts the axis. */
+static int32_t permuted_axis(const Node *node, int32_t rank, int32_t axis) {
+    const int64_t *perm;
+    int32_t count;
+    if (attr_ints(&node->attrs, "perm", &perm, &count, NULL) != STATUS_OK) return -1;
+    for (int32_t i = 0; i < rank; ++i)
+        if ((count < 0 ? rank - 1 - i : perm[i]) == axis) return i;
+    return -1;
+}
+
+/* The extents are written out, or follow from the others. */
+static bool reshapes_rows(const Graph *graph, const Node *node, const Shape *from, const Shape *to,
+                          int32_t axis) {
+    ValueId sizes = node->inputs[1];
+    return axis == from->rank - 1 && to->rank > 0 && to->dim[to->rank - 1] == from->dim[axis] &&
+           value_is_constant(graph, sizes) && graph->values[sizes].dtype == DTYPE_I64 &&
+           value_count(&graph->values[sizes]) == to->rank && dim_is_exact(from->dim[axis]);
+}
+
+/* The axis of the node's result along which channels lie; -1 where they no longer do along one. */
+static int32_t core_axis(const Graph *graph, const Unit *unit, const Node *node) {
+    const Shape *to = &graph->values[node->outputs[0]].shape;
+    int32_t axis = -1;
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        int32_t place = node->inputs[i] == NONE ? -1 : unit_place(graph, unit, node->inputs[i]);
+        if (place < 0) continue;
+        const Shape *from = &graph->values[node->inputs[i]].shape;
+        if (axis >= 0 && unit->axis[place] != axis) return -1;
+        axis = unit->axis[place];
+        if (node->op == OP_Transpose) return permuted_axis(node, from->rank, axis);
+        if (node->op == OP_Reshape)
+            return i == 0 && reshapes_rows(graph, node, from, to, axis) ? to->rank - 1 : -1;
+        if (op_def(node->op)->op_class != OPCLASS_POINTWISE || !shape_equal(from, to)) return -1;
+    }
+    return axis;
+}
+
+static const char *read_core(const Graph *graph, Unit *out) {
+    if (out->core_count >= UNIT_NODES) return "its step has too many nodes";
+    for (int32_t k = 0; k < out->core_count; ++k) {
+        const Node *node = &graph->nodes[out->nodes[out->core + k]];
+        if (node->outputs[0] == NONE || node->output_count > 1)
+            return "its step holds more than it can share";
+        out->axis[k + 1] = core_axis(graph, out, node);
+        if (out->axis[k + 1] < 0)
+            return "its step does more than to permute, and to compute element by element";
+    }
+    int32_t place = unit_place(graph, out, out->tail);
+    if (place < 0) return "its result does not come from its anchor";
+    out->result_axis = out->axis[place];
     return NULL;
 }
 
@@ -179,17 +242,16 @@ static void take_floor(const Graph *graph, Unit *out) {
 
 const char *unit_read(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count,
                       Unit *out) {
-    *out = (Unit){.nodes = nodes, .count = count, .core = 1};
+    *out = (Unit){.nodes = nodes, .step_count = count, .count = count, .core = 1};
     const char *why = read_anchor(graph, out);
     if (why != NULL) return why;
+    leave_views(graph, uses, out);
     out->result = only_result(graph, uses, out);
     if (out->result == NONE) return "more than one of its values is used elsewhere";
-    why = read_core(graph, out);
-    if (why != NULL) return why;
     if (!bias_is_vector(graph, out)) return "its bias is not a constant per channel";
     take_bias(graph, uses, out);
     take_floor(graph, out);
-    return unit_place(graph, out, out->tail) < 0 ? "its result does not come from its anchor" : NULL;
+    return read_core(graph, out);
 }
 
 int32_t unit_place(const Graph *graph, const Unit *unit, ValueId value) {
@@ -215,18 +277,35 @@ static const char *anchors_differ(const Graph *graph, const Unit *a, const Unit 
     return NULL;
 }
 
+/* What node k of the core computes. */
+static const Shape *core_shape(const Graph *graph, const Unit *unit, int32_t k) {
+    return &graph->values[graph->nodes[unit->nodes[unit->core + k]].outputs[0]].shape;
+}
+
 /* An operand that is computed must be the same for both, and for every channel. */
-static const char *computed_operand_refuses(const Graph *graph, const Unit *a, ValueId mine, ValueId theirs) {
-    const Shape *shape = &graph->values[mine].shape, *result = &graph->values[a->result].shape;
-    int32_t axis = a->axis - (result->rank - shape->rank);
+static const char *computed_operand_refuses(const Graph *graph, const Unit *a, int32_t k, ValueId mine,
+                                            ValueId theirs) {
+    const Shape *shape = &graph->values[mine].shape;
+    int32_t axis = a->axis[k + 1] - (core_shape(graph, a, k)->rank - shape->rank);
     if (mine != theirs) return "an operand behind the anchor is computed for each of them";
     if (axis >= 0 && shape->dim[axis] != 1)
         return "an operand behind the anchor differs from channel to channel";
     return NULL;
 }
 
-static const char *operands_differ(const Graph *graph, const Unit *a, const Unit *b, const Node *node,
-                                   int32_t input, ValueId mine, ValueId theirs) {
+/* The extents of a Reshape, but for that of the channels. */
+static bool extents_agree(const Graph *graph, const Unit *a, const Unit *b, ValueId mine, ValueId theirs) {
+    const int64_t *x = graph->values[mine].data, *y = graph->values[theirs].data;
+    int64_t last = value_count(&graph->values[mine]) - 1;
+    if (last != value_count(&graph->values[theirs]) - 1) return false;
+    return memcmp(x, y, (size_t)last * sizeof *x) == 0 &&
+           ((x[last] == -1 && y[last] == -1) || (x[last] == a->width && y[last] == b->width));
+}
+
+static const char *operands_differ(const Graph *graph, const Unit *a, const Unit *b, int32_t k, int32_t input,
+                                   ValueId mine, ValueId theirs) {
+    const Node *node = &graph->nodes[a->nodes[a->core + k]];
+    int32_t rank = core_shape(graph, a, k)->rank, axis = a->axis[k + 1];
     int32_t place = mine == NONE ? -1 : unit_place(graph, a, mine);
     if ((mine == NONE) != (theirs == NONE)) return "the nodes behind them have other inputs";
     if (mine == NONE) return NULL;
@@ -234,8 +313,10 @@ static const char *operands_differ(const Graph *graph, const Unit *a, const Unit
     if (place >= 0) return NULL;
     if (graph->values[mine].dtype != graph->values[theirs].dtype) return "operands have different types";
     if (!value_is_constant(graph, mine) || !value_is_constant(graph, theirs))
-        return computed_operand_refuses(graph, a, mine, theirs);
-    if (!unit_is_per_channel(graph, a, mine) || !unit_is_per_channel(graph, b, theirs))
+        return computed_operand_refuses(graph, a, k, mine, theirs);
+    if (node->op == OP_Reshape)
+        return extents_agree(graph, a, b, mine, theirs) ? NULL : "they are reshaped otherwise";
+    if (!is_per_channel(graph, a, mine, rank, axis) || !is_per_channel(graph, b, theirs, rank, axis))
         return "a constant behind the anchor is not one per channel";
     bool scalar = input > 0 && ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_BOUND;
     const Value *v = &graph->values[mine], *w = &graph->values[theirs];
@@ -251,7 +332,7 @@ static const char *cores_differ(const Graph *graph, const Unit *a, const Unit *b
         if (x->op != y->op || x->input_count != y->input_count || !attr_equal(&x->attrs, &y->attrs))
             return "different nodes follow them";
         for (int32_t i = 0; i < x->input_count; ++i) {
-            const char *why = operands_differ(graph, a, b, x, i, x->inputs[i], y->inputs[i]);
+            const char *why = operands_differ(graph, a, b, k, i, x->inputs[i], y->inputs[i]);
             if (why != NULL) return why;
         }
     }
@@ -263,9 +344,11 @@ static const char *cores_differ(const Graph *graph, const Unit *a, const Unit *b
 static const char *results_differ(const Graph *graph, const Unit *a, const Unit *b) {
     const Value *x = &graph->values[a->result], *y = &graph->values[b->result];
     if (x->dtype != y->dtype) return "their results have different types";
-    if (x->shape.rank != y->shape.rank || a->axis != b->axis) return "their results have different ranks";
+    if (x->shape.rank != y->shape.rank || a->result_axis != b->result_axis)
+        return "their results have different ranks";
     for (int32_t i = 0; i < x->shape.rank; ++i)
-        if (i != a->axis && x->shape.dim[i] != y->shape.dim[i]) return "their results have different shapes";
+        if (i != a->result_axis && x->shape.dim[i] != y->shape.dim[i])
+            return "their results have different shapes";
     return NULL;
 }
 

@@ -45,13 +45,8 @@ static Status join_channels(const Widening *w, DType dtype, const ValueId parts[
     return join_constants(w->ctx, w->joiner, &join, name, out);
 }
 
-/* Axes from the channels' on. */
-static int32_t channel_rank(const Widening *w) {
-    return w->graph->values[w->first->result].shape.rank - w->first->axis;
-}
-
 /* A value like that of the first member, as wide as all. */
-static Status widen_value(const Widening *w, ValueId like, ValueId *out) {
+static Status widen_value(const Widening *w, ValueId like, int32_t axis, ValueId *out) {
     Graph *graph = w->graph;
     *out = graph_add_value(graph, graph->values[like].name);
     if (*out == NONE) return FAIL(w->ctx->diag, STATUS_NO_MEMORY, "out of memory");
@@ -59,7 +54,7 @@ static Status widen_value(const Widening *w, ValueId like, ValueId *out) {
     value->dtype = graph->values[like].dtype;
     value->has_shape = true;
     value->shape = graph->values[like].shape;
-    value->shape.dim[w->first->axis] = w->width;
+    value->shape.dim[axis] = w->width;
     return STATUS_OK;
 }
 
@@ -124,7 +119,7 @@ static Status widen_anchor(Widening *w) {
     ValueId inputs[3] = {w->input, NONE, NONE}, operands[2];
     TRY(join_weights(w, &inputs[1]));
     TRY(join_bias(w, &inputs[2]));
-    TRY(widen_value(w, like.outputs[0], &w->made[0]));
+    TRY(widen_value(w, like.outputs[0], w->first->axis[0], &w->made[0]));
     bool apart = like.op == OP_MatMul;
     AttrList attrs;
     TRY(wide_attrs(w, &like, &attrs));
@@ -134,7 +129,7 @@ static Status widen_anchor(Widening *w) {
     if (!apart || inputs[2] == NONE) return STATUS_OK;
     operands[0] = w->made[0];
     operands[1] = inputs[2];
-    TRY(widen_value(w, w->first->head, &w->made[0]));
+    TRY(widen_value(w, w->first->head, w->first->axis[0], &w->made[0]));
     const char *name = "";
     for (int32_t i = 0; i < w->count && name[0] == '\0'; ++i)
         if (w->units[i]->core == 2) name = graph->nodes[w->units[i]->nodes[1]].name;
@@ -155,6 +150,16 @@ static bool constants_agree(const Graph *graph, const ValueId *parts, int32_t co
     return true;
 }
 
+/* The extents of a Reshape that keeps the channels last. */
+static Status widen_extents(const Widening *w, ValueId like, ValueId *out) {
+    const Value *value = &w->graph->values[like];
+    int64_t extents[SMELT_MAX_RANK] = {0}, count = value_count(value);
+    memcpy(extents, value->data, (size_t)count * sizeof *extents);
+    if (extents[count - 1] != -1) extents[count - 1] = w->width;
+    *out = graph_add_constant_i64(w->graph, value->name, (int32_t)count, extents);
+    return *out == NONE ? FAIL(w->ctx->diag, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+}
+
 /* Input `input` of node k of the units' cores, for all of them. */
 static Status widen_operand(const Widening *w, int32_t k, int32_t input, ValueId *out) {
     const Graph *graph = w->graph;
@@ -168,8 +173,11 @@ static Status widen_operand(const Widening *w, int32_t k, int32_t input, ValueId
     if (parts[0] == NONE || place >= 0 || !value_is_constant(graph, parts[0]) ||
         constants_agree(graph, parts, w->count))
         return STATUS_OK;
+    if (graph->nodes[w->first->nodes[w->first->core + k]].op == OP_Reshape)
+        return widen_extents(w, parts[0], out);
     const Value *like = &graph->values[parts[0]];
-    return join_channels(w, like->dtype, parts, channel_rank(w), like->name, out);
+    int32_t rank = graph->values[w->made[k + 1]].shape.rank - w->first->axis[k + 1];
+    return join_channels(w, like->dtype, parts, rank, like->name, out);
 }
 
 static Status widen_core_node(Widening *w, int32_t k) {
@@ -177,8 +185,8 @@ static Status widen_core_node(Widening *w, int32_t k) {
     const Node like = graph->nodes[w->first->nodes[w->first->core + k]];
     ValueId *inputs = ARENA_ARRAY(w->ctx->scratch, ValueId, like.input_count);
     TRY_ALLOC(w->ctx->diag, inputs);
+    TRY(widen_value(w, like.outputs[0], w->first->axis[k + 1], &w->made[k + 1]));
     for (int32_t i = 0; i < like.input_count; ++i) TRY(widen_operand(w, k, i, &inputs[i]));
-    TRY(widen_value(w, like.outputs[0], &w->made[k + 1]));
     TRY(add_node(w, like.op, like.name, &like.attrs, like.input_count, inputs, 1, &w->made[k + 1]));
     for (int32_t i = 0; i < w->count; ++i) {
         const Unit *unit = w->units[i];
@@ -201,7 +209,8 @@ static Status join_floors(const Widening *w, ValueId *out) {
         if (scalars[i] == NONE) return FAIL(w->ctx->diag, STATUS_NO_MEMORY, "out of memory");
     }
     for (int32_t i = 0; i < w->count; ++i) parts[i] = scalars[w->units[i]->floored];
-    return join_channels(w, dtype, parts, channel_rank(w), NULL, out);
+    return join_channels(w, dtype, parts, graph->values[w->first->result].shape.rank - w->first->result_axis,
+                         NULL, out);
 }
 
 /* Relu where all have one, Max with a floor per channel where some have: Relu(x) is max(x, 0). */
@@ -218,7 +227,7 @@ static Status widen_floor(Widening *w, ValueId *value) {
     ValueId inputs[2] = {*value, NONE};
     bool all = floored == w->count;
     if (!all) TRY(join_floors(w, &inputs[1]));
-    TRY(widen_value(w, like->result, value));
+    TRY(widen_value(w, like->result, w->first->result_axis, value));
     TRY(add_node(w, all ? OP_Relu : OP_Max, name, NULL, all ? 1 : 2, inputs, 1, value));
     for (int32_t i = 0; i < w->count; ++i) {
         const Unit *unit = w->units[i];
@@ -243,7 +252,7 @@ static Status add_split(Widening *w, ValueId whole) {
         results[i] = unit->result;
     }
     inputs[1] = graph_add_constant_i64(graph, NULL, w->count, widths);
-    if (inputs[1] == NONE || !attr_set_int(&attrs, graph->arena, "axis", w->first->axis))
+    if (inputs[1] == NONE || !attr_set_int(&attrs, graph->arena, "axis", w->first->result_axis))
         return FAIL(w->ctx->diag, STATUS_NO_MEMORY, "out of memory");
     return add_node(w, OP_Split, "", &attrs, 2, inputs, w->count, results);
 }
@@ -289,7 +298,10 @@ Status widen_units(PassCtx *ctx, Joiner *joiner, int32_t count, const Unit *cons
     TRY(add_split(&w, out->whole));
     out->split = w.last;
     for (int32_t i = 0; i < count; ++i)
-        for (int32_t k = 0; k < units[i]->count; ++k) graph_remove_node(graph, units[i]->nodes[k]);
+        for (int32_t k = 0; k < units[i]->step_count; ++k) {
+            if (k < units[i]->count) graph_remove_node(graph, units[i]->nodes[k]);
+            graph->nodes[units[i]->nodes[k]].region = NONE;
+        }
     part_split(&w);
     return STATUS_OK;
 }

@@ -1,5 +1,6 @@
 /* MaxPool, AveragePool and LpPool: a thread for each output element. */
 #include "ops/pool.h"
+#include "kernels/chain.h"
 #include "kernels/window_text.h"
 
 enum { THREADS = 256 };
@@ -30,11 +31,13 @@ static const char *indices_text(KernelWriter *w, const Node *node) {
                          kernel_result(w, node->outputs[1]), strides_text(w, node->outputs[1]));
 }
 
-/* Elements of a thread: packs of channels where they are neighbours and their places are not wanted. */
+/* Elements of a thread: packs of channels where they are neighbours in memory and their places are not
+ * wanted. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     int32_t count = 0;
     (void)device;
-    if (problem_output(problem, 1) == NULL && refuse_unless_packs(problem) == NULL)
+    if (problem_output(problem, 1) == NULL && !problem_has_front(problem) &&
+        refuse_unless_packs(problem) == NULL)
         out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
     out[count++] = (Config){.count = 1, .number = {1}};
     return count;

@@ -48,6 +48,7 @@ typedef struct MatchName {
     const char *name;
     ValueId value; /* NONE: a number */
     double number;
+    bool is_label; /* names what a part of the pattern matches, not an operand */
 } MatchName;
 
 typedef struct Match {

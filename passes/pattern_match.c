@@ -91,11 +91,14 @@ const Node *match_node(const Graph *graph, const Match *match, const char *name)
     return producer == NONE ? NULL : &graph->nodes[producer];
 }
 
-static bool bind(Matcher *m, const char *name, ValueId value, double number) {
+static bool bind(Matcher *m, const char *name, bool is_label, ValueId value, double number) {
     MatchName *old = find_name(&m->match, name);
-    if (old != NULL) return old->value == value && (value != NONE || old->number == number);
+    if (old != NULL) {
+        old->is_label = old->is_label || is_label;
+        return old->value == value && (value != NONE || old->number == number);
+    }
     if (m->match.name_count == MATCH_NAMES) return false;
-    m->match.names[m->match.name_count++] = (MatchName){name, value, number};
+    m->match.names[m->match.name_count++] = (MatchName){name, value, number, is_label};
     return true;
 }
 
@@ -193,7 +196,7 @@ static bool match_rest(Matcher *m, const Pattern *p, const Operands *operands, u
                                 : rest * pow(number, operands->items[i].weight);
     }
     if (p->rest == NULL) return accept_number(m, dtype, rest, p->number);
-    return bind(m, p->rest, NONE, operands->is_sum ? rest - p->number : rest / p->number);
+    return bind(m, p->rest, false, NONE, operands->is_sum ? rest - p->number : rest / p->number);
 }
 
 /* Item `index` and those behind it against the operands that are not taken. */
@@ -239,7 +242,7 @@ static bool match_attribute(Matcher *m, const Pattern *p, const Node *node, int3
     if (op_def(node->op)->op_class != OPCLASS_POINTWISE || index > 1) return false;
     const PointwiseAttrs *attrs = node->parsed;
     double number = index == 0 ? attrs->alpha : attrs->beta;
-    if (p->kind == PATTERN_ANY_NUMBER) return bind(m, p->name, NONE, number);
+    if (p->kind == PATTERN_ANY_NUMBER) return bind(m, p->name, false, NONE, number);
     return p->kind == PATTERN_NUMBER && accept_number(m, DTYPE_F32, number, p->number);
 }
 
@@ -278,7 +281,9 @@ static bool match_call(Matcher *m, const Pattern *p, ValueId value) {
 /* sign: what a product is to be multiplied with. */
 static bool match_at(Matcher *m, const Pattern *p, ValueId value, double sign) {
     double number;
-    if (p->name != NULL && p->kind != PATTERN_ANY_NUMBER && !bind(m, p->name, value, 0)) return false;
+    if (p->name != NULL && p->kind != PATTERN_ANY_NUMBER &&
+        !bind(m, p->name, p->kind != PATTERN_NAME, value, 0))
+        return false;
     switch (p->kind) {
     case PATTERN_NAME:
         return true;
@@ -286,12 +291,24 @@ static bool match_at(Matcher *m, const Pattern *p, ValueId value, double sign) {
         return value_is_uniform(m->graph, value, &number) &&
                accept_number(m, m->graph->values[value].dtype, number, p->number);
     case PATTERN_ANY_NUMBER:
-        return value_is_uniform(m->graph, value, &number) && bind(m, p->name, NONE, number);
+        return value_is_uniform(m->graph, value, &number) && bind(m, p->name, false, NONE, number);
     case PATTERN_CALL:
         return match_call(m, p, value);
     case PATTERN_PRODUCT:
     case PATTERN_SUM:
         return match_operands(m, p, value, sign);
+    }
+    return false;
+}
+
+/* What stands for an operand is made by a node that the pattern covers. */
+static bool covers_operand(const Matcher *m) {
+    for (int32_t i = 0; i < m->match.name_count; ++i) {
+        const MatchName *name = &m->match.names[i];
+        NodeId producer =
+            name->value == NONE || name->is_label ? NONE : m->graph->values[name->value].producer;
+        for (int32_t k = 0; k < m->match.node_count && producer != NONE; ++k)
+            if (m->match.nodes[k] == producer) return true;
     }
     return false;
 }
@@ -302,7 +319,7 @@ bool pattern_match(const Pattern *pattern, const Graph *graph, const UseTable *u
     Matcher m = {.graph = graph, .uses = uses, .block = node->block, .lenient = lenient};
     m.match.root = root;
     if (node->output_count == 0 || node->outputs[0] == NONE || !cover(&m, root)) return false;
-    bool found = match_at(&m, pattern, node->outputs[0], 1);
+    bool found = match_at(&m, pattern, node->outputs[0], 1) && !covers_operand(&m);
     *out = m.match;
     return found;
 }

@@ -76,7 +76,7 @@ static double difference(const Tensor *a, const Tensor *b) {
         if (a->dim[i] != b->dim[i]) return INFINITY;
     for (int64_t i = 0, n = tensor_count(a); i < n; ++i) {
         double x = dtype_load_f64(a->dtype, a->data, i), y = dtype_load_f64(b->dtype, b->data, i);
-        if (isnan(x) && isnan(y)) continue;
+        if (x == y || (isnan(x) && isnan(y))) continue;
         largest = fmax(largest, fabs(x));
         worst = fmax(worst, isfinite(x - y) ? fabs(x - y) : INFINITY);
     }

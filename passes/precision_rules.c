@@ -222,21 +222,31 @@ static void check_constants(PrecisionWork *work, NodeId id) {
     }
 }
 
+/* Where sizes depend on data, inference would invent new ones: it is not asked, but known of these classes
+ * that results have the type of the operands; of a normalisation's only the first. */
+static void assume_types(PrecisionWork *work, const Node *node, bool *taken) {
+    OpClass op_class = op_def(node->op)->op_class;
+    bool product = node->op == OP_MatMul || node->op == OP_Gemm || node->op == OP_Conv;
+    *taken = op_class == OPCLASS_POINTWISE || op_class == OPCLASS_MOVEMENT || op_class == OPCLASS_INDEXING ||
+             op_class == OPCLASS_REDUCTION || op_class == OPCLASS_NORMALIZATION || product;
+    for (int32_t i = 0; *taken && i < node->output_count; ++i)
+        if (node->outputs[i] != NONE && work->values[node->outputs[i]].typed)
+            work->values[node->outputs[i]].narrows = i == 0 || op_class != OPCLASS_NORMALIZATION;
+}
+
 static Status check_operator(PrecisionWork *work, NodeId id) {
     const Node *node = &work->graph->nodes[id];
     const OpDef *def = op_def(node->op);
-    bool taken;
-    if (def->op_class == OPCLASS_CONTROL) precision_keep(work, id, "control flow");
-    if (def->half == HALF_NEVER) precision_keep(work, id, "%s computes in f32", def->name);
-    if (has_late_result(work->graph, node)) precision_keep(work, id, "its size depends on data");
-    /* A forced node is asked as well, unless asking may invent sizes. */
-    if (def->op_class == OPCLASS_CONTROL || has_late_result(work->graph, node)) {
-        taken = false;
-    } else {
+    bool taken = false;
+    if (def->op_class == OPCLASS_CONTROL)
+        precision_keep(work, id, "control flow");
+    else if (has_late_result(work->graph, node))
+        assume_types(work, node, &taken);
+    else
         TRY(ask_inference(work, id, &taken));
-    }
     if (!taken && work->nodes[id].forced)
         return contradict(work, id, "--force-fp16 names it, but it cannot take such operands");
+    if (def->half == HALF_NEVER) precision_keep(work, id, "%s computes in f32", def->name);
     if (!taken) precision_keep(work, id, "%s takes no %s", def->name, dtype_name(work->half.dtype));
     return STATUS_OK;
 }

@@ -39,13 +39,9 @@ typedef struct Lowered {
     Status status;
 } Lowered;
 
-static void lower(Lowered *l, const char *const *archs, int32_t arch_count) {
-    static const char late[] = "symbol late late min 0 opt 0\nsymbol later late min 0 opt 0\n";
-    char text[sizeof graph_text + sizeof late];
+static void lower_text(Lowered *l, const char *text, const char *const *archs, int32_t arch_count) {
     Graph *graph = NULL;
     *l = (Lowered){0};
-    const char *after = strstr(graph_text, "constant");
-    snprintf(text, sizeof text, "%.*s%s%s", (int)(after - graph_text), graph_text, late, after);
     CHECK_OK(graph_parse(text, strlen(text), "test.ir", ".", &l->arena, &graph, &l->diag), &l->diag);
     if (graph == NULL) exit(1);
     const PassOptions passes = {.start_from = "plan_memory"};
@@ -55,6 +51,14 @@ static void lower(Lowered *l, const char *const *archs, int32_t arch_count) {
                                       .arch_count = arch_count,
                                       .jit = {.cache_folder = "kernel_cache"}};
     l->status = lower_to_cuda(graph, &options, &l->arena, &l->plan, &l->diag);
+}
+
+static void lower(Lowered *l, const char *const *archs, int32_t arch_count) {
+    static const char late[] = "symbol late late min 0 opt 0\nsymbol later late min 0 opt 0\n";
+    char text[sizeof graph_text + sizeof late];
+    const char *after = strstr(graph_text, "constant");
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(after - graph_text), graph_text, late, after);
+    lower_text(l, text, archs, arch_count);
 }
 
 static const PlanValue *find_value(const Plan *plan, const char *name) {
@@ -111,6 +115,46 @@ static void check_bytes(const Plan *first, const Plan *second) {
     arena_reset(&arena);
 }
 
+/* No tactic sums along rows and goes on, nor takes anything in front of a BatchNormalization: such regions
+ * are launched in parts. */
+static void check_parts(const char *const *archs) {
+    static const char text[] = "smelt-ir 1\n"
+                               "graph \"parts\" opset 18\n"
+                               "symbol n min 1 opt 4 max 64\n"
+                               "constant %axis : i64[] = {1}\n"
+                               "block \"main\" {\n"
+                               "  input %x : f32[n,8]\n"
+                               "  region \"sums\" anchor 0 {\n"
+                               "    %a : f32[n,8] = CumSum(%x, %axis)\n"
+                               "    %b : f32[n,8] = Relu(%a)\n"
+                               "    %c : f32[n,8] = Neg(%b)\n"
+                               "  }\n"
+                               "  region \"normalization\" anchor 1 {\n"
+                               "    %d : f32[n,8] = Exp(%c)\n"
+                               "    %e : f32[n,8] = BatchNormalization(%d, %s, %s, %s, %s)\n"
+                               "    %f : f32[n,8] = Relu(%e)\n"
+                               "  }\n"
+                               "  output %f\n"
+                               "}\n";
+    char whole[sizeof text + 64];
+    Lowered l;
+    const char *after = strstr(text, "block");
+    snprintf(whole, sizeof whole, "%.*sconstant %%s : f32[8] = {1, 1, 1, 1, 1, 1, 1, 1}\n%s",
+             (int)(after - text), text, after);
+    lower_text(&l, whole, archs, 1);
+    CHECK_OK(l.status, &l.diag);
+    CHECK_INT(l.plan.step_count, 2);
+    for (int32_t i = 0; l.plan.step_count == 2 && i < 2; ++i) {
+        CHECK_INT(l.plan.steps[i].kind, PLAN_STEP_LAUNCH);
+        CHECK_INT(l.plan.steps[i].launch_count, 2);
+    }
+    CHECK_INT(find_value(&l.plan, "a")->storage, PLAN_BUFFER); /* goes from part to part */
+    CHECK_INT(find_value(&l.plan, "b")->storage, PLAN_NOWHERE);
+    CHECK_INT(find_value(&l.plan, "d")->storage, PLAN_BUFFER);
+    CHECK_INT(find_value(&l.plan, "e")->storage, PLAN_NOWHERE);
+    arena_reset(&l.arena);
+}
+
 int main(void) {
     static const char *const archs[] = {"sm_80", "sm_90"};
     static const char *const unknown[] = {"sm_1"};
@@ -131,6 +175,7 @@ int main(void) {
         check_steps(&first.plan);
         check_kernels(&first.plan);
         check_bytes(&first.plan, &second.plan);
+        check_parts(archs);
     }
     arena_reset(&first.arena);
     arena_reset(&second.arena);

@@ -11,7 +11,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ["base", "ops", "ir", "frontend", "passes", "plan_format", "kernels", "runtime", "cli"]
+FOLDERS = ["base", "ops", "ir", "frontend", "passes", "plan_format", "kernels", "runtime", "compiler", "cli"]
 SKIPPED = 77
 
 

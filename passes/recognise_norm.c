@@ -131,6 +131,10 @@ static const char *moments_refusal(const Recogniser *r, const Match *match, Valu
     uint32_t mean_axes = 0;
     if (!dtype_is_float(r->graph->values[x].dtype)) return "";
     if (!named_axes(r, match, "square", axes)) return "the axes are not known, or are dropped";
+    ValueId wide = match_value(match, "wide");
+    if (wide != NONE && (!dtype_is_float(r->graph->values[wide].dtype) ||
+                         dtype_bits(r->graph->values[wide].dtype) <= dtype_bits(r->graph->values[x].dtype)))
+        return "it is computed in a type that is no wider";
     bool has_mean = match_value(match, "mean") != NONE;
     if (has_mean && (!named_axes(r, match, "mean", &mean_axes) || mean_axes != *axes))
         return "mean and variance go over different axes";
@@ -263,6 +267,7 @@ static Status refuse_bounded(Recogniser *r, const Rule *rule, const Match *match
     "x * factor:(scale / Sqrt(square:ReduceMean((x - mean)^2) + $epsilon)) + bias - mean:ReduceMean(x) * "   \
     "factor"
 #define UNCENTERED "x / Sqrt(square:ReduceMean(x^2) + $epsilon)"
+#define WIDENED    "Cast(wide:Cast(x) / Sqrt(square:ReduceMean(wide^2) + $epsilon))"
 #define GROUPED    "Reshape(inner:InstanceNormalization(Reshape(x), group_scale, group_bias))"
 
 #define INSTANCE(pattern)                                                                                    \
@@ -287,6 +292,8 @@ static const Rule rules[] = {
     INSTANCE(CENTERED),
     LAYER(CENTERED),
     RMS(UNCENTERED " * scale"),
+    RMS(WIDENED " * scale"),
+    RMS(WIDENED),
     RMS(UNCENTERED),
     GROUP(GROUPED " * scale + bias"),
     GROUP(GROUPED " * scale"),

@@ -7,6 +7,7 @@
  * layout alone reads a channels-last value, or where a convolution would read a large plain one. On the host
  * every value is plain, and the pass does nothing. */
 #include "ir/cost.h"
+#include "ir/form.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -39,9 +40,11 @@ static const NodeId *step_nodes(const Assigner *a, const Step *step) {
 
 /* -- steps -- */
 
-static bool node_takes_any_layout(const Node *node) {
+/* What a region does with single elements it does wherever they lie. */
+static bool node_takes_any_layout(const Graph *graph, const Node *node) {
     const OpDef *def = op_def(node->op);
-    return def->op_class == OPCLASS_POINTWISE || (def->flags & OPF_STRIDED) != 0;
+    if (def->op_class == OPCLASS_POINTWISE || (def->flags & OPF_STRIDED) != 0) return true;
+    return node->region != NONE && node_form(graph, node, NULL) != FORM_OTHER;
 }
 
 static Status find_steps(Assigner *a) {
@@ -57,7 +60,7 @@ static Status find_steps(Assigner *a) {
         Step *step = &a->steps[a->step_count - 1];
         step->count++;
         a->step_of[block->nodes[i]] = a->step_count - 1;
-        if (!node_takes_any_layout(&a->graph->nodes[block->nodes[i]])) step->any_layout = false;
+        if (!node_takes_any_layout(a->graph, &a->graph->nodes[block->nodes[i]])) step->any_layout = false;
     }
     return STATUS_OK;
 }
@@ -79,11 +82,32 @@ static bool has_two_layouts(const Value *value) {
     return false;
 }
 
+static bool moves_elements(const Assigner *a, NodeId id) {
+    NodeForm form = node_form(a->graph, &a->graph->nodes[id], NULL);
+    return form == FORM_VIEW || form == FORM_PERMUTATION || form == FORM_SELECTION;
+}
+
+/* A value that a region makes of its anchor's result, or of what it reads, under another shape or permuted:
+ * its layout has nothing to do with theirs. */
+static bool is_moved(const Assigner *a, NodeId producer) {
+    const Step *step = &a->steps[a->step_of[producer]];
+    const NodeId *nodes = step_nodes(a, step);
+    RegionId region = a->graph->nodes[producer].region;
+    bool moved = false;
+    if (region == NONE) return false;
+    for (int32_t n = 0; n < step->count; ++n) {
+        if (nodes[n] == a->graph->regions[region].anchor) moved = false;
+        moved = moved || moves_elements(a, nodes[n]);
+        if (nodes[n] == producer) return moved;
+    }
+    return moved;
+}
+
 static bool may_change(const Assigner *a, ValueId id) {
     const Value *value = &a->graph->values[id];
     return value->producer != NONE && value->data == NULL && a->step_of[value->producer] != NONE &&
            a->steps[a->step_of[value->producer]].any_layout && has_two_layouts(value) &&
-           !is_seen_outside(a, id);
+           !is_moved(a, value->producer) && !is_seen_outside(a, id);
 }
 
 static ValueId root_of(const Assigner *a, ValueId value) {

@@ -35,6 +35,16 @@ typedef struct Placing {
     int32_t channel_padding;
 } Placing;
 
+/* The memory plan holds for the layouts as they were. */
+static void drop_memory(Graph *graph) {
+    graph->memory = (MemoryPlan){0};
+    for (ValueId v = 0; v < graph->value_count; ++v) {
+        graph->values[v].buffer = NONE;
+        graph->values[v].buffer_offset = 0;
+        graph->values[v].strides = NULL;
+    }
+}
+
 /* The host takes values in plain layout, with memory laid out for that. */
 static Status make_plain(App *app, Graph *graph, Placing *placings) {
     const PassOptions memory = {.start_from = "plan_memory", .stop_after = "plan_memory"};
@@ -44,6 +54,7 @@ static Status make_plain(App *app, Graph *graph, Placing *placings) {
         value->layout = LAYOUT_PLAIN;
         value->channel_padding = 0;
     }
+    drop_memory(graph);
     return passes_run(graph, &memory, NULL, &app->diag);
 }
 
@@ -54,6 +65,7 @@ static Status restore(App *app, const CompileSettings *settings, Compiled *compi
         graph->values[v].layout = placings[v].layout;
         graph->values[v].channel_padding = placings[v].channel_padding;
     }
+    drop_memory(graph);
     return compile_memory(app, settings, compiled);
 }
 

@@ -241,11 +241,11 @@ static Status build_row(Runner *runner, StudyRow *row) {
     LogLevel level = app->log.level;
     app->log.level = LOG_ERROR; /* what builds say has been said for the first */
     Status status = is_all ? STATUS_OK : compile_model(app, study->model, &settings, &compiled);
-    app->log.level = level;
     row->build_seconds = is_all ? row->build_seconds : clock_seconds() - start;
     const Compiled *built = is_all ? &study->all : &compiled;
     if (status == STATUS_OK) status = describe_plan(app, built, row);
     if (status == STATUS_OK) status = try_row(runner, row, built, &settings);
+    app->log.level = level;
     compiled_destroy(&compiled);
     return status;
 }

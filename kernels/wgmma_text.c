@@ -14,8 +14,10 @@ enum {
     DEPTH_OF_A_STEP = 16,
     ELEMENT = 2,
     MOST_STAGE_DEPTH = 96,
-    MOST_BOX = 256, /* lines that a box has */
-    STRIP = 64      /* lines of an operand with the depth outside that are copied together */
+    MOST_SLICES = 8, /* blocks of a cluster */
+    LEAST_STEPS = 3, /* of a slice */
+    MOST_BOX = 256,  /* lines that a box has */
+    STRIP = 64       /* lines of an operand with the depth outside that are copied together */
 };
 
 typedef struct TileShape {
@@ -79,9 +81,11 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     const double clock = 1.7e3, bandwidth = 4.3e6; /* cycles, bytes of a microsecond */
     double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
            resident = config->number[WGMMA_RESIDENT];
-    double depth = (double)steps_of(problem, config) * stage_depth(config);
+    double slices = config->number[WGMMA_SLICES];
+    double depth = (double)ceil_div(steps_of(problem, config), (int64_t)slices) * stage_depth(config);
     double tiles = (double)ceil_div(problem->known_rows, (int64_t)rows) *
-                   (double)ceil_div(problem->known_cols, (int64_t)cols) * (double)problem->known_batch;
+                   (double)ceil_div(problem->known_cols, (int64_t)cols) * (double)problem->known_batch *
+                   slices;
     double products = 2 * rows * cols * depth / 4096,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
     double copies = (rows + cols) * depth * ELEMENT / 46;
@@ -89,6 +93,7 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     if (copies > main) main = copies;
     double epilogue =
         rows * cols * (problem->reads ? 0.25 : 0.064) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 950;
+    if (slices > 1) epilogue = epilogue / slices + 1500 + rows * cols / 16;
     double blocks = device->sm_count * resident, rounds = tiles / blocks;
     if (rounds < 4.4) rounds = (double)ceil_div((int64_t)tiles, (int64_t)blocks);
     double sharing = tiles < blocks ? (tiles > device->sm_count ? tiles / device->sm_count : 1) : resident;
@@ -115,8 +120,17 @@ static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
     return best;
 }
 
-static bool is_legal(const WgmmaProblem *problem, const Config *config) {
+static bool is_legal(const Device *device, const WgmmaProblem *problem, const Config *config) {
     if (config->number[WGMMA_STAGES] < 2) return false;
+    int32_t slices = config->number[WGMMA_SLICES];
+    int64_t tiles = ceil_div(problem->known_rows, wgmma_rows(config)) *
+                    ceil_div(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
+    if (slices > 1 && (tiles * slices > (int64_t)device->sm_count * config->number[WGMMA_RESIDENT] ||
+                       steps_of(problem, config) < LEAST_STEPS * slices))
+        return false;
+    /* Slices add up their sums through the memory of the stages. */
+    int32_t sums = wgmma_rows(config) * config->number[WGMMA_COLS] * 4;
+    if (slices > 1 && sums > config->number[WGMMA_STAGES] * stage_bytes(config)) return false;
     if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     return true;
@@ -148,15 +162,16 @@ static void insert(const Device *device, const WgmmaProblem *problem, const Conf
 }
 
 int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]) {
-    double costs[SHAPES];
+    double costs[MOST_CONFIGS];
     int32_t count = 0, depth = depth_of(problem);
-    for (int32_t i = 0; i < SHAPES; ++i) {
-        Config config = {.count = WGMMA_RESIDENT + 1,
-                         .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
-                                    blocks_of(problem, depth), 0, shapes[i].resident}};
-        set_stages(&config);
-        if (is_legal(problem, &config)) insert(device, problem, &config, costs, out, count++);
-    }
+    for (int32_t i = 0; i < SHAPES; ++i)
+        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
+            Config config = {.count = WGMMA_SLICES + 1,
+                             .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
+                                        blocks_of(problem, depth), 0, shapes[i].resident, slices}};
+            set_stages(&config);
+            if (is_legal(device, problem, &config)) insert(device, problem, &config, costs, out, count++);
+        }
     return count;
 }
 
@@ -175,9 +190,8 @@ KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim d
     return map;
 }
 
-KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, Dim lines, Dim depth,
+KernelMap wgmma_spread_map(DimTable *dims, int32_t part, int32_t cols, ValueId value, Dim lines, Dim depth,
                            Dim line_stride) {
-    int32_t part = config->number[WGMMA_DEPTH];
     KernelMap map = {.value = value, .rank = 5, .swizzle = part * ELEMENT};
     static const int32_t extents[] = {0, 2, 4, 4}, steps[] = {0, 1, 8, 2, 32};
     map.dim[0] = depth;
@@ -186,7 +200,7 @@ KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, 
     for (int32_t i = 1; i < 5; ++i) {
         map.dim[i] = i < 4 ? extents[i] : dim_floor_div(dims, lines, 32);
         map.stride[i] = dim_mul(dims, line_stride, steps[i]);
-        map.box[i] = i < 4 ? extents[i] : config->number[WGMMA_COLS] / 32;
+        map.box[i] = i < 4 ? extents[i] : cols / 32;
     }
     return map;
 }
@@ -195,10 +209,11 @@ KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, 
 
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype) {
     const int32_t *n = config->number;
-    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, 1, %d, %s, %s, %s> Tile;",
+    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %s, %s, %s> Tile;",
                    cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
-                   n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_RESIDENT], problem->outer_a ? "true" : "false",
-                   problem->outer_b ? "true" : "false", wgmma_spreads(problem, config) ? "true" : "false");
+                   n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_SLICES], n[WGMMA_RESIDENT],
+                   problem->outer_a ? "true" : "false", problem->outer_b ? "true" : "false",
+                   wgmma_spreads(problem, config) ? "true" : "false");
 }
 
 const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols) {
@@ -216,25 +231,30 @@ static int32_t threads_of(const Config *config) {
     return warpgroups * 128 + (warpgroups == 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
 }
 
+const char *wgmma_store(KernelWriter *w, const WgmmaProblem *problem, const char *finish, Dim pixels) {
+    int32_t lanes = pixels == 0 ? problem_epilogue_lanes(kernel_emission(w)->problem) : 1;
+    const char *rows = kernel_number(w, problem->rows), *cols = kernel_number(w, problem->cols);
+    const char *numbers = kernel_format(w, "WgmmaRows{%s, %s}", rows, cols);
+    if (pixels != 0)
+        numbers = kernel_format(w, "WgmmaPlanes{%s, %s, %s}", rows, cols, kernel_number(w, pixels));
+    return kernel_format(w, "wgmma_store_to(%s, %s, %s)", numbers, finish, kernel_pack_epilogue(w, lanes));
+}
+
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
-                    const char *load, const char *finish, Dim pixels) {
+                    const char *load, const char *store) {
     Emission *emission = kernel_emission(w);
     DimTable *dims = emission->graph->dims;
     Dim rows = dim_ceil_div(dims, problem->rows, wgmma_rows(config));
     Dim cols = dim_ceil_div(dims, problem->cols, config->number[WGMMA_COLS]);
     Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
-    int32_t lanes = pixels == 0 ? problem_epilogue_lanes(emission->problem) : 1;
-    const char *numbers = kernel_format(w, "WgmmaRows{%s, %s}", kernel_number(w, problem->rows),
-                                        kernel_number(w, problem->cols));
-    if (pixels != 0)
-        numbers = kernel_format(w, "WgmmaPlanes{%s, %s, %s}", kernel_number(w, problem->rows),
-                                kernel_number(w, problem->cols), kernel_number(w, pixels));
     kernel_line(w, "const WgmmaTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
-    kernel_line(w, "wgmma_product<Tile>(tiles, %s, wgmma_store_to(%s, %s, %s), %lld);", load, numbers, finish,
-                kernel_pack_epilogue(w, lanes), (long long)steps_of(problem, config));
+    kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld);", load, store,
+                (long long)steps_of(problem, config));
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     Dim grid = dim_min(dims, tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);
+    if (config->number[WGMMA_SLICES] > 1) grid = dim_mul(dims, tiles, config->number[WGMMA_SLICES]);
+    kernel_cluster(w, config->number[WGMMA_SLICES]);
     return kernel_finish(w, grid, 1, 1, threads_of(config),
                          config->number[WGMMA_STAGES] * stage_bytes(config) + SHARED_SLACK);
 }

@@ -28,7 +28,8 @@ typedef enum WgmmaNumber {
     WGMMA_DEPTH,
     WGMMA_BLOCKS,
     WGMMA_STAGES,
-    WGMMA_RESIDENT
+    WGMMA_RESIDENT,
+    WGMMA_SLICES /* of the depth, each by a block of a cluster */
 } WgmmaNumber;
 
 /* What a step reads and writes at least, at the symbols' opt values. */
@@ -48,16 +49,18 @@ bool wgmma_spreads(const WgmmaProblem *problem, const Config *config);
  * across the depth. The box is of so many lines. */
 KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim depth, Dim batch,
                            Dim line_stride, Dim batch_stride, bool outer, int32_t box_lines);
-/* The same for the columns' operand, spread. */
-KernelMap wgmma_spread_map(DimTable *dims, const Config *config, ValueId value, Dim lines, Dim depth,
+/* The same for the columns' operand, spread, in parts of `part` x cols. */
+KernelMap wgmma_spread_map(DimTable *dims, int32_t part, int32_t cols, ValueId value, Dim lines, Dim depth,
                            Dim line_stride);
 
 /* Declares `Tile`. */
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype);
-/* The call and the launch. load: what constructs the operands' loader, finish what WgmmaScale; pixels: rows
- * of each image where the result's columns are planes of them, else 0. */
+/* What constructs the store, which declares the epilogue. finish: what constructs WgmmaScale; pixels: rows of
+ * each image where the result's columns are planes of them, else 0. */
+const char *wgmma_store(KernelWriter *w, const WgmmaProblem *problem, const char *finish, Dim pixels);
+/* The call and the launch. load: what constructs the operands' loader. */
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
-                    const char *load, const char *finish, Dim pixels);
+                    const char *load, const char *store);
 /* "WgmmaScale<smelt_half, true>{0x1p+0f, 0x1p+0f, p2, 64}"; c may be NONE. */
 const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols);
 

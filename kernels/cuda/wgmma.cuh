@@ -20,17 +20,10 @@ SMELT_DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_s
 SMELT_DEVICE void barrier_init(u32 barrier, u32 arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-// Makes initialised barriers visible to the copy engine and the blocks of the cluster.
+// Makes initialised barriers visible to the copy engine.
 SMELT_DEVICE void barrier_init_done() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 SMELT_DEVICE void barrier_arrive(u32 barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-// At the same barrier of block `rank` of the cluster.
-SMELT_DEVICE void barrier_arrive_at(u32 barrier, u32 rank) {
-    asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
-                 "r"(rank)
-                 : "memory");
 }
 SMELT_DEVICE void barrier_arrive_expecting(u32 barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
@@ -53,6 +46,23 @@ SMELT_DEVICE u32 cluster_rank() {
 SMELT_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 SMELT_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
+// The same address in the shared memory of a block of the cluster.
+SMELT_DEVICE float shared_get_from(u32 address, u32 block) {
+    float x;
+    asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\n"
+                 "ld.shared::cluster.f32 %0, [remote];\n}"
+                 : "=f"(x)
+                 : "r"(address), "r"(block)
+                 : "memory");
+    return x;
+}
+SMELT_DEVICE void shared_put(u32 address, float x) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
+}
+
+// The first THREADS threads of the block wait for each other.
+template <int THREADS> SMELT_DEVICE void consumers_wait() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
+
 // -- the copy engine --
 
 SMELT_DEVICE void map_prefetch(const TensorMap &map) {
@@ -65,27 +75,12 @@ SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int
                  "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
                  : "memory");
 }
-// The same to one place in every block of the cluster that the mask names.
-SMELT_DEVICE void copy_box_to(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, u16 blocks) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%4, %5, %6}], [%2], %3;" ::"r"(to),
-                 "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y), "r"(z)
-                 : "memory");
-}
-
 SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, int u, int v) {
     asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
                  "[%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
                  "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
                  : "memory");
 }
-SMELT_DEVICE void copy_box_to(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, int u, int v, u16 blocks) {
-    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%4, %5, %6, %7, %8}], [%2], %3;" ::"r"(to),
-                 "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
-                 : "memory");
-}
-
 // Where a column of windows begins: channel and input coordinates of the first window's first element, with the offset
 // of a tap within windows. AXES is the number of spatial axes.
 template <int AXES> struct WindowPlace;

@@ -31,24 +31,30 @@ template <class Tile, int AXES> struct WgmmaWindows {
         map_prefetch(x);
         map_prefetch(w);
     }
-    SMELT_DEVICE Cursor begin(Index row, Index col, Index) const {
-        int at[AXES];
+    // part: how many parts of the depth lie in front.
+    SMELT_DEVICE Cursor begin(Index row, Index col, Index, int part) const {
+        const int parts = (window.channels + Tile::depth - 1) / Tile::depth, tap = part / parts;
+        int at[AXES], rest = tap;
 #pragma unroll
         for (int i = AXES - 1; i >= 0; --i) {
             at[i] = (int)residue(row, window.out[i]) * window.stride[i] - window.pad[i];
             row = quotient(row, window.out[i]);
         }
-        Cursor cursor = {window_place(at, (int)row), (int)col, 0, 0, {}};
+        Cursor cursor = {window_place(at, (int)row), (int)col, part % parts * Tile::depth, tap, {}};
+#pragma unroll
+        for (int i = AXES - 1; i >= 0; --i) {
+            cursor.offset[i] = rest % window.kernel[i];
+            rest /= window.kernel[i];
+        }
         return cursor;
     }
-    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full, u32 rank) const {
+    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full) const {
         u16 tap[3] = {};
 #pragma unroll
         for (int i = 0; i < AXES; ++i) tap[i] = (u16)(at.offset[AXES - 1 - i] * window.dilation[AXES - 1 - i]);
         copy_windows(to_a, x, full, at.channel, at.place, tap);
-        const int mine = rank * (Tile::cols / Tile::cluster);
-        wgmma_copy_columns<Tile>(to_b + mine * Tile::depth * 2, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
-                                 Tile::spread ? at.col + mine : at.tap, at.col + mine);
+        wgmma_copy_columns<Tile>(to_b, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
+                                 Tile::spread ? at.col : at.tap, at.col);
     }
     SMELT_DEVICE void next(Cursor &at) const {
         at.channel += Tile::depth;

@@ -18,16 +18,17 @@ template <int LINES, int DEPTH, bool OUTER> struct WgmmaOperand {
     static SMELT_DEVICE u64 form() { return operand_form<swizzle>(OUTER ? DEPTH * 128 : 16, 8 * swizzle); }
 };
 
-// A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. CLUSTER blocks below one
-// another share the columns' operand, of which each copies its part for all. RESIDENT blocks share a multiprocessor.
+// A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. SLICES blocks, a cluster,
+// divide a tile's depth among themselves, add up each other's sums and store a part each; a tile has a cluster of its own
+// then. RESIDENT blocks share a multiprocessor.
 // SPREAD: columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column 8 q + 2 p + e
 // in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns.
-template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int CLUSTER, int RESIDENT,
+template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int SLICES, int RESIDENT,
           bool OUTER_A, bool OUTER_B, bool SPREAD>
 struct WgmmaTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = REPEAT, cols = COLS, depth = DEPTH, blocks = BLOCKS, stages = STAGES;
-    static const int cluster = CLUSTER, rows = WARPGROUPS * REPEAT * 64;
+    static const int slices = SLICES, rows = WARPGROUPS * REPEAT * 64;
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
     static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
@@ -43,7 +44,7 @@ struct WgmmaTile {
 
 // The tiles of a batch of products, counted so that those under way at one time share rows and columns.
 struct WgmmaTiles {
-    Index rows, cols, batch; // in tiles; rows in clusters of them
+    Index rows, cols, batch; // in tiles
     static const int height = 8;
     SMELT_DEVICE Index count() const { return rows * cols * batch; }
     SMELT_DEVICE void find(Index tile, Index &row, Index &col, Index &matrix) const {
@@ -76,21 +77,33 @@ template <class Tile> struct WgmmaRing {
     SMELT_DEVICE u32 freed(int i) const { return empty + i * 8; }
 };
 
+// The steps of a tile that the block does.
+template <class Tile> struct WgmmaShare {
+    int first, count;
+    SMELT_DEVICE WgmmaShare(int steps) : first(0), count(steps) {
+        if (Tile::slices > 1) {
+            const int rank = (int)cluster_rank();
+            first = steps * rank / Tile::slices;
+            count = steps * (rank + 1) / Tile::slices - first;
+        }
+    }
+};
+
 template <class Tile, class Load>
 SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Load &load, int steps) {
-    const u32 rank = Tile::cluster > 1 ? cluster_rank() : 0;
+    const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
-    for (Index tile = (Index)blockIdx.x / Tile::cluster; tile < tiles.count(); tile += (Index)gridDim.x / Tile::cluster) {
+    for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
-        typename Load::Cursor cursor = load.begin((row * Tile::cluster + (Index)rank) * Tile::rows, col * Tile::cols, matrix);
-        for (int step = 0; step < steps; ++step) {
+        typename Load::Cursor cursor = load.begin(row * Tile::rows, col * Tile::cols, matrix, share.first * Tile::blocks);
+        for (int step = 0; step < share.count; ++step) {
             const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
             barrier_wait(ring.freed(stage.at), stage.round ^ 1);
             barrier_arrive_expecting(full, Tile::stage_bytes);
 #pragma unroll
             for (int j = 0; j < Tile::blocks; ++j) {
-                load.copy(cursor, Tile::a_at(at) + j * Tile::A::bytes, Tile::b_at(at) + j * Tile::B::bytes, full, rank);
+                load.copy(cursor, Tile::a_at(at) + j * Tile::A::bytes, Tile::b_at(at) + j * Tile::B::bytes, full);
                 load.next(cursor);
             }
             stage.next<Tile::stages>();
@@ -236,10 +249,12 @@ template <class Tile, class Store, int LINES> struct WgmmaPut {
 #pragma unroll
         for (int r = 0; r < LINES; ++r) store.fetch(rows[r], col + g * 32, matrix, operands[g % ahead][r]);
     }
-    // rows are set; tile_col: of the block's tile.
-    SMELT_DEVICE void begin(const Store &store, Index tile_col, Index tile_matrix) {
+    // tile_col: of the block's tile.
+    SMELT_DEVICE void place(Index tile_col, Index tile_matrix) {
         col = tile_col + threadIdx.x % 4 * 8;
         matrix = tile_matrix;
+    }
+    SMELT_DEVICE void begin(const Store &store) {
 #pragma unroll
         for (int g = 0; g < ahead; ++g) ask(store, g);
     }
@@ -263,32 +278,56 @@ template <class Tile, class Store, int LINES> struct WgmmaPut {
 // The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
 SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
 
-// One thread of each warpgroup for each block of the cluster says that a stage may be written again.
-template <class Tile> SMELT_DEVICE void wgmma_free(u32 barrier) {
-    if (Tile::cluster > 1)
-        barrier_arrive_at(barrier, threadIdx.x % 128);
-    else
-        barrier_arrive(barrier);
+// The sums of all slices, a part of them in each block: through shared memory, added in the order of the blocks.
+template <class Tile, class Put, class Store>
+SMELT_DEVICE void wgmma_join(u32 memory, const Put &put, const Store &store, const float (&sums)[Tile::repeat][Tile::cols / 2]) {
+    const u32 rank = cluster_rank(), own = memory + threadIdx.x * 4;
+    const int step = Tile::consumers * 4; // from one of a thread's sums to the next
+    consumers_wait<Tile::consumers>();    // nobody reads the stages any more
+#pragma unroll
+    for (int m = 0; m < Tile::repeat; ++m)
+#pragma unroll
+        for (int i = 0; i < Tile::cols / 2; ++i) shared_put(own + (m * (Tile::cols / 2) + i) * step, sums[m][i]);
+    cluster_arrive();
+    cluster_wait();
+#pragma unroll
+    for (int unit = 0; unit < Tile::cols / 32 * Tile::repeat * 2; ++unit) {
+        if (unit % Tile::slices != rank) continue;
+        const int g = unit / (Tile::repeat * 2), r = unit % (Tile::repeat * 2);
+        typename Store::Operands operands;
+        typename Store::Column column;
+        store.fetch_column(put.col + g * 32, column);
+        store.fetch(put.rows[r], put.col + g * 32, put.matrix, operands);
+        float mine[8] = {}, whole[8];
+#pragma unroll
+        for (int block = 0; block < Tile::slices; ++block)
+#pragma unroll
+            for (int i = 0; i < 8; ++i)
+                mine[i] += shared_get_from(own + (r / 2 * (Tile::cols / 2) + (g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2) * step, block);
+        if (!Tile::spread) gather_columns(mine, whole);
+        store.put(put.rows[r], put.col + g * 32, put.matrix, Tile::spread ? mine : whole, column, operands);
+    }
 }
 
 template <class Tile, class Store>
 SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Store &store, int steps) {
     const int warpgroup = threadIdx.x / 128;
-    const bool announces = threadIdx.x % 128 < Tile::cluster;
-    const u32 rank = Tile::cluster > 1 ? cluster_rank() : 0;
+    const bool announces = threadIdx.x % 128 == 0;
+    const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
     float sums[Tile::repeat][Tile::cols / 2];
-    for (Index tile = (Index)blockIdx.x / Tile::cluster; tile < tiles.count(); tile += (Index)gridDim.x / Tile::cluster) {
+    for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
         WgmmaPut<Tile, Store, 2 * Tile::repeat> put;
-        const Index first = (row * Tile::cluster + (Index)rank) * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
+        const Index first = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
 #pragma unroll
         for (int r = 0; r < 2 * Tile::repeat; ++r) put.rows[r] = first + r / 2 * 64 + r % 2 * 8;
-        put.begin(store, col * Tile::cols, matrix);
-        if (tile + (Index)gridDim.x / Tile::cluster < tiles.count()) {
-            tiles.find(tile + (Index)gridDim.x / Tile::cluster, row, col, matrix);
-            const Index next = (row * Tile::cluster + (Index)rank) * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
+        put.place(col * Tile::cols, matrix);
+        if (Tile::slices == 1) put.begin(store);
+        if (tile + (Index)gridDim.x / Tile::slices < tiles.count()) {
+            tiles.find(tile + (Index)gridDim.x / Tile::slices, row, col, matrix);
+            const Index next = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
 #pragma unroll
             for (int r = 0; r < 2 * Tile::repeat; ++r)
 #pragma unroll
@@ -296,21 +335,24 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &t
                     store.prefetch(next + r / 2 * 64 + r % 2 * 8, col * Tile::cols + g + threadIdx.x % 4 * 8, matrix);
         }
         u32 before = 0; // the stage that the instructions under way read
-        for (int step = 0; step < steps; ++step) {
+        for (int step = 0; step < share.count; ++step) {
             barrier_wait(ring.filled(stage.at), stage.round);
             wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, sums, step == 0);
             wgmma_wait<1>();
-            if (step > 0 && announces) wgmma_free<Tile>(before);
+            if (step > 0 && announces) barrier_arrive(before);
             before = ring.freed(stage.at);
             stage.next<Tile::stages>();
         }
         wgmma_wait<0>();
-        if (announces) wgmma_free<Tile>(before);
-        put.finish(store, sums);
+        if (announces) barrier_arrive(before);
+        if constexpr (Tile::slices > 1)
+            wgmma_join<Tile>(ring.data, put, store, sums);
+        else
+            put.finish(store, sums);
     }
 }
 
-// steps: stages of one tile, at least 1.
+// steps: stages of one tile, at least as many as there are slices.
 template <class Tile, class Load, class Store>
 SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const Store &store, int steps) {
     extern __shared__ u8 memory[];
@@ -321,27 +363,26 @@ SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const
         load.prefetch();
         for (int i = 0; i < Tile::stages; ++i) {
             barrier_init(ring.filled(i), 1);
-            barrier_init(ring.freed(i), Tile::warpgroups * Tile::cluster);
+            barrier_init(ring.freed(i), Tile::warpgroups);
         }
         barrier_init_done();
     }
-    if (Tile::cluster > 1) {
-        cluster_arrive();
-        cluster_wait();
-    } else {
-        __syncthreads();
-    }
+    __syncthreads();
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();
         if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps);
         __syncwarp();
+        if (Tile::slices > 1) { // as in wgmma_join
+            cluster_arrive();
+            cluster_wait();
+        }
     } else {
         if (Tile::moves_registers) registers_from<232>();
         wgmma_consume<Tile>(ring, tiles, store, steps);
     }
-    // Copies and arrivals of the other blocks reach this one's shared memory until all are done.
-    if (Tile::cluster > 1) {
+    // Other blocks read this one's shared memory until all are done.
+    if (Tile::slices > 1) {
         cluster_arrive();
         cluster_wait();
     }
@@ -349,21 +390,13 @@ SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const
 
 // -- matrices --
 
-// A block's part of the columns' operand: lines along the depth, from line `line` of matrix `z`.
+// A tile of the columns' operand: lines along the depth, from line `line` of matrix `z`.
 template <class Tile>
 SMELT_DEVICE void wgmma_copy_columns(u32 to, const TensorMap &map, u32 full, int depth, int line, int z) {
-    const u16 all = (1 << Tile::cluster) - 1;
-    if (Tile::spread) {
-        if (Tile::cluster > 1)
-            copy_box_to(to, map, full, depth, 0, 0, 0, line / 32, all);
-        else
-            copy_box(to, map, full, depth, 0, 0, 0, line / 32);
-    } else {
-        if (Tile::cluster > 1)
-            copy_box_to(to, map, full, depth, line, z, all);
-        else
-            copy_box(to, map, full, depth, line, z);
-    }
+    if (Tile::spread)
+        copy_box(to, map, full, depth, 0, 0, 0, line / 32);
+    else
+        copy_box(to, map, full, depth, line, z);
 }
 
 // Operands of a batch of products, from maps of three dimensions: elements of a line (or lines, where the depth is outer),
@@ -378,27 +411,21 @@ template <class Tile> struct WgmmaMatrices {
         map_prefetch(a);
         map_prefetch(b);
     }
-    SMELT_DEVICE Cursor begin(Index row, Index col, Index matrix) const {
-        return {(int)row, (int)col, many_a ? (int)matrix : 0, many_b ? (int)matrix : 0, 0};
+    SMELT_DEVICE Cursor begin(Index row, Index col, Index matrix, int part) const {
+        return {(int)row, (int)col, many_a ? (int)matrix : 0, many_b ? (int)matrix : 0, part * Tile::depth};
     }
-    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full, u32 rank) const {
+    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full) const {
         if (Tile::outer_a) {
 #pragma unroll
             for (int i = 0; i < Tile::rows; i += 64) copy_box(to_a + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
         } else {
             copy_box(to_a, a, full, at.depth, at.row, at.a);
         }
-        const int mine = rank * (Tile::cols / Tile::cluster);
         if (Tile::outer_b) {
 #pragma unroll
-            for (int i = 0; i < Tile::cols / Tile::cluster; i += 64) {
-                if (Tile::cluster > 1)
-                    copy_box_to(to_b + (mine + i) * Tile::depth * 2, b, full, at.col + mine + i, at.depth, at.b, (1 << Tile::cluster) - 1);
-                else
-                    copy_box(to_b + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
-            }
+            for (int i = 0; i < Tile::cols; i += 64) copy_box(to_b + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
         } else {
-            wgmma_copy_columns<Tile>(to_b + mine * Tile::depth * 2, b, full, at.depth, at.col + mine, at.b);
+            wgmma_copy_columns<Tile>(to_b, b, full, at.depth, at.col, at.b);
         }
     }
     SMELT_DEVICE void next(Cursor &at) const { at.depth += Tile::depth; }

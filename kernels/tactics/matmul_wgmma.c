@@ -173,8 +173,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     KernelMap a = map_of(config, &product.a, product.depth, wgmma_rows(config));
     KernelMap b = map_of(config, &product.b, product.depth, config->number[WGMMA_COLS]);
     if (wgmma_spreads(&tiles, config))
-        b = wgmma_spread_map(emission->graph->dims, config, product.b.value, product.cols, product.depth,
-                             product.b.line_stride);
+        b = wgmma_spread_map(emission->graph->dims, config->number[WGMMA_DEPTH], config->number[WGMMA_COLS],
+                             product.b.value, product.cols, product.depth, product.b.line_stride);
     KernelWriter *w = kernel_begin(emission, "matmul_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_product.cuh");
@@ -183,8 +183,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *load =
         kernel_format(w, "WgmmaMatrices<Tile>{%s, %s, %s}", maps, product.a.matrices == 1 ? "false" : "true",
                       product.b.matrices == 1 ? "false" : "true");
-    return wgmma_finish(w, device, &tiles, config, load,
-                        wgmma_scale(w, product.alpha, product.beta, product.c, product.cols), 0);
+    const char *finish = wgmma_scale(w, product.alpha, product.beta, product.c, product.cols);
+    return wgmma_finish(w, device, &tiles, config, load, wgmma_store(w, &tiles, finish, 0));
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",

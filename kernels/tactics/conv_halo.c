@@ -1,0 +1,306 @@
+/* Convolutions of channels-last tensors in half precision with stride 1 on sm_90a's matrix units: each piece
+ * of the input is copied once, with its halo, for all taps. What counts for few channels, where windows would
+ * be copied from L2 again for every tap. */
+#include "ir/cost.h"
+#include "kernels/wgmma_conv.h"
+
+enum {
+    INPUTS = 2, /* pieces of the input in shared memory */
+    MOST_SHARED = 232448 - 1024,
+    PIECE = 64, /* rows of an instruction */
+    ELEMENT = 2,
+    MOST_BOX = 256,
+    MOST_SUMS = 128, /* registers of a thread */
+    MOST_COLS = 128,
+    MOST_STAGES = 32,
+    WARPGROUPS = 2,
+    KEPT = 12 /* configs */
+};
+
+typedef enum HaloNumber {
+    HALO_PIECES, /* of a warpgroup */
+    HALO_COLS,
+    HALO_DEPTH,
+    HALO_Z,
+    HALO_Y,
+    HALO_X,
+    HALO_STAGES
+} HaloNumber;
+
+/* A convolution whose sizes but the batch are known. */
+typedef struct Halo {
+    ConvText conv;
+    int64_t images, channels, outputs, taps;
+    int32_t kernel[WINDOW_AXES], dilation[WINDOW_AXES];
+    int64_t out[WINDOW_AXES];
+} Halo;
+
+static const char *describe(const Problem *problem, Halo *out) {
+    const char *why = wgmma_conv_refuses(problem, &out->conv);
+    if (why != NULL) return why;
+    const WindowDims *window = &out->conv.window;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
+        const Dim numbers[] = {window->in[i], window->out[i], window->kernel[i], window->dilation[i],
+                               window->pad[i]};
+        for (int k = 0; k < 5; ++k)
+            if (!dim_is_exact(numbers[k]) || numbers[k] > INT32_MAX / 2)
+                return "spatial sizes that are not known";
+        if (window->stride[i] != 1) return "strides above 1";
+        if (window->in[i] < 1 || window->out[i] < 1) return "an empty image";
+        if ((window->kernel[i] - 1) * window->dilation[i] >= MOST_BOX) return "windows that reach too far";
+        out->kernel[i] = (int32_t)window->kernel[i];
+        out->dilation[i] = (int32_t)window->dilation[i];
+        out->out[i] = window->out[i];
+    }
+    out->images = dim_at_opt(problem->graph, out->conv.batch);
+    if (out->images < 1) out->images = 1;
+    out->channels = out->conv.channels;
+    out->outputs = out->conv.outputs;
+    out->taps = window->taps;
+    return NULL;
+}
+
+/* -- tiles -- */
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static int32_t box(const Halo *halo, const Config *config, int32_t axis) {
+    return config->number[HALO_Z + axis] + (halo->kernel[axis] - 1) * halo->dilation[axis];
+}
+
+/* Rows between the beginnings of two pieces: those of the box, where a piece is one of its lines. */
+static int32_t pitch(const Halo *halo, const Config *config) {
+    return config->number[HALO_X] > PIECE / 2 && config->number[HALO_X] <= PIECE ? box(halo, config, 2)
+                                                                                 : PIECE;
+}
+
+static int32_t pieces_of_plane(const Halo *halo, const Config *config) {
+    int32_t y = config->number[HALO_Y];
+    return pitch(halo, config) != PIECE ? y : (int32_t)ceil_div(y * box(halo, config, 2), PIECE);
+}
+
+static int64_t box_bytes(const Halo *halo, const Config *config) {
+    return (int64_t)box(halo, config, 0) * box(halo, config, 1) * box(halo, config, 2) *
+           config->number[HALO_DEPTH] * ELEMENT;
+}
+
+static int64_t input_bytes(const Halo *halo, const Config *config) {
+    return ceil_div(box_bytes(halo, config), 1024) * 1024;
+}
+
+static int64_t tap_bytes(const Config *config) {
+    return (int64_t)config->number[HALO_COLS] * config->number[HALO_DEPTH] * ELEMENT;
+}
+
+/* Stages of weights for all channels and taps: one has the taps of a line. */
+static int64_t all_stages(const Halo *halo, const Config *config) {
+    return halo->channels / config->number[HALO_DEPTH] * (halo->taps / halo->kernel[2]);
+}
+
+static bool keeps(const Halo *halo, const Config *config) {
+    return config->number[HALO_STAGES] == all_stages(halo, config) &&
+           halo->outputs <= config->number[HALO_COLS];
+}
+
+/* Pieces that reach behind the box read what lies there, whose products are not stored. */
+static int64_t shared_bytes(const Halo *halo, const Config *config) {
+    int64_t behind = (int64_t)(PIECE + box(halo, config, 2)) * config->number[HALO_DEPTH] * ELEMENT;
+    return config->number[HALO_STAGES] * halo->kernel[2] * tap_bytes(config) +
+           INPUTS * input_bytes(halo, config) + behind + 1024;
+}
+
+static bool spreads(const Halo *halo) {
+    return halo->outputs % 32 == 0;
+}
+
+/* As wgmma_cost; the epilogue follows the products, while the next input comes. Reading rows from anywhere on
+ * costs a third more than reading them from multiples of 8 on. */
+static double model(const Halo *halo, const Device *device, const Config *config) {
+    double pieces = WARPGROUPS * config->number[HALO_PIECES], cols = config->number[HALO_COLS];
+    double products = cols / 2, reads = (2048 + 32 * cols) / 128, tiles = (double)halo->images;
+    double steps = (double)halo->taps * (double)halo->channels / 16;
+    double copied = (double)box_bytes(halo, config) * (double)(halo->channels / config->number[HALO_DEPTH]);
+    if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * cols;
+    double slower = config->number[HALO_DEPTH] < 64 && cols > 32 ? 1.7 : 1.3;
+    double main = slower * pieces * steps * (products > reads ? products : reads);
+    if (copied / 46 > main) main = copied / 46;
+    double epilogue = pieces * PIECE * cols * 0.064 * (spreads(halo) ? 1 : 1.3) + 950;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i)
+        tiles *= (double)ceil_div(halo->out[i], config->number[HALO_Z + i]);
+    tiles *= (double)ceil_div(halo->outputs, config->number[HALO_COLS]);
+    double rounds = tiles / device->sm_count;
+    if (rounds < 16) rounds = (double)ceil_div((int64_t)tiles, device->sm_count);
+    return (rounds * (main + epilogue) + 2000) / 1.7e3;
+}
+
+static bool is_legal(const Halo *halo, Config *config) {
+    int32_t pieces = config->number[HALO_Z] * pieces_of_plane(halo, config);
+    for (int32_t i = 0; i < WINDOW_AXES; ++i)
+        if (box(halo, config, i) > MOST_BOX) return false;
+    if (pieces % WARPGROUPS != 0) return false;
+    config->number[HALO_PIECES] = pieces / WARPGROUPS;
+    if (config->number[HALO_PIECES] * config->number[HALO_COLS] / 2 > MOST_SUMS) return false;
+    int64_t most = all_stages(halo, config);
+    config->number[HALO_STAGES] = (int32_t)(most < MOST_STAGES ? most : MOST_STAGES);
+    while (config->number[HALO_STAGES] > 1 && shared_bytes(halo, config) > MOST_SHARED)
+        config->number[HALO_STAGES]--;
+    bool enough = config->number[HALO_STAGES] > 1 || keeps(halo, config);
+    return enough && shared_bytes(halo, config) <= MOST_SHARED;
+}
+
+static void insert(const Halo *halo, const Device *device, const Config *config, double *costs, Config *out,
+                   int32_t *count) {
+    double cost = model(halo, device, config);
+    int32_t at = *count;
+    while (at > 0 && costs[at - 1] > cost) --at;
+    if (at == KEPT) return;
+    if (*count < KEPT) ++*count;
+    for (int32_t i = *count - 1; i > at; --i) {
+        costs[i] = costs[i - 1];
+        out[i] = out[i - 1];
+    }
+    costs[at] = cost;
+    out[at] = *config;
+}
+
+static int32_t depth_of(const Halo *halo, bool narrow) {
+    int32_t depth = 64;
+    while (halo->channels % depth != 0) depth /= 2;
+    return narrow && depth > 16 ? depth / 2 : depth;
+}
+
+static int32_t cols_of(const Halo *halo) {
+    int32_t cols = 32;
+    while (cols < halo->outputs) cols += 32;
+    return cols;
+}
+
+/* Lines of the image in equal parts. */
+static void add_parts(const Halo *halo, const Device *device, int32_t depth, int32_t parts, double *costs,
+                      Config *out, int32_t *count) {
+    int32_t most_z = halo->out[0] > 1 ? 4 : 1;
+    for (int32_t z = 1; z <= most_z; ++z)
+        for (int32_t y = 1; y <= 16 && y <= halo->out[1] + 1; ++y) {
+            Config config = {
+                .count = HALO_STAGES + 1,
+                .number = {0, cols_of(halo), depth, z, y, (int32_t)ceil_div(halo->out[2], parts)}};
+            if (is_legal(halo, &config)) insert(halo, device, &config, costs, out, count);
+        }
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    Halo halo;
+    double costs[KEPT];
+    int32_t count = 0;
+    if (describe(problem, &halo) != NULL) return 0;
+    for (int32_t narrow = 0; narrow < 2; ++narrow)
+        for (int32_t parts = 1; parts <= 16 && parts <= halo.out[2]; ++parts)
+            add_parts(&halo, device, depth_of(&halo, narrow != 0), parts, costs, out, &count);
+    return count;
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    Halo halo;
+    Config found[MOST_CONFIGS];
+    (void)device;
+    const char *why = describe(problem, &halo);
+    if (why != NULL) return why;
+    if (halo.taps < 3) return "few taps";
+    if (halo.channels % 16 != 0) return "channels that are no multiple of 16";
+    if (halo.outputs > MOST_COLS) return "more than 128 output channels";
+    return configs(problem, device, found) > 0 ? NULL : "windows that do not fit in shared memory";
+}
+
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    Halo halo;
+    return describe(problem, &halo) == NULL ? model(&halo, device, config) : 0;
+}
+
+/* -- text -- */
+
+/* As (channel, x, y, z, image). */
+static KernelMap map_input(const Emission *emission, const Halo *halo, const Config *config) {
+    const ConvText *conv = &halo->conv;
+    int32_t axes = wgmma_conv_axes(emission->problem, conv), depth = config->number[HALO_DEPTH];
+    KernelMap map = {.value = conv->x, .rank = 5, .swizzle = ELEMENT * depth};
+    Dim strides[SMELT_MAX_RANK];
+    value_strides(emission->graph, conv->x, strides);
+    map.dim[0] = conv->channels;
+    map.stride[0] = 1;
+    map.box[0] = depth;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
+        int32_t axis = WINDOW_AXES - 1 - i;
+        map.dim[1 + i] = conv->window.in[axis];
+        map.stride[1 + i] = i < axes ? strides[1 + axes - i] : strides[0];
+        map.box[1 + i] = box(halo, config, axis);
+    }
+    map.dim[4] = conv->batch;
+    map.stride[4] = strides[0];
+    map.box[4] = 1;
+    return map;
+}
+
+static const char *numbers_text(KernelWriter *w, const int32_t *numbers) {
+    return kernel_format(w, "{%d, %d, %d}", numbers[0], numbers[1], numbers[2]);
+}
+
+static const char *window_numbers(KernelWriter *w, const Halo *halo, const Config *config) {
+    const WindowDims *window = &halo->conv.window;
+    int32_t boxes[WINDOW_AXES];
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) boxes[i] = box(halo, config, i);
+    const char *shapes = kernel_format(w, "%s, %s, %s, %s", extents_text(w, window->out, WINDOW_AXES),
+                                       extents_text(w, window->kernel, WINDOW_AXES),
+                                       extents_text(w, window->dilation, WINDOW_AXES),
+                                       extents_text(w, window->pad, WINDOW_AXES));
+    return kernel_format(w, "{%s, %s, %s, %s, %d, %d, %s}", shapes, numbers_text(w, config->number + HALO_Z),
+                         numbers_text(w, boxes), kernel_number(w, halo->conv.channels), pitch(halo, config),
+                         pieces_of_plane(halo, config), kernel_number(w, halo->conv.batch));
+}
+
+static void declare_tile(KernelWriter *w, const Halo *halo, const Config *config, DType dtype) {
+    const int32_t *n = config->number;
+    kernel_declare(w, "typedef HaloTile<%s, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s> Tile;",
+                   cuda_type(dtype), WARPGROUPS, n[HALO_PIECES], n[HALO_COLS], n[HALO_DEPTH], halo->kernel[2],
+                   INPUTS, (long long)input_bytes(halo, config), n[HALO_STAGES],
+                   keeps(halo, config) ? "true" : "false", spreads(halo) ? "true" : "false");
+}
+
+static Dim count_tiles(DimTable *dims, const Halo *halo, const Config *config) {
+    Dim tiles = dim_mul(dims, halo->conv.batch, ceil_div(halo->outputs, config->number[HALO_COLS]));
+    for (int32_t i = 0; i < WINDOW_AXES; ++i)
+        tiles = dim_mul(dims, tiles, ceil_div(halo->out[i], config->number[HALO_Z + i]));
+    return tiles;
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    Halo halo;
+    DimTable *dims = emission->graph->dims;
+    (void)describe(emission->problem, &halo);
+    WgmmaProblem product = wgmma_conv_product(emission->problem, &halo.conv);
+    KernelMap x = map_input(emission, &halo, config);
+    KernelMap weights = wgmma_conv_weights(emission, &halo.conv, config->number[HALO_DEPTH],
+                                           config->number[HALO_COLS], spreads(&halo));
+    KernelWriter *w = kernel_begin(emission, "conv_halo");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "wgmma_halo.cuh");
+    declare_tile(w, &halo, config, emission->graph->values[halo.conv.x].dtype);
+    const char *maps = kernel_format(w, "%s, %s", kernel_map(w, &x), kernel_map(w, &weights));
+    const char *finish = wgmma_scale(w, 1, 1, halo.conv.bias, halo.conv.outputs);
+    const char *store = wgmma_store(w, &product, finish, wgmma_conv_plane(emission->problem, &halo.conv));
+    kernel_line(w, "const HaloTiles<Tile> tiles = {%s, %lld};", window_numbers(w, &halo, config),
+                (long long)ceil_div(halo.outputs, config->number[HALO_COLS]));
+    kernel_line(w, "halo_product<Tile>(tiles, %s, %s);", maps, store);
+    Dim grid = dim_min(dims, count_tiles(dims, &halo, config), device->sm_count);
+    return kernel_finish(w, grid, 1, 1, WARPGROUPS * 128 + 128, (int32_t)shared_bytes(&halo, config));
+}
+
+const Tactic tactic_conv_halo = {.name = "conv_halo",
+                                 .version = 1,
+                                 .strided = true,
+                                 .arch = "sm_90a",
+                                 .refuses = refuses,
+                                 .configs = configs,
+                                 .emit = emit,
+                                 .cost = cost};

@@ -7,6 +7,7 @@
 typedef struct Event {
     const char *pass, *change; /* "added", "removed", "changed", "refused" */
     const char *op, *node, *text;
+    int32_t times; /* in a row */
 } Event;
 
 typedef struct EventList {
@@ -146,6 +147,12 @@ static bool bears_origin(const Why *why, const Node *node) {
 static Status add_event(Why *why, EventList *list, const char *pass, const char *change, const Graph *graph,
                         NodeId node, const char *text) {
     TRY_ALLOC(&why->app->diag, text);
+    Event *last = list->count > 0 ? &list->items[list->count - 1] : NULL;
+    if (last != NULL && strcmp(last->pass, pass) == 0 && strcmp(last->change, change) == 0 &&
+        strcmp(last->node, node_title(graph, node)) == 0 && strcmp(last->text, text) == 0) {
+        last->times++;
+        return STATUS_OK;
+    }
     if (!ARENA_RESERVE(&why->app->arena, list->items, list->count, list->capacity))
         return FAIL(&why->app->diag, STATUS_NO_MEMORY, "out of memory");
     const Node *row = &graph->nodes[node];
@@ -153,7 +160,8 @@ static Status add_event(Why *why, EventList *list, const char *pass, const char 
                                          .change = change,
                                          .op = row->op != OP_NONE ? op_def(row->op)->name : "removed",
                                          .node = node_title(graph, node),
-                                         .text = text};
+                                         .text = text,
+                                         .times = 1};
     return STATUS_OK;
 }
 
@@ -259,9 +267,10 @@ static void print_events(const EventList *list, ByteWriter *out) {
     for (int32_t i = 0; i < list->count; ++i) {
         const Event *event = &list->items[i];
         bool refused = strcmp(event->change, "refused") == 0;
-        write_format(out, "  %-18s %s '%s'%s%s%s%s\n", event->pass, event->op, event->node,
-                     refused ? "" : " ", refused ? "" : event->change, event->text[0] != '\0' ? ": " : "",
-                     event->text);
+        write_format(out, "  %-18s %s '%s'%s%s%s%s", event->pass, event->op, event->node, refused ? "" : " ",
+                     refused ? "" : event->change, event->text[0] != '\0' ? ": " : "", event->text);
+        if (event->times > 1) write_format(out, " (%d times)", event->times);
+        write_format(out, "\n");
     }
 }
 
@@ -314,7 +323,7 @@ static void print_events_json(const char *key, const EventList *list, ByteWriter
         write_json_text(out, event->pass);
         write_format(out, ", \"change\": \"%s\", \"op\": \"%s\", \"node\": ", event->change, event->op);
         write_json_text(out, event->node);
-        write_format(out, ", \"text\": ");
+        write_format(out, ", \"times\": %d, \"text\": ", event->times);
         write_json_text(out, event->text);
         write_format(out, "}");
     }

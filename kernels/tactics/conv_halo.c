@@ -115,15 +115,15 @@ static bool spreads(const Halo *halo) {
     return halo->outputs % 32 == 0;
 }
 
-/* As wgmma_cost; the epilogue follows the products, while the next input comes. Reading rows from anywhere on
- * costs a third more than reading them from multiples of 8 on. */
+/* As wgmma_cost; the epilogue follows the products, while the next input comes. Rows that are read from
+ * anywhere on take longer than those from multiples of 8 on, the more the shorter they are. */
 static double model(const Halo *halo, const Device *device, const Config *config) {
     double pieces = WARPGROUPS * config->number[HALO_PIECES], cols = config->number[HALO_COLS];
     double products = cols / 2, reads = (2048 + 32 * cols) / 128, tiles = (double)halo->images;
     double steps = (double)halo->taps * (double)halo->channels / 16;
     double copied = (double)box_bytes(halo, config) * (double)(halo->channels / config->number[HALO_DEPTH]);
     if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * cols;
-    double slower = config->number[HALO_DEPTH] < 64 && cols > 32 ? 1.7 : 1.3;
+    double slower = config->number[HALO_DEPTH] >= (cols > 32 ? 64 : 32) ? (cols > 32 ? 1.3 : 1.05) : 1.7;
     double main = slower * pieces * steps * (products > reads ? products : reads);
     if (copied / 46 > main) main = copied / 46;
     double epilogue = pieces * PIECE * cols * 0.064 * (spreads(halo) ? 1 : 1.3) + 950;

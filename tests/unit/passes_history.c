@@ -163,6 +163,31 @@ static void test_runner(void) {
     end(&pair);
 }
 
+/* Without memory for the history the run fails, and nothing is left behind. */
+static void test_memory_faults(void) {
+    for (uint64_t n = 1; n < 5000; ++n) {
+        Allocator allocator = {0};
+        Pair pair = {0};
+        Arena kept = {.allocator = &allocator};
+        History history = {.arena = &kept};
+        PassOptions options = {.history = &history};
+        begin(&pair,
+              "  %t : f32[1] = Add(%one, %one) \"two\"\n  %a : f32[4] = Mul(%x, %t) \"m\"\n  output %a\n");
+        allocator.fail_at = n;
+        Status status = passes_run(pair.graph, &options, NULL, &pair.diag);
+        bool failed = allocator.count >= n;
+        arena_reset(&kept);
+        end(&pair);
+        CHECK_INT(allocator.in_use, 0);
+        CHECK_INT(status, failed ? STATUS_NO_MEMORY : STATUS_OK);
+        if (!failed) {
+            CHECK(n > 2);
+            return;
+        }
+    }
+    CHECK(false);
+}
+
 int main(void) {
     test_snapshot();
     test_unread();
@@ -171,5 +196,6 @@ int main(void) {
     test_heir();
     test_regions_and_types();
     test_runner();
+    test_memory_faults();
     return test_result();
 }

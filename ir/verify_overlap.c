@@ -59,7 +59,8 @@ static void note_uses(Overlap *o, BlockId id) {
         for (int32_t i = 0; i < node->input_count; ++i)
             if (node->inputs[i] != NONE) note_use(o, node->inputs[i], id, o->node_time[block->nodes[n]]);
     }
-    for (int32_t i = 0; i < block->result_count; ++i) note_use(o, block->results[i], id, INT32_MAX);
+    int32_t end = block->owner == NONE ? INT32_MAX : o->node_time[block->owner];
+    for (int32_t i = 0; i < block->result_count; ++i) note_use(o, block->results[i], id, end);
 }
 
 static Footprint find_footprint(const Graph *graph, ValueId id) {

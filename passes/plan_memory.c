@@ -274,14 +274,14 @@ static bool is_free(const Planner *p, const Draft *draft, const Node *node, Valu
     return true;
 }
 
-/* The host runs the nodes of a region one after another: what one of them is done with has room for the
- * result of a later one. Returns a draft that has as many bytes, or that may grow as nobody lives in it
- * behind the step; -1: none. */
+/* The host runs the nodes of a region, or of a body, one after another: what one of them is done with has
+ * room for the result of a later one. Returns a draft that has as many bytes, or that may grow as nobody
+ * lives in it behind the step; -1: none. */
 static int32_t find_room(const Planner *p, const Node *node, ValueId output) {
     Dim bytes = memory_bytes(p->graph, output);
     int32_t best = -1;
-    if (p->ctx->strided || p->ctx->target != NULL || node->region == NONE || node->block != MAIN_BLOCK)
-        return -1;
+    bool on_host = !p->ctx->strided && p->ctx->target == NULL;
+    if (node->block == MAIN_BLOCK && (!on_host || node->region == NONE)) return -1;
     for (int32_t i = 0; i < p->draft_count; ++i) {
         const Draft *draft = &p->drafts[i];
         if (draft->last != p->step || !is_free(p, draft, node, output)) continue;

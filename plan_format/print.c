@@ -300,6 +300,25 @@ static int row_order(const void *a, const void *b) {
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
+static Status print_peak(const Plan *plan, ByteWriter *out, Diag *diag) {
+    PlanPeak peak;
+    if (plan->buffer_count == 0) return STATUS_OK;
+    if (!plan_find_peak(plan, out->arena, &peak)) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    write_format(out, "\narena %lld B, lower bound %lld B; most is needed at step %d (",
+                 (long long)plan->arena_size, (long long)plan->arena_lower_bound, peak.step);
+    print_text(out, plan->steps[peak.step].name);
+    write_format(out, "), %lld B\n", (long long)peak.bytes);
+    for (int32_t i = 0; i < peak.count && i < LISTED_WEIGHTS; ++i) {
+        size_t start = out->size;
+        write_format(out, "  %12lld B  ", (long long)peak.tenants[i].bytes);
+        if (peak.tenants[i].value >= 0) print_type(plan, peak.tenants[i].value, out);
+        pad(out, start, 16 + TYPE_WIDTH);
+        if (peak.tenants[i].value >= 0) print_value_name(plan, peak.tenants[i].value, out);
+        write_format(out, "%s(buffer %d)\n", peak.tenants[i].value >= 0 ? "  " : "", peak.tenants[i].buffer);
+    }
+    return STATUS_OK;
+}
+
 /* The values of each buffer, in one pass over values sorted by buffer. */
 static Row *values_by_buffer(const Plan *plan, Arena *arena, int32_t *count) {
     Row *rows = ARENA_ARRAY(arena, Row, plan->value_count);
@@ -370,6 +389,7 @@ Status plan_print(const Plan *plan, ByteWriter *out, Diag *diag) {
     print_symbols(plan, out);
     print_steps(plan, out);
     TRY(print_memory(plan, out, diag));
+    TRY(print_peak(plan, out, diag));
     TRY(print_weights(plan, out, diag));
     if (out->failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     return STATUS_OK;

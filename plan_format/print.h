@@ -17,6 +17,18 @@ void print_value_name(const Plan *plan, int32_t value, ByteWriter *out);
 void print_launch(const Plan *plan, int32_t launch, ByteWriter *out);
 /* "sm_80, sm_90a"; nothing for a plan without kernels. */
 void print_architectures(const Plan *plan, ByteWriter *out);
+/* What of the arena is needed at the worst step, largest first. */
+typedef struct PlanTenant {
+    int32_t buffer, value; /* the largest value in it that is needed there; -1: none is yet */
+    int64_t bytes;
+} PlanTenant;
+typedef struct PlanPeak {
+    int32_t step, count;
+    int64_t bytes; /* at the symbols' maximum, or at opt in plans that are not fixed */
+    PlanTenant *tenants;
+} PlanPeak;
+/* In arena; false: out of memory. */
+bool plan_find_peak(const Plan *plan, Arena *arena, PlanPeak *out);
 /* Bytes of a value; -1 where its shape is not exact. */
 int64_t plan_value_bytes(const Plan *plan, int32_t value);
 

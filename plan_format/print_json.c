@@ -85,6 +85,20 @@ static void json_bindings(const Plan *plan, ByteWriter *out) {
     write_u8(out, ']');
 }
 
+static void json_peak(const Plan *plan, ByteWriter *out) {
+    PlanPeak peak;
+    if (!plan_find_peak(plan, out->arena, &peak)) {
+        out->failed = true;
+        return;
+    }
+    write_format(out, ", \"peak\": {\"step\": %d, \"bytes\": %lld, \"tensors\": [", peak.step,
+                 (long long)peak.bytes);
+    for (int32_t i = 0; i < peak.count; ++i)
+        write_format(out, "%s{\"buffer\": %d, \"value\": %d, \"bytes\": %lld}", i > 0 ? ", " : "",
+                     peak.tenants[i].buffer, peak.tenants[i].value, (long long)peak.tenants[i].bytes);
+    write_format(out, "]}");
+}
+
 static void json_memory(const Plan *plan, ByteWriter *out) {
     static const char *const storages[] = {"weight", "buffer", "binding", "own", "nowhere"};
     json_open(out, "buffers");
@@ -114,6 +128,7 @@ static void json_memory(const Plan *plan, ByteWriter *out) {
         write_u8(out, '}');
     }
     write_u8(out, ']');
+    json_peak(plan, out);
 }
 
 static void json_ops(const Plan *plan, const PlanStep *step, ByteWriter *out) {

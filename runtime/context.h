@@ -67,6 +67,7 @@ struct SmeltContext {
     int64_t
         *host_offsets; /* in host_arena; of a CPU plan the same, of a GPU plan -1 where no host step looks */
     int64_t *buffer_sizes;
+    int32_t *same;     /* per value, while shapes are set: another one that shows the same data, or itself */
     CudaContext *cuda; /* NULL: a CPU plan */
     bool prepared, ran, profiling;
     StepTime *times; /* per step */
@@ -100,6 +101,14 @@ Status infer_late(SmeltContext *context, int32_t op, Diag *diag);
 /* Refuses a plan where a part of an operand (is_part) lies anywhere but in its place. Values have their
  * offsets. */
 Status check_parts(SmeltContext *context, int32_t op, Diag *diag);
+
+/* -- overlap.c -- */
+
+Status start_same_data(SmeltContext *context, Diag *diag);
+void note_same_data(SmeltContext *context, int32_t a, int32_t b);
+/* Refuses a plan where a value is written over another one of its buffer that is still needed. Values have
+ * their offsets, and what is the same data has been noted. */
+Status check_tenants(SmeltContext *context, Diag *diag);
 
 /* -- execute.c -- */
 

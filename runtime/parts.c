@@ -127,6 +127,7 @@ Status check_parts(SmeltContext *context, int32_t index, Diag *diag) {
     bool joins = bound->id == OP_Concat;
     for (int32_t i = 0; i < count; ++i) {
         int32_t part = joins ? op->inputs[i] : op->outputs[i], whole = joins ? op->outputs[0] : op->inputs[0];
+        if (in_place[i]) note_same_data(context, part, whole);
         if (in_place[i] || !is_part(context->plan, bound, op, part, whole)) continue;
         /* what is twice in a Concat is copied from its place */
         if (bound->is_idle || !joins || !has_place(op, count, in_place, part))

@@ -253,7 +253,10 @@ static Status check_alias(SmeltContext *context, int32_t index, Diag *diag) {
     const PlanOp *op = &context->plan->ops[index];
     const Tensor *in = &context->tensors[op->inputs[0]], *out = &context->tensors[op->outputs[0]];
     bool known = context->values[op->inputs[0]].known && context->values[op->outputs[0]].known;
-    if (known && tensor_bytes(in) == tensor_bytes(out)) return STATUS_OK;
+    if (known && tensor_bytes(in) == tensor_bytes(out)) {
+        note_same_data(context, op->inputs[0], op->outputs[0]);
+        return STATUS_OK;
+    }
     (void)FAIL(diag, STATUS_BAD_PLAN, "its output is a view, and not known to have the size of its input");
     diag_operator(diag, context->plan, index);
     return STATUS_BAD_PLAN;
@@ -303,7 +306,9 @@ static Status prepare_all(SmeltContext *context, Diag *diag) {
     for (int32_t i = 0; i < plan->value_count; ++i) TRY(describe_value(context, i, diag));
     TRY(infer_all(context, diag));
     TRY(lay_out_buffers(context, diag));
+    TRY(start_same_data(context, diag));
     for (int32_t i = 0; i < plan->op_count; ++i) TRY(place_op(context, i, diag));
+    TRY(check_tenants(context, diag));
     TRY(prepare_host_steps(context, diag));
     return context->cuda != NULL ? cuda_prepare(context, diag) : STATUS_OK;
 }

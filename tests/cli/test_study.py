@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What people look into builds with: inspect --why, plugins, study and its page. Usage: test_study.py SMELT BUILD_FOLDER"""
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -87,6 +88,30 @@ class Why(StudyTest):
         plan = self.folder / "m.plan"
         self.expect(smelt("build", self.model, "-o", plan, "--target=cpu"), OK)
         self.expect(smelt("inspect", plan, "--why", "ReLU32"), USAGE, "give the model")
+
+
+class WithoutGpu(StudyTest):
+    """GPU targets where there is no GPU: kernels are named, errors found on the host, nothing is timed."""
+
+    def setUp(self):
+        super().setUp()
+        self.hidden = {**os.environ, "SMELT_CUDA_LIBRARY": "libno_such_driver.so"}
+        if "NVRTC            no " in smelt("doctor", env=self.hidden).stdout:
+            self.skipTest("no NVRTC")
+
+    def test_why_names_kernels(self):
+        self.expect(smelt("inspect", self.model, "--why", "Plus30", "--gpu=sm_80", env=self.hidden), OK, "took in 'Plus30'", "kernels: conv")
+
+    def test_study(self):
+        done = smelt("study", self.model, "--gpu=sm_80", "--precision=fp16", "--passes=fuse_vertical", "--json", env=self.hidden)
+        out = json.loads(self.expect(done, OK))
+        self.assertEqual(out["target"], "cuda sm_80")
+        self.assertIn("not timed: there is no GPU here", out["note"])
+        for row in out["builds"]:
+            self.assertEqual(row["host_steps"], 0)
+            self.assertIsNone(row["time_ms"])
+            self.assertLess(row["error"], 2e-2)
+        self.assertLess(out["builds"][0]["kernels"], out["builds"][1]["kernels"])
 
 
 class Plugins(StudyTest):

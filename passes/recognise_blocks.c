@@ -88,6 +88,10 @@ static bool view_slices(const Recogniser *r, ValueId value, View *out) {
     return true;
 }
 
+static bool walks_by(const View *view, int32_t axis, Dim stride) {
+    return view->dim[axis] == 1 || view->stride[axis] == stride;
+}
+
 /* Which row and column of each block the view takes, row * SIDE + column; -1 where it is no such view. */
 static int32_t block_place(const Recogniser *r, const View *view) {
     View whole;
@@ -99,8 +103,9 @@ static int32_t block_place(const Recogniser *r, const View *view) {
     if (rows < 1 || columns < 1 || rows % SIDE != 0 || columns % SIDE != 0) return -1;
     int64_t row = view->offset / columns, column = view->offset % columns;
     if (row >= SIDE || column >= SIDE || view->dim[0] != whole.dim[0] || view->dim[1] != whole.dim[1] ||
-        view->dim[2] != rows / SIDE || view->dim[3] != columns / SIDE || view->stride[0] != whole.stride[0] ||
-        view->stride[1] != whole.stride[1] || view->stride[2] != SIDE * columns || view->stride[3] != SIDE)
+        view->dim[2] != rows / SIDE || view->dim[3] != columns / SIDE ||
+        !walks_by(view, 0, whole.stride[0]) || !walks_by(view, 1, whole.stride[1]) ||
+        !walks_by(view, 2, SIDE * columns) || !walks_by(view, 3, SIDE))
         return -1;
     return (int32_t)(row * SIDE + column);
 }

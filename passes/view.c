@@ -30,76 +30,101 @@ bool view_is_dense(Graph *graph, const View *view) {
     return true;
 }
 
-/* -- reshapes -- */
+/* -- axes that walk in several strides, as between two reshapes -- */
 
-/* A run of dimensions of the old shape and one of the new, of as many elements. */
-typedef struct Runs {
-    int32_t old_first, old_end, new_first, new_end;
-    Dim old_count, new_count;
-} Runs;
+enum { AXIS_PARTS = 4, MOST_PARTS = SMELT_MAX_RANK * AXIS_PARTS };
+
+typedef struct Stretch {
+    Dim dim, stride;
+} Stretch;
+
+/* Slowest first, neighbours that are one merged; none: an extent of 1. */
+typedef struct Axis {
+    int32_t count;
+    Stretch parts[AXIS_PARTS];
+} Axis;
+
+typedef struct Walk {
+    ValueId base;
+    int32_t rank;
+    Axis axes[SMELT_MAX_RANK];
+    Dim offset;
+    double factor;
+} Walk;
+
+static bool add_part(Graph *graph, Stretch *parts, int32_t *count, int32_t capacity, Stretch part) {
+    if (part.dim == 1) return true;
+    Stretch *last = *count > 0 ? &parts[*count - 1] : NULL;
+    if (last != NULL && last->stride == dim_mul(graph->dims, part.dim, part.stride)) {
+        *last = (Stretch){dim_mul(graph->dims, last->dim, part.dim), part.stride};
+        return true;
+    }
+    if (*count == capacity) return false;
+    parts[(*count)++] = part;
+    return true;
+}
+
+static void set_axis(Axis *axis, Dim dim, Dim stride) {
+    axis->count = dim == 1 ? 0 : 1;
+    axis->parts[0] = (Stretch){dim, stride};
+}
+
+static Walk walk_of(const View *view) {
+    Walk out = {.base = view->base, .rank = view->rank, .offset = view->offset, .factor = view->factor};
+    for (int32_t i = 0; i < view->rank; ++i) set_axis(&out.axes[i], view->dim[i], view->stride[i]);
+    return out;
+}
+
+static bool view_of(const Walk *walk, View *out) {
+    *out = (View){.base = walk->base, .rank = walk->rank, .offset = walk->offset, .factor = walk->factor};
+    for (int32_t i = 0; i < walk->rank; ++i) {
+        const Axis *axis = &walk->axes[i];
+        if (axis->count > 1) return false;
+        out->dim[i] = axis->count == 0 ? 1 : axis->parts[0].dim;
+        out->stride[i] = axis->count == 0 ? 0 : axis->parts[0].stride;
+    }
+    return true;
+}
+
+/* -- reshapes -- */
 
 static bool divides(Graph *graph, Dim a, Dim b) {
     return a != 0 && dim_mul(graph->dims, dim_floor_div(graph->dims, b, a), a) == b;
 }
 
-/* Makes both runs longer until they have as many elements. */
-static bool balance(Graph *graph, const View *old, const Shape *shape, Runs *runs) {
-    while (runs->old_count != runs->new_count) {
-        bool old_has_more = runs->old_end < old->rank, new_has_more = runs->new_end < shape->rank;
-        if (new_has_more && (!old_has_more || divides(graph, runs->new_count, runs->old_count)))
-            runs->new_count = dim_mul(graph->dims, runs->new_count, shape->dim[runs->new_end++]);
-        else if (old_has_more)
-            runs->old_count = dim_mul(graph->dims, runs->old_count, old->dim[runs->old_end++]);
-        else
+/* Takes parts of the old axes, whole or divided, until they make the extent. */
+static bool take_parts(Graph *graph, Stretch **next, const Stretch *end, Dim extent, Axis *out) {
+    out->count = 0;
+    while (extent != 1) {
+        Stretch *part = *next;
+        Stretch taken = *part;
+        if (part == end) return false;
+        if (part->dim == extent || divides(graph, part->dim, extent)) {
+            extent = part->dim == extent ? 1 : dim_floor_div(graph->dims, extent, part->dim);
+            ++*next;
+        } else if (divides(graph, extent, part->dim)) {
+            part->dim = dim_floor_div(graph->dims, part->dim, extent);
+            taken = (Stretch){extent, dim_mul(graph->dims, part->dim, part->stride)};
+            extent = 1;
+        } else {
             return false;
-    }
-    return true;
-}
-
-/* The old run lies like one dimension; gives the new one its strides. */
-static bool split_run(Graph *graph, const View *old, const Runs *runs, View *out) {
-    for (int32_t i = runs->old_first; i + 1 < runs->old_end; ++i)
-        if (old->stride[i] != dim_mul(graph->dims, old->dim[i + 1], old->stride[i + 1])) return false;
-    Dim stride = old->stride[runs->old_end - 1];
-    for (int32_t i = runs->new_end - 1; i >= runs->new_first; --i) {
-        out->stride[i] = stride;
-        stride = dim_mul(graph->dims, stride, out->dim[i]);
-    }
-    return true;
-}
-
-static void drop_ones(View *view) {
-    int32_t kept = 0;
-    for (int32_t i = 0; i < view->rank; ++i) {
-        if (view->dim[i] == 1) continue;
-        view->dim[kept] = view->dim[i];
-        view->stride[kept++] = view->stride[i];
-    }
-    view->rank = kept;
-}
-
-static bool reshape_view(Graph *graph, const Shape *shape, View *view) {
-    View old = *view;
-    int32_t next = 0;
-    drop_ones(&old);
-    view->rank = shape->rank;
-    for (int32_t i = 0; i < shape->rank; ++i) {
-        view->dim[i] = shape->dim[i];
-        view->stride[i] = 0;
-        if (shape->dim[i] == 0) return false;
-    }
-    for (int32_t i = 0; i < shape->rank;) {
-        if (shape->dim[i] == 1) {
-            ++i;
-            continue;
         }
-        if (next == old.rank) return false;
-        Runs runs = {next, next + 1, i, i + 1, old.dim[next], shape->dim[i]};
-        if (!balance(graph, &old, shape, &runs) || !split_run(graph, &old, &runs, view)) return false;
-        next = runs.old_end;
-        i = runs.new_end;
+        if (!add_part(graph, out->parts, &out->count, AXIS_PARTS, taken)) return false;
     }
-    return next == old.rank;
+    return true;
+}
+
+static bool reshape_walk(Graph *graph, const Shape *shape, Walk *walk) {
+    Stretch parts[MOST_PARTS + 1] = {{0}}, *next = parts;
+    int32_t count = 0;
+    for (int32_t i = 0; i < walk->rank; ++i)
+        for (int32_t k = 0; k < walk->axes[i].count; ++k)
+            if (!add_part(graph, parts, &count, MOST_PARTS, walk->axes[i].parts[k])) return false;
+    walk->rank = shape->rank;
+    for (int32_t i = 0; i < shape->rank; ++i)
+        if (shape->dim[i] == 0 || !take_parts(graph, &next, parts + count, shape->dim[i], &walk->axes[i]))
+            return false;
+    return next == parts + count;
 }
 
 /* -- the other nodes -- */
@@ -110,14 +135,11 @@ static bool normal_axis(int64_t axis, int32_t rank, int32_t *out) {
     return axis >= 0 && axis < rank;
 }
 
-static bool transpose_view(const Node *node, View *view) {
+static bool transpose_walk(const Node *node, Walk *walk) {
     const TransposeAttrs *attrs = node->parsed;
-    const View old = *view;
-    for (int32_t i = 0; i < old.rank; ++i) {
-        int32_t from = attrs->count < 0 ? old.rank - 1 - i : attrs->perm[i];
-        view->dim[i] = old.dim[from];
-        view->stride[i] = old.stride[from];
-    }
+    const Walk old = *walk;
+    for (int32_t i = 0; i < old.rank; ++i)
+        walk->axes[i] = old.axes[attrs->count < 0 ? old.rank - 1 - i : attrs->perm[i]];
     return true;
 }
 
@@ -188,19 +210,26 @@ static bool gather_view(Graph *graph, const Node *node, View *view) {
     return true;
 }
 
+/* What takes a part of the elements: the axes must walk in one stride each. */
+static bool select_walk(Graph *graph, const Node *node, int32_t output, Walk *walk) {
+    View view;
+    if (!view_of(walk, &view)) return false;
+    bool holds = node->op == OP_Split   ? split_view(graph, node, output, &view)
+                 : node->op == OP_Slice ? slice_view(graph, node, &view)
+                                        : node->op == OP_Gather && gather_view(graph, node, &view);
+    *walk = walk_of(&view);
+    return holds;
+}
+
+static bool walk_apply(Graph *graph, const Node *node, int32_t output, Walk *walk) {
+    if (node->op == OP_Transpose) return transpose_walk(node, walk);
+    if (op_is_reshape(node->op)) return reshape_walk(graph, &graph->values[node->outputs[0]].shape, walk);
+    return select_walk(graph, node, output, walk);
+}
+
 bool view_apply(Graph *graph, const Node *node, int32_t output, View *view) {
-    switch (node->op) {
-    case OP_Transpose:
-        return transpose_view(node, view);
-    case OP_Split:
-        return split_view(graph, node, output, view);
-    case OP_Slice:
-        return slice_view(graph, node, view);
-    case OP_Gather:
-        return gather_view(graph, node, view);
-    default:
-        return op_is_reshape(node->op) && reshape_view(graph, &graph->values[node->outputs[0]].shape, view);
-    }
+    Walk walk = walk_of(view);
+    return walk_apply(graph, node, output, &walk) && view_of(&walk, view);
 }
 
 /* -- traces -- */
@@ -233,12 +262,12 @@ static ValueId step_back(const Graph *graph, ValueId value, bool with_factor) {
     return input < 0 || !graph->values[node->inputs[input]].has_shape ? NONE : node->inputs[input];
 }
 
-static bool step_forward(Graph *graph, ValueId value, View *view) {
+static bool step_forward(Graph *graph, ValueId value, Walk *walk) {
     const Node *node = &graph->nodes[graph->values[value].producer];
     double factor;
-    if (moves_elements(node->op)) return view_apply(graph, node, graph->values[value].output_index, view);
+    if (moves_elements(node->op)) return walk_apply(graph, node, graph->values[value].output_index, walk);
     if (scaled_input(graph, node, &factor) < 0) return false;
-    view->factor *= factor;
+    walk->factor *= factor;
     return true;
 }
 
@@ -253,7 +282,8 @@ void view_trace(Graph *graph, ValueId value, bool with_factor, View *out) {
     for (int32_t base = length - 1; base >= 0; --base) {
         bool holds = true;
         view_whole(graph, trace[base], out);
-        for (int32_t i = base - 1; i >= 0 && holds; --i) holds = step_forward(graph, trace[i], out);
-        if (holds) return;
+        Walk walk = walk_of(out);
+        for (int32_t i = base - 1; i >= 0 && holds; --i) holds = step_forward(graph, trace[i], &walk);
+        if (holds && view_of(&walk, out)) return;
     }
 }

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Tuning and timing caches where there is no GPU, or one that computes nothing: what is refused, what is kept."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+smelt, fake = sys.argv[1], sys.argv[2]
+model = pathlib.Path(__file__).resolve().parents[1] / "models" / "mnist-8" / "model.onnx"
+failures = 0
+
+
+def run(*arguments, gpu=False):
+    environment = {**os.environ, "SMELT_LOG": "info", **({"SMELT_CUDA_LIBRARY": fake} if gpu else {})}
+    done = subprocess.run([smelt, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+def expect(name, result, code, text):
+    global failures
+    fine = result[0] == code and text in result[1]
+    failures += not fine
+    print(f"{'ok  ' if fine else 'FAIL'} {name}")
+    if not fine:
+        print(f"     expected exit {code} and '{text}', got {result[0]}:\n{result[1][-1500:]}")
+
+
+def main():
+    if re.search(r"^NVRTC +\d", run("doctor")[1], re.MULTILINE) is None:
+        print("skipped: no NVRTC")
+        return 77
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        plan, cache, timings = folder / "m.plan", folder / "cache", folder / "t.txt"
+        build = ["build", model, "-o", plan, "--cache-dir", cache]
+        expect("an unknown effort", run(*build, "--gpu=sm_90", "--tune=fast"), 2, "--tune is 'fast', expected quick, full or off")
+        expect("tune without a GPU", run("tune", model, "--cache-dir", cache), 4, "tuning needs a GPU")
+        # A GPU whose kernels do nothing: every candidate's numbers are wrong, and the build goes on without them.
+        expect("wrong numbers lose", run(*build, "--gpu=native", "--tune=quick", "--timing-cache", timings, gpu=True), 0, "left out of the search")
+        expect("a cache is kept", (0, timings.read_text()), 0, "smelt-timings 1\ngpu Fake GPU 0 sm_90")
+        expect("merging", run("cache", "merge", timings, timings, "-o", folder / "all.txt"), 0, "0 times for Fake GPU 0")
+        expect("merged, the same", (0, (folder / "all.txt").read_text()), 0, timings.read_text())
+        expect("a cache of another architecture", run(*build, "--gpu=sm_80", "--timing-cache", timings), 3, "are no use for 'sm_80'")
+        expect("a cache for an absent GPU", run(*build, "--gpu=sm_90", "--timing-cache", timings), 0, "m.plan")
+        expect("a cache that is not there", run(*build, "--gpu=sm_90", "--timing-cache", folder / "none.txt"), 3, "none.txt")
+        whole = timings.read_bytes()
+        timings.write_bytes(whole[:-3])
+        expect("a cache cut off", run(*build, "--gpu=sm_90", "--timing-cache", timings), 3, "t.txt")
+        expect("merging one cut off", run("cache", "merge", timings, "-o", folder / "all.txt"), 3, "t.txt")
+        for file in (cache / "timings").glob("*"):
+            file.unlink()
+        (cache / "timings").mkdir(exist_ok=True)
+        own = cache / "timings" / "Fake_GPU_0_sm_90_driver_13.0.txt"
+        own.write_bytes(whole[:-3])
+        expect("its own cache cut off", run(*build, "--gpu=native", "--tune=off", gpu=True), 0, "is left aside")
+        expect("merging nothing", run("cache", "merge"), 2, "cache")
+        expect("another word", run("cache", "sort", timings, "-o", timings), 2, "'sort' is not 'merge'")
+    print(f"{failures} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+/* Which tactic and config does a problem: the order of the table, then what was measured. */
+#include "kernels/choice.h"
+
+#include "kernels/arch.h"
+#include "test.h"
+
+static const char text[] = "smelt-ir 1\n"
+                           "graph \"g\"\n"
+                           "block \"main\" {\n"
+                           "  input %a : f32[64,40]\n"
+                           "  input %b : f32[40,48]\n"
+                           "  %c : f32[64,48] = MatMul(%a, %b)\n"
+                           "  output %c\n"
+                           "}\n";
+
+enum { MOST = 256 };
+
+typedef struct Fixture {
+    Arena arena;
+    Graph *graph;
+    UseTable uses;
+    Problem problem;
+    const Device *device;
+    int32_t count;
+    Choice all[MOST];
+    TimingCache *timings;
+} Fixture;
+
+static void set_up(Fixture *f) {
+    Diag diag = {0};
+    *f = (Fixture){.device = arch_find("sm_80")};
+    CHECK_OK(graph_parse(text, strlen(text), "g.ir", ".", &f->arena, &f->graph, &diag), &diag);
+    CHECK(use_table_build(f->graph, &f->arena, &f->uses));
+    CHECK_OK(problem_create(f->graph, &f->uses, f->graph->blocks[0].nodes, 1, &f->arena, &f->problem, &diag),
+             &diag);
+    f->count = choices_list(&f->problem, f->device, f->all, MOST);
+    f->timings = timing_cache_create(&f->arena, "test");
+}
+
+static void add_time(Fixture *f, int32_t choice, double microseconds) {
+    const Timing row = {.problem = f->problem.key,
+                        .tactic = timing_tactic_name(&f->arena, f->all[choice].tactic),
+                        .config = f->all[choice].config,
+                        .microseconds = microseconds};
+    CHECK(timing_cache_add(f->timings, &row));
+}
+
+static bool is_choice(const Fixture *f, const Choice *choice, int32_t wanted) {
+    return choice->tactic == f->all[wanted].tactic &&
+           memcmp(&choice->config, &f->all[wanted].config, sizeof choice->config) == 0;
+}
+
+static void test_preferred(void) {
+    Fixture f;
+    set_up(&f);
+    CHECK(f.count >= 4 && f.count < MOST);
+    Choice best = choice_best(&f.problem, f.device, NULL), few[2];
+    CHECK(is_choice(&f, &best, 0));
+    CHECK_INT(best.source, CHOICE_PREFERRED);
+    CHECK_INT(choices_rank(&f.problem, f.device, few, 2), f.count);
+    CHECK(is_choice(&f, &few[0], 0) && is_choice(&f, &few[1], 1));
+    arena_reset(&f.arena);
+}
+
+static void test_measured(void) {
+    Fixture f;
+    set_up(&f);
+    add_time(&f, 0, 9);
+    add_time(&f, 3, 4);
+    Choice best = choice_best(&f.problem, f.device, f.timings);
+    CHECK(is_choice(&f, &best, 3));
+    CHECK_INT(best.source, CHOICE_MEASURED);
+    CHECK(best.microseconds == 4);
+    const char *said = choice_text(&best, &f.arena);
+    CHECK(said != NULL && strstr(said, "(measured, 4.0 us)") != NULL);
+    /* Within the noise the order decides. */
+    add_time(&f, 1, 4.05);
+    best = choice_best(&f.problem, f.device, f.timings);
+    CHECK(is_choice(&f, &best, 1));
+    arena_reset(&f.arena);
+}
+
+/* Times of other problems, of tactics that are gone and of configs that are not legal here count for nothing.
+ */
+static void test_strange_rows(void) {
+    Fixture f;
+    set_up(&f);
+    const Timing rows[] = {{.problem = "another", .tactic = "matmul_tiles.1", .microseconds = 1},
+                           {.problem = f.problem.key, .tactic = "gone.1", .microseconds = 1},
+                           {.problem = f.problem.key,
+                            .tactic = timing_tactic_name(&f.arena, f.all[0].tactic),
+                            .config = {.count = 1, .number = {-5}},
+                            .microseconds = 1}};
+    for (int i = 0; i < 3; ++i) CHECK(timing_cache_add(f.timings, &rows[i]));
+    Choice best = choice_best(&f.problem, f.device, f.timings);
+    CHECK(is_choice(&f, &best, 0));
+    CHECK_INT(best.source, CHOICE_PREFERRED);
+    arena_reset(&f.arena);
+}
+
+int main(void) {
+    test_preferred();
+    test_measured();
+    test_strange_rows();
+    return test_result();
+}

@@ -208,7 +208,8 @@ static int32_t core_axis(const Graph *graph, const Unit *unit, const Node *node)
         if (node->op == OP_Transpose) return permuted_axis(node, from->rank, axis);
         if (node->op == OP_Reshape)
             return i == 0 && reshapes_rows(graph, node, from, to, axis) ? to->rank - 1 : -1;
-        if (op_def(node->op)->op_class != OPCLASS_POINTWISE || !shape_equal(from, to)) return -1;
+        bool by_element = op_def(node->op)->op_class == OPCLASS_POINTWISE || node->op == OP_Cast;
+        if (!by_element || !shape_equal(from, to)) return -1;
     }
     return axis;
 }
@@ -318,7 +319,8 @@ static const char *operands_differ(const Graph *graph, const Unit *a, const Unit
         return extents_agree(graph, a, b, mine, theirs) ? NULL : "they are reshaped otherwise";
     if (!is_per_channel(graph, a, mine, rank, axis) || !is_per_channel(graph, b, theirs, rank, axis))
         return "a constant behind the anchor is not one per channel";
-    bool scalar = input > 0 && ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_BOUND;
+    bool scalar = input > 0 && op_def(node->op)->op_class == OPCLASS_POINTWISE &&
+                  ((const PointwiseAttrs *)node->parsed)->signature == POINTWISE_BOUND;
     const Value *v = &graph->values[mine], *w = &graph->values[theirs];
     if (scalar && memcmp(v->data, w->data, (size_t)(dtype_bits(v->dtype) / 8)) != 0)
         return "they clip to different bounds";

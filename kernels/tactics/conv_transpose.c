@@ -1,65 +1,25 @@
 /* ConvTranspose: a thread for each output element gathers the inputs that reach it. */
-#include "kernels/conv_text.h"
+#include "kernels/transposed_text.h"
 
 enum { THREADS = 256 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
-    const Node *node = problem_anchor(problem);
     (void)device;
-    if (node == NULL || node->op != OP_ConvTranspose) return "not ConvTranspose";
-    if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0) ||
-        !output_ranks_like(problem, 1))
-        return "ranks that do not fit";
-    const TransposeAttrs *attrs = node->parsed;
-    DimTable *dims = problem->graph->dims;
-    const Dim *x = problem_input(problem, 0)->shape.dim, *w = problem_input(problem, 1)->shape.dim;
-    Dim outputs = dim_mul(dims, w[1], attrs->group), channels = dim_floor_div(dims, x[1], attrs->group);
-    if (x[1] != w[0] || x[1] != dim_mul(dims, channels, attrs->group) ||
-        !input_has_shape(problem, 2, 1, &outputs))
-        return "channels that may differ from the weights'";
-    const char *why = refuse_unless_plain(problem, 1);
-    return why != NULL ? why : refuse_unless_floats(problem);
-}
-
-/* Padding that an output shape or auto_pad implies. */
-static void set_padding(DimTable *dims, const TransposeAttrs *attrs, int32_t axes, WindowDims *window) {
-    bool same =
-        attrs->window.auto_pad == AUTO_PAD_SAME_UPPER || attrs->window.auto_pad == AUTO_PAD_SAME_LOWER;
-    for (int32_t i = WINDOW_AXES - axes; i < WINDOW_AXES; ++i) {
-        int32_t own = i - (WINDOW_AXES - axes);
-        window->pad[i] = attrs->window.auto_pad == AUTO_PAD_VALID ? 0 : attrs->window.pad_begin[own];
-        if (!attrs->has_shape && !same) continue;
-        Dim steps = dim_mul(dims, dim_sub(dims, window->in[i], 1), window->stride[i]);
-        Dim reach = dim_mul(dims, dim_sub(dims, window->kernel[i], 1), window->dilation[i]);
-        Dim full = dim_add(dims, dim_add(dims, steps, reach), attrs->output_padding[own] + 1);
-        Dim total = dim_max(dims, 0, dim_sub(dims, full, window->out[i]));
-        Dim half = dim_floor_div(dims, total, 2);
-        window->pad[i] = attrs->window.auto_pad == AUTO_PAD_SAME_UPPER ? half : dim_sub(dims, total, half);
-    }
+    return transposed_refuses(problem);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
-    DimTable *dims = emission->graph->dims;
-    const Node *node = problem_anchor(problem);
-    const TransposeAttrs *attrs = node->parsed;
-    const Value *x = problem_input(problem, 0), *weights = problem_input(problem, 1);
-    const Shape *y = &problem_output(problem, 0)->shape;
-    WindowDims window = window_dims(dims, &attrs->window, weights->shape.dim + 2, &x->shape, y);
+    TransposedText text = transposed_describe(problem);
     KernelWriter *w = kernel_begin(emission, "conv_transpose");
     (void)config;
     (void)device;
     TRY_ALLOC(emission->diag, w);
-    set_padding(dims, attrs, x->shape.rank - 2, &window);
     kernel_include(w, "conv.cuh");
-    Dim channels = dim_floor_div(dims, x->shape.dim[1], attrs->group);
-    kernel_line(w, "conv_transpose<%s>(%s, %s, %s, %s, %s, %s, %s, %s);", float_type(x->dtype),
-                kernel_pointer(w, node->inputs[0]), kernel_pointer(w, node->inputs[1]),
-                strides_text(w, node->inputs[0]), window_text(w, &window),
-                conv_sizes_text(w, x->shape.dim[0], attrs->group, channels, weights->shape.dim[1]),
-                numbering_text(w, node->outputs[0]), bias_text(w, anchor_input(problem, 2)),
-                kernel_epilogue(w));
-    return kernel_finish(w, kernel_grid_for(emission, shape_count(dims, y), THREADS), 1, 1, THREADS, 0);
+    kernel_line(w, "conv_transpose<%s>(%s);", float_type(problem_input(problem, 0)->dtype),
+                transposed_arguments(w, &text));
+    Dim count = shape_count(emission->graph->dims, &problem_output(problem, 0)->shape);
+    return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_conv_transpose = {.name = "conv_transpose",

@@ -396,9 +396,21 @@ static void move_value(Test *t, ValueId id, bool is_result, Lie lie) {
     if (lie != LIE_LAST) make_slice(t, value);
 }
 
+/* Weights, scales and the like stay as they are: kernels take them plainly. */
+static bool is_parameter(const Test *t, const Problem *problem, ValueId id) {
+    const Node *anchor = problem_anchor(problem);
+    if (anchor == NULL || anchor->op == OP_MatMul || anchor->op == OP_Gemm) return false;
+    OpClass op_class = op_def(anchor->op)->op_class;
+    if (op_class != OPCLASS_CONTRACTION && op_class != OPCLASS_NORMALIZATION) return false;
+    bool parameter = false;
+    for (int32_t i = 1; i < anchor->input_count; ++i) parameter = parameter || anchor->inputs[i] == id;
+    return parameter && anchor->inputs[0] != id && t->graph->values[id].producer == NONE;
+}
+
 /* The values of the nodes, which lie plainly, elsewhere. */
 static void move_values(Test *t, const Problem *problem, Lie lie) {
-    for (int32_t i = 0; i < problem->input_count; ++i) move_value(t, problem->inputs[i], false, lie);
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        if (!is_parameter(t, problem, problem->inputs[i])) move_value(t, problem->inputs[i], false, lie);
     for (int32_t n = 0; n < problem->node_count; ++n) {
         const Node *node = &t->graph->nodes[problem->nodes[n]];
         for (int32_t i = 0; i < node->output_count; ++i)

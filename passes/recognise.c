@@ -111,6 +111,16 @@ static void sort_nodes(Match *match) {
         }
 }
 
+Status recognise_add_origins(Recogniser *r, const Match *match, ValueId value) {
+    Match sorted = *match;
+    sort_nodes(&sorted);
+    for (int32_t i = 0; i < sorted.node_count; ++i)
+        if (sorted.nodes[i] != match->root &&
+            !node_add_origins(r->graph, r->graph->values[value].producer, sorted.nodes[i]))
+            return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    return STATUS_OK;
+}
+
 Status recognise_replace(Recogniser *r, const Match *match, OpId op, const AttrList *attrs,
                          int32_t input_count, const ValueId *inputs) {
     Graph *graph = r->graph;

@@ -40,6 +40,8 @@ Status recognise_replace(Recogniser *r, const Match *match, OpId op, const AttrL
 /* A new node before another one, with one result that is new and has its type inferred. */
 Status recognise_insert(Recogniser *r, NodeId before, OpId op, const AttrList *attrs, int32_t input_count,
                         const ValueId *inputs, ValueId *out);
+/* The node that makes the value, which stands for the match, takes the origins of what is covered. */
+Status recognise_add_origins(Recogniser *r, const Match *match, ValueId value);
 /* A float constant of the type with these elements. dims are exact. */
 Status recognise_constant(Recogniser *r, DType dtype, int32_t rank, const int64_t *dims,
                           const double *elements, ValueId *out);

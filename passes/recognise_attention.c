@@ -310,42 +310,50 @@ static NodeId only_mover(const Recogniser *r, ValueId value, BlockId block) {
     return op == OP_Transpose || op_is_reshape(op) ? user : NONE;
 }
 
-/* Follows the result, seen as a view of [batch, position, head * feature], to the last value that lies just
- * so. `covered` then ends there; false where there is none. */
-static bool follow_result(const Site *s, Match *covered) {
+/* How a value holds the result: in none of these ways, as [batch, position, head * feature], or with
+ * positions before the batch. */
+typedef enum Order { ORDER_OTHER, ORDER_SWAPPED, ORDER_PACKED } Order;
+
+static Order result_order(const Site *s, const View *view, const Shape *shape) {
+    DimTable *dims = s->r->graph->dims;
+    Dim width = dim_mul(dims, s->heads, s->width), entry = dim_mul(dims, s->queries, width);
+    const Shape packed = {3, {s->batch, s->queries, width}}, swapped = {3, {s->queries, s->batch, width}};
+    const Dim strides[3] = {width, entry, 1};
+    if (view_is_dense(s->r->graph, view))
+        return recognise_can_reshape(s->r, &packed, shape) ? ORDER_PACKED : ORDER_OTHER;
+    return view_lies_as(s->r->graph, view, 3, swapped.dim, strides) &&
+                   recognise_can_reshape(s->r, &swapped, shape)
+               ? ORDER_SWAPPED
+               : ORDER_OTHER;
+}
+
+/* Follows the result, seen as a view of [batch, position, head * feature], to the last value that holds it in
+ * the best order that there is. `covered` then ends there. */
+static Order follow_result(const Site *s, Match *covered) {
     Graph *graph = s->r->graph;
     Match ahead = *covered;
-    bool found = false;
-    Dim width = dim_mul(graph->dims, s->heads, s->width), length = dim_mul(graph->dims, s->queries, width);
+    Order best = ORDER_OTHER;
+    Dim width = dim_mul(graph->dims, s->heads, s->width), entry = dim_mul(graph->dims, s->queries, width);
     const Shape *shape = recognise_shape(s->r, graph->nodes[covered->root].outputs[0]);
     View view = {.rank = shape->rank, .factor = 1};
-    const Dim strides[4] = {length, s->reading == READ_BATCH ? length : s->width, width, 1};
+    const Dim strides[4] = {entry, s->reading == READ_BATCH ? entry : s->width, width, 1};
     for (int32_t i = 0; i < view.rank; ++i) {
         view.dim[i] = shape->dim[i];
         view.stride[i] = strides[4 - view.rank + i];
     }
     for (;;) {
         ValueId value = graph->nodes[ahead.root].outputs[0];
-        const Shape packed = {3, {s->batch, s->queries, width}};
-        if (view_is_dense(graph, &view) &&
-            recognise_can_reshape(s->r, &packed, recognise_shape(s->r, value))) {
+        Order order = result_order(s, &view, recognise_shape(s->r, value));
+        if (order != ORDER_OTHER && order >= best) {
             *covered = ahead;
-            found = true;
+            best = order;
         }
         NodeId next = only_mover(s->r, value, graph->nodes[ahead.root].block);
         if (next == NONE || ahead.node_count == MATCH_NODES ||
             !view_apply(graph, &graph->nodes[next], 0, &view))
-            return found;
+            return best;
         ahead.nodes[ahead.node_count++] = ahead.root = next;
     }
-}
-
-static Status add_all_origins(const Site *s, const Match *covered, ValueId result) {
-    NodeId node = s->r->graph->values[result].producer;
-    for (int32_t i = 0; i < covered->node_count; ++i)
-        if (covered->nodes[i] != covered->root && !node_add_origins(s->r->graph, node, covered->nodes[i]))
-            return FAIL(s->r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    return STATUS_OK;
 }
 
 static Status replace_by_reshape(Recogniser *r, const Match *covered, ValueId result) {
@@ -364,8 +372,26 @@ static Status finish_reshaped(Site *s, const Match *covered, const AttrList *att
                               const ValueId *inputs) {
     ValueId result;
     TRY(recognise_insert(s->r, covered->root, OP_Attention, attrs, input_count, inputs, &result));
-    TRY(add_all_origins(s, covered, result));
+    TRY(recognise_add_origins(s->r, covered, result));
     return replace_by_reshape(s->r, covered, result);
+}
+
+/* The operator, and its result with positions before the batch. */
+static Status finish_swapped(Site *s, const Match *covered, const AttrList *attrs, int32_t input_count,
+                             const ValueId *inputs) {
+    Recogniser *r = s->r;
+    ValueId result;
+    AttrList move = {0};
+    const int64_t perm[3] = {1, 0, 2};
+    const Shape swapped = {3, {s->queries, s->batch, dim_mul(r->graph->dims, s->heads, s->width)}};
+    if (!attr_set_ints(&move, r->ctx->scratch, "perm", perm, 3))
+        return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(recognise_insert(r, covered->root, OP_Attention, attrs, input_count, inputs, &result));
+    TRY(recognise_add_origins(s->r, covered, result));
+    if (shape_equal(recognise_shape(r, r->graph->nodes[covered->root].outputs[0]), &swapped))
+        return recognise_replace(r, covered, OP_Transpose, &move, 1, &result);
+    TRY(recognise_insert(r, covered->root, OP_Transpose, &move, 1, &result, &result));
+    return replace_by_reshape(r, covered, result);
 }
 
 /* The operator, and what brings its packed result into the order that the covered nodes gave. */
@@ -379,7 +405,7 @@ static Status finish_transposed(Site *s, const Match *covered, const AttrList *a
     if (!attr_set_ints(&move, r->ctx->scratch, "perm", perm, 4))
         return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
     TRY(recognise_insert(r, covered->root, OP_Attention, attrs, input_count, inputs, &result));
-    TRY(add_all_origins(s, covered, result));
+    TRY(recognise_add_origins(s->r, covered, result));
     TRY(recognise_reshape(r, covered->root, result, &heads, &result));
     if (recognise_shape(r, r->graph->nodes[covered->root].outputs[0])->rank == 4)
         return recognise_replace(r, covered, OP_Transpose, &move, 1, &result);
@@ -429,9 +455,10 @@ static Status rewrite_packed(Site *s) {
     TRY(make_packed(s, before, &s->v, &rows, &inputs[2]));
     TRY(make_mask(s, before, inputs, &count));
     TRY(set_attributes(s, s->scale, true, &attrs));
-    bool is_dense = follow_result(s, &covered);
+    Order order = follow_result(s, &covered);
     const Shape *result = recognise_shape(r, r->graph->nodes[covered.root].outputs[0]);
-    if (!is_dense) return finish_transposed(s, &covered, &attrs, count, inputs);
+    if (order == ORDER_OTHER) return finish_transposed(s, &covered, &attrs, count, inputs);
+    if (order == ORDER_SWAPPED) return finish_swapped(s, &covered, &attrs, count, inputs);
     if (shape_equal(result, &packed))
         return recognise_replace(r, &covered, OP_Attention, &attrs, count, inputs);
     return finish_reshaped(s, &covered, &attrs, count, inputs);

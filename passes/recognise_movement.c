@@ -116,6 +116,22 @@ static Status rewrite_slices(Recogniser *r, const Rule *rule, const Match *match
     return make_split(r, x, axis, pieces, count);
 }
 
+/* -- reshapes of reshapes, where rules have left them -- */
+
+static Status rewrite_reshapes(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    ValueId x = match_value(match, "x");
+    const Shape from = *recognise_shape(r, x),
+                to = *recognise_shape(r, r->graph->nodes[match->root].outputs[0]);
+    int64_t target[SMELT_MAX_RANK];
+    const AttrList none = {0};
+    *reason = "";
+    if (!reshape_target(r->graph->dims, &from, &to, target)) return STATUS_OK;
+    *reason = NULL;
+    const ValueId inputs[2] = {x, graph_add_constant_i64(r->graph, NULL, to.rank, target)};
+    if (inputs[1] == NONE) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    return recognise_replace(r, match, rule->becomes, &none, 2, inputs);
+}
+
 /* -- Softmax of a flattened tensor, as it was before opset 13 -- */
 
 static Status rewrite_flat_softmax(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
@@ -134,7 +150,78 @@ static Status rewrite_flat_softmax(Recogniser *r, const Rule *rule, const Match 
     return recognise_replace(r, match, rule->becomes, &attrs, 1, &x);
 }
 
+/* -- products of rows between two transposes of the rows -- */
+
+/* Together the transposes leave everything where it was, and rows whole. */
+static bool transposes_cancel(const Node *first, const Node *second, int32_t rank) {
+    const TransposeAttrs *a = first->parsed, *b = second->parsed;
+    if (a->count != rank || b->count != rank || a->perm[rank - 1] != rank - 1) return false;
+    for (int32_t i = 0; i < rank; ++i)
+        if (a->perm[b->perm[i]] != i) return false;
+    return true;
+}
+
+static bool is_row_bias(const Recogniser *r, ValueId bias) {
+    const Shape *shape = recognise_shape(r, bias);
+    for (int32_t i = 0; i + 1 < shape->rank; ++i)
+        if (shape->dim[i] != 1) return false;
+    return true;
+}
+
+static Status rewrite_row_product(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    const Node *first = match_node(r->graph, match, "first"), *second = &r->graph->nodes[match->root];
+    ValueId x = match_value(match, "x"), bias = match_value(match, "bias"), product;
+    const ValueId operands[2] = {x, match_value(match, "weights")};
+    const AttrList none = {0};
+    int32_t rank = recognise_shape(r, x)->rank;
+    *reason = "";
+    if (rank < 2 || recognise_shape(r, operands[1])->rank != 2 || !transposes_cancel(first, second, rank) ||
+        recognise_shape(r, second->inputs[0])->rank != rank || (bias != NONE && !is_row_bias(r, bias)))
+        return STATUS_OK;
+    *reason = NULL;
+    if (bias == NONE) return recognise_replace(r, match, rule->becomes, &none, 2, operands);
+    TRY(recognise_insert(r, match->root, OP_MatMul, &none, 2, operands, &product));
+    TRY(recognise_add_origins(r, match, product));
+    const ValueId terms[2] = {product, bias};
+    return recognise_replace(r, match, OP_Add, &none, 2, terms);
+}
+
+/* The same with rows of all outer axes in one, as Gemm takes them. */
+static Status rewrite_row_gemm(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    const Node *first = match_node(r->graph, match, "first"), *second = &r->graph->nodes[match->root];
+    const Node gemm = *match_node(r->graph, match, "gemm");
+    ValueId x = match_value(match, "x"), rows, product;
+    const Shape in = *recognise_shape(r, x), *moved = recognise_shape(r, first->outputs[0]),
+                out = *recognise_shape(r, second->outputs[0]), *back = recognise_shape(r, second->inputs[0]);
+    const Shape flat = *recognise_shape(r, gemm.inputs[0]);
+    int64_t transposed, target[SMELT_MAX_RANK];
+    const AttrList none = {0};
+    *reason = "";
+    if (in.rank < 2 || back->rank != in.rank || flat.rank != 2 || flat.dim[1] != in.dim[in.rank - 1] ||
+        !transposes_cancel(first, second, in.rank) || !is_row_bias(r, gemm.inputs[2]) ||
+        attr_int(&gemm.attrs, "transA", 0, &transposed, NULL) != STATUS_OK || transposed != 0)
+        return STATUS_OK;
+    for (int32_t i = 0; i + 1 < in.rank; ++i)
+        if (moved->dim[i] != back->dim[i]) return STATUS_OK;
+    const Shape made = *recognise_shape(r, gemm.outputs[0]);
+    if (!recognise_can_reshape(r, &in, &flat) || !reshape_target(r->graph->dims, &made, &out, target))
+        return STATUS_OK;
+    *reason = NULL;
+    (void)rule;
+    TRY(recognise_reshape(r, match->root, x, &flat, &rows));
+    const ValueId operands[3] = {rows, gemm.inputs[1], gemm.inputs[2]};
+    TRY(recognise_insert(r, match->root, OP_Gemm, &gemm.attrs, 3, operands, &product));
+    TRY(recognise_add_origins(r, match, product));
+    const ValueId shaped[2] = {product, graph_add_constant_i64(r->graph, NULL, out.rank, target)};
+    if (shaped[1] == NONE) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    return recognise_replace(r, match, OP_Reshape, &none, 2, shaped);
+}
+
 static const Rule rules[] = {
+    {OP_MatMul, "Transpose(MatMul(first:Transpose(x), weights) + bias)", rewrite_row_product},
+    {OP_MatMul, "Transpose(MatMul(first:Transpose(x), weights))", rewrite_row_product},
+    {OP_Gemm, "Transpose(Reshape(gemm:Gemm(Reshape(first:Transpose(x)), weights, bias)))", rewrite_row_gemm},
+    {OP_Reshape, "Reshape(Reshape(x))", rewrite_reshapes},
     {OP_Softmax, "Reshape(inner:Softmax(Reshape(x)))", rewrite_flat_softmax},
     {OP_LogSoftmax, "Reshape(inner:LogSoftmax(Reshape(x)))", rewrite_flat_softmax},
     {OP_Split, "Slice(x, starts, ends)", rewrite_slices},

@@ -64,6 +64,24 @@ static bool add_part(Graph *graph, Stretch *parts, int32_t *count, int32_t capac
     return true;
 }
 
+static int32_t merge_parts(Graph *graph, int32_t rank, const Dim *dims, const Dim *strides,
+                           Stretch parts[SMELT_MAX_RANK]) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < rank; ++i)
+        (void)add_part(graph, parts, &count, SMELT_MAX_RANK, (Stretch){dims[i], strides[i]});
+    return count;
+}
+
+bool view_lies_as(Graph *graph, const View *view, int32_t rank, const Dim *dims, const Dim *strides) {
+    Stretch own[SMELT_MAX_RANK], other[SMELT_MAX_RANK];
+    int32_t count = merge_parts(graph, view->rank, view->dim, view->stride, own);
+    if (view->offset != 0 || view->factor != 1 || merge_parts(graph, rank, dims, strides, other) != count)
+        return false;
+    for (int32_t i = 0; i < count; ++i)
+        if (own[i].dim != other[i].dim || own[i].stride != other[i].stride) return false;
+    return true;
+}
+
 static void set_axis(Axis *axis, Dim dim, Dim stride) {
     axis->count = dim == 1 ? 0 : 1;
     axis->parts[0] = (Stretch){dim, stride};

@@ -20,6 +20,8 @@ void view_whole(Graph *graph, ValueId value, View *out);
 void view_trace(Graph *graph, ValueId value, bool with_factor, View *out);
 /* The view that output `output` of a node makes of a view of its first input. False: it makes none. */
 bool view_apply(Graph *graph, const Node *node, int32_t output, View *view);
+/* Its elements in row-major order lie as those of these extents with these strides do. */
+bool view_lies_as(Graph *graph, const View *view, int32_t rank, const Dim *dims, const Dim *strides);
 /* Its elements lie in row-major order without gaps. */
 bool view_is_dense(Graph *graph, const View *view);
 

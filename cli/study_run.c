@@ -199,14 +199,28 @@ static Status time_pair(Runner *runner, Bench *bench, StudyRow *row) {
 
 /* -- rows -- */
 
+/* A plan for other GPUs than the one that is here is not timed. */
+static Status open_here(Runner *runner, const Compiled *compiled, const CompileSettings *settings,
+                        Bench *bench) {
+    Study *study = runner->study;
+    App *app = study->app;
+    Status status = session_open_plan(app, &compiled->plan, settings, &bench->session);
+    if (status != STATUS_WRONG_DEVICE) return status;
+    session_close(app, &bench->session);
+    study->not_timed = arena_strndup(&app->arena, app->diag.text, strcspn(app->diag.text, "\n"));
+    diag_clear(&app->diag);
+    TRY_ALLOC(&app->diag, study->not_timed);
+    runner->runs_here = false;
+    return STATUS_OK;
+}
+
 /* Where the plan does not run here, its passes' results are compared as the host has them. */
 static Status open_bench(Runner *runner, const Compiled *compiled, const CompileSettings *settings,
                          Bench *bench) {
     Study *study = runner->study;
     CompileSettings host = *settings;
-    if (runner->runs_here) {
-        TRY(session_open_plan(study->app, &compiled->plan, settings, &bench->session));
-    } else {
+    if (runner->runs_here) TRY(open_here(runner, compiled, settings, bench));
+    if (!runner->runs_here) {
         host.target = "cpu";
         host.gpu = NULL;
         TRY(session_open(study->app, study->model, &host, &bench->session));
@@ -223,7 +237,8 @@ static Status try_row(Runner *runner, StudyRow *row, const Compiled *compiled,
     if (!compares && !times) return STATUS_OK;
     Status status = open_bench(runner, compiled, settings, bench);
     if (status == STATUS_OK && compares) status = compare(runner, bench, &row->error);
-    if (status == STATUS_OK && times && !is_all && runner->all.session.engine != NULL)
+    if (status == STATUS_OK && study->not_timed == NULL && times && !is_all &&
+        runner->all.session.engine != NULL)
         status = time_pair(runner, bench, row);
     if (!is_all) session_close(study->app, &own.session);
     return status;

@@ -234,10 +234,12 @@ void precision_report(App *app, const PrecisionChoice *choice, const Compiled *c
         if (text != NULL) log_line(&app->log, LOG_PASS, "%s", text);
     }
     if (app->log.level < LOG_WARNING) return;
-    fprintf(stderr, "%s: %d node%s f32 for a reason%s%s; ", choice->name, kept,
-            kept == 1 ? " stays" : "s stay",
-            kept > 0 && app->log.level < LOG_PASS ? " (--verbose says which)" : "",
-            calibrated ? "" : ", not calibrated");
+    if (kept > 0)
+        fprintf(stderr, "%s: %d node%s f32%s", choice->name, kept, kept == 1 ? " stays" : "s stay",
+                app->log.level < LOG_PASS ? " (--verbose says which, and why)" : "");
+    else
+        fprintf(stderr, "%s: nothing speaks for f32", choice->name);
+    fprintf(stderr, "%s; ", calibrated ? "" : ", not calibrated");
     if (accuracy->measured)
         fprintf(stderr, "error relative to the output's range: %s%s\n", accuracy->text,
                 accuracy->error <= allowed_error(choice)

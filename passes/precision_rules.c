@@ -67,9 +67,17 @@ static Status contradict(PrecisionWork *work, NodeId node, const char *text) {
     return status;
 }
 
+/* Bodies of control flow keep f32 anyway. */
+static bool matches_in_body(const Graph *graph, const char *pattern) {
+    for (BlockId b = MAIN_BLOCK + 1; b < graph->block_count; ++b)
+        for (int32_t i = 0; i < graph->blocks[b].node_count; ++i)
+            if (node_matches(&graph->nodes[graph->blocks[b].nodes[i]], pattern)) return true;
+    return false;
+}
+
 static Status match_pattern(PrecisionWork *work, const char *option, const char *pattern, bool force) {
     const Block *block = &work->graph->blocks[MAIN_BLOCK];
-    bool found = false;
+    bool found = !force && matches_in_body(work->graph, pattern);
     for (int32_t i = 0; i < block->node_count; ++i) {
         NodePrecision *node = &work->nodes[block->nodes[i]];
         if (!node_matches(&work->graph->nodes[block->nodes[i]], pattern)) continue;

@@ -10,7 +10,12 @@
 #include "ops/movement.h"
 #include "passes/contraction.h"
 
-enum { CHANNEL_AXIS = 1 };
+enum {
+    CHANNEL_AXIS = 1,
+    MOST_FOLDS = 8,         /* into one contraction from one side: each makes new weights */
+    GROWTH_FACTOR = 4,      /* new weights take so many times the bytes of the constants there are ... */
+    GROWTH_BYTES = 64 << 20 /* ... and so many more at most, where contractions share theirs */
+};
 
 /* -- behind a contraction -- */
 
@@ -32,7 +37,7 @@ static Status read_behind(PassCtx *ctx, const Contraction *c, NodeId follower, c
 /* Folds one follower after another; uses of the results do not change but for the folded nodes themselves. */
 static Status fold_followers(PassCtx *ctx, const UseTable *uses, Contraction *c) {
     Graph *graph = ctx->graph;
-    for (;;) {
+    for (int32_t folds = 0; folds < MOST_FOLDS; ++folds) {
         NodeId follower = only_user(graph, uses, graph->nodes[c->node].block, c->result);
         Affine affine;
         NewConstants constants;
@@ -46,6 +51,7 @@ static Status fold_followers(PassCtx *ctx, const UseTable *uses, Contraction *c)
         TRY(contraction_absorb(ctx, c, follower));
         pass_count_add(ctx, "folded", 1);
     }
+    return STATUS_OK;
 }
 
 /* -- before a contraction -- */
@@ -78,7 +84,8 @@ static NodeId only_producer(const Graph *graph, const UseTable *uses, const Cont
 
 static Status fold_predecessors(PassCtx *ctx, const UseTable *uses, Contraction *c) {
     Graph *graph = ctx->graph;
-    for (NodeId consumer = c->node;;) {
+    NodeId consumer = c->node;
+    for (int32_t folds = 0; folds < MOST_FOLDS; ++folds) {
         NodeId before = only_producer(graph, uses, c, consumer);
         ValueId x = before == NONE ? NONE : affine_operand(graph, before);
         Affine affine;
@@ -102,6 +109,7 @@ static Status fold_predecessors(PassCtx *ctx, const UseTable *uses, Contraction 
         consumer = before;
         pass_count_add(ctx, "folded_before", 1);
     }
+    return STATUS_OK;
 }
 
 /* -- behind a concatenation -- */
@@ -238,22 +246,58 @@ static Status split_batch_norm(PassCtx *ctx, NodeId id) {
     return STATUS_OK;
 }
 
-static Status fold_contractions(PassCtx *ctx, const UseTable *uses) {
+static size_t constant_bytes(const Graph *graph, ValueId value) {
+    size_t bytes = 0;
+    if (!value_is_constant(graph, value)) return 0;
+    return dtype_storage(graph->values[value].dtype, value_count(&graph->values[value]), &bytes) ? bytes : 0;
+}
+
+/* Weights of the contractions that the node's inputs come from, or its own. */
+static size_t weight_bytes(const Graph *graph, NodeId id) {
+    const Node *node = &graph->nodes[id];
+    if (node->op != OP_Concat) return node->input_count > 1 ? constant_bytes(graph, node->inputs[1]) : 0;
+    size_t total = 0;
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        NodeId producer = graph->values[node->inputs[i]].producer;
+        if (producer != NONE && graph->nodes[producer].op != OP_Concat)
+            total += weight_bytes(graph, producer);
+    }
+    return total;
+}
+
+/* Whether the node's weights may be made anew; if so, they are counted. */
+static bool take_budget(PassCtx *ctx, NodeId id, size_t *budget) {
+    size_t bytes = weight_bytes(ctx->graph, id);
+    if (bytes > *budget) {
+        pass_reject(ctx, id, "nothing more is folded into it: new weights would take too much memory");
+        return false;
+    }
+    *budget -= bytes;
+    return true;
+}
+
+static Status fold_contractions(PassCtx *ctx, const UseTable *uses, size_t *budget) {
     for (NodeId n = 0, count = ctx->graph->node_count; n < count; ++n) {
         Contraction c;
         if (!node_is_live(ctx->graph, n) || !contraction_read(ctx->graph, uses, n, &c)) continue;
+        size_t before = *budget;
+        if (!take_budget(ctx, n, budget)) continue;
+        ValueId weights = c.weights;
         TRY(fold_followers(ctx, uses, &c));
         TRY(fold_predecessors(ctx, uses, &c));
+        if (c.weights == weights) *budget = before;
     }
     return STATUS_OK;
 }
 
-static Status fold_concats(PassCtx *ctx, const UseTable *uses) {
+static Status fold_concats(PassCtx *ctx, const UseTable *uses, size_t *budget) {
     for (NodeId n = 0, count = ctx->graph->node_count; n < count; ++n) {
         bool done = node_is_live(ctx->graph, n) && ctx->graph->nodes[n].op == OP_Concat;
-        while (done) {
+        for (int32_t folds = 0; done && folds < MOST_FOLDS; ++folds) {
+            size_t before = *budget;
             done = false;
-            TRY(fold_concat(ctx, uses, n, &done));
+            if (take_budget(ctx, n, budget)) TRY(fold_concat(ctx, uses, n, &done));
+            if (!done) *budget = before;
         }
     }
     return STATUS_OK;
@@ -261,12 +305,15 @@ static Status fold_concats(PassCtx *ctx, const UseTable *uses) {
 
 Status pass_fold_batch_norm(PassCtx *ctx) {
     UseTable uses;
+    size_t budget = 0;
+    for (ValueId v = 0; v < ctx->graph->value_count; ++v) budget += constant_bytes(ctx->graph, v);
+    budget = budget > SIZE_MAX / (2 * GROWTH_FACTOR) ? SIZE_MAX / 2 : budget * GROWTH_FACTOR + GROWTH_BYTES;
     if (!use_table_build(ctx->graph, ctx->scratch, &uses))
         return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(fold_contractions(ctx, &uses));
+    TRY(fold_contractions(ctx, &uses, &budget));
     if (!use_table_build(ctx->graph, ctx->scratch, &uses))
         return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(fold_concats(ctx, &uses));
+    TRY(fold_concats(ctx, &uses, &budget));
     for (NodeId n = 0, count = ctx->graph->node_count; n < count; ++n)
         if (ctx->graph->nodes[n].op == OP_BatchNormalization) TRY(split_batch_norm(ctx, n));
     return STATUS_OK;

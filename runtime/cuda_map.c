@@ -40,8 +40,8 @@ static int64_t bytes_of(const SmeltContext *context, int32_t value) {
 
 static int encode(const CudaApi *api, const PlanMap *map, const MapNumbers *numbers, int type,
                   CudaPointer place, CudaMap *out) {
-    uint64_t dim[PLAN_MAP_RANK], stride[PLAN_MAP_RANK - 1];
-    uint32_t box[PLAN_MAP_RANK], step[PLAN_MAP_RANK] = {1, 1, 1, 1, 1}, rank = (uint32_t)map->rank;
+    uint64_t dim[PLAN_MAP_RANK] = {0}, stride[PLAN_MAP_RANK - 1] = {0};
+    uint32_t box[PLAN_MAP_RANK] = {0}, step[PLAN_MAP_RANK] = {1, 1, 1, 1, 1}, rank = (uint32_t)map->rank;
     int swizzle = map->swizzle == 32   ? CUDA_MAP_SWIZZLE_32
                   : map->swizzle == 64 ? CUDA_MAP_SWIZZLE_32 + 1
                                        : CUDA_MAP_SWIZZLE_32 + 2;

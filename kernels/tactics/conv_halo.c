@@ -121,7 +121,7 @@ static double model(const Halo *halo, const Device *device, const Config *config
     double pieces = WARPGROUPS * config->number[HALO_PIECES], cols = config->number[HALO_COLS];
     double products = cols / 2, reads = (2048 + 32 * cols) / 128, tiles = (double)halo->images;
     double steps = (double)halo->taps * (double)halo->channels / 16;
-    double copied = (double)box_bytes(halo, config) * (double)(halo->channels / config->number[HALO_DEPTH]);
+    double copied = (double)box_bytes(halo, config) * (double)halo->channels / config->number[HALO_DEPTH];
     if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * cols;
     double slower = config->number[HALO_DEPTH] >= (cols > 32 ? 64 : 32) ? (cols > 32 ? 1.3 : 1.05) : 1.7;
     double main = slower * pieces * steps * (products > reads ? products : reads);

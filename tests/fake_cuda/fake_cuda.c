@@ -8,8 +8,6 @@
 
 #include "tests/fake_cuda/kernels.h"
 
-#define DRIVER __attribute__((visibility("default")))
-
 enum {
     SUCCESS = 0,
     INVALID_VALUE = 1,
@@ -417,41 +415,6 @@ DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size
     *offset = 8 * index;
     *size = (int)index < f->maps ? sizeof(FakeMap) : 8;
     return (int)index < f->parameters ? SUCCESS : INVALID_VALUE;
-}
-
-/* What the fake kernels need of a map: where the elements are and how many. */
-static int make_map(FakeMap *map, int type, uint32_t rank, void *memory, const uint64_t *extents,
-                    const uint64_t *strides) {
-    uintptr_t at = (uintptr_t)memory;
-    if (rank < 3 || rank > 5 || at % 16 != 0 || (uintptr_t)map % 64 != 0) return INVALID_VALUE;
-    *map = (FakeMap){.memory = at, .type = type, .rank = rank};
-    for (uint32_t i = 0; i < rank; ++i) {
-        if (extents[i] < 1 || (i + 1 < rank && strides[i] % 16 != 0)) return INVALID_VALUE;
-        map->extents[i] = extents[i];
-        if (i + 1 < rank) map->strides[i] = strides[i];
-    }
-    enter();
-    numbers[FAKE_MAPS]++;
-    return leave(SUCCESS);
-}
-
-DRIVER int cuTensorMapEncodeTiled(FakeMap *map, int type, uint32_t rank, void *memory,
-                                  const uint64_t *extents, const uint64_t *strides, const uint32_t *box,
-                                  const uint32_t *steps, int interleave, int swizzle, int promotion,
-                                  int fill) {
-    if (box[0] < 1 || steps[0] != 1 || interleave != 0 || swizzle > 3 || promotion > 3 || fill != 0)
-        return INVALID_VALUE;
-    return make_map(map, type, rank, memory, extents, strides);
-}
-
-DRIVER int cuTensorMapEncodeIm2col(FakeMap *map, int type, uint32_t rank, void *memory,
-                                   const uint64_t *extents, const uint64_t *strides, const int *low,
-                                   const int *high, uint32_t channels, uint32_t pixels, const uint32_t *steps,
-                                   int interleave, int swizzle, int promotion, int fill) {
-    if (low[0] > high[0] + (int)extents[1] || channels > 256 || pixels > 1024 || steps[0] != 1 ||
-        interleave != 0 || swizzle > 3 || promotion > 3 || fill != 0)
-        return INVALID_VALUE;
-    return make_map(map, type, rank, memory, extents, strides);
 }
 
 DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DRIVER __attribute__((visibility("default")))
+
 enum { FAKE_ILLEGAL_ADDRESS = 700 };
 
 typedef struct FakeMap { /* a tensor map */

@@ -1,72 +1,9 @@
 /* GPU plans on the fake driver: tests/fake_cuda/fake_cuda.h says what that is worth. */
 #include <pthread.h>
 
-#include "ops/op.h"
-#include "runtime/context.h"
-#include "tests/fake_cuda/open.h"
-#include "tests/plan_sample_cuda.h"
-#include "tests/test.h"
+#include "tests/fake_cuda/loaded.h"
 
 /* -- plans -- */
-
-enum { MOST_COUNT = 32 };
-
-typedef struct Loaded {
-    Arena arena;
-    SmeltEngine *engine;
-    SmeltContext *context;
-    SmeltError error;
-} Loaded;
-
-static int load(Loaded *loaded, const Plan *plan, const SmeltEngineOptions *options) {
-    Diag diag = {0};
-    ByteWriter bytes = byte_writer(&loaded->arena);
-    for (int32_t i = 0; i < plan->op_count; ++i) {
-        OpId id = op_find(plan->ops[i].domain, plan->ops[i].name);
-        if (id != OP_NONE) plan->ops[i].opset = op_def(id)->since;
-    }
-    CHECK_OK(plan_write_bytes(plan, &bytes, &diag), &diag);
-    void *copy = arena_alloc(&loaded->arena, bytes.size + 4096); /* large objects are aligned */
-    memcpy(copy, bytes.data, bytes.size);
-    return smelt_engine_load_memory(copy, bytes.size, options, &loaded->engine, &loaded->error);
-}
-
-static void open_context(Loaded *loaded, bool caller_workspace) {
-    SmeltContextOptions options = {.threads = 1, .caller_workspace = caller_workspace};
-    CHECK_INT(smelt_context_create(loaded->engine, &options, &loaded->context, &loaded->error), SMELT_OK);
-    if (loaded->error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded->error.message);
-}
-
-static void open_plan(Loaded *loaded, const Plan *plan) {
-    CHECK_INT(load(loaded, plan, NULL), SMELT_OK);
-    if (loaded->error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded->error.message);
-    if (loaded->engine != NULL) open_context(loaded, false);
-}
-
-/* Nothing of the device may be left. */
-static void close_plan(Loaded *loaded) {
-    smelt_context_destroy(loaded->context);
-    smelt_engine_destroy(loaded->engine);
-    arena_reset(&loaded->arena);
-    *loaded = (Loaded){0};
-    CHECK_INT(fake.get(FAKE_LIVE_OBJECTS), 0);
-    CHECK_INT(fake.get(FAKE_LIVE_BYTES), 0);
-}
-
-#define EXPECT(loaded, call, status_, part)                                                                  \
-    do {                                                                                                     \
-        CHECK_INT((call), (status_));                                                                        \
-        if (strstr((loaded)->error.message, (part)) == NULL) CHECK_STR((loaded)->error.message, (part));     \
-    } while (0)
-
-static void set_rows(Loaded *loaded, int64_t rows) {
-    const int64_t dims[] = {rows, 4};
-    CHECK_INT(smelt_context_set_shape(loaded->context, 0, 2, dims, &loaded->error), SMELT_OK);
-}
-
-static void fill(float *x, int count, int seed) {
-    for (int i = 0; i < count; ++i) x[i] = (float)((i * 7 + seed * 13) % 31) - 11.0F;
-}
 
 static void check_results(const float *x, const float *y, const float *z, const float *same, int count) {
     int wrong = 0;
@@ -105,37 +42,6 @@ static void test_run(void) {
     CHECK_INT(smelt_context_output(loaded.context, 2, &data, &size, &loaded.error), SMELT_OK);
     CHECK_INT(size, 32);
     CHECK(data != NULL && ((const float *)data)[7] == 16.0F);
-    close_plan(&loaded);
-}
-
-/* Maps are made for new shapes and new places only. */
-static void test_map(void) {
-    Loaded loaded = {0};
-    Plan plan = sample_cuda_map(&loaded.arena);
-    float x[MOST_COUNT], y[MOST_COUNT];
-    void *buffers[] = {x, y};
-    open_plan(&loaded, &plan);
-    for (int run = 0; run < 4; ++run) {
-        int rows = run < 2 ? 3 : run == 2 ? 0 : 8, wrong = 0;
-        fill(x, MOST_COUNT, run);
-        set_rows(&loaded, rows);
-        CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK);
-        if (loaded.error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded.error.message);
-        for (int i = 0; i < rows * 4; ++i) wrong += y[i] != 2 * x[i];
-        CHECK_INT(wrong, 0);
-        CHECK_INT(fake.get(FAKE_MAPS), run < 3 ? 1 : 2);
-    }
-    close_plan(&loaded);
-    plan = sample_cuda_map(&loaded.arena);
-    plan.maps[0].stride[0] = 32; /* beyond the value, which shows when its shape is known */
-    open_plan(&loaded, &plan);
-    set_rows(&loaded, 2);
-    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_BAD_PLAN,
-           "argument 0 is a map of 48 bytes of value 0, which has 32");
-    close_plan(&loaded);
-    plan = sample_cuda_map(&loaded.arena);
-    plan.kernels[1].entry = "fake_add";
-    EXPECT(&loaded, load(&loaded, &plan, NULL), SMELT_BAD_PLAN, "'fake_add' does not take 3 parameters");
     close_plan(&loaded);
 }
 
@@ -603,8 +509,7 @@ int main(void) {
     }
     /* clang-format off */
     static void (*const tests[])(void) = {
-        test_run,
-                                    test_map, test_late, test_failing_allocations, test_control_flow, test_enqueue,
+        test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
         test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
         test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile,
         test_threads, test_device};

@@ -371,8 +371,9 @@ static void run_emission(Test *t, const Emission *emission, const Tactic *tactic
 
 typedef enum Lie { LIE_AS_STATED, LIE_LAST, LIE_SLICES, LIE_TO_LAST, LIE_FROM_LAST, LIE_COUNT } Lie;
 
-/* In the layout, as a slice of a value with more channels and a longer last axis. */
-static void make_slice(Test *t, Value *value) {
+/* In the layout, as a slice of a value with more channels and a longer last axis; packs of eight stay whole
+ * or do not. */
+static void make_slice(Test *t, Value *value, bool packs) {
     int32_t order[SMELT_MAX_RANK], rank = value->shape.rank;
     DimTable *dims = t->graph->dims;
     Dim *strides = ARENA_ARRAY(&t->arena, Dim, SMELT_MAX_RANK), stride = 1;
@@ -381,7 +382,7 @@ static void make_slice(Test *t, Value *value) {
         Dim extent = value->shape.dim[order[i]];
         strides[order[i]] = stride;
         if (order[i] == 1) extent = dim_add(dims, extent, 8);
-        if (order[i] == rank - 1) extent = dim_add(dims, extent, 3);
+        if (order[i] == rank - 1) extent = dim_add(dims, extent, packs ? 8 : 3);
         stride = dim_mul(dims, stride, extent);
     }
     value->strides = strides;
@@ -393,7 +394,7 @@ static void move_value(Test *t, ValueId id, bool is_result, Lie lie) {
     Value *value = &t->graph->values[id];
     if (value->data != NULL) return;
     value->layout = last[lie][is_result] ? LAYOUT_CHANNELS_LAST : LAYOUT_PLAIN;
-    if (lie != LIE_LAST) make_slice(t, value);
+    if (lie != LIE_LAST) make_slice(t, value, lie == LIE_SLICES);
 }
 
 /* Weights, scales and the like stay as they are: kernels take them plainly. */

@@ -456,7 +456,7 @@ typedef struct Worker {
 static void *work(void *user) {
     Worker *worker = user;
     Loaded *loaded = &worker->loaded;
-    float x[MOST_COUNT], y[MOST_COUNT], z[MOST_COUNT], same[MOST_COUNT];
+    float x[MOST_COUNT] = {0}, y[MOST_COUNT] = {0}, z[MOST_COUNT] = {0}, same[MOST_COUNT] = {0};
     void *buffers[] = {x, y, z, same};
     for (int i = 0; i < 50; ++i) {
         int64_t dims[] = {1 + (i + worker->seed) % 8, 4};

@@ -26,9 +26,10 @@ static const PlanValue *viewed_value(const Lowering *l, const Value *value) {
     return &l->plan->values[l->values[node->inputs[0]]];
 }
 
-/* How the elements lie on the device. */
+/* How the elements lie on the device; plans for the host know no layouts. */
 static Status place_elements(Lowering *l, ValueId id, const Value *from, PlanValue *to) {
     DimTable *dims = l->graph->dims;
+    if (l->finish_step == NULL) return STATUS_OK;
     to->channels_last = from->layout == LAYOUT_CHANNELS_LAST && from->shape.rank > 2;
     if (from->strides == NULL && from->channel_padding == 0) return STATUS_OK;
     Dim bytes = dim_ceil_div(dims, dim_mul(dims, value_span(l->graph, id), dtype_bits(from->dtype)), 8);

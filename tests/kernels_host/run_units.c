@@ -494,7 +494,8 @@ int main(int argc, char **argv) {
     int32_t count;
     CHECK_OK(folder_list(&t.arena, argv[2], &names, &count, &t.diag), &t.diag);
     for (int32_t i = 0; i < count; ++i)
-        if (strstr(names[i], ".ir") != NULL && (argc < 4 || strstr(names[i], argv[3]) != NULL))
+        if (strstr(names[i], ".ir") != NULL && strstr(names[i], "wgmma") == NULL && /* no host runs those */
+            (argc < 4 || strstr(names[i], argv[3]) != NULL))
             run_graph(&t, argv[2], path_join(&t.arena, argv[2], names[i]));
     for (int32_t i = 0; i < tactic_count() && argc < 4; ++i) {
         if (tactic_at(i)->arch != NULL || t.moved[i] == tactic_at(i)->strided) continue;

@@ -112,7 +112,7 @@ static Status bench(App *app, const BenchOptions *o, Session *session) {
     Measurement m;
     TRY_ALLOC(&app->diag, inputs);
     TRY(session_read_named(app, session, &o->inputs, inputs));
-    TRY(session_fill_random(app, session, 1, inputs));
+    TRY(session_fill_random(app, session, 1, RANDOM_INTEGER, inputs));
     TRY(session_set_shapes(app, session, inputs));
     TRY(measure(app, &options, session, &o->compile, inputs, &m));
     if (session->build_seconds > 0) printf("Build: %.3f s\n", session->build_seconds);

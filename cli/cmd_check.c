@@ -14,7 +14,7 @@ typedef struct CheckOptions {
     const char *atol_text, *report;
     double rtol, min_cosine; /* rtol < 0: not given */
     double goal;             /* of reduced precision: the largest tensor_error; 0: f32 */
-    int64_t seed;
+    int64_t seed, most;
     bool quiet, batch;
 } CheckOptions;
 
@@ -96,7 +96,7 @@ static Status run_set(App *app, const CheckOptions *o, Session *session, const c
     if (folder != NULL)
         TRY(session_read_inputs(app, session, folder, inputs));
     else
-        TRY(session_fill_random(app, session, (uint64_t)o->seed, inputs));
+        TRY(session_fill_random(app, session, (uint64_t)o->seed, (uint64_t)o->most, inputs));
     return session_run(app, session, inputs, *outputs);
 }
 
@@ -235,7 +235,7 @@ static Status check_batch(App *app, const CheckOptions *options) {
 }
 
 Status command_check(App *app, const Command *self, int argc, char **argv) {
-    CheckOptions o = {.rtol = -1, .seed = 1};
+    CheckOptions o = {.rtol = -1, .seed = 1, .most = RANDOM_INTEGER};
     const Option table[] = {
         {"data", 0, OPTION_LIST, &o.data, "DIR",
          "a data set in ONNX's test layout (repeatable); without it: random inputs", 0, 0},
@@ -246,6 +246,8 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
          0},
         {"min-cosine", 0, OPTION_REAL, &o.min_cosine, "C", "least cosine of outputs (not asked for)", 0, 0},
         {"seed", 0, OPTION_INT, &o.seed, "N", "of the random inputs (1)", 0, INT64_MAX},
+        {"largest-integer", 0, OPTION_INT, &o.most, "N", "of random integer inputs, which begin at 0 (7)", 0,
+         INT32_MAX},
         {"report", 0, OPTION_TEXT, &o.report, "F.json", "writes every comparison", 0, 0},
         {"quiet", 'q', OPTION_FLAG, &o.quiet, NULL, "only the last line", 0, 0},
         {"batch", 0, OPTION_FLAG, &o.batch, NULL,

@@ -10,7 +10,7 @@ typedef struct RunOptions {
     const char *data, *output_dir, *format;
     TextList inputs;
     bool random;
-    int64_t seed;
+    int64_t seed, most;
 } RunOptions;
 
 enum { SHOWN_VALUES = 6 };
@@ -40,7 +40,7 @@ static Status run_once(App *app, const RunOptions *o, Session *session) {
     TRY_ALLOC(&app->diag, outputs);
     if (o->data != NULL) TRY(session_read_inputs(app, session, o->data, inputs));
     TRY(session_read_named(app, session, &o->inputs, inputs));
-    if (o->random) TRY(session_fill_random(app, session, (uint64_t)o->seed, inputs));
+    if (o->random) TRY(session_fill_random(app, session, (uint64_t)o->seed, (uint64_t)o->most, inputs));
     TRY(session_run(app, session, inputs, outputs));
     if (o->output_dir != NULL) TRY(folder_create(o->output_dir, &app->diag));
     for (int i = 0; i < output_count; ++i) {
@@ -52,13 +52,15 @@ static Status run_once(App *app, const RunOptions *o, Session *session) {
 }
 
 Status command_run(App *app, const Command *self, int argc, char **argv) {
-    RunOptions o = {.format = "npy", .seed = 1};
+    RunOptions o = {.format = "npy", .seed = 1, .most = RANDOM_INTEGER};
     const Option table[] = {
         {"data", 0, OPTION_TEXT, &o.data, "DIR", "inputs in ONNX's test layout: DIR/input_0.pb ...", 0, 0},
         {"input", 0, OPTION_LIST, &o.inputs, "NAME=FILE",
          "an input from a .npy, .pb or raw file (repeatable)", 0, 0},
         {"random", 0, OPTION_FLAG, &o.random, NULL, "seeded random data for inputs that are not given", 0, 0},
         {"seed", 0, OPTION_INT, &o.seed, "N", "of --random (1)", 0, INT64_MAX},
+        {"largest-integer", 0, OPTION_INT, &o.most, "N", "of --random's integers, which begin at 0 (7)", 0,
+         INT32_MAX},
         {"output-dir", 0, OPTION_TEXT, &o.output_dir, "DIR", "writes DIR/output_0.npy ...", 0, 0},
         {"output-format", 0, OPTION_TEXT, &o.format, "npy|pb", "of the written files (npy)", 0, 0},
         COMPILE_OPTIONS(o.compile),

@@ -195,8 +195,7 @@ Status session_read_named(App *app, const Session *session, const TextList *item
     return STATUS_OK;
 }
 
-Status session_fill_random(App *app, const Session *session, uint64_t seed, Tensor *inputs) {
-    enum { RANDOM_INTEGER = 7 };
+Status session_fill_random(App *app, const Session *session, uint64_t seed, uint64_t most, Tensor *inputs) {
     uint64_t state = seed;
     for (int i = 0; i < session->input_count; ++i) {
         const SmeltBinding *binding = &session->bindings[i];
@@ -204,8 +203,7 @@ Status session_fill_random(App *app, const Session *session, uint64_t seed, Tens
         if (inputs[i].data != NULL) continue;
         for (int k = 0; k < binding->rank; ++k)
             dims[k] = binding->dims[k] >= 0 ? binding->dims[k] : max_i64(binding->min_dims[k], 1);
-        TRY(sample_random(app, (DType)binding->dtype, binding->rank, dims, RANDOM_INTEGER, &state,
-                          &inputs[i]));
+        TRY(sample_random(app, (DType)binding->dtype, binding->rank, dims, most, &state, &inputs[i]));
     }
     return STATUS_OK;
 }

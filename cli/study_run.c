@@ -122,7 +122,7 @@ static Status read_inputs(Runner *runner, Bench *bench) {
     else if (study->options->data != NULL)
         TRY(session_read_inputs(app, session, study->options->data, bench->inputs));
     else
-        TRY(session_fill_random(app, session, 1, bench->inputs));
+        TRY(session_fill_random(app, session, 1, RANDOM_INTEGER, bench->inputs));
     return session_set_shapes(app, &bench->session, bench->inputs);
 }
 

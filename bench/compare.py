@@ -79,6 +79,7 @@ class TorchPeer:
             tensor = torch.from_numpy(array).cuda()
             tensor = tensor.half() if half and tensor.dtype == torch.float32 else tensor
             inputs.append(tensor.contiguous(memory_format=formats[tensor.dim()]) if channels_last and tensor.dim() in formats else tensor)
+        module.prepare(*inputs)
         if mode is None:
             self.run, self.outputs = replayed(module, inputs)
             return
@@ -134,17 +135,18 @@ def compare(path, args, folder):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     torch.backends.cudnn.benchmark = True
     with torch.no_grad():
-        reference = OnnxModule(model, half=False).cuda().eval()(*(torch.from_numpy(a).cuda() for a in arrays))
+        inputs = [torch.from_numpy(a).cuda() for a in arrays]
+        reference = OnnxModule(model, half=False).cuda().eval().prepare(*inputs)(*inputs)
     peers = [SmeltPeer(args.smelt, path, arrays, model, args.precision, folder, args.tune)]
     for name, mode, channels_last in (("torch eager, CUDA graph", None, True), ("torch.compile reduce-overhead", "reduce-overhead", True),
                                       ("torch.compile max-autotune", "max-autotune", True)):
-        if name.split()[-1].split(",")[0] in args.skip:
+        if any(word in name for word in args.skip.split(",") if word):
             continue
         try:
             torch._dynamo.reset()
             peers.append(TorchPeer(name, model, arrays, half, mode, channels_last))
         except Exception as problem:  # a peer that cannot run the model is left out, and said
-            print(f"  {name}: {str(problem).splitlines()[0][:160]}", flush=True)
+            print(f"  {name}: {repr(problem)[:200]}", flush=True)
     times = {peer.name: [] for peer in peers}
     for _ in range(args.rounds):
         for peer in peers:

@@ -77,7 +77,7 @@ TENSOR_OPS = {
 }
 # Whose further inputs are numbers that are known when the module is made.
 SHAPED_OPS = {
-    "Reshape": lambda x, n, a: x.reshape([int(d) for d in n[0]]),
+    "Reshape": lambda x, n, a: x.reshape([x.shape[k] if d == 0 else int(d) for k, d in enumerate(n[0])]),
     "Unsqueeze": lambda x, n, a: [x := x.unsqueeze(int(d)) for d in sorted(n[0])][-1],
     "Squeeze": lambda x, n, a: x.squeeze(tuple(int(d) for d in n[0])) if n else x.squeeze(),
     "Expand": lambda x, n, a: x.expand(torch.broadcast_shapes(x.shape, [int(d) for d in n[0]])),
@@ -97,13 +97,12 @@ def slice_tensor(x, starts, ends, axes=None, steps=None):
 
 def gather(data, indices, attrs):
     axis = attrs.get("axis", 0)
-    if isinstance(indices, np.ndarray):
-        indices = torch.from_numpy(np.ascontiguousarray(indices)).to(data.device)
     return data.index_select(axis, indices.reshape(-1)).reshape(data.shape[:axis] + tuple(indices.shape) + data.shape[axis + 1:])
 
 
 class OnnxModule(torch.nn.Module):
-    """model: a ModelProto; half: float weights in float16. Call it with the model's inputs, in their order."""
+    """model: a ModelProto; half: float weights in float16. prepare(*inputs) must come first: it runs the model once and keeps
+    what is to be done with tensors. Then call it with inputs of the same shapes, in their order."""
 
     def __init__(self, model, half=True, channels_last=False):
         super().__init__()
@@ -111,63 +110,61 @@ class OnnxModule(torch.nn.Module):
         self.outputs = [o.name for o in model.graph.output]
         self.half, self.channels_last = half, channels_last
         self.nodes = [(n.op_type, [str(i) for i in n.input], [str(o) for o in n.output], attributes(n)) for n in model.graph.node]
-        self.known = {}
-        for tensor in model.graph.initializer:
-            array = numpy_helper.to_array(tensor).copy()
-            if array.dtype == np.float32 and array.size > 0:
-                self.register_buffer(self.slot(tensor.name), self.weight(array), persistent=False)
-            self.known[tensor.name] = array
-
-    @staticmethod
-    def slot(name):
-        return "w_" + "".join(c if c.isalnum() else f"_{ord(c)}_" for c in name)
+        self.known = {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer}
+        self.program = []  # (name of the result, function of tensors, names of operands; None: omitted)
 
     def weight(self, array):
-        tensor = torch.from_numpy(array)
-        tensor = tensor.half() if self.half else tensor
+        tensor = torch.from_numpy(np.array(array))
+        tensor = tensor.half() if self.half and tensor.dtype == torch.float32 else tensor
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         return tensor.contiguous(memory_format=formats[tensor.dim()]) if self.channels_last and tensor.dim() in formats else tensor
 
-    def forward(self, *arguments):
-        values = dict(zip(self.inputs, arguments))
+    def slot(self, name, numbers, device):
+        """The operand's name among the tensors: constants become buffers."""
+        if name == "" or name not in numbers:
+            return name or None
+        own = "w_" + "".join(c if c.isalnum() else f"_{ord(c)}_" for c in name)
+        if not hasattr(self, own):
+            self.register_buffer(own, self.weight(numbers[name]).to(device), persistent=False)
+        return own
+
+    @torch.no_grad()
+    def prepare(self, *arguments):
+        values, numbers = dict(zip(self.inputs, arguments)), dict(self.known)
         device = arguments[0].device
 
-        def tensor_of(name):
-            if name == "":
-                return None
-            if name in values and isinstance(values[name], torch.Tensor):
-                return values[name]
-            if hasattr(self, self.slot(name)):
-                return getattr(self, self.slot(name))
-            made = torch.from_numpy(np.ascontiguousarray(number_of(name))).to(device)
-            return made.half() if self.half and made.dtype == torch.float32 else made
-
-        def number_of(name):
-            found = values.get(name, self.known.get(name))
-            if isinstance(found, torch.Tensor):
-                raise NotImplementedError(f"{name} is not known beforehand")
-            return found
-
-        def is_number(name):
-            return name == "" or not isinstance(values.get(name, self.known.get(name)), torch.Tensor)
+        def numbers_of(names):
+            return [None if n == "" else numbers[n] for n in names]
 
         for op, inputs, outputs, attrs in self.nodes:
+            tensors = any(i in values for i in inputs)
+            large = op not in ("Gather", "Slice", "Reshape", "Unsqueeze", "Squeeze") and any(
+                i in numbers and numbers[i].dtype == np.float32 and numbers[i].size > 64 for i in inputs)
             if op == "Constant":
-                values[outputs[0]] = numpy_helper.to_array(attrs["value"])
+                numbers[outputs[0]] = numpy_helper.to_array(attrs["value"])
             elif op == "Shape":
-                values[outputs[0]] = np.array(tensor_of(inputs[0]).shape if not is_number(inputs[0]) else number_of(inputs[0]).shape, np.int64)
-            elif op == "Cast" and not is_number(inputs[0]):
-                kind = {1: torch.float16 if self.half else torch.float32, 7: torch.int64, 9: torch.bool, 10: torch.float16}[attrs["to"]]
-                values[outputs[0]] = tensor_of(inputs[0]).to(kind)
-            elif op == "Gather" and (not is_number(inputs[0]) or not is_number(inputs[1])):
-                data = tensor_of(inputs[0])
-                values[outputs[0]] = gather(data, number_of(inputs[1]) if is_number(inputs[1]) else tensor_of(inputs[1]), attrs)
-            elif all(is_number(i) and not hasattr(self, self.slot(i)) for i in inputs):
-                values[outputs[0]] = fold(op, [None if i == "" else number_of(i) for i in inputs], attrs)
-            elif op in SHAPED_OPS:
-                values[outputs[0]] = SHAPED_OPS[op](tensor_of(inputs[0]), [None if i == "" else number_of(i) for i in inputs[1:]], attrs)
+                numbers[outputs[0]] = np.array(values[inputs[0]].shape if tensors else numbers[inputs[0]].shape, np.int64)
+            elif not tensors and not large:
+                numbers[outputs[0]] = fold(op, numbers_of(inputs), attrs)
             else:
-                values[outputs[0]] = TENSOR_OPS[op]([tensor_of(i) for i in inputs], attrs)
+                if op == "Cast":
+                    kind = {1: torch.float16 if self.half else torch.float32, 7: torch.int64, 9: torch.bool, 10: torch.float16}[attrs["to"]]
+                    function, operands = (lambda t, kind=kind: t[0].to(kind)), inputs[:1]
+                elif op == "Gather":
+                    function, operands = (lambda t, attrs=attrs: gather(t[0], t[1], attrs)), inputs
+                elif op in SHAPED_OPS:
+                    function, operands = (lambda t, f=SHAPED_OPS[op], n=numbers_of(inputs[1:]), a=attrs: f(t[0], n, a)), inputs[:1]
+                else:
+                    function, operands = (lambda t, f=TENSOR_OPS[op], a=attrs: f(t, a)), inputs
+                slots = [self.slot(name, numbers, device) for name in operands]
+                values[outputs[0]] = function([None if s is None else values[s] if s in values else getattr(self, s) for s in slots])
+                self.program.append((outputs[0], function, slots))
+        return self
+
+    def forward(self, *arguments):
+        values = dict(zip(self.inputs, arguments))
+        for name, function, slots in self.program:
+            values[name] = function([None if s is None else values[s] if s in values else getattr(self, s) for s in slots])
         return tuple(values[o] for o in self.outputs)
 
 

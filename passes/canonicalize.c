@@ -217,6 +217,9 @@ static Status fix_target(Canon *c, NodeId id, bool *changed) {
     const Shape *from = &c->graph->values[node->inputs[0]].shape,
                 *to = &c->graph->values[node->outputs[0]].shape;
     if (node->op != OP_Reshape || value_is_constant(c->graph, node->inputs[1])) return STATUS_OK;
+    /* What only the run can tell must be checked then: it may not fit. */
+    for (int32_t i = 0; i < to->rank; ++i)
+        if (dim_is_late(c->graph->dims, to->dim[i])) return STATUS_OK;
     if (!reshape_target(c->graph->dims, from, to, target)) return STATUS_OK;
     ValueId shape = graph_add_constant_i64(c->graph, NULL, to->rank, target);
     ValueId *inputs = ARENA_ARRAY(c->graph->arena, ValueId, 2);

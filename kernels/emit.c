@@ -28,6 +28,7 @@ struct KernelWriter {
     Parameter *parameters;
     int32_t parameter_count, parameter_capacity, pointers, results, numbers, scratches, maps;
     int32_t resident, cluster; /* blocks */
+    bool waits;                /* for the kernel in front, somewhere in the body */
     const char *includes[MOST_INCLUDES];
     int32_t include_count;
     ByteWriter declarations, body;
@@ -148,6 +149,10 @@ void kernel_cluster(KernelWriter *w, int32_t blocks) {
     w->cluster = blocks;
 }
 
+void kernel_waits(KernelWriter *w) {
+    w->waits = true;
+}
+
 const char *kernel_dim(KernelWriter *w, ValueId value, int32_t i) {
     return kernel_number(w, w->emission->graph->values[value].shape.dim[i]);
 }
@@ -263,6 +268,7 @@ static void write_unit(const KernelWriter *w, int32_t threads, ByteWriter *out) 
         if (w->parameters[i].arg.kind == KERNEL_ARG_NUMBER)
             write_format(out, "    const Index %s = (Index)%s_;\n", w->parameters[i].name,
                          w->parameters[i].name);
+    if (!w->waits) write_format(out, "    wait_for_previous_kernel();\n");
     write_bytes(out, w->body.data, w->body.size);
     write_format(out, "}\n\n} // namespace smelt\n");
     write_u8(out, 0);

@@ -147,6 +147,9 @@ Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
  * each unless set. */
 void kernel_resident(KernelWriter *w, int32_t blocks);
 void kernel_cluster(KernelWriter *w, int32_t blocks);
+/* The body calls wait_for_previous_kernel (core.cuh) itself, once it has done what needs no memory; other
+ * kernels begin with it. */
+void kernel_waits(KernelWriter *w);
 
 /* Adds the launch to the emission (none where the grid is exactly empty). Index is 32-bit where no value and
  * no number that the kernel uses can reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and

@@ -251,6 +251,7 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
                 kernel_number(w, problem->batch));
     kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld);", load, store,
                 (long long)steps_of(problem, config));
+    kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     Dim grid = dim_min(dims, tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);
     if (config->number[WGMMA_SLICES] > 1) grid = dim_mul(dims, tiles, config->number[WGMMA_SLICES]);

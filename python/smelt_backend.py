@@ -3,6 +3,7 @@
 A model is compiled once by `smelt build`; each run hands tensors to `smelt run` in files of ONNX's TensorProto, which hold every
 element type. The program is found by the variable SMELT, else in build/ of this repository, else in PATH.
 """
+import functools
 import os
 import pathlib
 import shutil
@@ -67,6 +68,12 @@ class SmeltRep(BackendRep):
             return tuple(read_tensor(folder / "out" / f"output_{index}.pb") for index in range(len(self.outputs)))
 
 
+@functools.lru_cache
+def doctor():
+    """What `smelt doctor` says; the harness asks for devices thousands of times."""
+    return subprocess.run([program(), "doctor"], capture_output=True, text=True, errors="replace").stdout
+
+
 def read_tensor(path):
     tensor = onnx.TensorProto()
     tensor.ParseFromString(path.read_bytes())
@@ -111,8 +118,7 @@ class SmeltBackend(Backend):
     @classmethod
     def supports_device(cls, device):
         kind = device.split(":")[0]
-        return kind == "CPU" or (kind == "CUDA" and "cuda" in subprocess.run(
-            [program(), "doctor"], capture_output=True, text=True, errors="replace").stdout.lower())
+        return kind == "CPU" or (kind == "CUDA" and "cuda" in doctor().lower())
 
 
 is_compatible = SmeltBackend.is_compatible

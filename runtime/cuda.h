@@ -18,6 +18,7 @@ struct CudaEngine {
     CudaHandle context;
     bool owns_context; /* the primary context is retained */
     SmeltDevice info;
+    bool kernels_wait; /* for those in front of them, so that they may be launched early */
     CudaPointer weights;
     CudaKernel *kernels; /* per kernel of the plan */
 };

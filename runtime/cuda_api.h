@@ -10,6 +10,19 @@
 typedef struct CudaObject *CudaHandle;  /* context, module, function, stream, event or graph */
 typedef unsigned long long CudaPointer; /* device memory */
 
+typedef struct CudaLaunchAttribute { /* CUlaunchAttribute */
+    int id, padding;
+    int value[16];
+} CudaLaunchAttribute;
+enum { CUDA_LAUNCH_SERIALIZATION = 6 /* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */ };
+
+typedef struct CudaLaunch { /* CUlaunchConfig */
+    unsigned grid[3], block[3], shared_bytes;
+    CudaHandle stream;
+    CudaLaunchAttribute *attributes;
+    unsigned attribute_count;
+} CudaLaunch;
+
 typedef struct CudaMap { /* CUtensorMap */
     _Alignas(64) uint8_t bytes[128];
 } CudaMap;

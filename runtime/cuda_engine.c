@@ -4,7 +4,11 @@
 
 #include "runtime/cuda.h"
 
-enum { FREE_SHARED = 48 << 10 /* bytes that a block may have without asking */ };
+enum {
+    FREE_SHARED = 48 << 10, /* bytes that a block may have without asking */
+    WAITING_MINOR = 3,      /* of the format, from which on kernels wait for those in front */
+    WAITING_SM = 90
+};
 
 /* -- devices -- */
 
@@ -206,6 +210,9 @@ static Status load_kernels(SmeltEngine *engine, Diag *diag) {
     int32_t architecture;
     if (plan->kernel_count == 0) return STATUS_OK;
     TRY(choose_architecture(engine, &architecture, diag));
+    int32_t sm = plan->cubins[plan->kernels[0].cubin_first + architecture].sm;
+    engine->cuda->kernels_wait =
+        plan->minor >= WAITING_MINOR && sm >= WAITING_SM && engine->cuda->api.launch_ex != NULL;
     engine->cuda->kernels = ARENA_ARRAY(&engine->arena, CudaKernel, plan->kernel_count);
     int32_t *shared = ARENA_ARRAY(&engine->arena, int32_t, plan->kernel_count);
     TRY_ALLOC(diag, engine->cuda->kernels);

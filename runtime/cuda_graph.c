@@ -58,17 +58,36 @@ GraphSet *graphs_find(SmeltContext *context) {
 
 /* -- launches -- */
 
+/* The kernel may be put in place while the one in front still runs: it waits itself. */
+static int launch_early(const CudaEngine *engine, const PlanLaunch *launch, const LaunchState *state,
+                        CudaHandle stream) {
+    CudaLaunchAttribute early = {.id = CUDA_LAUNCH_SERIALIZATION, .value = {1}};
+    CudaLaunch config = {.shared_bytes = (unsigned)launch->shared_bytes,
+                         .stream = stream,
+                         .attributes = &early,
+                         .attribute_count = 1};
+    for (int i = 0; i < 3; ++i) {
+        config.grid[i] = state->grid[i];
+        config.block[i] = (unsigned)launch->block[i];
+    }
+    return engine->api.launch_ex(&config, engine->kernels[launch->kernel].function, state->parameters, NULL);
+}
+
 Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
     const PlanLaunch *launch = &context->plan->launches[index];
     const LaunchState *state = &context->cuda->launches[index];
     const CudaEngine *engine = context->cuda->engine;
+    int result;
     if (state->skipped) return STATUS_OK;
-    return cuda_result(&engine->api,
-                       engine->api.launch(engine->kernels[launch->kernel].function, state->grid[0],
-                                          state->grid[1], state->grid[2], (unsigned)launch->block[0],
-                                          (unsigned)launch->block[1], (unsigned)launch->block[2],
-                                          (unsigned)launch->shared_bytes, stream, state->parameters, NULL),
-                       STATUS_CUDA_FAILED, context->plan->kernels[launch->kernel].entry, diag);
+    if (engine->kernels_wait)
+        result = launch_early(engine, launch, state, stream);
+    else
+        result = engine->api.launch(engine->kernels[launch->kernel].function, state->grid[0], state->grid[1],
+                                    state->grid[2], (unsigned)launch->block[0], (unsigned)launch->block[1],
+                                    (unsigned)launch->block[2], (unsigned)launch->shared_bytes, stream,
+                                    state->parameters, NULL);
+    return cuda_result(&engine->api, result, STATUS_CUDA_FAILED, context->plan->kernels[launch->kernel].entry,
+                       diag);
 }
 
 Status launch_step(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {

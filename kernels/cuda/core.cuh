@@ -292,6 +292,18 @@ template <class T> using Raw = typename RawOf<sizeof(T)>::type;
 template <class T> SMELT_DEVICE const Raw<T> *raw(const T *p) { return reinterpret_cast<const Raw<T> *>(p); }
 template <class T> SMELT_DEVICE Raw<T> *raw(T *p) { return reinterpret_cast<Raw<T> *>(p); }
 
+// -- kernels one behind the other --
+
+// From sm_90 on a kernel may begin while those in front of it still run. Every thread comes here before it touches memory:
+// it goes on when they have ended and what they wrote is seen. Then the next kernel may be put in place, to wait itself.
+SMELT_DEVICE void wait_for_previous_kernel() {
+#if !defined(SMELT_ON_HOST) && defined(__CUDA_ARCH__)
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+#endif
+}
+
 // -- loops --
 
 SMELT_DEVICE Index thread_index() { return (Index)blockIdx.x * (Index)blockDim.x + (Index)threadIdx.x; }

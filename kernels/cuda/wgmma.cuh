@@ -111,11 +111,6 @@ SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int ch
                  : "memory");
 }
 
-// -- programmatic dependent launch: both do nothing in a launch without it --
-
-SMELT_DEVICE void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-SMELT_DEVICE void let_next_kernel_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
-
 // -- registers of a warpgroup's threads: given back, or taken from what others gave back --
 
 template <int COUNT> SMELT_DEVICE void registers_to() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT)); }

@@ -293,6 +293,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 (long long)ceil_div(halo.outputs, config->number[HALO_COLS]));
     kernel_line(w, "halo_product<Tile>(tiles, %s, %s);", maps, store);
     Dim grid = dim_min(dims, count_tiles(dims, &halo, config), device->sm_count);
+    kernel_waits(w);
     return kernel_finish(w, grid, 1, 1, WARPGROUPS * 128 + 128, (int32_t)shared_bytes(&halo, config));
 }
 

@@ -11,6 +11,7 @@
 enum {
     SUCCESS = 0,
     INVALID_VALUE = 1,
+    SERIALIZATION = 6, /* a launch attribute */
     OUT_OF_MEMORY = 2,
     NO_DEVICE = 100,
     NOT_FOUND = 500,
@@ -430,6 +431,25 @@ DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
     }
     enter();
     return leave(submit(stream, work));
+}
+
+typedef struct Attribute {
+    int id, padding, value[16];
+} Attribute;
+typedef struct LaunchConfig {
+    unsigned grid[3], block[3], shared;
+    void *stream;
+    Attribute *attributes;
+    unsigned count;
+} LaunchConfig;
+
+/* Launches follow one another here, whatever they would allow. */
+DRIVER int cuLaunchKernelEx(const LaunchConfig *config, void *function, void **parameters, void **extra) {
+    for (unsigned i = 0; i < config->count; ++i)
+        if (config->attributes[i].id != SERIALIZATION) return INVALID_VALUE;
+    return cuLaunchKernel(function, config->grid[0], config->grid[1], config->grid[2], config->block[0],
+                          config->block[1], config->block[2], config->shared, config->stream, parameters,
+                          extra);
 }
 
 /* -- streams and events -- */

@@ -99,6 +99,7 @@ static const char chain_unit[] =
     "extern \"C\" __global__ void __launch_bounds__(256)\n"
     "pointwise_%s(const smelt_bool *__restrict__ p0, const float *__restrict__ p1, const float *__restrict__ "
     "p2, float *__restrict__ r0) {\n"
+    "    wait_for_previous_kernel();\n"
     "    for_each_pack<4>(6272, Chain{p0, p1, p2, r0});\n"
     "}\n"
     "\n"

@@ -104,11 +104,22 @@ static PrologueUse wanted_prologue(const Problem *problem) {
     return problem_prologue_leaves(problem) ? PROLOGUE_STORES : PROLOGUE_READS;
 }
 
+static bool has_late_inputs(const Problem *problem) {
+    for (int32_t i = 0; i < problem->input_count; ++i) {
+        const Shape *shape = &problem_value(problem, problem->inputs[i])->shape;
+        for (int32_t k = 0; k < shape->rank; ++k)
+            if (dim_is_late(problem->graph->dims, shape->dim[k])) return true;
+    }
+    return false;
+}
+
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device) {
     const char *why = tactic->refuses(problem, device);
     if (why != NULL) return why;
     if (tactic->arch != NULL && strcmp(device->arch, tactic->arch) != 0) return "another architecture";
     if (!sizes_are_known(problem, tactic->finds_sizes)) return "sizes that depend on data";
+    /* Tensor maps, which tactics of one architecture use, are made when shapes are set. */
+    if (tactic->arch != NULL && has_late_inputs(problem)) return "sizes that depend on data";
     if (wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";

@@ -232,7 +232,9 @@ static int32_t threads_of(const Config *config) {
 }
 
 const char *wgmma_store(KernelWriter *w, const WgmmaProblem *problem, const char *finish, Dim pixels) {
-    int32_t lanes = pixels == 0 ? problem_epilogue_lanes(kernel_emission(w)->problem) : 1;
+    /* Packs are of columns, whatever lies behind them in memory. */
+    bool packs = pixels == 0 && dim_is_exact(problem->cols) && problem->cols % EPILOGUE_LANES == 0;
+    int32_t lanes = packs ? problem_epilogue_lanes(kernel_emission(w)->problem) : 1;
     const char *rows = kernel_number(w, problem->rows), *cols = kernel_number(w, problem->cols);
     const char *numbers = kernel_format(w, "WgmmaRows{%s, %s}", rows, cols);
     if (pixels != 0)

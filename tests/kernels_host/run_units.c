@@ -3,7 +3,8 @@
  * goes through all its configs, the others through the best guess and one more.
  *
  * run_units COMPILER FOLDER [NAME]: graphs in FOLDER, whose name contains NAME. Inputs are noise. Integer
- * inputs whose name ends with "_below_N" are in [0, N). Symbols have the value of their opt. */
+ * inputs whose name ends with "_below_N" are in [0, N). Symbols have the value of their opt. Values also lie
+ * in channels-last order and as slices: each problem in one of the ways, in all with SMELT_UNITS_ALL set. */
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,6 +28,8 @@ typedef struct Test {
     uint64_t random;
     int32_t units;
     bool used[256], moved[256]; /* per tactic: at all; with values that do not lie plainly */
+    bool all;                   /* every problem in every way */
+    int32_t turn;               /* of the ways */
 } Test;
 
 static double noise(Test *t) {
@@ -456,6 +459,16 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
     }
 }
 
+/* Each problem in one of the ways, in turn; in all of them until each tactic that can has had one. */
+static bool is_due(Test *t, const Problem *problem, Lie lie) {
+    if (LIE_LAST + t->turn % (LIE_COUNT - LIE_LAST) == (int32_t)lie) return true;
+    for (int32_t i = 0; i < tactic_count(); ++i)
+        if (tactic_at(i)->strided && tactic_at(i)->arch == NULL && !t->moved[i] &&
+            tactic_refuses(tactic_at(i), problem, t->device) == NULL)
+            return true;
+    return false;
+}
+
 static void run_graph(Test *t, const char *folder, const char *path) {
     FileMap map;
     CHECK_OK(file_map(path, &map, &t->diag), &t->diag);
@@ -470,7 +483,9 @@ static void run_graph(Test *t, const char *folder, const char *path) {
         Problem *problem = ARENA_NEW(&t->arena, Problem);
         next = next_problem(t->graph, at, &t->arena, problem, &t->diag);
         run_problem(t, problem, LIE_AS_STATED);
+        t->turn++;
         for (Lie lie = LIE_LAST; lie < LIE_COUNT; ++lie) {
+            if (!t->all && !is_due(t, problem, lie)) continue;
             Problem *moved = ARENA_NEW(&t->arena, Problem);
             move_values(t, problem, lie);
             (void)next_problem(t->graph, at, &t->arena, moved, &t->diag);
@@ -487,6 +502,7 @@ int main(int argc, char **argv) {
     if (mkdtemp(work) == NULL) return 1;
     Test t = {
         .device = arch_find("sm_90"), .compiler = argv[1], .shim = SMELT_SOURCE_DIR "/tests/kernels_host"};
+    t.all = getenv("SMELT_UNITS_ALL") != NULL;
     t.work = getenv("SMELT_UNITS") != NULL ? getenv("SMELT_UNITS") : work;
     const char *headers = arena_printf(&t.arena, "%s/smelt", t.work);
     if (symlink(SMELT_SOURCE_DIR "/kernels/cuda", headers) != 0 && access(headers, R_OK) != 0) return 1;

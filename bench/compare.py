@@ -80,6 +80,7 @@ class TorchPeer:
             tensor = tensor.half() if half and tensor.dtype == torch.float32 else tensor
             inputs.append(tensor.contiguous(memory_format=formats[tensor.dim()]) if channels_last and tensor.dim() in formats else tensor)
         module.prepare(*inputs)
+        self.kept = module, inputs  # a captured graph does not keep what it reads
         if mode is None:
             self.run, self.outputs = replayed(module, inputs)
             return

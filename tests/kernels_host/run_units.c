@@ -29,7 +29,6 @@ typedef struct Test {
     int32_t units;
     bool used[256], moved[256]; /* per tactic: at all; with values that do not lie plainly */
     bool all;                   /* every problem in every way */
-    int32_t turn;               /* of the ways */
 } Test;
 
 static double noise(Test *t) {
@@ -459,9 +458,8 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
     }
 }
 
-/* Each problem in one of the ways, in turn; in all of them until each tactic that can has had one. */
-static bool is_due(Test *t, const Problem *problem, Lie lie) {
-    if (LIE_LAST + t->turn % (LIE_COUNT - LIE_LAST) == (int32_t)lie) return true;
+/* Until each tactic that can has taken values that lie otherwise. */
+static bool is_due(const Test *t, const Problem *problem) {
     for (int32_t i = 0; i < tactic_count(); ++i)
         if (tactic_at(i)->strided && tactic_at(i)->arch == NULL && !t->moved[i] &&
             tactic_refuses(tactic_at(i), problem, t->device) == NULL)
@@ -483,9 +481,8 @@ static void run_graph(Test *t, const char *folder, const char *path) {
         Problem *problem = ARENA_NEW(&t->arena, Problem);
         next = next_problem(t->graph, at, &t->arena, problem, &t->diag);
         run_problem(t, problem, LIE_AS_STATED);
-        t->turn++;
-        for (Lie lie = LIE_LAST; lie < LIE_COUNT; ++lie) {
-            if (!t->all && !is_due(t, problem, lie)) continue;
+        bool moves = t->all || is_due(t, problem);
+        for (Lie lie = LIE_LAST; moves && lie < LIE_COUNT; ++lie) {
             Problem *moved = ARENA_NEW(&t->arena, Problem);
             move_values(t, problem, lie);
             (void)next_problem(t->graph, at, &t->arena, moved, &t->diag);

@@ -239,7 +239,23 @@ SMELT_DEVICE Index source_of(const Window &window, int axis, Index position, Ind
     return source * window.stride[axis] == reach && source < window.in[axis] ? source : -1;
 }
 
+// Calls visit(tap, z, y, column) for each tap that reaches a place of the output and the input position that it comes from.
 // window: in is the input's extent, out the output's, pad what is taken off before the output's first element.
+template <class Visit> SMELT_DEVICE void each_source(const Window &window, const Place &place, const Visit &visit) {
+    for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z) {
+        const Index z = source_of(window, 0, place.at[0], tap_z);
+        if (z < 0) continue;
+        for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y) {
+            const Index y = source_of(window, 1, place.at[1], tap_y);
+            if (y < 0) continue;
+            for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x) {
+                const Index column = source_of(window, 2, place.at[2], tap_x);
+                if (column >= 0) visit((tap_z * window.kernel[1] + tap_y) * window.kernel[2] + tap_x, z, y, column);
+            }
+        }
+    }
+}
+
 template <class A, class T, class N, class Finish, class E>
 SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
                                  const N &numbering, const Finish &finish, const E &epilogue) {
@@ -247,28 +263,16 @@ SMELT_DEVICE void conv_transpose(const T *x, const T *w, const Strides &strides,
     for (Index i = thread_index(); i < count; i += thread_count()) {
         const typename N::At own = numbering.at(i);
         const Index channel = own.channel, group = quotient(channel, sizes.outputs);
-        const Place place = place_in(window.out, own.place);
         const Index from = strides.plane(own.entry, group * sizes.channels);
         const Index weights =
             (group * sizes.channels * sizes.outputs + channel - group * sizes.outputs) * window.taps();
         A sum = A(0);
-        for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z) {
-            const Index z = source_of(window, 0, place.at[0], tap_z);
-            if (z < 0) continue;
-            for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y) {
-                const Index y = source_of(window, 1, place.at[1], tap_y);
-                if (y < 0) continue;
-                for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x) {
-                    const Index column = source_of(window, 2, place.at[2], tap_x);
-                    if (column < 0) continue;
-                    const Index at = from + strides.place(z, y, column);
-                    const Index tap = weights + (tap_z * window.kernel[1] + tap_y) * window.kernel[2] + tap_x;
-                    for (Index c = 0; c < sizes.channels; ++c)
-                        sum += load_as<A>(x, at + c * strides.channel) *
-                               load_as<A>(w, tap + c * sizes.outputs * window.taps());
-                }
-            }
-        }
+        each_source(window, place_in(window.out, own.place), [&](Index tap, Index z, Index y, Index column) {
+            const Index at = from + strides.place(z, y, column);
+            for (Index c = 0; c < sizes.channels; ++c)
+                sum += load_as<A>(x, at + c * strides.channel) *
+                       load_as<A>(w, weights + tap + c * sizes.outputs * window.taps());
+        });
         epilogue(i, finish(channel, sum));
     }
 }
@@ -279,23 +283,12 @@ template <class A, class T, class E>
 SMELT_DEVICE void col2im(const T *x, const Window &window, Index count, const E &epilogue) {
     for (Index i = thread_index(); i < count; i += thread_count()) {
         const Index plane = quotient(i, window.out_count());
-        const Place place = place_in(window.out, i - plane * window.out_count());
         A sum = A(0);
-        for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z) {
-            const Index z = source_of(window, 0, place.at[0], tap_z);
-            if (z < 0) continue;
-            for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y) {
-                const Index y = source_of(window, 1, place.at[1], tap_y);
-                if (y < 0) continue;
-                for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x) {
-                    const Index column = source_of(window, 2, place.at[2], tap_x);
-                    if (column < 0) continue;
-                    const Index tap = (tap_z * window.kernel[1] + tap_y) * window.kernel[2] + tap_x;
-                    sum += load_as<A>(x, (plane * window.taps() + tap) * window.in_count() +
-                                             (z * window.in[1] + y) * window.in[2] + column);
-                }
-            }
-        }
+        each_source(window, place_in(window.out, i - plane * window.out_count()),
+                    [&](Index tap, Index z, Index y, Index column) {
+                        sum += load_as<A>(x, (plane * window.taps() + tap) * window.in_count() +
+                                                 (z * window.in[1] + y) * window.in[2] + column);
+                    });
         epilogue(i, sum);
     }
 }

@@ -71,25 +71,20 @@ static Status check_results(Inference *inf, const Node *node, BlockId body, int3
                 op_def(node->op)->name, count, wanted);
 }
 
-/* Shapes that are of different rank in one run and another have no type here. */
-static Status check_branches(Inference *inf, int32_t index, const TypeInfo *a, const TypeInfo *b) {
-    Status status = check_same_kind(inf, "result", index, a, b);
-    if (status == STATUS_UNSUPPORTED)
-        diag_hint(inf->ctx->diag, "exact input shapes (--shape) may decide the condition beforehand");
-    return status;
-}
-
-static Status merge_branches(Inference *inf, const Node *node, BlockId first, BlockId second) {
-    TRY(check_results(inf, node, first, node->output_count));
-    TRY(check_results(inf, node, second, node->output_count));
-    for (int32_t i = 0; i < node->output_count; ++i) {
+static Status merge_branches(Inference *inf, NodeId id, const BlockId branch[2]) {
+    int32_t count = inf->graph->nodes[id].output_count;
+    TRY(check_results(inf, &inf->graph->nodes[id], branch[0], count));
+    TRY(check_results(inf, &inf->graph->nodes[id], branch[1], count));
+    for (int32_t i = 0; i < count; ++i) {
         uint32_t loose = 0;
-        TypeInfo a = type_of(inf, inf->graph->blocks[first].results[i]);
-        TypeInfo b = type_of(inf, inf->graph->blocks[second].results[i]);
-        TRY(check_branches(inf, i, &a, &b));
-        loosen(inf, &a.shape, &b.shape, &loose);
-        escape(inf, &a.shape);
-        if (node->outputs[i] != NONE) infer_set(inf, node->outputs[i], &a);
+        TypeInfo types[2];
+        for (int b = 0; b < 2; ++b) types[b] = type_of(inf, inf->graph->blocks[branch[b]].results[i]);
+        if (types[0].dtype == types[1].dtype) TRY(repair_ranks(inf, id, branch, i, types));
+        TRY(check_same_kind(inf, "result", i, &types[0], &types[1]));
+        loosen(inf, &types[0].shape, &types[1].shape, &loose);
+        escape(inf, &types[0].shape);
+        ValueId output = inf->graph->nodes[id].outputs[i];
+        if (output != NONE) infer_set(inf, output, &types[0]);
     }
     return STATUS_OK;
 }
@@ -114,7 +109,7 @@ static Status infer_if(Inference *inf, NodeId id, bool *inlined) {
         pass_count_add(inf->ctx, "squeezes_assumed", 1);
         return inline_body(inf->ctx, id, branch[squeezing]);
     }
-    return merge_branches(inf, &inf->graph->nodes[id], branch[0], branch[1]);
+    return merge_branches(inf, id, branch);
 }
 
 /* -- Loop and Scan: a state that goes through the body again and again -- */

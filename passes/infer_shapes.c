@@ -238,6 +238,7 @@ static Status infer_node(Inference *inf, NodeId id, bool *again) {
                       .diag = inf->ctx->diag};
     TRY_ALLOC(inf->ctx->diag, infer.outputs);
     TRY(bind_inputs(inf, node, &infer));
+    if (inf->two_rank_count > 0) TRY(check_ranks(inf, node));
     TRY(op_infer(node->op, &infer));
     if (op_def(node->op)->op_class == OPCLASS_CONTROL) return infer_control(inf, id, again);
     for (int32_t i = 0; i < infer.output_count; ++i)
@@ -307,6 +308,7 @@ Status pass_infer_shapes(PassCtx *ctx) {
     TRY_ALLOC(ctx->diag, inf.types);
     TRY(begin(&inf));
     TRY(infer_block(&inf, MAIN_BLOCK));
+    TRY(check_result_ranks(&inf));
     count_results(ctx);
     return STATUS_OK;
 }

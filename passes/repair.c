@@ -1,4 +1,8 @@
 /* Models that break a rule of ONNX but mean only one thing. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "ops/pointwise.h"
 #include "passes/infer.h"
 #include "passes/rewrite.h"
 
@@ -98,4 +102,100 @@ int repair_squeeze(const Inference *inf, const BlockId branch[2]) {
             return may_squeeze(inf, branch[i]) ? i : !i;
     }
     return -1;
+}
+
+/* -- an If whose result has one rank or another, where that makes no difference -- */
+
+static bool has_two_ranks(const Inference *inf, ValueId value) {
+    for (int32_t i = 0; i < inf->two_rank_count; ++i)
+        if (inf->two_ranks[i] == value) return true;
+    return false;
+}
+
+static Status note_two_ranks(Inference *inf, ValueId value) {
+    if (value == NONE || has_two_ranks(inf, value)) return STATUS_OK;
+    if (!ARENA_RESERVE(inf->ctx->scratch, inf->two_ranks, inf->two_rank_count, inf->two_rank_capacity))
+        return FAIL(inf->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    inf->two_ranks[inf->two_rank_count++] = value;
+    return STATUS_OK;
+}
+
+/* Appends Unsqueeze(result, [0, 1, ...]) to the branch. */
+static Status unsqueeze_result(Inference *inf, NodeId id, BlockId branch, int32_t index, const TypeInfo *type,
+                               int32_t count) {
+    int64_t axes[SMELT_MAX_RANK];
+    Graph *graph = inf->graph;
+    const AttrList none = {0};
+    NodeId unsqueeze;
+    for (int32_t i = 0; i < count; ++i) axes[i] = i;
+    ValueId list = graph_add_constant_i64(graph, NULL, count, axes), raised = graph_add_value(graph, NULL);
+    if (list == NONE || raised == NONE) return FAIL(inf->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    const ValueId inputs[] = {graph->blocks[branch].results[index], list};
+    TRY(grow_types(inf));
+    inf->types[list] =
+        (TypeInfo){.dtype = DTYPE_I64, .shape = graph->values[list].shape, .data = graph->values[list].data};
+    TRY(graph_add_node(graph, branch, OP_Unsqueeze, graph->nodes[id].name, &none, 2, inputs, 1, &raised,
+                       &unsqueeze, inf->ctx->diag));
+    if (!node_add_origins(graph, unsqueeze, id))
+        return FAIL(inf->ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    graph->blocks[branch].results[index] = raised;
+    infer_set(inf, raised, type);
+    return STATUS_OK;
+}
+
+Status repair_ranks(Inference *inf, NodeId id, const BlockId branch[2], int32_t index, TypeInfo types[2]) {
+    ValueId output = inf->graph->nodes[id].outputs[index];
+    int lower = types[0].shape.rank < types[1].shape.rank ? 0 : 1;
+    Shape *shape = &types[lower].shape;
+    int32_t missing = types[!lower].shape.rank - shape->rank;
+    for (int i = 0; i < 2; ++i)
+        if (has_two_ranks(inf, inf->graph->blocks[branch[i]].results[index]))
+            TRY(note_two_ranks(inf, output));
+    if (missing == 0) return STATUS_OK;
+    memmove(shape->dim + missing, shape->dim, (size_t)shape->rank * sizeof(Dim));
+    for (int32_t i = 0; i < missing; ++i) shape->dim[i] = 1;
+    shape->rank += missing;
+    TRY(note_two_ranks(inf, output));
+    if (inf->tentative) return STATUS_OK;
+    pass_count_add(inf->ctx, "ranks_raised", 1);
+    return unsqueeze_result(inf, id, branch[lower], index, &types[lower], missing);
+}
+
+/* Every operand of the node is broadcast to the others' shape. */
+static bool broadcasts(const Node *node) {
+    if (op_def(node->op)->op_class != OPCLASS_POINTWISE) return false;
+    PointwiseSignature signature = ((const PointwiseAttrs *)node->parsed)->signature;
+    return signature != POINTWISE_BOUND && signature != POINTWISE_SLOPE;
+}
+
+Status check_ranks(Inference *inf, const Node *node) {
+    int32_t rank = -1; /* that the result has whatever the If decides */
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        ValueId value = node->inputs[i];
+        if (value != NONE && !has_two_ranks(inf, value))
+            rank = (int32_t)max_i64(rank, inf->types[value].shape.rank);
+    }
+    for (int32_t i = 0; i < node->input_count; ++i) {
+        if (node->inputs[i] == NONE || !has_two_ranks(inf, node->inputs[i])) continue;
+        if (broadcasts(node) && inf->types[node->inputs[i]].shape.rank <= rank) continue;
+        if (node->op == OP_CastLike && i == 1) continue;
+        FAIL(inf->ctx->diag, STATUS_UNSUPPORTED, "input %d has one rank or another, which an If decides", i);
+        diag_hint(inf->ctx->diag, "exact input shapes (--shape) may decide the condition beforehand");
+        return STATUS_UNSUPPORTED;
+    }
+    return STATUS_OK;
+}
+
+Status check_result_ranks(Inference *inf) {
+    const Graph *graph = inf->graph;
+    for (BlockId b = 0; inf->two_rank_count > 0 && b < graph->block_count; ++b) {
+        const Block *block = &graph->blocks[b];
+        if (!block_is_live(graph, b) || (block->owner != NONE && graph->nodes[block->owner].op == OP_If))
+            continue;
+        for (int32_t i = 0; i < block->result_count; ++i)
+            if (has_two_ranks(inf, block->results[i]))
+                return FAIL(inf->ctx->diag, STATUS_UNSUPPORTED,
+                            "result %d of '%s' has one rank or another, which an If decides", i, block->name);
+    }
+    return STATUS_OK;
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status.h"
@@ -85,7 +86,6 @@ void progress_end(Progress *progress);
 /* Letters to insert, remove or change to make one of the other, for hints; a large number for long texts. */
 int edit_distance(const char *a, const char *b);
 
-double clock_seconds(void);                           /* monotonic */
 const char *format_bytes(Arena *arena, double bytes); /* "1.5 MiB" */
 const char *format_count(Arena *arena, double count); /* "4.09 G" */
 void write_json_string(FILE *out, const char *text);

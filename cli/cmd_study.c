@@ -13,7 +13,7 @@ static Status add_row(Study *study, const char *name, StudyRow **out) {
     if (!ARENA_RESERVE(&app->arena, study->rows, study->row_count, study->row_capacity))
         return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     *out = &study->rows[study->row_count++];
-    **out = (StudyRow){.name = name, .touched = -1, .time = -1, .ratio = -1, .error = -1};
+    **out = (StudyRow){.name = name, .touched = -1, .pass_ms = -1, .time = -1, .ratio = -1, .error = -1};
     return STATUS_OK;
 }
 
@@ -117,9 +117,9 @@ static Status plan_rows(Study *study, double seconds) {
 
 /* -- the table -- */
 
-enum { COLUMNS = 10 };
-static const char *const columns[COLUMNS] = {"build", "touched", "kernels", "host",   "bytes",
-                                             "FLOP",  "arena",   "ms",      "vs all", "error"};
+enum { COLUMNS = 11 };
+static const char *const columns[COLUMNS] = {"build", "touched", "pass ms", "kernels", "host", "bytes",
+                                             "FLOP",  "arena",   "ms",      "vs all",  "error"};
 
 static const char *shown(Arena *arena, bool known, const char *format, double value) {
     char text[64];
@@ -134,14 +134,15 @@ static void fill_cells(Study *study, const StudyRow *row, const char **cells) {
     bool built = row->status == STATUS_OK, cuda = study->all.target.cuda;
     cells[0] = row->name;
     cells[1] = shown(arena, row->touched >= 0, "%.0f", row->touched);
-    cells[2] = shown(arena, built, "%.0f", row->kernels);
-    cells[3] = shown(arena, built && cuda, "%.0f", row->host_steps);
-    cells[4] = built ? format_bytes(arena, row->bytes) : "-";
-    cells[5] = built ? format_count(arena, row->flops) : "-";
-    cells[6] = built ? format_bytes(arena, (double)row->arena) : "-";
-    cells[7] = shown(arena, row->time >= 0, "%.4g", row->time);
-    cells[8] = shown(arena, row->ratio >= 0, "%.3fx", row->ratio);
-    cells[9] = row->failure != NULL ? "failed" : shown(arena, row->error >= 0, "%.2g", row->error);
+    cells[2] = shown(arena, row->pass_ms >= 0, "%.1f", row->pass_ms);
+    cells[3] = shown(arena, built, "%.0f", row->kernels);
+    cells[4] = shown(arena, built && cuda, "%.0f", row->host_steps);
+    cells[5] = built ? format_bytes(arena, row->bytes) : "-";
+    cells[6] = built ? format_count(arena, row->flops) : "-";
+    cells[7] = built ? format_bytes(arena, (double)row->arena) : "-";
+    cells[8] = shown(arena, row->time >= 0, "%.4g", row->time);
+    cells[9] = shown(arena, row->ratio >= 0, "%.3fx", row->ratio);
+    cells[10] = row->failure != NULL ? "failed" : shown(arena, row->error >= 0, "%.2g", row->error);
 }
 
 static Status make_cells(Study *study, const char ***out) {
@@ -162,11 +163,11 @@ static const char *make_note(const Study *study) {
         study->not_compared != NULL
             ? arena_printf(arena, "not compared: %s", study->not_compared)
             : "error: against no optional pass in fp32 on the host, relative to the output's range";
-    return arena_printf(
-        arena,
-        "target %s; touched: nodes that the passes left out here change when they run; bytes and "
-        "FLOP: what the steps must move and do at least; %s; %s",
-        study->target, time, error);
+    return arena_printf(arena,
+                        "target %s; touched: nodes that the passes left out here change when they run; pass "
+                        "ms: how long they "
+                        "take; bytes and FLOP: what the steps must move and do at least; %s; %s",
+                        study->target, time, error);
 }
 
 static void print_table(const Study *study, const char *const *cells, const char *note) {
@@ -211,6 +212,7 @@ static void write_row(ByteWriter *out, const StudyRow *row, bool cuda) {
     else
         write_format(out, "null");
     write_number(out, "touched", row->touched >= 0, row->touched);
+    write_number(out, "pass_ms", row->pass_ms >= 0, row->pass_ms);
     write_number(out, "kernels", built, row->kernels);
     write_number(out, "host_steps", built && cuda, row->host_steps);
     write_number(out, "bytes", built, row->bytes);
@@ -228,7 +230,8 @@ static void write_pass(ByteWriter *out, const Study *study, int32_t index) {
     const HistoryStep *step = &study->history.steps[index];
     write_format(out, "    {\"name\": ");
     write_json_text(out, step->pass);
-    write_format(out, ", \"seconds\": %.6f, \"touched\": %d, \"refused\": %d, \"counters\": {", step->seconds,
+    write_format(out, ", \"seconds\": %.6f, \"weights_seconds\": %.6f", step->seconds, step->data_seconds);
+    write_format(out, ", \"touched\": %d, \"refused\": %d, \"counters\": {",
                  nodes_touched(study->history.steps[index - 1].graph, step->graph), step->rejection_count);
     for (int32_t i = 0; i < step->counter_count; ++i) {
         write_format(out, i > 0 ? ", " : "");

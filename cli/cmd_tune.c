@@ -49,12 +49,9 @@ static Status find_steps(Report *r) {
     const Block *block = &r->graph->blocks[MAIN_BLOCK];
     if (!use_table_build(r->graph, &r->app->arena, &r->uses))
         return FAIL(&r->app->diag, STATUS_NO_MEMORY, "out of memory");
-    for (int32_t first = 0; first < block->node_count;) {
-        int32_t count = 1;
-        while (first + count < block->node_count && !node_starts_step(r->graph, block, first + count))
-            ++count;
-        TRY(add_step(r, block->nodes + first, count));
-        first += count;
+    for (int32_t first = 0, end; first < block->node_count; first = end) {
+        end = step_end(r->graph, block, first);
+        TRY(add_step(r, block->nodes + first, end - first));
     }
     return STATUS_OK;
 }

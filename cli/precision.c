@@ -134,7 +134,8 @@ static Status random_samples(App *app, const Graph *graph, PrecisionChoice *choi
             TRY_ALLOC(&app->diag, choice->no_samples);
             return STATUS_OK;
         }
-        TRY(sample_random(app, input->dtype, input->shape.rank, dims, 1, &state, &samples[i]));
+        TRY(sample_random(input->dtype, input->shape.rank, dims, 1, &state, &app->arena, &samples[i],
+                          &app->diag));
     }
     choice->options.sample_count = 1;
     return STATUS_OK;

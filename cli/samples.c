@@ -30,12 +30,12 @@ static void fill(Tensor *tensor, uint64_t most, uint64_t *state) {
     }
 }
 
-Status sample_random(App *app, DType dtype, int32_t rank, const int64_t *dims, uint64_t most, uint64_t *state,
-                     Tensor *out) {
+Status sample_random(DType dtype, int32_t rank, const int64_t *dims, uint64_t most, uint64_t *state,
+                     Arena *arena, Tensor *out, Diag *diag) {
     enum { RANDOM_LIMIT = 1 << 30 };
-    TRY(tensor_describe(out, dtype, rank, dims, RANDOM_LIMIT, &app->diag));
-    out->data = arena_alloc(&app->arena, tensor_bytes(out));
-    TRY_ALLOC(&app->diag, out->data);
+    TRY(tensor_describe(out, dtype, rank, dims, RANDOM_LIMIT, diag));
+    out->data = arena_alloc(arena, tensor_bytes(out));
+    TRY_ALLOC(diag, out->data);
     fill(out, most, state);
     return STATUS_OK;
 }

@@ -203,7 +203,8 @@ Status session_fill_random(App *app, const Session *session, uint64_t seed, uint
         if (inputs[i].data != NULL) continue;
         for (int k = 0; k < binding->rank; ++k)
             dims[k] = binding->dims[k] >= 0 ? binding->dims[k] : max_i64(binding->min_dims[k], 1);
-        TRY(sample_random(app, (DType)binding->dtype, binding->rank, dims, most, &state, &inputs[i]));
+        TRY(sample_random((DType)binding->dtype, binding->rank, dims, most, &state, &app->arena, &inputs[i],
+                          &app->diag));
     }
     return STATUS_OK;
 }

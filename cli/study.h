@@ -20,6 +20,7 @@ typedef struct StudyRow {
     Status status;       /* of the build or the run; then nothing below is known but what is not NULL or -1 */
     const char *failure; /* its message */
     int32_t touched;     /* nodes, by the passes that are off here when they are on; -1: not known */
+    double pass_ms;      /* that those passes took, all of them where none is off; -1: not known */
     int32_t kernels;     /* steps that do something; of a GPU plan those that are launched */
     int32_t host_steps;  /* of a GPU plan: those that stay on the host */
     double bytes, flops; /* that the steps must move and do (ir/cost.h) */

@@ -50,13 +50,16 @@ static bool is_off(const StudyRow *row, const char *pass) {
     return false;
 }
 
-/* Nodes that the row's passes touch when they are on; all of them for the row where none is off. */
-static int32_t count_touched(const Study *study, const StudyRow *row) {
-    int32_t touched = 0;
-    for (int32_t i = 1; i < study->history.step_count; ++i)
-        if (row->off.count == 0 || is_off(row, study->history.steps[i].pass))
-            touched += nodes_touched(study->history.steps[i - 1].graph, study->history.steps[i].graph);
-    return touched;
+/* What the row's passes touch and take when they are on; all of them for the row where none is off. */
+static void describe_passes(const Study *study, StudyRow *row) {
+    row->touched = 0;
+    row->pass_ms = 0;
+    for (int32_t i = 1; i < study->history.step_count; ++i) {
+        const HistoryStep *step = &study->history.steps[i];
+        if (row->off.count > 0 && !is_off(row, step->pass)) continue;
+        row->touched += nodes_touched(study->history.steps[i - 1].graph, step->graph);
+        row->pass_ms += 1e3 * step->seconds;
+    }
 }
 
 static Status describe_plan(App *app, const Compiled *compiled, StudyRow *row) {
@@ -251,7 +254,7 @@ static Status build_row(Runner *runner, StudyRow *row) {
     Compiled compiled = {0};
     bool is_all = row == &study->rows[0];
     TRY(row_settings(study, row, &settings));
-    row->touched = count_touched(study, row);
+    describe_passes(study, row);
     double start = clock_seconds();
     LogLevel level = app->log.level;
     app->log.level = LOG_ERROR; /* what builds say has been said for the first */

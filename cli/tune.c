@@ -170,12 +170,9 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
 
 static Status find_problems(Tuner *t) {
     const Block *block = &t->graph->blocks[MAIN_BLOCK];
-    for (int32_t first = 0; first < block->node_count;) {
-        int32_t count = 1;
-        while (first + count < block->node_count && !node_starts_step(t->graph, block, first + count))
-            ++count;
-        TRY(add_problem(t, block->nodes + first, count));
-        first += count;
+    for (int32_t first = 0, end; first < block->node_count; first = end) {
+        end = step_end(t->graph, block, first);
+        TRY(add_problem(t, block->nodes + first, end - first));
     }
     return STATUS_OK;
 }
@@ -236,18 +233,17 @@ static bool fill_inputs(Trial *trial, void ***buffers) {
     uint64_t state = 1;
     *buffers = ARENA_ARRAY(&trial->arena, void *, count);
     if (*buffers == NULL) return false;
-    App own = {.arena = trial->arena}; /* so that the samples go with the trial */
+    Diag diag = {0};
     bool filled = true;
     for (int i = 0; i < count && filled; ++i) {
         SmeltBinding binding;
         Tensor tensor;
         filled = smelt_engine_binding(trial->engine, i, &binding, &trial->error) == SMELT_OK;
         if (!filled || binding.is_output) continue;
-        filled = sample_random(&own, (DType)binding.dtype, binding.rank, binding.dims, MOST_INTEGER, &state,
-                               &tensor) == STATUS_OK;
+        filled = sample_random((DType)binding.dtype, binding.rank, binding.dims, MOST_INTEGER, &state,
+                               &trial->arena, &tensor, &diag) == STATUS_OK;
         if (filled) (*buffers)[i] = tensor.data;
     }
-    trial->arena = own.arena;
     return filled;
 }
 

@@ -218,8 +218,7 @@ static Place find_place(const Graph *graph, NodeId node) {
         place.step++;
         place.first = i;
     }
-    for (place.last = position + 1; place.last < block->node_count; ++place.last)
-        if (node_starts_step(graph, block, place.last)) break;
+    place.last = step_end(graph, block, position);
     if (graph->nodes[node].block != MAIN_BLOCK) place.step = -1;
     return place;
 }

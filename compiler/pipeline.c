@@ -13,8 +13,9 @@ const PrecisionName *precision_find(const char *name) {
     return NULL;
 }
 
-static const char *target_refuses(void *user, const Graph *graph, const NodeId *nodes, int32_t count) {
-    return cuda_target_refuses(user, graph, nodes, count);
+static const char *target_refuses(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                                  int32_t count) {
+    return cuda_target_refuses(user, graph, uses, nodes, count);
 }
 
 static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag) {

@@ -153,7 +153,7 @@ bool graph_cost(const Graph *graph, Arena *scratch, GraphCost *out) {
     if (!use_table_build(graph, scratch, &uses)) return false;
     for (int32_t first = 0, end; first < block->node_count; first = end) {
         StepCost step;
-        for (end = first + 1; end < block->node_count && !node_starts_step(graph, block, end);) ++end;
+        end = step_end(graph, block, first);
         if (!step_cost(graph, &uses, block->nodes + first, end - first, scratch, &step)) return false;
         out->steps += step.runs;
         out->flops += step.flops;

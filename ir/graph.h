@@ -164,6 +164,12 @@ static inline bool node_starts_step(const Graph *g, const Block *block, int32_t 
     RegionId region = g->nodes[block->nodes[position]].region;
     return position == 0 || region == NONE || region != g->nodes[block->nodes[position - 1]].region;
 }
+/* The place behind the step that the node at a place of its block belongs to. */
+static inline int32_t step_end(const Graph *g, const Block *block, int32_t position) {
+    int32_t end = position + 1;
+    while (end < block->node_count && !node_starts_step(g, block, end)) ++end;
+    return end;
+}
 /* -- where elements lie (storage.c) -- */
 
 /* The dimensions of a tensor of that rank as memory has them, slowest first: [N, C, spatial...] or

@@ -44,7 +44,8 @@ Status cuda_target_create(const char *const *archs, int32_t arch_count, Arena *a
                           Diag *diag);
 /* Why nodes, neighbours in a block, cannot run as launches with their values as they lie now (layout, slices,
  * types), in words that hold until the next call; NULL where some tactic takes them. */
-const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const NodeId *nodes, int32_t count);
+const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const UseTable *uses,
+                                const NodeId *nodes, int32_t count);
 void cuda_target_destroy(CudaTarget *target); /* NULL is fine */
 
 /* The same for a GPU: steps that a tactic takes become launches with their compiled kernels, the others are

@@ -175,7 +175,7 @@ static Status lower_program(Lowering *l, int32_t index) {
     TRY_ALLOC(l->diag, program.name);
     TRY(lower_operands(l, block->param_count, block->params, &program.params));
     for (int32_t first = 0, end; first < block->node_count; first = end) {
-        for (end = first + 1; end < block->node_count && !node_starts_step(l->graph, block, end);) ++end;
+        end = step_end(l->graph, block, first);
         TRY(lower_step(l, index, block->nodes + first, end - first));
     }
     TRY(lower_operands(l, block->result_count, block->results, &program.results));

@@ -23,14 +23,16 @@ void cuda_target_destroy(CudaTarget *target) {
     if (target != NULL) arena_reset(&target->work);
 }
 
-const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const NodeId *nodes, int32_t count) {
+const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const UseTable *uses,
+                                const NodeId *nodes, int32_t count) {
     Problem problem;
-    UseTable uses;
+    UseTable own;
     Diag diag = {0};
     const char *why;
     arena_reset(&target->work);
-    if (!use_table_build(graph, &target->work, &uses) ||
-        problem_create(graph, &uses, nodes, count, &target->work, &problem, &diag) != STATUS_OK)
+    if ((uses == NULL && !use_table_build(graph, &target->work, &own)) ||
+        problem_create(graph, uses != NULL ? uses : &own, nodes, count, &target->work, &problem, &diag) !=
+            STATUS_OK)
         return "it cannot be described";
     return tactic_choose(&problem, &target->device, &target->work, &why) != NULL ? NULL : why;
 }

@@ -212,7 +212,7 @@ static bool refuse_steps(Assigner *a) {
     for (int32_t s = 0; s < a->step_count; ++s) {
         Step *step = &a->steps[s];
         if (!step->any_layout || !touches_channels_last(a, step)) continue;
-        const char *why = pass_target_refuses(a->ctx, step_nodes(a, step), step->count);
+        const char *why = pass_target_refuses(a->ctx, &a->uses, step_nodes(a, step), step->count);
         if (why == NULL) continue;
         pass_reject(a->ctx, step_nodes(a, step)[0], "stays plain: %s", why);
         step->any_layout = false;

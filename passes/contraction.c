@@ -2,10 +2,11 @@
 
 #include <math.h>
 
+#include "base/clock.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 
-enum { WEIGHTS = 1, BIAS = 2 };
+enum { WEIGHTS = 1, BIAS = 2, WEIGHT_BLOCK = 1024 };
 
 /* -- reading -- */
 
@@ -131,18 +132,42 @@ static Status allocate(PassCtx *ctx, DType dtype, int64_t count, void **out) {
     return STATUS_OK;
 }
 
+/* What the channels of weights first ... first + count - 1 are scaled by. */
+static void spread(const WeightMap *map, const double *scale, int64_t first, int64_t count, double *out) {
+    for (int64_t i = 0, run; i < count; i += run) {
+        int64_t channel = channel_of(map, first + i);
+        bool along = map->stride == 1; /* one channel after the other, else one many times */
+        run = along ? map->extent - channel % map->extent : map->stride - (first + i) % map->stride;
+        if (run > count - i) run = count - i;
+        for (int64_t k = 0; k < run; ++k) out[i + k] = scale[along ? channel + k : channel];
+    }
+}
+
+/* A block of weights times their scales; false where one becomes infinite. */
+static bool scale_block(const Value *w, const double *scales, int64_t first, int64_t count, void *data) {
+    double old[WEIGHT_BLOCK], new[WEIGHT_BLOCK];
+    bool finite = true;
+    dtype_read_f64(w->dtype, w->data, first, count, old);
+    for (int64_t i = 0; i < count; ++i) new[i] = old[i] * scales[i];
+    dtype_write_f64(w->dtype, data, first, count, new);
+    dtype_read_f64(w->dtype, data, first, count, new);
+    for (int64_t i = 0; i < count; ++i) finite = finite && (isfinite(new[i]) || !isfinite(old[i]));
+    return finite;
+}
+
 /* Every weight times what its channel is scaled by; *out NONE where one becomes infinite. */
 static Status scaled_weights(PassCtx *ctx, const Contraction *c, const WeightMap *map, const double *scale,
                              ValueId *out) {
     const Value w = ctx->graph->values[c->weights];
+    double scales[WEIGHT_BLOCK];
     int64_t count = value_count(&w);
     void *data;
     *out = NONE;
     TRY(allocate(ctx, w.dtype, count, &data));
-    for (int64_t i = 0; i < count; ++i) {
-        double old = dtype_load_f64(w.dtype, w.data, i);
-        dtype_store_f64(w.dtype, data, i, old * scale[channel_of(map, i)]);
-        if (isfinite(old) && !isfinite(dtype_load_f64(w.dtype, data, i))) return STATUS_OK;
+    for (int64_t first = 0; first < count; first += WEIGHT_BLOCK) {
+        int64_t length = count - first < WEIGHT_BLOCK ? count - first : WEIGHT_BLOCK;
+        spread(map, scale, first, length, scales);
+        if (!scale_block(&w, scales, first, length, data)) return STATUS_OK;
     }
     *out = graph_add_constant(ctx->graph, w.name, w.dtype, w.shape.rank, w.shape.dim, data);
     return *out == NONE ? FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
@@ -209,8 +234,11 @@ static Status put_bias(PassCtx *ctx, Contraction *c) {
 /* New weights, and a new bias where `bias` is not NULL. */
 static Status new_constants(PassCtx *ctx, const Contraction *c, const WeightMap *map, const double *scale,
                             const Affine *bias, NewConstants *out) {
+    double start = clock_seconds();
     out->bias = c->bias;
-    TRY(scaled_weights(ctx, c, map, scale, &out->weights));
+    Status status = scaled_weights(ctx, c, map, scale, &out->weights);
+    pass_data_since(ctx, start);
+    TRY(status);
     if (bias == NULL || out->weights == NONE) return STATUS_OK;
     TRY(changed_bias(ctx, c, bias, &out->bias));
     if (out->bias == NONE) out->weights = NONE;

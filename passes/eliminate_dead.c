@@ -18,7 +18,7 @@ typedef struct Merger {
 } Merger;
 
 /* More ids than this with one hash are taken to be different. */
-enum { MOST_PROBES = 64 };
+enum { MOST_PROBES = 64, HASHED_END = 4096 /* bytes */ };
 
 /* -- table -- */
 
@@ -50,8 +50,12 @@ static size_t constant_size(const Value *value) {
     return dtype_storage(value->dtype, value_count(value), &bytes) ? bytes : 0;
 }
 
+/* Of large ones both ends, so that the middle of most weights is never looked at here. */
 static uint64_t constant_hash(const Value *value) {
-    uint64_t hash = hash_bytes(value->data, constant_size(value));
+    size_t size = constant_size(value), head = size < HASHED_END ? size : HASHED_END;
+    const char *end = (const char *)value->data + size;
+    uint64_t hash = hash_combine(hash_bytes(value->data, head), hash_bytes(end - head, head));
+    hash = hash_combine(hash, size);
     return hash_combine(hash, hash_bytes(&value->shape.rank, sizeof value->shape.rank));
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
 bool op_is_foldable(OpId op) {
     const OpDef *def = op_def(op);
     return (def->flags & (OPF_RANDOM | OPF_NO_FOLD)) == 0 && def->op_class != OPCLASS_CONTROL;
@@ -149,13 +151,15 @@ static Status finish(const PassCtx *ctx, Status status, Arena *scratch, bool *do
     return STATUS_OK;
 }
 
-Status evaluate_node(const PassCtx *ctx, const Node *node, const Tensor *const *inputs, size_t byte_limit,
+Status evaluate_node(PassCtx *ctx, const Node *node, const Tensor *const *inputs, size_t byte_limit,
                      Arena *arena, Tensor *outputs, bool *done) {
+    double start = clock_seconds();
     Arena scratch = {.allocator = ctx->graph->arena->allocator};
     Diag diag = {0};
     Evaluator e = evaluator_create(node, inputs, byte_limit, arena, &diag);
     Status status = infer_outputs(node, inputs, &scratch, outputs, &diag);
     if (status == STATUS_OK) status = evaluate(&e, ctx, node, outputs, &scratch);
+    pass_data_since(ctx, start);
     return finish(ctx, status, &scratch, done);
 }
 

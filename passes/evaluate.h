@@ -14,7 +14,7 @@ Tensor constant_tensor(const Value *value);
  * get data in arena, and dtype DTYPE_NONE where the node does not want them. *done is false where nothing was
  * computed: the outputs would take more than byte_limit bytes in all, or the operator refuses these inputs
  * (which is then left for the run to say). Fails only for lack of memory. */
-Status evaluate_node(const PassCtx *ctx, const Node *node, const Tensor *const *inputs, size_t byte_limit,
+Status evaluate_node(PassCtx *ctx, const Node *node, const Tensor *const *inputs, size_t byte_limit,
                      Arena *arena, Tensor *outputs, bool *done);
 
 /* Runs the kernel of an operator that moves elements without looking at them on symbolic elements instead: a

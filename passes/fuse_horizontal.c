@@ -97,10 +97,9 @@ static Status find_candidates(Fusion *f, BlockId id) {
     const Block *block = &f->graph->blocks[id];
     f->count = f->split_count = 0;
     for (int32_t i = 0, step = 0; i < block->node_count; ++step) {
-        int32_t count = 1;
-        while (i + count < block->node_count && !node_starts_step(f->graph, block, i + count)) ++count;
-        TRY(add_candidate(f, block, i, count, step));
-        for (; count > 0; --count, ++i)
+        int32_t end = step_end(f->graph, block, i);
+        TRY(add_candidate(f, block, i, end - i, step));
+        for (; i < end; ++i)
             if (f->graph->nodes[block->nodes[i]].op == OP_Split) TRY(note_split(f, block->nodes[i]));
     }
     return STATUS_OK;

@@ -13,7 +13,8 @@ Status history_note(History *history, const PassCtx *ctx, const char *pass, cons
                           .counter_count = ctx->counter_count,
                           .rejection_first = history->rejection_count,
                           .rejection_count = ctx->rejection_count - history->rejection_count,
-                          .seconds = seconds};
+                          .seconds = seconds,
+                          .data_seconds = ctx->data_seconds};
     TRY_ALLOC(ctx->diag, step->graph);
     memcpy(step->counters, ctx->counters, sizeof step->counters);
     history->rejections = ctx->rejections;

@@ -12,7 +12,7 @@ typedef struct HistoryStep {
     int32_t counter_count;
     PassCounter counters[PASS_COUNTERS];
     int32_t rejection_first, rejection_count; /* in History.rejections */
-    double seconds;
+    double seconds, data_seconds;             /* that the pass took; of them on weights */
 } HistoryStep;
 
 /* Zero-initialise with an arena, which need not outlive the graph. */

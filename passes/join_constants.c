@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 static bool joins_equal(const Join *a, const Join *b) {
     size_t count = (size_t)a->count;
@@ -55,8 +56,10 @@ Status join_constants(PassCtx *ctx, Joiner *joiner, const Join *join, const char
             return STATUS_OK;
         }
     char *data;
+    double start = clock_seconds();
     TRY(allocate_whole(ctx, join, &data));
     fill_whole(ctx->graph, join, data);
+    pass_data_since(ctx, start);
     *out = graph_add_constant(ctx->graph, name, join->dtype, join->rank, join->dims, data);
     if (*out == NONE) return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
     int32_t slot = joiner->count++ % JOIN_KEPT;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "passes/precision_work.h"
 #include "passes/rewrite.h"
 
@@ -50,6 +51,7 @@ static Status narrow_constant(Rewriter *r, ValueId from, ValueId *out) {
     const HalfType *half = &r->work->half;
     int64_t count = value_count(&value);
     size_t bytes;
+    double start = clock_seconds();
     if (!dtype_storage(half->dtype, count, &bytes))
         return FAIL(r->work->ctx->diag, STATUS_INTERNAL, "a constant without a size");
     void *data = arena_alloc(graph->arena, bytes);
@@ -60,6 +62,7 @@ static Status narrow_constant(Rewriter *r, ValueId from, ValueId *out) {
         if (isfinite(x) && fabs(x) > half->largest)
             dtype_store_f64(half->dtype, data, i, copysign(half->largest, x));
     }
+    pass_data_since(r->work->ctx, start);
     TRY(add_form(r, from, half->dtype, out));
     graph->values[*out].data = data;
     return STATUS_OK;

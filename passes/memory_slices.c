@@ -8,16 +8,15 @@
 /* The nodes of the step that a node of the main block belongs to. */
 static const NodeId *step_nodes(const Planner *p, NodeId id, int32_t *count) {
     const Block *block = &p->graph->blocks[MAIN_BLOCK];
-    int32_t first = p->positions[id], end = first + 1;
+    int32_t first = p->positions[id];
     while (!node_starts_step(p->graph, block, first)) --first;
-    while (end < block->node_count && !node_starts_step(p->graph, block, end)) ++end;
-    *count = end - first;
+    *count = step_end(p->graph, block, first) - first;
     return block->nodes + first;
 }
 
 /* Why the target cannot run these nodes as a step with their values as they lie now. */
 static const char *nodes_refuse(const Planner *p, const NodeId *nodes, int32_t count) {
-    if (p->ctx->target != NULL) return pass_target_refuses(p->ctx, nodes, count);
+    if (p->ctx->target != NULL) return pass_target_refuses(p->ctx, &p->uses, nodes, count);
     for (int32_t i = 0; i < count; ++i) {
         const OpDef *def = op_def(p->graph->nodes[nodes[i]].op);
         if (def->op_class != OPCLASS_POINTWISE && (def->flags & OPF_STRIDED) == 0)
@@ -284,7 +283,7 @@ static bool relieve_all(Planner *p) {
     const Block *block = &p->graph->blocks[MAIN_BLOCK];
     bool found = false;
     for (int32_t first = 0, end; first < block->node_count; first = end) {
-        for (end = first + 1; end < block->node_count && !node_starts_step(p->graph, block, end);) ++end;
+        end = step_end(p->graph, block, first);
         if (relieve_step(p, block->nodes + first, end - first)) found = true;
     }
     return found;

@@ -25,6 +25,7 @@ typedef struct Order {
     PassCtx *ctx;
     Graph *graph;
     Block *block;
+    UseTable uses; /* as they are before the steps move */
     int32_t step_count;
     Step *steps;
     int32_t *step_of; /* per node of the main block and of its bodies: the step */
@@ -290,7 +291,6 @@ static Status find_bytes(Order *o) {
 
 static Status create(PassCtx *ctx, Order *o) {
     Graph *graph = ctx->graph;
-    UseTable uses;
     *o = (Order){.ctx = ctx, .graph = graph, .block = &graph->blocks[MAIN_BLOCK]};
     for (int32_t i = 0; i < o->block->node_count; ++i)
         if (node_starts_step(graph, o->block, i)) o->step_count++;
@@ -306,15 +306,16 @@ static Status create(PassCtx *ctx, Order *o) {
     TRY_ALLOC(ctx->diag, o->mark);
     TRY(find_bytes(o));
     TRY(describe_steps(o));
-    if (!use_table_build(graph, ctx->scratch, &uses))
+    if (!use_table_build(graph, ctx->scratch, &o->uses))
         return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    return link_steps(o, &uses);
+    return link_steps(o, &o->uses);
 }
 
 static bool has_host_steps(const Order *o) {
     if (o->ctx->target == NULL) return false;
     for (int32_t s = 0; s < o->step_count; ++s)
-        if (pass_target_refuses(o->ctx, o->block->nodes + o->steps[s].first, o->steps[s].count) != NULL)
+        if (pass_target_refuses(o->ctx, &o->uses, o->block->nodes + o->steps[s].first, o->steps[s].count) !=
+            NULL)
             return true;
     return false;
 }

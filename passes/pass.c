@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "passes/history.h"
 
@@ -111,18 +111,27 @@ void pass_reject(PassCtx *ctx, NodeId node, const char *format, ...) {
     ctx->rejections[ctx->rejection_count++] = (Rejection){ctx->pass, node, copy};
 }
 
-static void log_counters(const PassCtx *ctx) {
+void pass_data_since(PassCtx *ctx, double start) {
+    ctx->data_seconds += clock_seconds() - start;
+}
+
+static void log_time(const Log *log, const char *what, double seconds, double data_seconds) {
+    log_line(log, LOG_PASS, "%s; %.2f ms, %.2f ms of it on weights", what, 1e3 * seconds, 1e3 * data_seconds);
+}
+
+static void log_counters(const PassCtx *ctx, double seconds) {
     char text[512];
     int length = snprintf(text, sizeof text, "%s:", ctx->pass);
     for (int32_t i = 0; i < ctx->counter_count && length < (int)sizeof text; ++i)
         length += snprintf(text + length, sizeof text - (size_t)length, " %s %" PRId64, ctx->counters[i].name,
                            ctx->counters[i].value);
-    log_line(ctx->log, LOG_PASS, "%s", text);
+    log_time(ctx->log, text, seconds, ctx->data_seconds);
 }
 
-const char *pass_target_refuses(const PassCtx *ctx, const NodeId *nodes, int32_t count) {
+const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes,
+                                int32_t count) {
     if (ctx->target == NULL) return NULL;
-    return ctx->target->refuses(ctx->target->user, ctx->graph, nodes, count);
+    return ctx->target->refuses(ctx->target->user, ctx->graph, uses, nodes, count);
 }
 
 /* -- the runner -- */
@@ -131,7 +140,8 @@ typedef struct Runner {
     PassCtx ctx;
     const PassOptions *options;
     ConstantBlob *blob; /* NULL: no dumps */
-    Arena dumps;        /* the list, and what the blob remembers */
+    double verifier_seconds;
+    Arena dumps; /* the list, and what the blob remembers */
     const Pass *list;
     int32_t count, first, last; /* of the list; which of it run */
 } Runner;
@@ -179,21 +189,17 @@ static Status dump(Runner *runner, int32_t number, const char *name, Diag *diag)
     return file_replace(path, out.data, out.size, diag);
 }
 
-static Status verify(const Runner *runner, const Pass *pass, Diag *diag) {
+static Status verify(Runner *runner, const Pass *pass, Diag *diag) {
     Diag broken = {0};
     char text[DIAG_TEXT];
     bool outside = pass != NULL && pass->outside;
+    double start = clock_seconds();
     Status status = graph_verify(runner->ctx.graph, outside ? STATUS_BAD_MODEL : STATUS_INTERNAL, &broken);
+    runner->verifier_seconds += clock_seconds() - start;
     if (status == STATUS_OK) return status;
     diag_format(&broken, text, sizeof text);
     if (outside) diag_hint(diag, "the pass is not one of smelt's own");
     return FAIL(diag, status, "the graph is broken after %s: %s", pass != NULL ? pass->name : "import", text);
-}
-
-static double clock_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static Status note(Runner *runner, const char *pass, const char *what, double seconds) {
@@ -208,11 +214,12 @@ static Status run_pass(Runner *runner, int32_t index, Diag *diag) {
     ctx->pass = pass->name;
     ctx->user = pass->user;
     ctx->counter_count = 0;
+    ctx->data_seconds = 0;
     Status status = pass->run(ctx);
     if (status != STATUS_OK) diag_context(diag, DIAG_FILE, "%s", ctx->graph->source);
     TRY(status);
     double seconds = clock_seconds() - start;
-    log_counters(ctx);
+    log_counters(ctx, seconds);
     arena_reset(ctx->scratch);
     TRY(dump(runner, index + 1, pass->name, diag));
     arena_reset(ctx->scratch);
@@ -232,6 +239,7 @@ static Status run_all(Runner *runner, Diag *diag) {
             options->progress(options->user, name, i - runner->first, runner->last - runner->first + 1);
         TRY(run_pass(runner, i, diag));
     }
+    log_time(options->log, "verifier: behind each pass", runner->verifier_seconds, 0);
     return STATUS_OK;
 }
 

@@ -23,8 +23,9 @@ typedef struct Rejection {
  * whoever lowers the graph. */
 typedef struct PassTarget {
     /* Why nodes, neighbours in a block, cannot run as one step there with their values as they lie now; NULL
-     * where they can. */
-    const char *(*refuses)(void *user, const Graph *graph, const NodeId *nodes, int32_t count);
+     * where they can. uses may be NULL; they are then counted for the question. */
+    const char *(*refuses)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                           int32_t count);
     void *user;
 } PassTarget;
 
@@ -37,6 +38,7 @@ typedef struct PassCtx {
     void *user;       /* its own */
     int32_t counter_count;
     PassCounter counters[PASS_COUNTERS];
+    double data_seconds; /* of the running one: see pass_data_since */
     int32_t rejection_count, rejection_capacity;
     Rejection *rejections;    /* in the graph's arena, over all passes */
     ThreadPool *pool;         /* for folding; may be NULL */
@@ -95,10 +97,13 @@ typedef struct PassOptions {
  * names: USAGE with the list of names. ctx_out (may be NULL) receives the rejections. */
 Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag);
 
-/* Asks the target; NULL without one. */
-const char *pass_target_refuses(const PassCtx *ctx, const NodeId *nodes, int32_t count);
+/* Asks the target; NULL without one. uses: the graph's as it is now; NULL: not at hand, which takes time. */
+const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
 
 void pass_count_add(PassCtx *ctx, const char *counter, int64_t amount);
+/* What has passed since `start` (clock_seconds) was work on the elements of weights or samples, not on the
+ * graph: its time is told apart. */
+void pass_data_since(PassCtx *ctx, double start);
 void pass_reject(PassCtx *ctx, NodeId node, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -331,11 +331,10 @@ static Status place_output(Planner *p, const Node *node, int32_t index) {
 
 /* Of regions that run as one kernel, only what leaves them is in memory. */
 static void enter_step(Planner *p, const Block *block, int32_t first) {
-    int32_t end = first + 1;
     if (first > 0) p->step++;
-    while (end < block->node_count && !node_starts_step(p->graph, block, end)) ++end;
     p->on_device = p->ctx->target != NULL && p->graph->nodes[block->nodes[first]].region != NONE &&
-                   pass_target_refuses(p->ctx, block->nodes + first, end - first) == NULL;
+                   pass_target_refuses(p->ctx, &p->uses, block->nodes + first,
+                                       step_end(p->graph, block, first) - first) == NULL;
 }
 
 static Status place_block(Planner *p, BlockId id) {

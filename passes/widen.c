@@ -263,7 +263,7 @@ static void part_split(const Widening *w) {
     NodeId anchor = graph->regions[w->region].anchor;
     const Block *block = &graph->blocks[graph->nodes[anchor].block];
     int32_t first = node_position(graph, anchor), last = node_position(graph, w->last);
-    if (pass_target_refuses(w->ctx, block->nodes + first, last - first + 1) == NULL) return;
+    if (pass_target_refuses(w->ctx, NULL, block->nodes + first, last - first + 1) == NULL) return;
     graph->nodes[w->last].region = NONE;
     if (last - first == 1) graph->nodes[anchor].region = NONE;
 }

@@ -10,9 +10,8 @@
 static inline int32_t next_problem(Graph *graph, int32_t position, Arena *arena, Problem *out, Diag *diag) {
     const Block *block = &graph->blocks[MAIN_BLOCK];
     UseTable uses;
-    int32_t end = position + 1;
     CHECK(use_table_build(graph, arena, &uses));
-    while (end < block->node_count && !node_starts_step(graph, block, end)) ++end;
+    int32_t end = step_end(graph, block, position);
     CHECK_OK(problem_create(graph, &uses, block->nodes + position, end - position, arena, out, diag), diag);
     out->symbol_count = dim_symbol_count(graph->dims);
     bool *known = ARENA_ARRAY(arena, bool, out->symbol_count);

@@ -90,6 +90,17 @@ class Why(StudyTest):
         self.expect(smelt("inspect", plan, "--why", "ReLU32"), USAGE, "give the model")
 
 
+class Verbose(StudyTest):
+    def test_passes_tell_their_times(self):
+        done = smelt("build", self.model, "-o", self.folder / "m.plan", "--target=cpu", "--verbose")
+        self.expect(done, OK)
+        times = re.findall(r"^(\w+):.*; (\d+\.\d+) ms, (\d+\.\d+) ms of it on weights$", done.stderr, re.M)
+        listed = re.findall(r"^PASS\((\w+),", (HERE.parent.parent / "passes/passes.def").read_text(), re.M)
+        self.assertEqual([name for name, _, _ in times], [*listed, "verifier"])
+        self.assertTrue(all(float(weights) <= float(whole) for _, whole, weights in times), times)
+        self.assertGreater(float(dict((name, weights) for name, _, weights in times)["fold_batch_norm"]), 0)
+
+
 class WithoutGpu(StudyTest):
     """GPU targets where there is no GPU: kernels are named, errors found on the host, nothing is timed."""
 
@@ -188,7 +199,7 @@ class Study(StudyTest):
         return smelt("study", self.model, "--target=cpu", "--duration", "0.05", *arguments)
 
     def test_table(self):
-        out = self.expect(self.study(), OK, "touched", "kernels", "all passes", "without fuse_vertical", "no optional pass", "error: against")
+        out = self.expect(self.study(), OK, "touched", "kernels", "pass ms", "all passes", "without fuse_vertical", "no optional pass", "error: against")
         self.assertNotIn("infer_shapes", out)
 
     def test_json(self):
@@ -204,9 +215,13 @@ class Study(StudyTest):
         for row in out["builds"]:
             self.assertIsNone(row["failure"])
             self.assertGreater(row["time_ms"], 0)
+            self.assertGreaterEqual(row["pass_ms"], 0)
             self.assertLess(row["error"], 1e-4)
             self.assertGreater(row["flops"], 1e6)
         passes = {p["name"]: p for p in out["passes"]}
+        for p in out["passes"]:
+            self.assertTrue(0 <= p["weights_seconds"] <= p["seconds"], p)
+        self.assertGreaterEqual(every["pass_ms"], unfused["pass_ms"])
         self.assertEqual(len(rows), 2 + len([p for p in passes if "without " + p in rows]))
         self.assertEqual(passes["fuse_vertical"]["touched"], unfused["touched"])
 

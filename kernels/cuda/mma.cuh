@@ -4,6 +4,8 @@
 // Lane l holds of a 16 x 16 left operand rows l / 4 and l / 4 + 8, columns 2 (l % 4) and 8 more, two neighbours in a register;
 // of a 16 x 8 right operand column l / 4, rows 2 (l % 4) and 8 more; of the 16 x 8 result rows l / 4 and l / 4 + 8, columns
 // 2 (l % 4) and the next.
+//
+// All of it is instructions, which SMELT_ON_HOST something else stands in for.
 #ifndef SMELT_MMA_CUH
 #define SMELT_MMA_CUH
 
@@ -27,6 +29,30 @@ template <class T> SMELT_DEVICE void multiply_matrices(float (&c)[4], const u32 
 #endif
 }
 
+// c += a * b with halves of the depth, 8: lane l holds a's columns 2 (l % 4) and the next, of b those rows. bf16 from sm_80 on.
+template <class T> SMELT_DEVICE void multiply_shallow(float (&c)[4], const u32 (&a)[2], u32 b) {
+    if (Same<T, smelt_half>::value)
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(b));
+#if __CUDA_ARCH__ >= 800
+    else
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(b));
+#endif
+}
+
+// c += a * b of floats with 10 bits of fraction (TF32; the others count for nothing) and a depth of 8: lane l holds of a rows l / 4
+// and l / 4 + 8 of column l % 4, then of column 4 more; of b column l / 4, rows l % 4 and 4 more. From sm_80 on.
+SMELT_DEVICE void multiply_floats(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
 // Four 8 x 8 matrices of 16-bit elements from shared memory; lane l gives the place of row l % 8 of matrix l / 8. Lane l gets
 // row l / 4, columns 2 (l % 4) and the next of each; TRANSPOSED: column l / 4, rows 2 (l % 4) and the next.
 template <bool TRANSPOSED> SMELT_DEVICE void load_matrices(u32 (&to)[4], const void *row) {
@@ -39,11 +65,22 @@ template <bool TRANSPOSED> SMELT_DEVICE void load_matrices(u32 (&to)[4], const v
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(place) : "memory");
 }
 
-// 16 bytes to shared memory, zeros unless `inside`; done once a wait has seen the group that is closed behind it.
-SMELT_DEVICE void copy_later(void *to, const void *from, bool inside) {
+template <bool TRANSPOSED> SMELT_DEVICE void load_matrices(u32 (&to)[2], const void *row) { // of lanes 0 to 15
+    const u32 place = (u32)__cvta_generic_to_shared(row);
+    if (TRANSPOSED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(place) : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(place) : "memory");
+}
+
+// BYTES (16, 8 or 4) to shared memory, zeros unless `inside`; done once a wait has seen the group that is closed behind it.
+template <int BYTES = 16> SMELT_DEVICE void copy_later(void *to, const void *from, bool inside) {
 #if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
-                 "r"(inside ? 16 : 0) : "memory");
+    const u32 place = (u32)__cvta_generic_to_shared(to);
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(inside ? 16 : 0) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(place), "l"(from), "n"(BYTES), "r"(inside ? BYTES : 0) : "memory");
 #endif
 }
 SMELT_DEVICE void close_copies() {

@@ -171,37 +171,53 @@ namespace smelt {
 struct smelt_half;
 struct smelt_bf16;
 
-static inline float shim_16bit(const smelt_half *, unsigned short bits) {
-    return half_to_float(bits);
+static inline float shim_part(const smelt_half *, unsigned bits, unsigned part) {
+    return half_to_float((unsigned short)(bits >> part * 16));
 }
-static inline float shim_16bit(const smelt_bf16 *, unsigned short bits) {
-    return __uint_as_float((unsigned)bits << 16);
+static inline float shim_part(const smelt_bf16 *, unsigned bits, unsigned part) {
+    return __uint_as_float(bits >> part * 16 << 16);
+}
+static inline float shim_part(const float *, unsigned bits, unsigned) {
+    return __uint_as_float(bits & ~0x1fffu);
 }
 
+// c (16 x 8) += a (16 x DEPTH) * b (DEPTH x 8), PARTS elements in a register.
 static unsigned shim_fragments[SHIM_THREADS][6];
-template <class T>
-static inline void multiply_matrices(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    const unsigned first = shim_thread / 32 * 32, lane = shim_thread % 32;
+template <class T, unsigned DEPTH, unsigned PARTS>
+static inline void shim_multiply(float (&c)[4], const unsigned *a, const unsigned *b) {
+    const unsigned first = shim_thread / 32 * 32, lane = shim_thread % 32, across = 4 * PARTS;
     unsigned *const own = shim_fragments[shim_thread];
-    for (int i = 0; i < 4; ++i) own[i] = a[i];
-    own[4] = b0;
-    own[5] = b1;
+    for (unsigned i = 0; i < DEPTH / across * 2; ++i) own[i] = a[i];
+    for (unsigned i = 0; i < DEPTH / across; ++i) own[4 + i] = b[i];
     __syncwarp();
     for (unsigned i = 0; i < 4; ++i) {
         const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-        for (unsigned k = 0; k < 16; ++k) {
-            const unsigned left = shim_fragments[first + row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
-            const unsigned right = shim_fragments[first + column * 4 + k % 8 / 2][4 + k / 8];
-            c[i] += shim_16bit((const T *)0, (unsigned short)(left >> k % 2 * 16)) *
-                    shim_16bit((const T *)0, (unsigned short)(right >> k % 2 * 16));
+        for (unsigned k = 0; k < DEPTH; ++k) {
+            const unsigned from = k % across / PARTS;
+            const unsigned left = shim_fragments[first + row % 8 * 4 + from][row / 8 + k / across * 2];
+            const unsigned right = shim_fragments[first + column * 4 + from][4 + k / across];
+            c[i] += shim_part((const T *)0, left, k % PARTS) * shim_part((const T *)0, right, k % PARTS);
         }
     }
     __syncwarp();
 }
+template <class T>
+static inline void multiply_matrices(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const unsigned b[2] = {b0, b1};
+    shim_multiply<T, 16, 2>(c, a, b);
+}
+template <class T> static inline void multiply_shallow(float (&c)[4], const unsigned (&a)[2], unsigned b) {
+    shim_multiply<T, 8, 2>(c, a, &b);
+}
+static inline void multiply_floats(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const unsigned b[2] = {b0, b1};
+    shim_multiply<float, 8, 1>(c, a, b);
+}
 
-template <bool TRANSPOSED> static inline void load_matrices(unsigned (&to)[4], const void *row) {
+template <bool TRANSPOSED, unsigned COUNT>
+static inline void load_matrices(unsigned (&to)[COUNT], const void *row) {
     const unsigned lane = shim_thread % 32;
-    for (unsigned i = 0; i < 4; ++i) {
+    for (unsigned i = 0; i < COUNT; ++i) {
         to[i] = 0;
         for (unsigned k = 0; k < 2; ++k) {
             const unsigned r = TRANSPOSED ? lane % 4 * 2 + k : lane / 4,
@@ -212,11 +228,11 @@ template <bool TRANSPOSED> static inline void load_matrices(unsigned (&to)[4], c
     }
 }
 
-static inline void copy_later(void *to, const void *from, bool inside) {
+template <int BYTES = 16> static inline void copy_later(void *to, const void *from, bool inside) {
     if (inside)
-        memcpy(to, from, 16);
+        memcpy(to, from, BYTES);
     else
-        memset(to, 0, 16);
+        memset(to, 0, BYTES);
 }
 static inline void close_copies() {}
 template <int OPEN> static inline void wait_for_copies() {}

@@ -33,6 +33,10 @@ static inline int64_t floor_mod_i64(int64_t a, int64_t b) {
 static inline int64_t ceil_div_i64(int64_t a, int64_t b) {
     return -floor_div_i64(-a, b);
 }
+/* The next multiple; it must fit. */
+static inline int64_t round_up_i64(int64_t a, int64_t multiple) {
+    return ceil_div_i64(a, multiple) * multiple;
+}
 static inline int64_t min_i64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }

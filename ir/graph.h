@@ -175,7 +175,11 @@ static inline int32_t step_end(const Graph *g, const Block *block, int32_t posit
 /* The dimensions of a tensor of that rank as memory has them, slowest first: [N, C, spatial...] or
  * [N, spatial..., C]. Below rank 3 both layouts are the same. */
 void layout_order(Layout layout, int32_t rank, int32_t order[SMELT_MAX_RANK]);
-/* Elements from one to the next along each dimension of the shape. */
+/* Elements from one to the next along each dimension of a shape that lies in this layout without gaps but
+ * for the padding behind its channels. */
+void layout_strides(DimTable *dims, Layout layout, int32_t channel_padding, const Shape *shape,
+                    Dim strides[SMELT_MAX_RANK]);
+/* The same of a value as it lies in memory, which may be a slice. */
 void value_strides(const Graph *graph, ValueId value, Dim strides[SMELT_MAX_RANK]);
 /* Row-major without gaps, as the host has every value. */
 bool value_is_plain(const Value *value);

@@ -1,4 +1,6 @@
 /* Where the elements of a value lie in memory. */
+#include <string.h>
+
 #include "ir/graph.h"
 
 enum { CHANNEL_AXIS = 1 };
@@ -9,18 +11,26 @@ void layout_order(Layout layout, int32_t rank, int32_t order[SMELT_MAX_RANK]) {
     if (last) order[rank - 1] = CHANNEL_AXIS;
 }
 
-void value_strides(const Graph *graph, ValueId id, Dim strides[SMELT_MAX_RANK]) {
-    const Value *value = &graph->values[id];
+void layout_strides(DimTable *dims, Layout layout, int32_t channel_padding, const Shape *shape,
+                    Dim strides[SMELT_MAX_RANK]) {
     int32_t order[SMELT_MAX_RANK];
     Dim stride = 1;
-    layout_order(value->layout, value->shape.rank, order);
-    for (int32_t i = value->shape.rank - 1; i >= 0; --i) {
+    layout_order(layout, shape->rank, order);
+    for (int32_t i = shape->rank - 1; i >= 0; --i) {
         int32_t axis = order[i];
-        strides[axis] = value->strides != NULL ? value->strides[axis] : stride;
-        Dim extent = value->shape.dim[axis];
-        if (axis == CHANNEL_AXIS) extent = dim_add(graph->dims, extent, value->channel_padding);
-        stride = dim_mul(graph->dims, stride, extent);
+        strides[axis] = stride;
+        Dim extent = shape->dim[axis];
+        if (axis == CHANNEL_AXIS) extent = dim_add(dims, extent, channel_padding);
+        stride = dim_mul(dims, stride, extent);
     }
+}
+
+void value_strides(const Graph *graph, ValueId id, Dim strides[SMELT_MAX_RANK]) {
+    const Value *value = &graph->values[id];
+    if (value->strides == NULL)
+        layout_strides(graph->dims, value->layout, value->channel_padding, &value->shape, strides);
+    else
+        memcpy(strides, value->strides, (size_t)value->shape.rank * sizeof(Dim));
 }
 
 bool value_is_plain(const Value *value) {

@@ -21,14 +21,6 @@ Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Di
     return access;
 }
 
-void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_RANK]) {
-    Dim stride = 1;
-    for (int32_t i = shape->rank - 1; i >= 0; --i) {
-        strides[i] = stride;
-        stride = dim_mul(dims, stride, shape->dim[i]);
-    }
-}
-
 Dim access_walks(DimTable *dims, Dim own, Dim extent) {
     if (own == extent) return 1;
     if (dim_is_exact(own)) return own == 1 ? 0 : 1;
@@ -58,7 +50,7 @@ static void broadcast_strides(DimTable *dims, const Shape *operand, const Dim *o
 
 Access access_broadcast(DimTable *dims, const Shape *operand, const Shape *shape) {
     Dim own[SMELT_MAX_RANK] = {0}, strides[SMELT_MAX_RANK] = {0};
-    access_row_major(dims, operand, own);
+    layout_strides(dims, LAYOUT_PLAIN, 0, operand, own);
     broadcast_strides(dims, operand, own, shape, strides);
     return access_strided(dims, shape->rank, shape->dim, strides);
 }
@@ -72,13 +64,7 @@ Access access_value(const Graph *graph, ValueId operand, const Shape *shape, Lay
 
 void access_number_strides(const Graph *graph, ValueId id, Dim strides[SMELT_MAX_RANK]) {
     const Value *value = &graph->values[id];
-    int32_t order[SMELT_MAX_RANK];
-    Dim stride = 1;
-    layout_order(value->layout, value->shape.rank, order);
-    for (int32_t i = value->shape.rank - 1; i >= 0; --i) {
-        strides[order[i]] = stride;
-        stride = dim_mul(graph->dims, stride, value->shape.dim[order[i]]);
-    }
+    layout_strides(graph->dims, value->layout, 0, &value->shape, strides);
 }
 
 bool access_is_linear(const Access *access) {

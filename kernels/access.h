@@ -24,9 +24,6 @@ Access access_value(const Graph *graph, ValueId operand, const Shape *shape, Lay
 Access access_ordered(DimTable *dims, const Shape *shape, const Dim *strides, Layout numbering);
 /* Explicit strides (elements) of each of rank <= ACCESS_MAX_RANK dimensions, slowest first. */
 Access access_strided(DimTable *dims, int32_t rank, const Dim *extents, const Dim *strides);
-/* Row-major strides of a shape. */
-void access_row_major(DimTable *dims, const Shape *shape, Dim strides[SMELT_MAX_RANK]);
-
 /* From one element's number to the next along each axis, in the order of the value's layout without gaps. */
 void access_number_strides(const Graph *graph, ValueId value, Dim strides[SMELT_MAX_RANK]);
 

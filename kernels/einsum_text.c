@@ -41,7 +41,7 @@ static bool has_label(const EinsumAxes *axes, int32_t label) {
 /* Strides of one operand by label; 0 along extents of 1, which repeat. */
 static void label_strides(DimTable *dims, const EinsumAxes *axes, const Shape *shape, Dim *stride) {
     Dim own[SMELT_MAX_RANK];
-    access_row_major(dims, shape, own);
+    layout_strides(dims, LAYOUT_PLAIN, 0, shape, own);
     for (int32_t i = 0; i < axes->rank; ++i) {
         Dim walks = dim_is_exact(shape->dim[i])
                         ? shape->dim[i] != 1

@@ -26,7 +26,7 @@ const char *index_declare_elements(KernelWriter *w, const char *name, ValueId in
     const Shape *shape = &graph->values[indices].shape;
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     Dim strides[SMELT_MAX_RANK];
-    access_row_major(graph->dims, data, strides);
+    layout_strides(graph->dims, LAYOUT_PLAIN, 0, data, strides);
     Dim step = strides[axis];
     strides[axis] = 0;
     Access access = access_strided(graph->dims, shape->rank, shape->dim, strides);
@@ -54,7 +54,7 @@ const char *index_declare_tuples(KernelWriter *w, const char *name, ValueId indi
     int32_t depth = (int32_t)shape->dim[shape->rank - 1];
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     Dim strides[SMELT_MAX_RANK];
-    access_row_major(dims, data, strides);
+    layout_strides(dims, LAYOUT_PLAIN, 0, data, strides);
     kernel_struct_begin(w);
     write_format(&text, "    SMELT_DEVICE Index at(Index n) const {\n        Index sum = 0, index;\n");
     if (batch > 0)

@@ -1,17 +1,14 @@
 /* The blob of constants. */
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/hash.h"
 #include "kernels/lowering.h"
 
 enum { LARGE_WEIGHT = 4096 };
 
-static int64_t align_up(int64_t offset, int64_t alignment) {
-    return (offset + alignment - 1) / alignment * alignment;
-}
-
 static int64_t place_behind(int64_t end, size_t size) {
-    return align_up(end, size >= LARGE_WEIGHT ? PLAN_ALIGNMENT : PLAN_WEIGHT_ALIGNMENT);
+    return round_up_i64(end, size >= LARGE_WEIGHT ? PLAN_ALIGNMENT : PLAN_WEIGHT_ALIGNMENT);
 }
 
 Status lower_weight(Lowering *l, const void *data, size_t size, int64_t *offset) {

@@ -74,7 +74,7 @@ Slices slices_of(DimTable *dims, const Shape *shape, const bool walked[SMELT_MAX
     Dim strides[SMELT_MAX_RANK], extents[2][SMELT_MAX_RANK], steps[2][SMELT_MAX_RANK];
     int32_t rank[2] = {0};
     Slices slices = {.rows = 1, .extent = 1, .along = true};
-    access_row_major(dims, shape, strides);
+    layout_strides(dims, LAYOUT_PLAIN, 0, shape, strides);
     for (int32_t i = 0; i < shape->rank; ++i) {
         int kind = walked[i];
         extents[kind][rank[kind]] = shape->dim[i];

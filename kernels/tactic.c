@@ -22,6 +22,12 @@ const Tactic *tactic_at(int32_t index) {
     return tactics[index];
 }
 
+void config_prefer(Config *configs, int32_t best) {
+    Config first = configs[best];
+    memmove(configs + 1, configs, (size_t)best * sizeof *configs);
+    configs[0] = first;
+}
+
 /* -- what no tactic takes -- */
 
 static const char *value_refusal(const Problem *problem, ValueId id) {

@@ -53,4 +53,7 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
 /* The first that applies, or NULL: then the step runs on the host. *why collects the refusals in arena. */
 const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why);
 
+/* Puts the config number `best` in front of those before it, which keep their order. */
+void config_prefer(Config *configs, int32_t best);
+
 #endif

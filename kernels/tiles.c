@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "kernels/window_text.h"
 
 enum { ROWS, COLS, DEPTH, HEIGHT, WIDTH, SLICES, TILE_NUMBERS };
@@ -22,20 +23,16 @@ static int64_t usual(Dim extent) {
     return dim_is_exact(extent) ? extent : USUAL_EXTENT;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* An estimate of the time: rounds of blocks over the device, each as long as its tile is large; small tiles
  * reuse less of what they read; slices take another launch that reads all their sums. */
 static double tile_cost(const Config *config, const Device *device, const TileProblem *problem) {
     const int32_t *n = config->number;
     int64_t rows = usual(problem->rows), cols = usual(problem->cols), batch = usual(problem->batch);
     double blocks =
-        (double)ceil_div(rows, n[ROWS]) * (double)ceil_div(cols, n[COLS]) * (double)batch * n[SLICES];
+        (double)ceil_div_i64(rows, n[ROWS]) * (double)ceil_div_i64(cols, n[COLS]) * (double)batch * n[SLICES];
     double rounds = blocks <= device->sm_count ? 1 : blocks / device->sm_count;
     double work = (double)n[ROWS] * n[COLS] + 16.0 * (n[ROWS] + n[COLS]);
-    double cost = rounds * work * (double)ceil_div(usual(problem->depth), n[SLICES]);
+    double cost = rounds * work * (double)ceil_div_i64(usual(problem->depth), n[SLICES]);
     if (n[SLICES] == 1) return cost;
     return cost + LAUNCH_COST +
            64.0 * (double)rows * (double)cols * (double)batch * n[SLICES] / device->sm_count;
@@ -63,7 +60,7 @@ int32_t tile_configs(const Device *device, const TileProblem *problem, Config ou
     for (int32_t i = 0; i < SHAPES; ++i) {
         Config config = {.count = TILE_NUMBERS};
         for (int32_t k = 0; k < SLICES; ++k) config.number[k] = shapes[i][k];
-        int64_t steps = ceil_div(usual(problem->depth), shapes[i][DEPTH]);
+        int64_t steps = ceil_div_i64(usual(problem->depth), shapes[i][DEPTH]);
         for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
             if (slices > 1 && (!problem->can_slice || !exact || steps < (int64_t)slices * LEAST_STEPS)) break;
             config.number[SLICES] = slices;

@@ -105,7 +105,7 @@ static bool find_cut(DimTable *dims, Dim whole, Dim low, const Shape *shape, int
 /* What digit k counts for in the row-major number of the element. */
 static Dim number_weight(DimTable *dims, const View *view, int32_t k) {
     Dim strides[SMELT_MAX_RANK], sum = 0;
-    access_row_major(dims, &view->shape, strides);
+    layout_strides(dims, LAYOUT_PLAIN, 0, &view->shape, strides);
     for (int32_t d = 0; d < view->shape.rank; ++d)
         sum = dim_add(dims, sum, dim_mul(dims, view->weight[d][k], strides[d]));
     return sum;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/window_text.h"
 
@@ -40,10 +41,6 @@ int32_t wgmma_rows(const Config *config) {
     return config->number[WGMMA_WARPGROUPS] * config->number[WGMMA_REPEAT] * ROWS_OF_A_STEP;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static int32_t stage_depth(const Config *config) {
     return config->number[WGMMA_DEPTH] * config->number[WGMMA_BLOCKS];
 }
@@ -53,8 +50,8 @@ static int32_t stage_bytes(const Config *config) {
 }
 
 static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
-    int64_t parts = problem->runs * ceil_div(problem->depth, config->number[WGMMA_DEPTH]);
-    return ceil_div(parts, config->number[WGMMA_BLOCKS]);
+    int64_t parts = problem->runs * ceil_div_i64(problem->depth, config->number[WGMMA_DEPTH]);
+    return ceil_div_i64(parts, config->number[WGMMA_BLOCKS]);
 }
 
 bool wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
@@ -82,9 +79,9 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
            resident = config->number[WGMMA_RESIDENT];
     double slices = config->number[WGMMA_SLICES];
-    double depth = (double)ceil_div(steps_of(problem, config), (int64_t)slices) * stage_depth(config);
-    double tiles = (double)ceil_div(problem->known_rows, (int64_t)rows) *
-                   (double)ceil_div(problem->known_cols, (int64_t)cols) * (double)problem->known_batch *
+    double depth = (double)ceil_div_i64(steps_of(problem, config), (int64_t)slices) * stage_depth(config);
+    double tiles = (double)ceil_div_i64(problem->known_rows, (int64_t)rows) *
+                   (double)ceil_div_i64(problem->known_cols, (int64_t)cols) * (double)problem->known_batch *
                    slices;
     double products = 2 * rows * cols * depth / 4096,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
@@ -95,7 +92,7 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
         rows * cols * (problem->reads ? 0.25 : 0.064) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 950;
     if (slices > 1) epilogue = epilogue / slices + 1500 + rows * cols / 16;
     double blocks = device->sm_count * resident, rounds = tiles / blocks;
-    if (rounds < 4.4) rounds = (double)ceil_div((int64_t)tiles, (int64_t)blocks);
+    if (rounds < 4.4) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
     double sharing = tiles < blocks ? (tiles > device->sm_count ? tiles / device->sm_count : 1) : resident;
     double together = sharing * main, alone = main + epilogue;
     double round = sharing > 1 ? (together > alone ? together : alone) + 0.5 * epilogue : alone;
@@ -113,7 +110,7 @@ static void set_stages(Config *config) {
 
 /* Parts of a stage: as many as divide a tile's parts into stages of a good depth. */
 static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
-    int64_t parts = problem->runs * ceil_div(problem->depth, depth);
+    int64_t parts = problem->runs * ceil_div_i64(problem->depth, depth);
     int32_t best = 1;
     for (int32_t blocks = 2; blocks * depth <= MOST_STAGE_DEPTH; ++blocks)
         if (parts % blocks == 0) best = blocks;
@@ -123,8 +120,8 @@ static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
 static bool is_legal(const Device *device, const WgmmaProblem *problem, const Config *config) {
     if (config->number[WGMMA_STAGES] < 2) return false;
     int32_t slices = config->number[WGMMA_SLICES];
-    int64_t tiles = ceil_div(problem->known_rows, wgmma_rows(config)) *
-                    ceil_div(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
+    int64_t tiles = ceil_div_i64(problem->known_rows, wgmma_rows(config)) *
+                    ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
     if (slices > 1 && (tiles * slices > (int64_t)device->sm_count * config->number[WGMMA_RESIDENT] ||
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
@@ -142,9 +139,11 @@ static int32_t depth_of(const WgmmaProblem *problem) {
     int32_t best = 64;
     if (problem->outer_a || problem->outer_b) return best;
     for (int32_t depth = 32; depth >= DEPTH_OF_A_STEP; depth /= 2)
-        if (ceil_div(problem->depth, depth) * depth < ceil_div(problem->depth, best) * best) best = depth;
+        if (ceil_div_i64(problem->depth, depth) * depth < ceil_div_i64(problem->depth, best) * best)
+            best = depth;
     /* Narrow parts pay where they save a tenth. */
-    if (best < 64 && ceil_div(problem->depth, 64) * 64 * 10 < ceil_div(problem->depth, best) * best * 11)
+    if (best < 64 &&
+        ceil_div_i64(problem->depth, 64) * 64 * 10 < ceil_div_i64(problem->depth, best) * best * 11)
         best = 64;
     return best;
 }

@@ -1,5 +1,6 @@
 /* Attention on matrix units, one launch: 16-bit elements, heads of up to 128 features that can be read eight
  * at a time. */
+#include "base/checked.h"
 #include "kernels/attention_text.h"
 
 enum { WARP = 32, MOST_FEATURES = 128, SHARED_MEMORY = 48 << 10, LEAST_SM = 80 };
@@ -23,14 +24,10 @@ static const char *refuses(const Problem *problem, const Device *device) {
 
 /* -- configs -- */
 
-static int64_t round_up(int64_t x, int64_t to) {
-    return (x + to - 1) / to * to;
-}
-
 static int64_t shared_memory(int64_t size, int64_t width, const int32_t *number) {
-    int64_t row = round_up(size, 16) + 8, value_row = round_up(width, 16) + 8;
+    int64_t row = round_up_i64(size, 16) + 8, value_row = round_up_i64(width, 16) + 8;
     int64_t tiles = 2 * (int64_t)number[BUFFERS] * number[SHARES] * number[KEYS] * (row + value_row);
-    int64_t parts = 4 * (int64_t)number[SHARES] * number[BANDS] * 16 * (round_up(width, 16) + 4 + 2);
+    int64_t parts = 4 * (int64_t)number[SHARES] * number[BANDS] * 16 * (round_up_i64(width, 16) + 4 + 2);
     return number[SHARES] > 1 && parts > tiles ? parts : tiles;
 }
 
@@ -49,9 +46,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
         out[count++] = (Config){NUMBERS, {numbers[i][0], numbers[i][1], numbers[i][2], numbers[i][3]}};
     }
     if (best < 0) best = shared;
-    Config first = out[best];
-    for (; best > 0; --best) out[best] = out[best - 1];
-    out[0] = first;
+    config_prefer(out, best);
     return count;
 }
 

@@ -1,4 +1,5 @@
 /* Attention in tiles of queries and keys, one launch: heads of up to 256 features of known number. */
+#include "base/checked.h"
 #include "kernels/attention_text.h"
 
 enum { THREADS = 256, MOST_FEATURES = 256, SHARED_MEMORY = 48 << 10 };
@@ -17,14 +18,13 @@ static const char *refuses(const Problem *problem, const Device *device) {
 
 /* -- configs -- */
 
-static int64_t round_up(int64_t x, int64_t to) {
-    return (x + to - 1) / to * to;
-}
-
 /* As AttentionTile of attention_tiles.cuh has it. */
 static int64_t shared_memory(int64_t size, int64_t width, const int32_t *number) {
     int64_t packs = (size + 3) / 4, row = (packs / 2 * 2 + 1) * 4;
-    int64_t lanes = width % 64 == 0 ? 4 : width % 32 == 0 ? 2 : 1, value_row = round_up(width, 16 * lanes);
+    int64_t lanes = width % 64 == 0   ? 4
+                    : width % 32 == 0 ? 2
+                                      : 1,
+            value_row = round_up_i64(width, 16 * lanes);
     int64_t keys = number[KEYS] * row, values = number[KEYS] * value_row;
     int64_t both = number[REUSE] == 0 ? keys + values : keys > values ? keys : values;
     return 4 * (number[QUERIES] * row + both + number[QUERIES] * (number[KEYS] + 4) + 4);
@@ -48,9 +48,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     }
     if (best < 0) /* few queries: small tiles of them */
         for (best = 0; best + 1 < count && out[best].number[QUERIES] > 16;) best++;
-    Config first = out[best];
-    for (; best > 0; --best) out[best] = out[best - 1];
-    out[0] = first;
+    config_prefer(out, best);
     return count;
 }
 

@@ -1,6 +1,7 @@
 /* Convolutions of channels-last tensors in half precision with stride 1 on sm_90a's matrix units: each piece
  * of the input is copied once, with its halo, for all taps. What counts for few channels, where windows would
  * be copied from L2 again for every tap. */
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/wgmma_conv.h"
 
@@ -62,10 +63,6 @@ static const char *describe(const Problem *problem, Halo *out) {
 
 /* -- tiles -- */
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static int32_t box(const Halo *halo, const Config *config, int32_t axis) {
     return config->number[HALO_Z + axis] + (halo->kernel[axis] - 1) * halo->dilation[axis];
 }
@@ -78,7 +75,7 @@ static int32_t pitch(const Halo *halo, const Config *config) {
 
 static int32_t pieces_of_plane(const Halo *halo, const Config *config) {
     int32_t y = config->number[HALO_Y];
-    return pitch(halo, config) != PIECE ? y : (int32_t)ceil_div(y * box(halo, config, 2), PIECE);
+    return pitch(halo, config) != PIECE ? y : (int32_t)ceil_div_i64(y * box(halo, config, 2), PIECE);
 }
 
 static int64_t box_bytes(const Halo *halo, const Config *config) {
@@ -87,7 +84,7 @@ static int64_t box_bytes(const Halo *halo, const Config *config) {
 }
 
 static int64_t input_bytes(const Halo *halo, const Config *config) {
-    return ceil_div(box_bytes(halo, config), 1024) * 1024;
+    return round_up_i64(box_bytes(halo, config), 1024);
 }
 
 static int64_t tap_bytes(const Config *config) {
@@ -128,10 +125,10 @@ static double model(const Halo *halo, const Device *device, const Config *config
     if (copied / 46 > main) main = copied / 46;
     double epilogue = pieces * PIECE * cols * 0.064 * (spreads(halo) ? 1 : 1.3) + 950;
     for (int32_t i = 0; i < WINDOW_AXES; ++i)
-        tiles *= (double)ceil_div(halo->out[i], config->number[HALO_Z + i]);
-    tiles *= (double)ceil_div(halo->outputs, config->number[HALO_COLS]);
+        tiles *= (double)ceil_div_i64(halo->out[i], config->number[HALO_Z + i]);
+    tiles *= (double)ceil_div_i64(halo->outputs, config->number[HALO_COLS]);
     double rounds = tiles / device->sm_count;
-    if (rounds < 16) rounds = (double)ceil_div((int64_t)tiles, device->sm_count);
+    if (rounds < 16) rounds = (double)ceil_div_i64((int64_t)tiles, device->sm_count);
     return (rounds * (main + epilogue) + 2000) / 1.7e3;
 }
 
@@ -185,7 +182,7 @@ static void add_parts(const Halo *halo, const Device *device, int32_t depth, int
         for (int32_t y = 1; y <= 16 && y <= halo->out[1] + 1; ++y) {
             Config config = {
                 .count = HALO_STAGES + 1,
-                .number = {0, cols_of(halo), depth, z, y, (int32_t)ceil_div(halo->out[2], parts)}};
+                .number = {0, cols_of(halo), depth, z, y, (int32_t)ceil_div_i64(halo->out[2], parts)}};
             if (is_legal(halo, &config)) insert(halo, device, &config, costs, out, count);
         }
 }
@@ -268,9 +265,9 @@ static void declare_tile(KernelWriter *w, const Halo *halo, const Config *config
 }
 
 static Dim count_tiles(DimTable *dims, const Halo *halo, const Config *config) {
-    Dim tiles = dim_mul(dims, halo->conv.batch, ceil_div(halo->outputs, config->number[HALO_COLS]));
+    Dim tiles = dim_mul(dims, halo->conv.batch, ceil_div_i64(halo->outputs, config->number[HALO_COLS]));
     for (int32_t i = 0; i < WINDOW_AXES; ++i)
-        tiles = dim_mul(dims, tiles, ceil_div(halo->out[i], config->number[HALO_Z + i]));
+        tiles = dim_mul(dims, tiles, ceil_div_i64(halo->out[i], config->number[HALO_Z + i]));
     return tiles;
 }
 
@@ -290,7 +287,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *finish = wgmma_scale(w, 1, 1, halo.conv.bias, halo.conv.outputs);
     const char *store = wgmma_store(w, &product, finish, wgmma_conv_plane(emission->problem, &halo.conv));
     kernel_line(w, "const HaloTiles<Tile> tiles = {%s, %lld};", window_numbers(w, &halo, config),
-                (long long)ceil_div(halo.outputs, config->number[HALO_COLS]));
+                (long long)ceil_div_i64(halo.outputs, config->number[HALO_COLS]));
     kernel_line(w, "halo_product<Tile>(tiles, %s, %s);", maps, store);
     Dim grid = dim_min(dims, count_tiles(dims, &halo, config), device->sm_count);
     kernel_waits(w);

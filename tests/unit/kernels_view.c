@@ -24,7 +24,7 @@ static int64_t place_of(const Access *access, int64_t number) {
 
 static Access access_of(Case *c, const View *view) {
     Dim strides[SMELT_MAX_RANK], offset, index_stride[VIEW_INDICES];
-    access_row_major(c->dims, &view->shape, strides);
+    layout_strides(c->dims, LAYOUT_PLAIN, 0, &view->shape, strides);
     Access access = view_access(c->dims, view, strides, &offset, index_stride);
     CHECK_INT(offset, 0);
     return access;

@@ -179,9 +179,9 @@ Status check_ranks(Inference *inf, const Node *node) {
         if (node->inputs[i] == NONE || !has_two_ranks(inf, node->inputs[i])) continue;
         if (broadcasts(node) && inf->types[node->inputs[i]].shape.rank <= rank) continue;
         if (node->op == OP_CastLike && i == 1) continue;
-        FAIL(inf->ctx->diag, STATUS_UNSUPPORTED, "input %d has one rank or another, which an If decides", i);
         diag_hint(inf->ctx->diag, "exact input shapes (--shape) may decide the condition beforehand");
-        return STATUS_UNSUPPORTED;
+        return FAIL(inf->ctx->diag, STATUS_UNSUPPORTED,
+                    "input %d has one rank or another, which an If decides", i);
     }
     return STATUS_OK;
 }

@@ -269,8 +269,8 @@ static Status print_json(const Study *study, const char *note) {
 
 static const char *name_target(App *app, const Target *target) {
     const char *text = target->cuda ? "cuda" : "cpu";
-    for (int32_t i = 0; i < target->arch_count && text != NULL; ++i)
-        text = arena_printf(&app->arena, "%s %s", text, target->archs[i]);
+    for (int32_t i = 0; i < target->devices.count && text != NULL; ++i)
+        text = arena_printf(&app->arena, "%s %s", text, target->devices.at[i]->arch);
     return text;
 }
 

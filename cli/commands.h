@@ -14,6 +14,7 @@ Status command_diff(App *app, const Command *self, int argc, char **argv);
 Status command_tune(App *app, const Command *self, int argc, char **argv);
 Status command_cache(App *app, const Command *self, int argc, char **argv);
 Status command_ops(App *app, const Command *self, int argc, char **argv);
+Status command_device(App *app, const Command *self, int argc, char **argv);
 Status command_doctor(App *app, const Command *self, int argc, char **argv);
 
 #endif

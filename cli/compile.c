@@ -156,8 +156,7 @@ static void show_kernel(void *user, int32_t done, int32_t total) {
 static BuildSettings build_settings(App *app, const CompileSettings *settings, const Compiled *compiled,
                                     Progress *progress) {
     return (BuildSettings){.cuda = compiled->target.cuda,
-                           .archs = compiled->target.archs,
-                           .arch_count = compiled->target.arch_count,
+                           .devices = compiled->target.devices,
                            .variant = (int32_t)settings->variant,
                            .passes = {.dump_dir = settings->dump_dir,
                                       .stop_after = settings->stop_after,

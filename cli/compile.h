@@ -20,7 +20,7 @@ typedef struct CompileSettings {
 /* clang-format off */
 #define COMPILE_OPTIONS(settings) \
     {"target", 0, OPTION_TEXT, &(settings).target, "cpu|cuda", "what to compile for; cuda where a GPU is here, else cpu", 0, 0}, \
-    {"gpu", 0, OPTION_TEXT, &(settings).gpu, "native|sm_80,sm_90", "the GPUs that the plan is for; none need be here", 0, 0}, \
+    {"gpu", 0, OPTION_TEXT, &(settings).gpu, "native|sm_80,h100,F.gpu", "the GPUs that the plan is for, by architecture, name or description; none need be here", 0, 0}, \
     {"device", 0, OPTION_INT, &(settings).device, "N", "which GPU of this machine (0)", 0, 1023}, \
     {"cache-dir", 0, OPTION_TEXT, &(settings).cache_dir, "DIR", "where compiled kernels are kept (~/.cache/smelt)", 0, 0}, \
     {"precision", 0, OPTION_TEXT, &(settings).precision, "fp32|tf32|fp16|bf16|best", \
@@ -47,13 +47,10 @@ typedef struct CompileSettings {
     {"threads", 0, OPTION_INT, &(settings).threads, "N", "CPU threads; 0 uses all cores", 0, 1024}
 /* clang-format on */
 
-enum { MOST_TARGET_ARCHS = 16 };
-
 /* What a plan is made for. */
 typedef struct Target {
     bool cuda;
-    int32_t arch_count; /* of a cuda target */
-    const char *archs[MOST_TARGET_ARCHS];
+    DeviceList devices; /* of a cuda target */
 } Target;
 
 /* A model in the compiler; zero-initialise. compiled_destroy accepts any state. */

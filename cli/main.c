@@ -32,6 +32,10 @@ static const Command commands[] = {
     {"cache", command_cache, "merge A.txt B.txt... -o FILE",
      "Puts timing caches of one GPU together; of times for the same, the shortest counts.",
      "smelt cache merge here.txt there.txt -o all.txt"},
+    {"device", command_device, "list | describe [NAME]",
+     "Lists the GPUs that plans can be made for by name, or prints the description of one: by default of the "
+     "GPU that is here, measured.",
+     "smelt device describe > mine.gpu && smelt build model.onnx -o model.plan --gpu=./mine.gpu"},
     {"ops", command_ops, "[options]", "Lists the operators that smelt supports.", "smelt ops"},
     {"doctor", command_doctor, "", "Says what is installed, what is missing, and what each lack means.",
      "smelt doctor"},

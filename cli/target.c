@@ -1,46 +1,61 @@
 #include "cli/target.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "kernels/arch.h"
 #include "kernels/nvrtc.h"
-#include "runtime/smelt_runtime.h"
 
-static Status native_arch(App *app, const SmeltDevice *device, const char **out) {
-    const Device *arch = arch_for_sm(device->compute_capability);
+/* "nvidia_x100" */
+static const char *name_of_gpu(App *app, const char *gpu) {
+    char *name = arena_strdup(&app->arena, gpu);
+    for (char *c = name; c != NULL && *c != '\0'; ++c)
+        *c = isalnum((unsigned char)*c) ? (char)tolower(*c) : '_';
+    return name;
+}
+
+Status target_describe(App *app, const SmeltDevice *here, const Device **out) {
+    const Device *arch = arch_for_sm(here->compute_capability);
     if (arch == NULL)
-        return FAIL(&app->diag, STATUS_WRONG_DEVICE, "%s is sm_%d, which smelt makes no code for",
-                    device->name, device->compute_capability);
-    *out = arch->arch;
+        return FAIL(&app->diag, STATUS_WRONG_DEVICE, "%s is sm_%d, which smelt makes no code for", here->name,
+                    here->compute_capability);
+    *out = device_for_gpu(here->name);
+    if (*out != NULL && (*out)->sm == here->compute_capability) return STATUS_OK;
+    Device *device = ARENA_NEW(&app->arena, Device);
+    TRY_ALLOC(&app->diag, device);
+    *device = *arch;
+    device->label = "specification";
+    device->gpu = arena_strdup(&app->arena, here->name);
+    device->name = name_of_gpu(app, here->name);
+    TRY_ALLOC(&app->diag, device->gpu);
+    TRY_ALLOC(&app->diag, device->name);
+    if (here->multiprocessors > 0) device->sm_count = here->multiprocessors;
+    if (here->bandwidth > 0) device->dram_gb_per_s = here->bandwidth * 1e-9;
+    *out = device;
     return STATUS_OK;
 }
 
-static Status no_gpu(App *app, const SmeltError *error) {
+typedef struct Native {
+    App *app;
+    const CompileSettings *settings;
+} Native;
+
+static Status native_device(void *user, const Device **out) {
+    const Native *native = user;
+    App *app = native->app;
+    SmeltDevice device;
+    SmeltError error;
+    if (smelt_device((int)native->settings->device, &device, &error) == SMELT_OK)
+        return target_describe(app, &device, out);
     diag_hint(&app->diag, "name the GPU that the plan is for: --gpu=sm_90");
-    return FAIL(&app->diag, STATUS_WRONG_DEVICE, "--gpu=native: %.*s", (int)strcspn(error->message, "\n"),
-                error->message);
+    return FAIL(&app->diag, STATUS_WRONG_DEVICE, "--gpu=native: %.*s", (int)strcspn(error.message, "\n"),
+                error.message);
 }
 
-/* "native", or "sm_80,sm_90". */
 static Status parse_gpus(App *app, const CompileSettings *settings, Target *out) {
-    const char *at = settings->gpu != NULL ? settings->gpu : "native";
-    while (*at != '\0') {
-        size_t length = strcspn(at, ",");
-        const char *name = arena_strndup(&app->arena, at, length);
-        TRY_ALLOC(&app->diag, name);
-        if (out->arch_count == MOST_TARGET_ARCHS)
-            return FAIL(&app->diag, STATUS_USAGE, "--gpu names more than %d architectures",
-                        MOST_TARGET_ARCHS);
-        if (strcmp(name, "native") == 0) {
-            SmeltDevice device;
-            SmeltError error;
-            if (smelt_device((int)settings->device, &device, &error) != SMELT_OK) return no_gpu(app, &error);
-            TRY(native_arch(app, &device, &name));
-        }
-        out->archs[out->arch_count++] = name;
-        at += length + (at[length] == ',');
-    }
-    return STATUS_OK;
+    Native native = {app, settings};
+    return device_list_parse(settings->gpu != NULL ? settings->gpu : "native", native_device, &native,
+                             &app->arena, &out->devices, &app->diag);
 }
 
 /* What this machine can build for and run. */
@@ -60,7 +75,7 @@ static Status choose_native(App *app, const CompileSettings *settings, Target *o
     nvrtc_close(&nvrtc);
     out->cuda = true;
     TRY(parse_gpus(app, settings, out));
-    fprintf(stderr, "target: cuda (%s, %s)\n", device.name, out->arch_count > 0 ? out->archs[0] : "");
+    fprintf(stderr, "target: cuda (%s, %s)\n", device.name, out->devices.at[0]->arch);
     return STATUS_OK;
 }
 

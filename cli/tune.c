@@ -38,8 +38,7 @@ typedef struct Tuner {
     const TuneOptions *options;
     Graph *graph;
     UseTable uses;
-    const char *const *archs; /* the GPU's only */
-    Device device;
+    const Device *device;
     Arena arena; /* of problems */
     int32_t problem_count, problem_capacity;
     Candidates *problems;
@@ -96,23 +95,26 @@ static Status open_named(App *app, const char *path, const Target *target, const
         return STATUS_OK;
     }
     TRY(timing_cache_read(path, &app->arena, out, &app->diag));
-    const char *arch =
-        arena_printf(&app->arena, " %.*s ", (int)strspn(target->archs[0], "sm_0123456789"), target->archs[0]);
+    const Device *device = target->devices.at[0];
+    const char *arch = arena_printf(&app->arena, " sm_%d ", device->sm);
     TRY_ALLOC(&app->diag, arch);
     if (gpu != NULL ? strcmp((*out)->gpu, gpu) == 0 : strstr((*out)->gpu, arch) != NULL) return STATUS_OK;
     return FAIL(&app->diag, STATUS_BAD_DATA, "%s: times of '%s' are no use for '%s'", path, (*out)->gpu,
-                gpu != NULL ? gpu : target->archs[0]);
+                gpu != NULL ? gpu : device->arch);
 }
 
 /* The target is the GPU that is here, and nothing else. */
 static bool is_native(App *app, const CompileSettings *settings, const Target *target, const char **gpu) {
     SmeltDevice device;
     SmeltError error;
+    const Device *wanted = target->devices.at[0];
     *gpu = NULL;
-    if (target->arch_count != 1 || smelt_device((int)settings->device, &device, &error) != SMELT_OK)
+    if (target->devices.count != 1 || smelt_device((int)settings->device, &device, &error) != SMELT_OK)
         return false;
+    /* What is for the architecture as such is for this one too; what is for another GPU of it is not. */
     const Device *arch = arch_for_sm(device.compute_capability);
-    if (arch == NULL || strcmp(arch->arch, target->archs[0]) != 0) return false;
+    if (arch == NULL || strcmp(arch->arch, wanted->arch) != 0) return false;
+    if (wanted != arch && strcmp(wanted->gpu, device.name) != 0) return false;
     return tune_gpu_name(app, settings, gpu) == STATUS_OK;
 }
 
@@ -159,7 +161,7 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     if (!name_map_set(&t->known, &t->arena, found.problem.key, 0))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     int32_t most = t->options->candidates < MOST_CANDIDATES ? t->options->candidates : MOST_CANDIDATES;
-    int32_t total = choices_rank(&found.problem, &t->device, found.choices, most);
+    int32_t total = choices_rank(&found.problem, t->device, found.choices, most);
     found.count = total < most ? total : most;
     if (total < 2) return STATUS_OK;
     if (!ARENA_RESERVE(&t->arena, t->problems, t->problem_count, t->problem_capacity))
@@ -189,8 +191,7 @@ static Status make_plan(const Tuner *t, const Problem *problem, const LowerTrial
     const LowerOptions host = {.target = "cpu"};
     if (trial == NULL) return lower_to_host(graph, &host, arena, plan, diag);
     const LowerCudaOptions cuda = {.base = {.target = "cuda"},
-                                   .archs = t->archs,
-                                   .arch_count = 1,
+                                   .devices = {1, {t->device}},
                                    .trial = trial,
                                    .jit = {.cache_folder = t->settings->cache_dir, .threads = 1}};
     return lower_to_cuda(graph, &cuda, arena, plan, diag);
@@ -307,7 +308,7 @@ static bool open_reference(Tuner *t, const Candidates *c, Trial *out, void ***bu
     for (int32_t i = 0; i < c->problem.node_count; ++i) macs += node_macs(t->graph, c->problem.nodes[i]);
     LowerTrial plain = {.repeats = 1};
     Choice all[4 * MOST_CANDIDATES];
-    int32_t count = choices_rank(&c->problem, &t->device, all, 4 * MOST_CANDIDATES);
+    int32_t count = choices_rank(&c->problem, t->device, all, 4 * MOST_CANDIDATES);
     for (int32_t i = 0; i < count && i < 4 * MOST_CANDIDATES && plain.choice.tactic == NULL; ++i)
         if (all[i].source == CHOICE_PREFERRED) plain.choice = all[i];
     bool on_host = macs <= HOST_MACS || plain.choice.tactic == NULL;
@@ -449,15 +450,12 @@ static Status tune_all(Tuner *t) {
 
 Status tune_graph(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                   const TuneOptions *options) {
-    const Device *devices[MOST_ARCHS];
     Tuner tuner = {.app = app,
                    .settings = settings,
                    .options = options,
                    .graph = graph,
-                   .archs = target->archs,
+                   .device = target->devices.at[0],
                    .arena = {.allocator = &app->allocator}};
-    TRY(arch_find_all(target->archs, 1, devices, &app->diag));
-    tuner.device = arch_common(devices, 1);
     Status status = tune_all(&tuner);
     arena_reset(&tuner.arena);
     return status;

@@ -7,8 +7,6 @@
 #include "compiler/pipeline.h"
 #include "runtime/engine.h"
 
-enum { MOST_ARCHS_NAMED = 16 };
-
 struct SmeltBuilder {
     Allocator allocator;
     Arena arena;
@@ -120,22 +118,6 @@ int smelt_builder_add_pass(SmeltBuilder *builder, const SmeltPassSpec *spec, Sme
 
 /* -- building -- */
 
-/* "sm_80,sm_90" */
-static Status split_gpus(SmeltBuilder *b, const char **archs, int32_t *count, Diag *diag) {
-    if (b->gpu == NULL) return FAIL(diag, STATUS_USAGE, "the target cuda needs the option gpu: \"sm_90\"");
-    *count = 0;
-    for (const char *at = b->gpu; *at != '\0';) {
-        size_t length = strcspn(at, ",");
-        if (*count == MOST_ARCHS_NAMED)
-            return FAIL(diag, STATUS_USAGE, "gpu names more than %d architectures", MOST_ARCHS_NAMED);
-        archs[*count] = arena_strndup(&b->arena, at, length);
-        TRY_ALLOC(diag, archs[*count]);
-        ++*count;
-        at += length + (at[length] == ',');
-    }
-    return STATUS_OK;
-}
-
 /* The arena is for what only the build needs. */
 static Status build_graph(SmeltGraph *graph, const BuildSettings *settings, Arena *arena, SmeltPlan *out,
                           Diag *diag) {
@@ -152,12 +134,10 @@ static Status build_graph(SmeltGraph *graph, const BuildSettings *settings, Aren
 }
 
 static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *diag) {
-    const char *archs[MOST_ARCHS_NAMED];
     PrecisionOptions precision = {
         .half = b->precision->half, .lower = b->precision->lower, .tf32 = b->precision->tf32};
     BuildSettings settings = {
         .cuda = strcmp(b->target, "cuda") == 0,
-        .archs = archs,
         .passes = {.dump_dir = b->dump_dir,
                    .disabled = b->disabled,
                    .disabled_count = b->disabled_count,
@@ -168,7 +148,9 @@ static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *di
         .model_hash = graph->model.hash,
         .jit = {.cache_folder = b->cache_dir, .dump_folder = b->dump_dir, .threads = b->threads}};
     if (graph->built) return FAIL(diag, STATUS_USAGE, "the graph has been built already");
-    if (settings.cuda) TRY(split_gpus(b, archs, &settings.arch_count, diag));
+    if (settings.cuda && b->gpu == NULL)
+        return FAIL(diag, STATUS_USAGE, "the target cuda needs the option gpu: \"sm_90\"");
+    if (settings.cuda) TRY(device_list_parse(b->gpu, NULL, NULL, &b->arena, &settings.devices, diag));
     graph->built = true;
     graph_touched(graph);
     TRY(thread_pool_create(b->threads, &b->allocator, &settings.passes.pool, diag));

@@ -22,7 +22,7 @@ static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassC
     Arena arena = {.allocator = graph->arena->allocator};
     CudaTarget *cuda = NULL;
     PassOptions options = settings->passes;
-    Status status = cuda_target_create(settings->archs, settings->arch_count, &arena, &cuda, diag);
+    Status status = cuda_target_create(&settings->devices, &arena, &cuda, diag);
     const PassTarget target = {.refuses = target_refuses, .user = cuda};
     options.strided = true;
     options.target = &target;
@@ -75,8 +75,7 @@ Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Pl
     TRY(name_options(settings, arena, &options, diag));
     if (!settings->cuda) return lower_to_host(graph, &options, arena, plan, diag);
     LowerCudaOptions cuda = {.base = options,
-                             .archs = settings->archs,
-                             .arch_count = settings->arch_count,
+                             .devices = settings->devices,
                              .variant = settings->variant,
                              .jit = settings->jit,
                              .timings = settings->timings};

@@ -7,8 +7,7 @@
 
 typedef struct BuildSettings {
     bool cuda;                /* else the host */
-    const char *const *archs; /* of a cuda target: "sm_80" */
-    int32_t arch_count;
+    DeviceList devices;       /* of a cuda target */
     int32_t variant;          /* LowerCudaOptions.variant */
     PassOptions passes;       /* but for what the target says: strided and target */
     const char *precision;    /* its name for META; NULL: "fp32" */

@@ -2,26 +2,30 @@
 
 #include <string.h>
 
-static const Device devices[] = {
-#define ARCH(name, sm, sm_count, shared, example) {name, sm, sm_count, shared},
+typedef struct Arch {
+    const char *name, *device;
+} Arch;
+
+static const Arch archs[] = {
+#define ARCH(name, device) {name, device},
 #include "kernels/arch.def"
 #undef ARCH
 };
 
 int32_t arch_count(void) {
-    return (int32_t)(sizeof devices / sizeof devices[0]);
+    return (int32_t)(sizeof archs / sizeof archs[0]);
 }
 
 const Device *arch_at(int32_t index) {
-    return &devices[index];
+    return device_find(archs[index].device);
 }
 
 const Device *arch_find(const char *name) {
     for (int32_t i = 0; i < arch_count(); ++i) {
-        size_t digits = strspn(devices[i].arch, "sm_0123456789");
-        if (strcmp(devices[i].arch, name) == 0 ||
-            (strlen(name) == digits && strncmp(devices[i].arch, name, digits) == 0))
-            return &devices[i];
+        size_t digits = strspn(archs[i].name, "sm_0123456789");
+        if (strcmp(archs[i].name, name) == 0 ||
+            (strlen(name) == digits && strncmp(archs[i].name, name, digits) == 0))
+            return arch_at(i);
     }
     return NULL;
 }
@@ -37,33 +41,16 @@ static bool runs_on(const Device *device, int32_t sm) {
 
 const Device *arch_for_sm(int32_t sm) {
     for (int32_t i = arch_count() - 1; i >= 0; --i)
-        if (runs_on(&devices[i], sm)) return &devices[i];
+        if (runs_on(arch_at(i), sm)) return arch_at(i);
     return NULL;
 }
 
-Status arch_find_all(const char *const *names, int32_t count, const Device *out[MOST_ARCHS], Diag *diag) {
-    if (count < 1 || count > MOST_ARCHS)
-        return FAIL(diag, STATUS_USAGE, "%d GPU architectures, 1 to %d are possible", count, MOST_ARCHS);
-    for (int32_t i = 0; i < count; ++i) {
-        out[i] = arch_find(names[i]);
-        if (out[i] == NULL) {
-            Status status = FAIL(diag, STATUS_USAGE, "unknown GPU architecture '%s'", names[i]);
-            diag_hint(diag, "known are sm_75, sm_80, sm_86, sm_89, sm_90, sm_100 and sm_120");
-            return status;
-        }
-        for (int32_t k = 0; k < i; ++k)
-            if (out[k] == out[i])
-                return FAIL(diag, STATUS_USAGE, "GPU architecture '%s' is given twice", names[i]);
-    }
-    return STATUS_OK;
-}
-
-Device arch_common(const Device *const *list, int32_t count) {
-    Device common = *list[0];
-    for (int32_t i = 1; i < count; ++i) {
-        if (list[i]->sm < common.sm) common.sm = list[i]->sm;
-        if (list[i]->shared_per_block < common.shared_per_block)
-            common.shared_per_block = list[i]->shared_per_block;
+Device arch_common(const DeviceList *list) {
+    Device common = *list->at[0];
+    for (int32_t i = 1; i < list->count; ++i) {
+        if (list->at[i]->sm < common.sm) common.sm = list->at[i]->sm;
+        if (list->at[i]->shared_per_block < common.shared_per_block)
+            common.shared_per_block = list->at[i]->shared_per_block;
         common.arch = "several";
     }
     return common;

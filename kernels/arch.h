@@ -2,9 +2,10 @@
 #ifndef SMELT_KERNELS_ARCH_H
 #define SMELT_KERNELS_ARCH_H
 
-#include "kernels/tactic.h"
+#include "kernels/device.h"
 
 int32_t arch_count(void);
+/* Its default description. */
 const Device *arch_at(int32_t index);
 /* By name, with or without the letter: "sm_90", "sm_90a". NULL: unknown. */
 const Device *arch_find(const char *name);
@@ -12,13 +13,8 @@ const Device *arch_find(const char *name);
 bool arch_is_exact(const Device *device);
 /* The newest one whose code runs on a GPU of compute capability 10 * major + minor; NULL: none. */
 const Device *arch_for_sm(int32_t sm);
-enum { MOST_ARCHS = 16 };
-/* Several by name, each once, in their order. Fails with USAGE, naming the one that is unknown or there
- * twice.
- */
-Status arch_find_all(const char *const *names, int32_t count, const Device *out[MOST_ARCHS], Diag *diag);
-/* What all of a list can do: the lowest sm, the least shared memory; SMs of the first, and no name where
+/* What all of a list can do: the lowest sm, the least shared memory; the rest of the first, and no name where
  * there are several. */
-Device arch_common(const Device *const *list, int32_t count);
+Device arch_common(const DeviceList *list);
 
 #endif

@@ -28,9 +28,8 @@ typedef struct LowerTrial {
 
 typedef struct LowerCudaOptions {
     LowerOptions base;
-    const char *const *archs; /* as in arch.def: "sm_80", "sm_90"; kernels are made for each */
-    int32_t arch_count;       /* at least 1 */
-    int32_t variant; /* n > 0: of all tactics and configs that a step can have number n, counted round
+    DeviceList devices; /* at least 1; kernels are made for each */
+    int32_t variant;    /* n > 0: of all tactics and configs that a step can have number n, counted round
                         and round, instead of the best guess: so that tests see every one */
     JitOptions jit;
     const TimingCache *timings; /* measured choices; NULL: none */
@@ -39,9 +38,7 @@ typedef struct LowerCudaOptions {
 
 /* What passes ask of the GPUs that a plan is for. Lives in arena. */
 typedef struct CudaTarget CudaTarget;
-/* Fails with USAGE for an unknown architecture. */
-Status cuda_target_create(const char *const *archs, int32_t arch_count, Arena *arena, CudaTarget **out,
-                          Diag *diag);
+Status cuda_target_create(const DeviceList *devices, Arena *arena, CudaTarget **out, Diag *diag);
 /* Why nodes, neighbours in a block, cannot run as launches with their values as they lie now (layout, slices,
  * types), in words that hold until the next call; NULL where some tactic takes them. */
 const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const UseTable *uses,
@@ -49,8 +46,8 @@ const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const Us
 void cuda_target_destroy(CudaTarget *target); /* NULL is fine */
 
 /* The same for a GPU: steps that a tactic takes become launches with their compiled kernels, the others are
- * host steps with the reason. Changes nothing of the graph but its table of dimensions. Fails with USAGE for
- * an unknown architecture and with WRONG_DEVICE where NVRTC is missing. */
+ * host steps with the reason. Changes nothing of the graph but its table of dimensions. Fails with
+ * WRONG_DEVICE where NVRTC is missing. */
 Status lower_to_cuda(Graph *graph, const LowerCudaOptions *options, Arena *arena, Plan *plan, Diag *diag);
 
 #endif

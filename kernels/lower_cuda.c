@@ -10,8 +10,7 @@ typedef struct CudaLowering {
     const LowerCudaOptions *options;
     Graph *graph;
     UseTable uses;
-    const Device *archs[MOST_ARCHS];
-    int32_t arch_count;
+    const DeviceList *devices;
     Device device;   /* what all of them can do: tactics choose for it */
     Arena work;      /* units and problems, until they are compiled */
     NameMap kernels; /* unit -> kernel */
@@ -24,9 +23,9 @@ typedef struct CudaLowering {
 } CudaLowering;
 
 static const char *list_archs(const CudaLowering *c) {
-    char *text = arena_strdup(c->base.arena, c->archs[0]->arch);
-    for (int32_t i = 1; text != NULL && i < c->arch_count; ++i)
-        text = arena_printf(c->base.arena, "%s,%s", text, c->archs[i]->arch);
+    char *text = arena_strdup(c->base.arena, c->devices->at[0]->arch);
+    for (int32_t i = 1; text != NULL && i < c->devices->count; ++i)
+        text = arena_printf(c->base.arena, "%s,%s", text, c->devices->at[i]->arch);
     return text;
 }
 
@@ -43,17 +42,17 @@ static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char
         return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
     const char *entry = arena_strdup(l->arena, launch->entry);
     TRY_ALLOC(l->diag, entry);
-    for (int32_t i = 0; i < c->arch_count; ++i) {
+    for (int32_t i = 0; i < c->devices->count; ++i) {
         if (!ARENA_RESERVE(&c->work, c->requests, c->request_count, c->request_capacity))
             return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
         c->requests[c->request_count++] = (JitRequest){
-            .entry = launch->entry, .source = launch->source, .device = c->archs[i], .work = work};
+            .entry = launch->entry, .source = launch->source, .device = c->devices->at[i], .work = work};
     }
     *out = plan->kernel_count++;
     plan->kernels[*out] = (PlanKernel){.entry = entry,
                                        .param_count = launch->arg_count,
-                                       .cubin_first = *out * c->arch_count,
-                                       .cubin_count = c->arch_count};
+                                       .cubin_first = *out * c->devices->count,
+                                       .cubin_count = c->devices->count};
     return STATUS_OK;
 }
 
@@ -327,9 +326,8 @@ static Status compile_kernels(CudaLowering *c) {
 }
 
 static Status lower_all(CudaLowering *c) {
-    TRY(arch_find_all(c->options->archs, c->options->arch_count, c->archs, c->base.diag));
-    c->arch_count = c->options->arch_count;
-    c->device = arch_common(c->archs, c->arch_count);
+    c->devices = &c->options->devices;
+    c->device = arch_common(c->devices);
     c->symbol_count = dim_symbol_count(c->graph->dims);
     c->known_symbols = ARENA_ARRAY(&c->work, bool, c->symbol_count);
     TRY_ALLOC(c->base.diag, c->known_symbols);
@@ -337,6 +335,7 @@ static Status lower_all(CudaLowering *c) {
         return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
     TRY(lower_graph(&c->base));
     TRY(lower_meta(&c->base, "gpu", list_archs(c)));
+    TRY(lower_meta(&c->base, "device", device_list_text(c->devices, c->base.arena)));
     TRY(compile_kernels(c));
     log_line(c->base.options->log, LOG_INFO, "%d steps on the GPU with %d kernels, %d on the host",
              c->device_steps, c->base.plan->kernel_count, c->host_steps);

@@ -2,14 +2,8 @@
 #ifndef SMELT_KERNELS_TACTIC_H
 #define SMELT_KERNELS_TACTIC_H
 
+#include "kernels/device.h"
 #include "kernels/emit.h"
-
-/* The GPU that a plan is made for. */
-typedef struct Device {
-    const char *arch;                   /* "sm_90a" */
-    int32_t sm;                         /* 90 */
-    int32_t sm_count, shared_per_block; /* bytes, with opt-in */
-} Device;
 
 enum { CONFIG_NUMBERS = 8, MOST_CONFIGS = 64 };
 

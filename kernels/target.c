@@ -7,13 +7,10 @@ struct CudaTarget {
     Arena work;    /* of one question */
 };
 
-Status cuda_target_create(const char *const *archs, int32_t arch_count, Arena *arena, CudaTarget **out,
-                          Diag *diag) {
-    const Device *devices[MOST_ARCHS];
+Status cuda_target_create(const DeviceList *devices, Arena *arena, CudaTarget **out, Diag *diag) {
     CudaTarget *target = ARENA_NEW(arena, CudaTarget);
     TRY_ALLOC(diag, target);
-    TRY(arch_find_all(archs, arch_count, devices, diag));
-    target->device = arch_common(devices, arch_count);
+    target->device = arch_common(devices);
     arena_init(&target->work, arena->allocator);
     *out = target;
     return STATUS_OK;

@@ -10,8 +10,7 @@ enum {
     USUAL_EXTENT = 1024, /* of symbolic dimensions */
     KEPT_CONFIGS = 8,    /* best guesses */
     MOST_SLICES = 32,
-    LEAST_STEPS = 4,      /* of a slice: tiles along the depth */
-    LAUNCH_COST = 1 << 18 /* of one more launch, in products of a multiprocessor */
+    LEAST_STEPS = 4 /* of a slice: tiles along the depth */
 };
 
 static const int32_t shapes[][SLICES] = {{128, 128, 8, 8, 8}, {128, 64, 16, 8, 4}, {64, 128, 16, 4, 8},
@@ -23,8 +22,9 @@ static int64_t usual(Dim extent) {
     return dim_is_exact(extent) ? extent : USUAL_EXTENT;
 }
 
-/* An estimate of the time: rounds of blocks over the device, each as long as its tile is large; small tiles
- * reuse less of what they read; slices take another launch that reads all their sums. */
+/* An estimate of the time in products of a multiprocessor: rounds of blocks over the device, each as long as
+ * its tile is large; small tiles reuse less of what they read; slices take another launch that reads all
+ * their sums. */
 static double tile_cost(const Config *config, const Device *device, const TileProblem *problem) {
     const int32_t *n = config->number;
     int64_t rows = usual(problem->rows), cols = usual(problem->cols), batch = usual(problem->batch);
@@ -34,7 +34,7 @@ static double tile_cost(const Config *config, const Device *device, const TilePr
     double work = (double)n[ROWS] * n[COLS] + 16.0 * (n[ROWS] + n[COLS]);
     double cost = rounds * work * (double)ceil_div_i64(usual(problem->depth), n[SLICES]);
     if (n[SLICES] == 1) return cost;
-    return cost + LAUNCH_COST +
+    return cost + device->launch_us * device_fp32_per_us(device) +
            64.0 * (double)rows * (double)cols * (double)batch * n[SLICES] / device->sm_count;
 }
 

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/hash.h"
+#include "base/lines.h"
 
-enum { MOST_ROWS = 1 << 22 };
+enum { MOST_ROWS = 1 << 22, MOST_BYTES = 1 << 30 };
 static const char first_line[] = "smelt-timings 1\n";
 
 TimingCache *timing_cache_create(Arena *arena, const char *gpu) {
@@ -105,25 +105,8 @@ bool timing_cache_knows(const TimingCache *cache, const char *problem) {
 
 typedef struct Reading {
     TimingCache *cache;
-    Arena *arena;
-    char *at; /* the rest of the text, zero-terminated */
-    int32_t line;
-    Diag *diag;
+    LineReader lines;
 } Reading;
-
-static Status bad_line(const Reading *r, const char *what) {
-    return FAIL(r->diag, STATUS_BAD_DATA, "line %d: %s", r->line, what);
-}
-
-/* Cuts the next line off, without its end. */
-static char *next_line(Reading *r) {
-    char *line = r->at, *end = strchr(line, '\n');
-    if (end == NULL) return NULL;
-    *end = '\0';
-    r->at = end + 1;
-    r->line++;
-    return line;
-}
 
 static Status read_config(const Reading *r, const char *text, Config *out) {
     *out = (Config){0};
@@ -131,9 +114,9 @@ static Status read_config(const Reading *r, const char *text, Config *out) {
         char *end;
         long number = strtol(text, &end, 10);
         if (end == text || out->count == CONFIG_NUMBERS || number < INT32_MIN || number > INT32_MAX)
-            return bad_line(r, "a config is up to 8 numbers");
+            return lines_fail(&r->lines, "a config is up to 8 numbers");
         out->number[out->count++] = (int32_t)number;
-        if (*end != '\0' && *end != ',') return bad_line(r, "a config is numbers and commas");
+        if (*end != '\0' && *end != ',') return lines_fail(&r->lines, "a config is numbers and commas");
         text = *end == ',' ? end + 1 : end;
     }
     return STATUS_OK;
@@ -143,7 +126,7 @@ static Status read_row(Reading *r, char *line) {
     char *fields[4] = {line};
     for (int i = 1; i < 4; ++i) {
         fields[i] = strchr(fields[i - 1], '\t');
-        if (fields[i] == NULL) return bad_line(r, "expected problem, tactic, config and time");
+        if (fields[i] == NULL) return lines_fail(&r->lines, "expected problem, tactic, config and time");
         *fields[i]++ = '\0';
     }
     Timing row = {.problem = fields[0], .tactic = fields[1]};
@@ -151,45 +134,46 @@ static Status read_row(Reading *r, char *line) {
     char *end;
     row.microseconds = strtod(fields[3], &end);
     if (end == fields[3] || *end != '\0' || !isfinite(row.microseconds) || row.microseconds <= 0)
-        return bad_line(r, "a time is a positive number of microseconds");
+        return lines_fail(&r->lines, "a time is a positive number of microseconds");
     if (!is_plain_text(row.problem) || !is_plain_text(row.tactic))
-        return bad_line(r, "control characters in a name");
+        return lines_fail(&r->lines, "control characters in a name");
     int32_t before = r->cache->count;
-    if (before == MOST_ROWS) return bad_line(r, "too many rows");
+    if (before == MOST_ROWS) return lines_fail(&r->lines, "too many rows");
     if (before > 0 && compare_rows(&r->cache->rows[before - 1], &row) >= 0)
-        return bad_line(r, "rows are not in order");
-    return timing_cache_add(r->cache, &row) ? STATUS_OK : FAIL(r->diag, STATUS_NO_MEMORY, "out of memory");
+        return lines_fail(&r->lines, "rows are not in order");
+    return timing_cache_add(r->cache, &row) ? STATUS_OK
+                                            : FAIL(r->lines.diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-static Status read_text(Reading *r, const char *text, size_t size) {
-    r->at = arena_strndup(r->arena, text, size);
-    TRY_ALLOC(r->diag, r->at);
-    if (strlen(r->at) != size) return bad_line(r, "a zero byte");
-    char *begin = r->at, *line = next_line(r);
-    if (line == NULL || strncmp(line, first_line, strlen(first_line) - 1) != 0 ||
-        strlen(line) != strlen(first_line) - 1)
-        return bad_line(r, "expected 'smelt-timings 1': a cache of another version, or none");
-    line = next_line(r);
-    if (line == NULL || strncmp(line, "gpu ", 4) != 0) return bad_line(r, "expected 'gpu ...'");
-    r->cache = timing_cache_create(r->arena, line + 4);
-    TRY_ALLOC(r->diag, r->cache);
-    while ((line = next_line(r)) != NULL && strncmp(line, "end ", 4) != 0) TRY(read_row(r, line));
-    if (line == NULL) return bad_line(r, "the end is missing: the file was cut off");
+static Status read_end(const Reading *r, const char *line) {
     int32_t rows;
     uint64_t hash;
     if (sscanf(line, "end %" SCNd32 " %" SCNx64, &rows, &hash) != 2 || rows != r->cache->count)
-        return bad_line(r, "the count of rows is another");
-    if (hash != hash_bytes(text, (size_t)(line - begin)))
-        return bad_line(r, "the hash does not fit: the file was edited");
-    return *r->at == '\0' ? STATUS_OK : bad_line(r, "text behind the end");
+        return lines_fail(&r->lines, "the count of rows is another");
+    if (hash != hash_bytes(r->lines.text, lines_before(&r->lines, line)))
+        return lines_fail(&r->lines, "the hash does not fit: the file was edited");
+    return *r->lines.at == '\0' ? STATUS_OK : lines_fail(&r->lines, "text behind the end");
+}
+
+static Status read_all(Reading *r, const char *path, Arena *arena, Diag *diag) {
+    TRY(lines_open(path, MOST_BYTES, arena, &r->lines, diag));
+    char *line = lines_next(&r->lines);
+    if (line == NULL || strncmp(line, first_line, strlen(first_line) - 1) != 0 ||
+        strlen(line) != strlen(first_line) - 1)
+        return lines_fail(&r->lines, "expected 'smelt-timings 1': a cache of another version, or none");
+    line = lines_next(&r->lines);
+    if (line == NULL || strncmp(line, "gpu ", 4) != 0) return lines_fail(&r->lines, "expected 'gpu ...'");
+    r->cache = timing_cache_create(arena, line + 4);
+    TRY_ALLOC(diag, r->cache);
+    while ((line = lines_next(&r->lines)) != NULL && strncmp(line, "end ", 4) != 0) TRY(read_row(r, line));
+    if (line == NULL) return lines_fail(&r->lines, "the end is missing: the file was cut off");
+    return read_end(r, line);
 }
 
 Status timing_cache_read(const char *path, Arena *arena, TimingCache **out, Diag *diag) {
-    FileMap map;
-    Reading reading = {.arena = arena, .diag = diag};
-    TRY(file_map(path, &map, diag));
-    Status status = read_text(&reading, (const char *)map.data, map.size);
-    file_unmap(&map);
+    Reading reading = {0};
+    Status status = read_all(&reading, path, arena, diag);
+    lines_close(&reading.lines);
     if (status != STATUS_OK) diag_context(diag, DIAG_FILE, "%s", path);
     *out = reading.cache;
     return status;

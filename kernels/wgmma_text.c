@@ -7,7 +7,6 @@
 #include "kernels/window_text.h"
 
 enum {
-    SHARED_PER_SM = 228 << 10,
     SHARED_RESERVED = 1024 + 512, /* by the driver for each block, and for barriers */
     SHARED_SLACK = 1024,          /* for the alignment of stages */
     MOST_STAGES = 8,
@@ -71,11 +70,15 @@ int64_t wgmma_bytes(const Problem *problem) {
     return bytes;
 }
 
-/* Cycles of a multiprocessor, fitted to measured times on an H200: products at 4096 operations a cycle unless
- * shared memory (128 bytes a cycle) or L2 (46 for one multiprocessor when all read) is slower; 0.064 for each
- * element of the result, more where the epilogue reads; and latencies. */
+double wgmma_l2_rate(const Device *device) {
+    return 1.29 * device_l2_per_clock(device);
+}
+
+/* Cycles of a multiprocessor, fitted to measured times on an H200: products at the full rate unless shared
+ * memory (128 bytes a cycle) or L2 is slower; 0.064 for each element of the result, more where the epilogue
+ * reads; and latencies. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    const double clock = 1.7e3, bandwidth = 4.3e6; /* cycles, bytes of a microsecond */
+    const double clock = device->clock_mhz, bandwidth = device->dram_gb_per_s * 1e3; /* of a microsecond */
     double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
            resident = config->number[WGMMA_RESIDENT];
     double slices = config->number[WGMMA_SLICES];
@@ -83,9 +86,9 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     double tiles = (double)ceil_div_i64(problem->known_rows, (int64_t)rows) *
                    (double)ceil_div_i64(problem->known_cols, (int64_t)cols) * (double)problem->known_batch *
                    slices;
-    double products = 2 * rows * cols * depth / 4096,
+    double products = 2 * rows * cols * depth / device->fp16_per_clock,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
-    double copies = (rows + cols) * depth * ELEMENT / 46;
+    double copies = (rows + cols) * depth * ELEMENT / wgmma_l2_rate(device);
     double main = products > shared ? products : shared;
     if (copies > main) main = copies;
     double epilogue =
@@ -102,8 +105,8 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 
 /* -- what is legal -- */
 
-static void set_stages(Config *config) {
-    int32_t each = SHARED_PER_SM / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
+static void set_stages(const Device *device, Config *config) {
+    int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
     int32_t stages = each / stage_bytes(config);
     config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
 }
@@ -168,7 +171,7 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
             Config config = {.count = WGMMA_SLICES + 1,
                              .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
                                         blocks_of(problem, depth), 0, shapes[i].resident, slices}};
-            set_stages(&config);
+            set_stages(device, &config);
             if (is_legal(device, problem, &config)) insert(device, problem, &config, costs, out, count++);
         }
     return count;

@@ -40,6 +40,9 @@ const char *wgmma_refuses(DType a, DType b);
 
 /* All that are legal, the least cost first; at least one for cols and depths from 1. */
 int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]);
+/* Bytes of tiles that a multiprocessor gets from L2 in a cycle while all read. Tiles that others read at the
+ * same time come faster than plain reads: the factor is fitted to times on an H200. */
+double wgmma_l2_rate(const Device *device);
 /* Microseconds. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config);
 int32_t wgmma_rows(const Config *config); /* of a tile */

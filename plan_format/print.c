@@ -140,6 +140,7 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
     print_meta_line(plan, "model", "model", out);
     print_meta_line(plan, "model hash", "model_hash", out);
     print_meta_line(plan, "opset", "opset", out);
+    print_meta_line(plan, "device", "device", out);
     print_meta_line(plan, "driver", "driver", out);
     print_meta_line(plan, "error", "error", out);
     print_meta_line(plan, "kept f32", "kept", out);

@@ -7,7 +7,7 @@
 
 enum {
     INPUTS = 2, /* pieces of the input in shared memory */
-    MOST_SHARED = 232448 - 1024,
+    SHARED_RESERVED = 1024,
     PIECE = 64, /* rows of an instruction */
     ELEMENT = 2,
     MOST_BOX = 256,
@@ -116,23 +116,25 @@ static bool spreads(const Halo *halo) {
  * anywhere on take longer than those from multiples of 8 on, the more the shorter they are. */
 static double model(const Halo *halo, const Device *device, const Config *config) {
     double pieces = WARPGROUPS * config->number[HALO_PIECES], cols = config->number[HALO_COLS];
-    double products = cols / 2, reads = (2048 + 32 * cols) / 128, tiles = (double)halo->images;
+    double products = 2 * PIECE * 16 * cols / device->fp16_per_clock, reads = (2048 + 32 * cols) / 128,
+           tiles = (double)halo->images;
     double steps = (double)halo->taps * (double)halo->channels / 16;
     double copied = (double)box_bytes(halo, config) * (double)halo->channels / config->number[HALO_DEPTH];
     if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * cols;
     double slower = config->number[HALO_DEPTH] >= (cols > 32 ? 64 : 32) ? (cols > 32 ? 1.3 : 1.05) : 1.7;
     double main = slower * pieces * steps * (products > reads ? products : reads);
-    if (copied / 46 > main) main = copied / 46;
+    if (copied / wgmma_l2_rate(device) > main) main = copied / wgmma_l2_rate(device);
     double epilogue = pieces * PIECE * cols * 0.064 * (spreads(halo) ? 1 : 1.3) + 950;
     for (int32_t i = 0; i < WINDOW_AXES; ++i)
         tiles *= (double)ceil_div_i64(halo->out[i], config->number[HALO_Z + i]);
     tiles *= (double)ceil_div_i64(halo->outputs, config->number[HALO_COLS]);
     double rounds = tiles / device->sm_count;
     if (rounds < 16) rounds = (double)ceil_div_i64((int64_t)tiles, device->sm_count);
-    return (rounds * (main + epilogue) + 2000) / 1.7e3;
+    return (rounds * (main + epilogue) + 2000) / device->clock_mhz;
 }
 
-static bool is_legal(const Halo *halo, Config *config) {
+static bool is_legal(const Halo *halo, const Device *device, Config *config) {
+    const int32_t most_shared = device->shared_per_block - SHARED_RESERVED;
     int32_t pieces = config->number[HALO_Z] * pieces_of_plane(halo, config);
     for (int32_t i = 0; i < WINDOW_AXES; ++i)
         if (box(halo, config, i) > MOST_BOX) return false;
@@ -141,10 +143,10 @@ static bool is_legal(const Halo *halo, Config *config) {
     if (config->number[HALO_PIECES] * config->number[HALO_COLS] / 2 > MOST_SUMS) return false;
     int64_t most = all_stages(halo, config);
     config->number[HALO_STAGES] = (int32_t)(most < MOST_STAGES ? most : MOST_STAGES);
-    while (config->number[HALO_STAGES] > 1 && shared_bytes(halo, config) > MOST_SHARED)
+    while (config->number[HALO_STAGES] > 1 && shared_bytes(halo, config) > most_shared)
         config->number[HALO_STAGES]--;
     bool enough = config->number[HALO_STAGES] > 1 || keeps(halo, config);
-    return enough && shared_bytes(halo, config) <= MOST_SHARED;
+    return enough && shared_bytes(halo, config) <= most_shared;
 }
 
 static void insert(const Halo *halo, const Device *device, const Config *config, double *costs, Config *out,
@@ -183,7 +185,7 @@ static void add_parts(const Halo *halo, const Device *device, int32_t depth, int
             Config config = {
                 .count = HALO_STAGES + 1,
                 .number = {0, cols_of(halo), depth, z, y, (int32_t)ceil_div_i64(halo->out[2], parts)}};
-            if (is_legal(halo, &config)) insert(halo, device, &config, costs, out, count);
+            if (is_legal(halo, device, &config)) insert(halo, device, &config, costs, out, count);
         }
 }
 

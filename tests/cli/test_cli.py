@@ -16,7 +16,7 @@ import unittest
 MODELS = pathlib.Path(__file__).resolve().parent.parent / "models"
 SMELT = "build/smelt"
 OK, MISMATCH, USAGE, BAD_INPUT, WRONG_DEVICE = 0, 1, 2, 3, 4
-COMMANDS = ("build", "run", "check", "bench", "inspect", "diff", "ops", "doctor")
+COMMANDS = ("build", "run", "check", "bench", "inspect", "diff", "device", "ops", "doctor")
 
 
 def smelt(*arguments, **options):
@@ -267,6 +267,18 @@ class WithoutGpu(CliTest):
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=tpu"), USAGE, "expected cuda or cpu")
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--gpu=sm_90"), USAGE, "--gpu goes with --target=cuda")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_12"), USAGE, "unknown GPU architecture 'sm_12'")
+
+    def test_gpus_by_name_and_file(self):
+        mine = self.folder / "mine.gpu"
+        mine.write_text(smelt("device", "describe", "rtx4090").stdout)
+        self.build(f"--gpu=a100,{mine}")
+        self.expect(smelt("inspect", self.plan), OK, "for sm_80, sm_89", "a100 (specification), rtx4090 (specification)")
+        mine.write_text(mine.read_text().replace("sm_count 128", "sm_count 64"))
+        self.expect(smelt("build", self.model, "-o", self.plan, f"--gpu={mine}"), BAD_INPUT, "mine.gpu: line 38: the hash does not fit")
+        mine.write_text("\n".join(mine.read_text().split("\n")[:-2]) + "\nend\n")
+        self.build(f"--gpu={mine}")
+        self.expect(smelt("build", self.model, "-o", self.plan, f"--gpu={self.folder}/none.gpu"), BAD_INPUT, "none.gpu")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=h100,h200"), USAGE, "'h100' and 'h200' are both sm_90a")
 
     def test_build_inspect_and_refusal(self):
         self.build("--gpu=sm_80,sm_90")

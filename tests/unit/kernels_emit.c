@@ -195,8 +195,8 @@ static void test_archs(void) {
     CHECK_STR(arch_for_sm(87)->arch, "sm_86");
     CHECK_STR(arch_for_sm(90)->arch, "sm_90a");
     CHECK(arch_for_sm(70) == NULL && arch_for_sm(110) == NULL);
-    const Device *both[] = {arch_find("sm_90"), arch_find("sm_86")};
-    Device common = arch_common(both, 2);
+    const DeviceList both = {2, {arch_find("sm_90"), arch_find("sm_86")}};
+    Device common = arch_common(&both);
     CHECK_INT(common.sm, 86);
     CHECK_INT(common.shared_per_block, 101376);
     CHECK_INT(common.sm_count, 132);

@@ -85,7 +85,7 @@ static Status write_nodes(ByteWriter *out, const Graph *before, const Graph *aft
     for (NodeId n = 0; before != NULL && n < after->node_count; ++n) {
         NodeChange change = node_change(before, after, n);
         if (change != NODE_ADDED && change != NODE_REMOVED && change != NODE_CHANGED) continue;
-        const char *text = change == NODE_ADDED     ? ""
+        const char *text = change == NODE_ADDED     ? explain_addition(before, after, n, out->arena)
                            : change == NODE_REMOVED ? explain_removal(before, after, n, out->arena)
                                                     : explain_change(before, after, n, out->arena);
         TRY_ALLOC(diag, text);

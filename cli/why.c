@@ -174,7 +174,9 @@ static Status follow_node(Why *why, const char *pass, const Graph *before, const
     if (change != NODE_ADDED && change != NODE_CHANGED) return STATUS_OK;
     if (bears_origin(why, &after->nodes[node])) why->tracked[node] = true;
     if (!why->tracked[node]) return STATUS_OK;
-    if (change == NODE_ADDED) return add_event(why, &why->became, pass, "added", after, node, "");
+    if (change == NODE_ADDED)
+        return add_event(why, &why->became, pass, "added", after, node,
+                         explain_addition(before, after, node, arena));
     return add_event(why, &why->became, pass, "changed", after, node,
                      explain_change(before, after, node, arena));
 }

@@ -163,6 +163,27 @@ const char *explain_removal(const Graph *before, const Graph *after, NodeId node
     return arena_strdup(arena, was_read ? "what read its results is gone" : "nobody reads its results");
 }
 
+/* -- what a new node is for -- */
+
+static bool shares_origin(const Node *a, const Node *b) {
+    for (int32_t i = 0; i < a->origin_count; ++i)
+        if (node_has_origin(b, a->origins[i])) return true;
+    return false;
+}
+
+const char *explain_addition(const Graph *before, const Graph *after, NodeId node, Arena *arena) {
+    ByteWriter text = byte_writer(arena);
+    for (NodeId n = 0; n < before->node_count; ++n) {
+        if (!node_is_live(before, n) || node_is_live(after, n)) continue;
+        if (!shares_origin(&before->nodes[n], &after->nodes[node])) continue;
+        write_format(&text, "%s%s '%s'", text.size == 0 ? "does what " : ", ", op_name(before, n),
+                     node_title(before, n));
+    }
+    if (text.size > 0) write_format(&text, " did");
+    write_u8(&text, 0);
+    return text.failed ? NULL : (const char *)text.data;
+}
+
 /* -- what changed -- */
 
 typedef struct Explanation {

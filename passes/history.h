@@ -43,6 +43,9 @@ int32_t nodes_touched(const Graph *before, const Graph *after);
 /* In arena; NULL: out of memory. Why a node that is gone is gone, as far as its surroundings show: "its
  * result is the constant 'w'", "nobody reads its results", "Conv 'conv1' takes its place". */
 const char *explain_removal(const Graph *before, const Graph *after, NodeId node, Arena *arena);
+/* What a new node stands for, in full: "does what Div 'a', Erf 'b', Add 'c' did" where those are gone and it
+ * has their origins, so that what an operator spells out can be read; "" where it is new. */
+const char *explain_addition(const Graph *before, const Graph *after, NodeId node, Arena *arena);
 /* What is different about a node that is there before and after: "Mul became HardSwish; joined region
  * 'conv+relu'". "" when nothing is. */
 const char *explain_change(const Graph *before, const Graph *after, NodeId node, Arena *arena);

@@ -71,6 +71,27 @@ class Why(StudyTest):
         for refusal in out["refused"]:
             self.assertTrue(refusal["pass"] and refusal["text"], refusal)
 
+    def test_what_a_recognised_operator_spells_out(self):
+        gelu = self.folder / "gelu.ir"
+        gelu.write_text('''smelt-ir 1
+graph "t"
+constant %root : f32[] = {1.4142135}
+constant %one : f32[] = {1}
+constant %half : f32[] = {0.5}
+block "main" {
+  input %x : f32[2,8]
+  %d : ? = Div(%x, %root) "div"
+  %e : ? = Erf(%d) "erf"
+  %a : ? = Add(%e, %one) "plus"
+  %m : ? = Mul(%x, %a) "times"
+  %y : ? = Mul(%m, %half) "halve"
+  output %y
+}
+''')
+        out = self.expect(smelt("inspect", gelu, "--why", "erf", "--target=cpu"), OK, "removed: it went into Gelu 'halve'")
+        self.assertIn("added: does what Div 'div', Erf 'erf', Add 'plus', Mul 'times', Mul 'halve' did", out)
+        self.assertRegex(out, "in step 0 '.*': div, erf, plus, times, halve")
+
     def test_json_says_the_same(self):
         out = json.loads(self.expect(smelt("inspect", self.model, "--why", "Plus30", "--json"), OK))
         self.assertEqual(out["node"], "Plus30")
@@ -99,6 +120,16 @@ class Verbose(StudyTest):
         self.assertEqual([name for name, _, _ in times], [*listed, "verifier"])
         self.assertTrue(all(float(weights) <= float(whole) for _, whole, weights in times), times)
         self.assertGreater(float(dict((name, weights) for name, _, weights in times)["fold_batch_norm"]), 0)
+
+    def test_memory_names_what_is_alive_at_the_peak(self):
+        done = smelt("build", self.model, "-o", self.folder / "m.plan", "--target=cpu", "--verbose")
+        self.expect(done, OK)
+        arena, bound = map(int, re.search(r"in (\d+) bytes, \S+ % over the lower bound of (\d+)", done.stderr).groups())
+        step, most, count = map(int, re.search(r"step (\d+) needs most, (\d+) bytes in (\d+) tensors", done.stderr).groups())
+        tensors = re.findall(r"^plan_memory: +(\d+) B  (\S+)$", done.stderr, re.M)
+        self.assertEqual((len(tensors), most), (count, bound))
+        self.assertGreaterEqual(sum(int(size) for size, _ in tensors) + 256 * count, most)
+        self.assertGreaterEqual(arena, bound)
 
 
 class WithoutGpu(StudyTest):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Steps that launch kernels, of the benchmark models in FP16 for sm_90: at most so many, no Reformat, none on the host.
+"""Steps that launch kernels, of the benchmark models in FP16 for sm_90: at most so many, no Reformat, none on the host; and the arena, at most
+1.15 times its lower bound.
 
     check_kernels.py --smelt SMELT [--generator perf_models.py] [MODEL...]
 
@@ -12,21 +13,22 @@ import subprocess
 import sys
 import tempfile
 
-SKIP = 77
+SKIP, MOST_ARENA = 77, 1.15
 MOST = {"resnet50": 57, "mobilenet_v2": 55, "googlenet": 60, "unet2d": 28, "airway3d": 45, "heart3d": 45, "efficientnet_b0": 118,
         "bert_base_128": 7 * 12 + 4, "vit_b_16": 7 * 12 + 5}
 
 
 def count(smelt, model, plan):
-    """Steps with launches, Reformats, host steps; raises RuntimeError where the build fails."""
+    """Steps with launches, Reformats, host steps, arena over its bound; raises RuntimeError where the build fails."""
     built = subprocess.run([smelt, "build", model, "-o", plan, "--target=cuda", "--gpu=sm_90", "--precision=fp16", "--calib=off", "--tune=off"],
                            capture_output=True, text=True, errors="replace")
     if built.returncode != 0:
         raise RuntimeError(built.stderr.strip()[-300:])
-    steps = json.loads(subprocess.run([smelt, "inspect", plan, "--json"], capture_output=True, text=True, check=True).stdout)["steps"]
+    found = json.loads(subprocess.run([smelt, "inspect", plan, "--json"], capture_output=True, text=True, check=True).stdout)
+    steps = found["steps"]
     launched = [step for step in steps if step["launches"]]
     reformats = sum(op["op"].endswith("Reformat") for step in launched for op in step["operators"])
-    return len(launched), reformats, sum(not step["device"] for step in steps)
+    return len(launched), reformats, sum(not step["device"] for step in steps), found["arena_bytes"] / found["arena_lower_bound"]
 
 
 def main():
@@ -47,7 +49,7 @@ def main():
                 return SKIP
             model = pathlib.Path(folder) / f"{name}_b1.onnx"
             try:
-                launched, reformats, host = count(args.smelt, model, model.with_suffix(".plan"))
+                launched, reformats, host, arena = count(args.smelt, model, model.with_suffix(".plan"))
             except RuntimeError as problem:
                 if "NVRTC" in str(problem):
                     print(f"skipped: {problem}")
@@ -55,9 +57,9 @@ def main():
                 print(f"FAILED  {name}: {problem}")
                 failed += 1
                 continue
-            fine = launched <= MOST[name] and reformats == 0 and host == 0
+            fine = launched <= MOST[name] and reformats == 0 and host == 0 and arena <= MOST_ARENA
             failed += not fine
-            print(f"{'passed' if fine else 'FAILED'}  {name:16} {launched} steps of at most {MOST[name]}, {reformats} Reformats, {host} on the host", flush=True)
+            print(f"{'passed' if fine else 'FAILED'}  {name:16} {launched} steps of at most {MOST[name]}, {reformats} Reformats, {host} on the host, arena {arena:.3f} of its bound", flush=True)
             model.unlink()
             model.with_suffix(".plan").unlink()
     print(f"{len(args.models) - failed} passed, {failed} failed")

@@ -125,6 +125,8 @@ static void test_heir(void) {
     CHECK_STR(removal(&pair, 0), "it went into HardSwish 'swish'");
     CHECK_STR(removal(&pair, 1), "it went into HardSwish 'swish'");
     CHECK_STR(change(&pair, 2), "reads 's' instead of 'y'");
+    CHECK_STR(explain_addition(pair.before, pair.graph, swish, &pair.arena),
+              "does what HardSigmoid 'gate', Mul 'mul' did");
     CHECK(node_has_origin(&pair.graph->nodes[swish], "gate"));
     CHECK_INT(nodes_touched(pair.before, pair.graph), 4);
     end(&pair);

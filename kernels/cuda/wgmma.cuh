@@ -1,6 +1,7 @@
 // Hopper's machinery for products of matrices, sm_90a alone: barriers in shared memory that count bytes, the engine that
 // copies tiles of tensors to shared memory (TMA), and the matrix instruction of four warps (wgmma).
 //
+// All of it is instructions, which SMELT_ON_HOST something else stands in for.
 // Source: PTX ISA 8.0, "Asynchronous Warpgroup Level Matrix Instructions", "mbarrier", "cp.async.bulk.tensor".
 #ifndef SMELT_WGMMA_CUH
 #define SMELT_WGMMA_CUH
@@ -12,8 +13,22 @@ namespace smelt {
 // A tensor as the copy engine knows it: a kernel parameter (`const __grid_constant__ TensorMap`).
 struct alignas(64) TensorMap { u8 bytes[128]; };
 
+// Where a column of windows begins: channel and input coordinates of the first window's first element, with the offset
+// of a tap within windows. AXES is the number of spatial axes.
+template <int AXES> struct WindowPlace;
+template <> struct WindowPlace<1> { int x, n; };
+template <> struct WindowPlace<2> { int x, y, n; };
+template <> struct WindowPlace<3> { int x, y, z, n; };
+
+#ifndef SMELT_ON_HOST
+
 // Addresses in shared memory are 32-bit numbers.
 SMELT_DEVICE u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+// Of what the launch asks for.
+SMELT_DEVICE u32 dynamic_memory() {
+    extern __shared__ u8 memory[];
+    return shared_address(memory);
+}
 
 // -- barriers: 8 bytes in shared memory --
 
@@ -81,13 +96,6 @@ SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int
                  "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
                  : "memory");
 }
-// Where a column of windows begins: channel and input coordinates of the first window's first element, with the offset
-// of a tap within windows. AXES is the number of spatial axes.
-template <int AXES> struct WindowPlace;
-template <> struct WindowPlace<1> { int x, n; };
-template <> struct WindowPlace<2> { int x, y, n; };
-template <> struct WindowPlace<3> { int x, y, z, n; };
-
 SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<1> &at,
                                const u16 (&tap)[3]) {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
@@ -123,16 +131,6 @@ SMELT_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned
 template <int PENDING> SMELT_DEVICE void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
-
-// What the instruction is told about an operand in shared memory, but its address. SWIZZLE: bytes of a line, over which
-// its 16-byte parts are exchanged. Lines along the depth: group is the distance in bytes from 8 lines to the next 8, strip
-// means nothing. Lines across the depth: group is that from 8 lines (of the depth) to the next 8, strip that from SWIZZLE
-// bytes of lines to the next.
-template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
-    const u64 mode = SWIZZLE == 128 ? 1 : SWIZZLE == 64 ? 2 : 3;
-    return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
-}
-SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
 
 #define SMELT_F16(i)                                                                                                   \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),        \
@@ -200,6 +198,18 @@ SMELT_WGMMA(256, 7, "%128", "%129", "%130", "%131", "%132")
 #undef SMELT_O5
 #undef SMELT_O6
 #undef SMELT_O7
+
+#endif
+
+// What the instruction is told about an operand in shared memory, but its address. SWIZZLE: bytes of a line, over which
+// its 16-byte parts are exchanged. Lines along the depth: group is the distance in bytes from 8 lines to the next 8, strip
+// means nothing. Lines across the depth: group is that from 8 lines (of the depth) to the next 8, strip that from SWIZZLE
+// bytes of lines to the next.
+template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
+    const u64 mode = SWIZZLE == 128 ? 1 : SWIZZLE == 64 ? 2 : 3;
+    return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
+}
+SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
 
 } // namespace smelt
 

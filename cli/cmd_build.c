@@ -6,7 +6,7 @@
 typedef struct BuildOptions {
     CompileSettings compile;
     const char *output;
-    bool verbose, reproducible;
+    bool verbose;
 } BuildOptions;
 
 static void report_build(App *app, const BuildOptions *options, const Compiled *compiled, double seconds) {
@@ -19,6 +19,15 @@ static void report_build(App *app, const BuildOptions *options, const Compiled *
             plan->fixed ? "" : " at the profile's shapes", seconds);
 }
 
+static Status check_reproducible(App *app, const CompileSettings *settings) {
+    if (!settings->reproducible || settings->tune == NULL || strcmp(settings->tune, "off") == 0)
+        return STATUS_OK;
+    diag_hint(&app->diag, "--timing-cache=FILE chooses by times that were measured before");
+    return FAIL(&app->diag, STATUS_USAGE,
+                "--reproducible and --tune=%s contradict each other: no two measurements are the same",
+                settings->tune);
+}
+
 Status command_build(App *app, const Command *self, int argc, char **argv) {
     BuildOptions o = {0};
     const Option table[] = {
@@ -29,8 +38,9 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
          "ends after a pass, without a plan (with --dump-dir)", 0, 0},
         {"from", 0, OPTION_TEXT, &o.compile.from, "PASS", "begins at a pass; MODEL is a dumped .ir file", 0,
          0},
-        {"reproducible", 0, OPTION_FLAG, &o.reproducible, NULL,
-         "same input, same bytes (always so; kept for scripts)", 0, 0},
+        {"reproducible", 0, OPTION_FLAG, &o.compile.reproducible, NULL,
+         "same input, same bytes: measures nothing and uses no times but those of a named --timing-cache", 0,
+         0},
         {"verbose", 'v', OPTION_FLAG, &o.verbose, NULL, "says what each pass did", 0, 0},
     };
     TextList models = {0};
@@ -40,7 +50,8 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
     if (o.output == NULL && o.compile.stop_after == NULL)
         return FAIL(&app->diag, STATUS_USAGE, "build needs -o FILE");
     if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
-    if (o.compile.tune == NULL) o.compile.tune = "quick";
+    TRY(check_reproducible(app, &o.compile));
+    if (o.compile.tune == NULL) o.compile.tune = o.compile.reproducible ? "off" : "quick";
     double start = clock_seconds();
     Compiled compiled;
     Status status = compile_model(app, models.items[0], &o.compile, &compiled);

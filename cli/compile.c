@@ -171,6 +171,7 @@ static BuildSettings build_settings(App *app, const CompileSettings *settings, c
                                       .progress = show_pass,
                                       .user = progress},
                            .model_hash = compiled->model.hash,
+                           .untimed = settings->reproducible,
                            .jit = {.cache_folder = settings->cache_dir,
                                    .dump_folder = settings->dump_dir,
                                    .threads = (int)settings->threads,

@@ -13,7 +13,8 @@ typedef struct CompileSettings {
     TextList shapes, profiles, disabled, plugins, keep_fp32, force_fp16;
     double max_error;
     int64_t threads, device, variant;
-    History *history; /* NULL: none is kept */
+    bool reproducible; /* nothing is measured, and of measurements only those of timing_cache count */
+    History *history;  /* NULL: none is kept */
 } CompileSettings;
 
 /* The options that build, run, check and bench share; expands to rows of an Option table. */

@@ -85,11 +85,11 @@ static Status open_default(App *app, const char *path, const char *gpu, TimingCa
     return STATUS_OK;
 }
 
-/* gpu NULL: any that is of the target's architecture. */
-static Status open_named(App *app, const char *path, const Target *target, const char *gpu,
+/* gpu NULL: any that is of the target's architecture. tunes: what is not there yet is begun. */
+static Status open_named(App *app, const char *path, const Target *target, const char *gpu, bool tunes,
                          TimingCache **out) {
     *out = NULL;
-    if (!file_exists(path) && gpu != NULL) {
+    if (tunes && !file_exists(path)) {
         *out = timing_cache_create(&app->arena, gpu);
         TRY_ALLOC(&app->diag, *out);
         return STATUS_OK;
@@ -137,13 +137,15 @@ Status tune_for_build(App *app, const CompileSettings *settings, const Target *t
     const char *gpu, *path = settings->timing_cache;
     int32_t candidates;
     TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &candidates));
-    bool native = is_native(app, settings, target, &gpu);
+    /* What is reproducible is so on every machine, whichever GPU is there. */
+    bool native = !settings->reproducible && is_native(app, settings, target, &gpu);
+    bool tunes = native && candidates > 0 && settings->variant == 0;
     if (path != NULL)
-        TRY(open_named(app, path, target, native ? gpu : NULL, &cache));
+        TRY(open_named(app, path, target, native ? gpu : NULL, tunes, &cache));
     else if (native)
         TRY(open_default(app, path = default_path(app, settings, gpu), gpu, &cache));
     *out = cache;
-    if (!native || candidates == 0 || settings->variant > 0) return STATUS_OK;
+    if (!tunes) return STATUS_OK;
     const TuneOptions options = {.candidates = candidates, .path = path, .cache = cache};
     return tune_graph(app, settings, target, graph, &options);
 }

@@ -78,6 +78,7 @@ Status build_lower(Graph *graph, const BuildSettings *settings, Arena *arena, Pl
                              .devices = settings->devices,
                              .variant = settings->variant,
                              .jit = settings->jit,
-                             .timings = settings->timings};
+                             .timings = settings->timings,
+                             .untimed = settings->untimed};
     return lower_to_cuda(graph, &cuda, arena, plan, diag);
 }

@@ -16,6 +16,7 @@ typedef struct BuildSettings {
     uint64_t model_hash;
     JitOptions jit;
     const TimingCache *timings; /* measured choices; NULL: none */
+    bool untimed;               /* LowerCudaOptions.untimed */
     const Log *log;
 } BuildSettings;
 

@@ -33,6 +33,7 @@ typedef struct LowerCudaOptions {
                         and round, instead of the best guess: so that tests see every one */
     JitOptions jit;
     const TimingCache *timings; /* measured choices; NULL: none */
+    bool untimed;               /* the plan says how tactics were chosen, but no times */
     const LowerTrial *trial;    /* NULL: none */
 } LowerCudaOptions;
 

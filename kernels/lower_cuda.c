@@ -176,7 +176,9 @@ static Choice choose(const CudaLowering *c, const Problem *problem) {
 
 /* "conv_wgmma 128,64,4 (measured, 21.8 us)" for the step; several pieces one behind the other. */
 static Status note_choice(CudaLowering *c, const Choice *choice) {
-    const char *text = choice_text(choice, c->base.arena);
+    Choice said = *choice;
+    if (c->options->untimed) said.microseconds = 0;
+    const char *text = choice_text(&said, c->base.arena);
     if (text != NULL && c->choices != NULL) text = arena_printf(c->base.arena, "%s; %s", c->choices, text);
     TRY_ALLOC(c->base.diag, text);
     c->choices = text;

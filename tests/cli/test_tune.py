@@ -9,6 +9,15 @@ import tempfile
 
 smelt, fake = sys.argv[1], sys.argv[2]
 model = pathlib.Path(__file__).resolve().parents[1] / "models" / "mnist-8" / "model.onnx"
+PRODUCT = """smelt-ir 1
+graph "g"
+block "main" {
+  input %a : f16[256,256]
+  input %b : f16[256,256]
+  %c : f16[256,256] = MatMul(%a, %b)
+  output %c
+}
+"""
 failures = 0
 
 
@@ -55,6 +64,25 @@ def main():
         own = cache / "timings" / "Fake_GPU_0_sm_90_driver_13.0.txt"
         own.write_bytes(whole[:-3])
         expect("its own cache cut off", run(*build, "--gpu=native", "--tune=off", gpu=True), 0, "is left aside")
+        # What is reproducible is so whatever GPU is here and whatever was measured before; a named cache is part of the input.
+        own.write_bytes(whole[:-3])
+        here, there, named = folder / "here.plan", folder / "there.plan", folder / "named.plan"
+        native = run("build", model, "-o", here, "--cache-dir", cache, "--gpu=native", "--reproducible", gpu=True)
+        expect("reproducible: built", native, 0, "here.plan")
+        expect("reproducible: nothing measured, no default cache", (0, str([word for word in ("tuned", "left out", "left aside") if word in native[1]])), 0, "[]")
+        expect("reproducible elsewhere", run("build", model, "-o", there, "--cache-dir", cache, "--gpu=sm_90", "--reproducible"), 0, "there.plan")
+        expect("the same bytes", (int(here.read_bytes() != there.read_bytes()), ""), 0, "")
+        timings.write_bytes(whole)
+        expect("reproducible by a named cache", run("build", model, "-o", named, "--cache-dir", cache, "--gpu=native", "--reproducible", "--timing-cache", timings, gpu=True), 0, "named.plan")
+        expect("a named cache that is not there", run(*build, "--gpu=native", "--reproducible", "--timing-cache", folder / "none.txt", gpu=True), 3, "none.txt")
+        expect("not made without tuning", run(*build, "--gpu=native", "--tune=off", "--timing-cache", folder / "none.txt", gpu=True), 3, "none.txt")
+        expect("contradictory flags", run(*build, "--gpu=sm_90", "--reproducible", "--tune=full"), 2, "--reproducible and --tune=full contradict")
+        expect("flags that agree", run(*build, "--gpu=sm_90", "--reproducible", "--tune=off"), 0, "m.plan")
+        (folder / "p.ir").write_text(PRODUCT)
+        for name, flags, wanted in ("timed", [], [True, True]), ("untimed", ["--reproducible"], [True, False]):
+            run("build", folder / "p.ir", "-o", plan, "--cache-dir", cache, "--gpu=sm_90", *flags)
+            said = run("inspect", plan)[1]
+            expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
         expect("merging nothing", run("cache", "merge"), 2, "cache")
         expect("another word", run("cache", "sort", timings, "-o", timings), 2, "'sort' is not 'merge'")
     print(f"{failures} failed")

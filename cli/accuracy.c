@@ -163,13 +163,12 @@ static bool is_too_large(App *app, const PrecisionChoice *choice, const Compiled
     if (work > choice->options.most_work) {
         out->why_not = arena_printf(
             &app->arena, "a run is %s multiply-adds, more than %s; --calib=DIR or --max-error asks for it",
-            format_count(&app->arena, (double)work),
-            format_count(&app->arena, (double)choice->options.most_work));
+            count_text((double)work).text, count_text((double)choice->options.most_work).text);
         return true;
     }
     if (memory <= most_memory || choice->asked) return false;
     out->why_not = arena_printf(&app->arena, "a run takes %s; --calib=DIR or --max-error asks for it",
-                                format_bytes(&app->arena, (double)memory));
+                                byte_text((double)memory).text);
     return true;
 }
 

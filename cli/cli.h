@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "base/units.h"
 
 /* Pinned: scripts rely on them. */
 typedef enum ExitCode {
@@ -86,8 +87,6 @@ void progress_end(Progress *progress);
 /* Letters to insert, remove or change to make one of the other, for hints; a large number for long texts. */
 int edit_distance(const char *a, const char *b);
 
-const char *format_bytes(Arena *arena, double bytes); /* "1.5 MiB" */
-const char *format_count(Arena *arena, double count); /* "4.09 G" */
 void write_json_string(FILE *out, const char *text);
 
 #endif

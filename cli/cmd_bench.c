@@ -61,7 +61,7 @@ static Status print_profile(App *app, const Session *session) {
             return run_failed(app, &error);
         total += step.microseconds;
     }
-    printf("\n=== Profile ===\n%8s %7s %8s %9s %8s %8s %8s  %-4s %-28s %s\n", "us/run", "share", "MB",
+    printf("\n=== Profile ===\n%8s %7s %11s %9s %8s %8s %8s  %-4s %-28s %s\n", "us/run", "share", "bytes",
            "MFLOP", "GFLOP/s", "GB/s", "roofline", "on", "step", "ONNX nodes");
     for (int i = 0; i < count; ++i) {
         if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
@@ -69,9 +69,9 @@ static Status print_profile(App *app, const Session *session) {
         if (step.runs == 0) continue;
         double each = step.microseconds / (double)step.runs,
                rate = each > 0 ? (double)step.bytes / each * 1e6 : 0;
-        printf("%8.1f %6.2f%% %8.3f %9.2f %8.1f %8.1f ", each,
-               total > 0 ? 100 * step.microseconds / total : 0, (double)step.bytes * 1e-6, step.flops * 1e-6,
-               each > 0 ? step.flops / each * 1e-3 : 0, rate * 1e-9);
+        printf("%8.1f %6.2f%% %11s %9.2f %8.1f %8.1f ", each, total > 0 ? 100 * step.microseconds / total : 0,
+               byte_text((double)step.bytes).text, step.flops * 1e-6, each > 0 ? step.flops / each * 1e-3 : 0,
+               rate * 1e-9);
         if (step.launches > 0 && device.bandwidth > 0)
             printf("%7.1f%%  ", 100 * rate / device.bandwidth);
         else
@@ -117,7 +117,7 @@ static Status bench(App *app, const BenchOptions *o, Session *session) {
     TRY(measure(app, &options, session, &o->compile, inputs, &m));
     if (session->build_seconds > 0) printf("Build: %.3f s\n", session->build_seconds);
     printf("Load: %.3f ms, workspace %s\n", session->load_seconds * 1e3,
-           format_bytes(&app->arena, (double)smelt_context_workspace(session->context)));
+           byte_text((double)smelt_context_workspace(session->context)).text);
     print_summary(session, &m);
     if (o->profile) TRY(print_profile(app, session));
     return o->json != NULL ? write_json(app, o, session, &m) : STATUS_OK;

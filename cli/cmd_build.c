@@ -9,13 +9,11 @@ typedef struct BuildOptions {
     bool verbose;
 } BuildOptions;
 
-static void report_build(App *app, const BuildOptions *options, const Compiled *compiled, double seconds) {
+static void report_build(const BuildOptions *options, const Compiled *compiled, double seconds) {
     const Plan *plan = &compiled->plan;
     fprintf(stderr, "%s: %d steps, %d operators, weights %s, arena %s (lower bound %s)%s, %.2f s\n",
-            options->output, plan->step_count, plan->op_count,
-            format_bytes(&app->arena, (double)plan->weights_size),
-            format_bytes(&app->arena, (double)plan->arena_size),
-            format_bytes(&app->arena, (double)plan->arena_lower_bound),
+            options->output, plan->step_count, plan->op_count, byte_text((double)plan->weights_size).text,
+            byte_text((double)plan->arena_size).text, byte_text((double)plan->arena_lower_bound).text,
             plan->fixed ? "" : " at the profile's shapes", seconds);
 }
 
@@ -56,7 +54,7 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
     Compiled compiled;
     Status status = compile_model(app, models.items[0], &o.compile, &compiled);
     if (status == STATUS_OK && !compiled.stopped) status = plan_write(&compiled.plan, o.output, &app->diag);
-    if (status == STATUS_OK && !compiled.stopped) report_build(app, &o, &compiled, clock_seconds() - start);
+    if (status == STATUS_OK && !compiled.stopped) report_build(&o, &compiled, clock_seconds() - start);
     compiled_destroy(&compiled);
     return status;
 }

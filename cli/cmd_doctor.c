@@ -9,7 +9,7 @@
 static void report_gpu(App *app, int index, const SmeltDevice *device) {
     const Device *arch = arch_for_sm(device->compute_capability);
     printf("GPU %-12d %s, sm_%d, %d multiprocessors, %s%s\n", index, device->name, device->compute_capability,
-           device->multiprocessors, format_bytes(&app->arena, (double)device->memory),
+           device->multiprocessors, byte_text((double)device->memory).text,
            arch != NULL ? "" : ": smelt makes no code for it");
 }
 

@@ -78,8 +78,8 @@ static void print_model_text(App *app, const Graph *graph, const ModelSummary *s
     printf("operators (%lld nodes)\n", (long long)s->nodes);
     for (int id = OP_NONE + 1; id < OP_COUNT; ++id)
         if (s->op_counts[id] > 0) printf("  %-24s %d\n", op_def((OpId)id)->name, s->op_counts[id]);
-    printf("parameters   %s in %lld constants, %s\n", format_count(&app->arena, s->parameters),
-           (long long)s->constants, format_bytes(&app->arena, s->weight_bytes));
+    printf("parameters   %s in %lld constants, %s\n", count_text(s->parameters).text, (long long)s->constants,
+           byte_text(s->weight_bytes).text);
     printf("work         %.4g GMAC%s\n", s->macs * 1e-9,
            dim_symbol_count(graph->dims) > 0 ? " with dynamic dimensions at their opt value" : "");
 }

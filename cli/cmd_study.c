@@ -129,6 +129,11 @@ static const char *shown(Arena *arena, bool known, const char *format, double va
     return copy != NULL ? copy : "?";
 }
 
+static const char *kept(Arena *arena, UnitText text) {
+    const char *copy = arena_strdup(arena, text.text);
+    return copy != NULL ? copy : "?";
+}
+
 static void fill_cells(Study *study, const StudyRow *row, const char **cells) {
     Arena *arena = &study->app->arena;
     bool built = row->status == STATUS_OK, cuda = study->all.target.cuda;
@@ -137,9 +142,9 @@ static void fill_cells(Study *study, const StudyRow *row, const char **cells) {
     cells[2] = shown(arena, row->pass_ms >= 0, "%.1f", row->pass_ms);
     cells[3] = shown(arena, built, "%.0f", row->kernels);
     cells[4] = shown(arena, built && cuda, "%.0f", row->host_steps);
-    cells[5] = built ? format_bytes(arena, row->bytes) : "-";
-    cells[6] = built ? format_count(arena, row->flops) : "-";
-    cells[7] = built ? format_bytes(arena, (double)row->arena) : "-";
+    cells[5] = built ? kept(arena, byte_text(row->bytes)) : "-";
+    cells[6] = built ? kept(arena, count_text(row->flops)) : "-";
+    cells[7] = built ? kept(arena, byte_text((double)row->arena)) : "-";
     cells[8] = shown(arena, row->time >= 0, "%.4g", row->time);
     cells[9] = shown(arena, row->ratio >= 0, "%.3fx", row->ratio);
     cells[10] = row->failure != NULL ? "failed" : shown(arena, row->error >= 0, "%.2g", row->error);

@@ -88,9 +88,8 @@ static void print_times(const Report *r, const Row *row) {
 static void print_report(const Report *r) {
     for (int32_t i = 0; i < r->row_count; ++i) {
         const Row *row = &r->rows[i];
-        printf("%s\n  %d step%s, %.3f GFLOP, %.2f MB\n", row->problem.key, row->steps,
-               row->steps == 1 ? "" : "s", row->cost.flops * 1e-9,
-               (row->cost.bytes_read + row->cost.bytes_written) * 1e-6);
+        printf("%s\n  %d step%s, %.3f GFLOP, %s\n", row->problem.key, row->steps, row->steps == 1 ? "" : "s",
+               row->cost.flops * 1e-9, byte_text(row->cost.bytes_read + row->cost.bytes_written).text);
         print_times(r, row);
     }
     printf("%d problem%s with times for %s\n", r->row_count, r->row_count == 1 ? "" : "s", r->timings->gpu);

@@ -24,28 +24,6 @@ void progress_end(Progress *progress) {
     progress->shown = false;
 }
 
-const char *format_bytes(Arena *arena, double bytes) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    int unit = 0;
-    while (bytes >= 1024 && unit < 4) {
-        bytes /= 1024;
-        unit++;
-    }
-    const char *text = arena_printf(arena, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, units[unit]);
-    return text != NULL ? text : "?";
-}
-
-const char *format_count(Arena *arena, double count) {
-    static const char *const units[] = {"", " k", " M", " G", " T"};
-    int unit = 0;
-    while (count >= 1000 && unit < 4) {
-        count /= 1000;
-        unit++;
-    }
-    const char *text = arena_printf(arena, unit == 0 ? "%.0f%s" : "%.2f%s", count, units[unit]);
-    return text != NULL ? text : "?";
-}
-
 void write_json_string(FILE *out, const char *text) {
     fputc('"', out);
     for (; *text != '\0'; ++text) {

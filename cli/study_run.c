@@ -313,8 +313,8 @@ static void choose_runs(Runner *runner) {
     if (!here) study->not_timed = "there is no GPU here";
     if (study->options->duration <= 0) study->not_timed = "--duration=0";
     if (work <= most || study->options->data != NULL) return;
-    study->not_compared = arena_printf(arena, "a run is %s multiply-adds; --data asks for it",
-                                       format_count(arena, (double)work));
+    study->not_compared =
+        arena_printf(arena, "a run is %s multiply-adds; --data asks for it", count_text((double)work).text);
     if (!cuda && study->not_timed == NULL) study->not_timed = study->not_compared;
 }
 

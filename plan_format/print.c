@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
+
 enum { LISTED_WEIGHTS = 20, ORIGINS_WIDTH = 100, TYPE_WIDTH = 28, NAME_WIDTH = 26 };
 
 /* -- pieces -- */
@@ -86,15 +88,6 @@ static void pad(ByteWriter *out, size_t start, size_t width) {
     while (!out->failed && out->size - start < width);
 }
 
-static void print_bytes(ByteWriter *out, uint64_t bytes) {
-    if (bytes < 10000)
-        write_format(out, "%llu B", (unsigned long long)bytes);
-    else if (bytes < 10000000)
-        write_format(out, "%.1f kB", (double)bytes / 1e3);
-    else
-        write_format(out, "%.1f MB", (double)bytes / 1e6);
-}
-
 /* -- parts -- */
 
 static const char *meta_or(const Plan *plan, const char *key, const char *fallback) {
@@ -128,8 +121,8 @@ static void print_kernels(const Plan *plan, ByteWriter *out) {
     if (plan->kernel_count > 0) write_format(out, "for ");
     print_architectures(plan, out);
     if (plan->kernel_count > 0) write_format(out, ", ");
-    print_bytes(out, bytes);
-    write_format(out, "; %d launches, %d steps on the host\n", plan->launch_count, host_steps);
+    write_format(out, "%s; %d launches, %d steps on the host\n", byte_text((double)bytes).text,
+                 plan->launch_count, host_steps);
 }
 
 static void print_summary(const Plan *plan, ByteWriter *out) {
@@ -152,18 +145,11 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
         print_text(out, plan->meta[i].value);
         write_u8(out, '\n');
     }
-    if (plan->size > 0) {
-        write_format(out, "  file       ");
-        print_bytes(out, plan->size);
-        write_u8(out, '\n');
-    }
-    write_format(out, "  weights    ");
-    print_bytes(out, plan->weights_size);
-    write_format(out, "\n  arena      ");
-    print_bytes(out, (uint64_t)plan->arena_size);
-    write_format(out, ", lower bound ");
-    print_bytes(out, (uint64_t)plan->arena_lower_bound);
-    write_format(out, "%s\n", plan->fixed ? "" : " (at the usual shapes; laid out anew for each)");
+    if (plan->size > 0) write_format(out, "  file       %s\n", byte_text((double)plan->size).text);
+    write_format(out, "  weights    %s\n", byte_text((double)plan->weights_size).text);
+    write_format(out, "  arena      %s, lower bound %s%s\n", byte_text((double)plan->arena_size).text,
+                 byte_text((double)plan->arena_lower_bound).text,
+                 plan->fixed ? "" : " (at the usual shapes; laid out anew for each)");
     print_kernels(plan, out);
     write_format(out, "  contents   %d steps, %d operators, %d values, %d buffers, %d bodies\n",
                  plan->step_count, plan->op_count, plan->value_count, plan->buffer_count,

@@ -1,15 +1,12 @@
+#include "base/units.h"
 #include "runtime/cuda.h"
-
-static double mebibytes(size_t bytes) {
-    return (double)bytes / (1 << 20);
-}
 
 static Status too_little(CudaEngine *cuda, size_t size, const char *what, Diag *diag) {
     size_t free_bytes = 0, total = 0;
     (void)cuda->api.memory_info(&free_bytes, &total);
-    return FAIL(diag, STATUS_NO_MEMORY,
-                "%.1f MiB for %s do not fit on %s, which has %.1f MiB free of %.1f MiB", mebibytes(size),
-                what, cuda->info.name, mebibytes(free_bytes), mebibytes(total));
+    return FAIL(diag, STATUS_NO_MEMORY, "%s for %s do not fit on %s, which has %s free of %s",
+                byte_text((double)size).text, what, cuda->info.name, byte_text((double)free_bytes).text,
+                byte_text((double)total).text);
 }
 
 Status device_reserve(CudaEngine *cuda, DeviceMemory *memory, size_t size, const char *what, Diag *diag) {
@@ -37,8 +34,8 @@ Status pinned_reserve(CudaEngine *cuda, OwnMemory *memory, size_t size, Diag *di
     int result = cuda->api.pinned_alloc(&memory->data, size > 0 ? size : 1, CUDA_PINNED_PORTABLE);
     if (result != CUDA_SUCCESS) memory->data = NULL;
     if (result == CUDA_OUT_OF_MEMORY)
-        return FAIL(diag, STATUS_NO_MEMORY, "out of memory: %.1f MiB of pinned host memory are needed",
-                    mebibytes(size));
+        return FAIL(diag, STATUS_NO_MEMORY, "out of memory: %s of pinned host memory are needed",
+                    byte_text((double)size).text);
     TRY(cuda_result(&cuda->api, result, STATUS_CUDA_FAILED, "pinned host memory", diag));
     memory->capacity = size;
     return STATUS_OK;

@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "base/units.h"
 #include "runtime/cuda.h"
 
 enum { MOST_GRID_YZ = 65535 };
@@ -47,8 +48,8 @@ static Status reserve_workspace(SmeltContext *context, Diag *diag) {
                     (long long)total, cuda->workspace_size);
     }
     if (cuda->own.data == 0 || (uint64_t)total > cuda->own.capacity) graphs_clear(context);
-    snprintf(what, sizeof what, "the arena, beside %.1f MiB of weights,",
-             (double)context->plan->weights_size / (1 << 20));
+    snprintf(what, sizeof what, "the arena, beside %s of weights,",
+             byte_text((double)context->plan->weights_size).text);
     TRY(device_reserve(cuda->engine, &cuda->own, (size_t)total, what, diag));
     cuda->workspace = cuda->own.data;
     return STATUS_OK;

@@ -6,14 +6,14 @@
 #include "kernels/nvrtc.h"
 #include "runtime/smelt_runtime.h"
 
-static void report_gpu(App *app, int index, const SmeltDevice *device) {
+static void report_gpu(int index, const SmeltDevice *device) {
     const Device *arch = arch_for_sm(device->compute_capability);
     printf("GPU %-12d %s, sm_%d, %d multiprocessors, %s%s\n", index, device->name, device->compute_capability,
            device->multiprocessors, byte_text((double)device->memory).text,
            arch != NULL ? "" : ": smelt makes no code for it");
 }
 
-static void report_gpus(App *app) {
+static void report_gpus(void) {
     SmeltDevice device;
     SmeltError error;
     int count = 0;
@@ -21,7 +21,7 @@ static void report_gpus(App *app) {
         if (count == 0)
             printf("%-16s supports CUDA %d.%d\n", "NVIDIA driver", device.driver_version / 1000,
                    device.driver_version % 1000 / 10);
-        report_gpu(app, count, &device);
+        report_gpu(count, &device);
     }
     if (count > 0) return;
     printf("%-16s %.*s\n", "GPU", (int)strcspn(error.message, "\n"), error.message);
@@ -48,7 +48,7 @@ Status command_doctor(App *app, const Command *self, int argc, char **argv) {
     if (done) return STATUS_OK;
     printf("%-16s %s\n", "smelt", SMELT_VERSION);
     printf("%-16s %ld\n", "CPU cores", sysconf(_SC_NPROCESSORS_ONLN));
-    report_gpus(app);
+    report_gpus();
     report_nvrtc();
     return STATUS_OK;
 }

@@ -74,7 +74,7 @@ static Status print_values(App *app, const Graph *graph, const char *title, int3
     return STATUS_OK;
 }
 
-static void print_model_text(App *app, const Graph *graph, const ModelSummary *s) {
+static void print_model_text(const Graph *graph, const ModelSummary *s) {
     printf("operators (%lld nodes)\n", (long long)s->nodes);
     for (int id = OP_NONE + 1; id < OP_COUNT; ++id)
         if (s->op_counts[id] > 0) printf("  %-24s %d\n", op_def((OpId)id)->name, s->op_counts[id]);
@@ -112,7 +112,7 @@ static Status print_model(App *app, const char *path, const Graph *graph, const 
     if (json)
         print_model_json(summary);
     else
-        print_model_text(app, graph, summary);
+        print_model_text(graph, summary);
     return STATUS_OK;
 }
 

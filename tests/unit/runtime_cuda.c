@@ -388,14 +388,14 @@ static void test_no_memory(void) {
     Plan plan = sample_cuda_plan(&loaded.arena);
     fake.set(FAKE_MEMORY, 2);
     EXPECT(&loaded, load(&loaded, &plan, NULL), SMELT_NO_MEMORY,
-           "512 B for weights do not fit on Fake GPU 0");
+           "4 B for weights do not fit on Fake GPU 0, which has 2 B free of 2 B");
     close_plan(&loaded);
     fake.set(FAKE_MEMORY, 300);
     plan = sample_cuda_plan(&loaded.arena);
     open_plan(&loaded, &plan);
     set_rows(&loaded, 2);
     EXPECT(&loaded, smelt_context_prepare(loaded.context, &loaded.error), SMELT_NO_MEMORY,
-           "512 B for the arena, beside 512 B of weights, do not fit on Fake GPU 0");
+           "544 B for the arena, beside 4 B of weights, do not fit on Fake GPU 0");
     fake.set(FAKE_MEMORY, 1 << 20);
     run_rows(&loaded, 2, 3);
     close_plan(&loaded);

@@ -54,6 +54,20 @@ static inline void sample_cuda_base(Arena *arena, Plan *plan) {
     plan->kernel_count = 3;
 }
 
+/* What both plans share, and the tables that the function has as arrays of these names. */
+#define SAMPLE_CUDA_TABLES(arena, plan)                                                                      \
+    do {                                                                                                     \
+        sample_cuda_base((arena), &(plan));                                                                  \
+        (plan).values = SAMPLE_COPY(arena, values);                                                          \
+        (plan).buffers = SAMPLE_COPY(arena, buffers);                                                        \
+        (plan).bindings = SAMPLE_COPY(arena, bindings);                                                      \
+        (plan).ops = SAMPLE_COPY(arena, ops);                                                                \
+        (plan).steps = SAMPLE_COPY(arena, steps);                                                            \
+        (plan).programs = SAMPLE_COPY(arena, programs);                                                      \
+        (plan).args = SAMPLE_COPY(arena, args);                                                              \
+        (plan).launches = SAMPLE_COPY(arena, launches);                                                      \
+    } while (0)
+
 /* a = x + x (device), b = -a (host), c = 3 * b, d = c + x, y[i] = d[i] + d[last - i] (device, through scratch
  * memory), v = b flattened (a view), z = -v (host). Results: y, z, and x as it came. What the operators mean
  * is only alike: the fake kernels say what comes out, y[i] = -5 * (x[i] + x[last - i]) and z = 2 * x. */
@@ -127,15 +141,7 @@ static inline Plan sample_cuda_plan(Arena *arena) {
                  .program_count = 1,
                  .launch_count = 4,
                  .arg_count = 16};
-    sample_cuda_base(arena, &plan);
-    plan.values = SAMPLE_COPY(arena, values);
-    plan.buffers = SAMPLE_COPY(arena, buffers);
-    plan.bindings = SAMPLE_COPY(arena, bindings);
-    plan.ops = SAMPLE_COPY(arena, ops);
-    plan.steps = SAMPLE_COPY(arena, steps);
-    plan.programs = SAMPLE_COPY(arena, programs);
-    plan.args = SAMPLE_COPY(arena, args);
-    plan.launches = SAMPLE_COPY(arena, launches);
+    SAMPLE_CUDA_TABLES(arena, plan);
     plan.arena_size = 384;
     plan.arena_lower_bound = 256;
     plan.weights = (const uint8_t *)weights;
@@ -184,15 +190,7 @@ static inline Plan sample_cuda_short(Arena *arena, bool late) {
                  .program_count = 1,
                  .launch_count = 3,
                  .arg_count = 12};
-    sample_cuda_base(arena, &plan);
-    plan.values = SAMPLE_COPY(arena, values);
-    plan.buffers = SAMPLE_COPY(arena, buffers);
-    plan.bindings = SAMPLE_COPY(arena, bindings);
-    plan.ops = SAMPLE_COPY(arena, ops);
-    plan.steps = SAMPLE_COPY(arena, steps);
-    plan.programs = SAMPLE_COPY(arena, programs);
-    plan.args = SAMPLE_COPY(arena, args);
-    plan.launches = SAMPLE_COPY(arena, launches);
+    SAMPLE_CUDA_TABLES(arena, plan);
     plan.arena_size = 128;
     plan.arena_lower_bound = 128;
     plan.weights = sample_no_attrs;
@@ -270,15 +268,7 @@ static inline Plan sample_cuda_control(Arena *arena) {
                  .arg_count = 4,
                  .arena_size = 256,
                  .arena_lower_bound = 256};
-    sample_cuda_base(arena, &plan);
-    plan.values = SAMPLE_COPY(arena, values);
-    plan.buffers = SAMPLE_COPY(arena, buffers);
-    plan.bindings = SAMPLE_COPY(arena, bindings);
-    plan.ops = SAMPLE_COPY(arena, ops);
-    plan.steps = SAMPLE_COPY(arena, steps);
-    plan.programs = SAMPLE_COPY(arena, programs);
-    plan.args = SAMPLE_COPY(arena, args);
-    plan.launches = SAMPLE_COPY(arena, launches);
+    SAMPLE_CUDA_TABLES(arena, plan);
     plan.weights = sample_no_attrs;
     return plan;
 }

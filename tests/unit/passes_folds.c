@@ -1,7 +1,6 @@
 /* Folds and fusions over random small graphs: what a graph computes stays the same up to rounding. */
 #include "base/bytes.h"
-#include "passes/evaluate.h"
-#include "test.h"
+#include "graph_run.h"
 
 enum { GRAPHS = 400, STEPS = 12, CHANNELS = 4, LENGTH = 9, MOST_VALUES = 64 };
 
@@ -181,60 +180,6 @@ static const char *write_graph(uint64_t seed, Arena *arena) {
 }
 
 /* -- running it -- */
-
-static Graph *compile(const char *text, const char *last, Arena *arena) {
-    Diag diag = {0};
-    Graph *graph = NULL;
-    PassOptions options = {.stop_after = last};
-    CHECK_OK(graph_parse(text, strlen(text), "t.ir", NULL, arena, &graph, &diag), &diag);
-    CHECK_OK(passes_run(graph, &options, NULL, &diag), &diag);
-    return graph;
-}
-
-static void fill_input(Tensor *x) {
-    for (int64_t i = 0, n = tensor_count(x); i < n; ++i)
-        dtype_store_f64(x->dtype, x->data, i, (double)((i * 37 + 11) % 29 - 14) / 8);
-}
-
-/* The tensor of every value, by id. */
-static Tensor *run_graph(Graph *graph, Arena *arena) {
-    Diag diag = {0};
-    PassCtx ctx = {.graph = graph, .scratch = arena, .diag = &diag};
-    Tensor *tensors = ARENA_ARRAY(arena, Tensor, graph->value_count);
-    const Block *block = &graph->blocks[MAIN_BLOCK];
-    for (ValueId v = 0; v < graph->value_count; ++v)
-        if (value_is_constant(graph, v)) tensors[v] = constant_tensor(&graph->values[v]);
-    Tensor *x = &tensors[block->params[0]];
-    CHECK_OK(tensor_describe(x, DTYPE_F32, 3, graph->values[block->params[0]].shape.dim, 1 << 20, &diag),
-             &diag);
-    x->data = arena_alloc(arena, tensor_bytes(x));
-    fill_input(x);
-    for (int32_t i = 0; i < block->node_count; ++i) {
-        const Node *node = &graph->nodes[block->nodes[i]];
-        const Tensor *inputs[16] = {NULL};
-        Tensor outputs[16];
-        bool done = false;
-        for (int32_t k = 0; k < node->input_count; ++k)
-            if (node->inputs[k] != NONE) inputs[k] = &tensors[node->inputs[k]];
-        CHECK_OK(evaluate_node(&ctx, node, inputs, 1 << 24, arena, outputs, &done), &diag);
-        CHECK(done);
-        for (int32_t k = 0; k < node->output_count && done; ++k)
-            if (node->outputs[k] != NONE) tensors[node->outputs[k]] = outputs[k];
-    }
-    return tensors;
-}
-
-/* Largest difference relative to the largest element. */
-static double difference(const Tensor *a, const Tensor *b) {
-    double largest = 1, worst = 0;
-    if (a->rank != b->rank || tensor_count(a) != tensor_count(b)) return INFINITY;
-    for (int64_t i = 0, n = tensor_count(a); i < n; ++i) {
-        double x = dtype_load_f64(a->dtype, a->data, i), y = dtype_load_f64(b->dtype, b->data, i);
-        largest = fmax(largest, fabs(x));
-        worst = fmax(worst, isfinite(x - y) ? fabs(x - y) : INFINITY);
-    }
-    return worst / largest;
-}
 
 static int32_t check_graph(uint64_t seed) {
     Arena arena = {0};

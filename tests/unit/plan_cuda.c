@@ -1,6 +1,6 @@
 /* What version 1.1 of the plan format adds: kernels, launches and their rules. */
+#include "tests/plan_rules.h"
 #include "tests/plan_sample_cuda.h"
-#include "tests/test.h"
 
 static Arena arena;
 static Plan plan;
@@ -141,25 +141,8 @@ static void test_diff(void) {
 
 /* -- rules -- */
 
-static void expect_rule(int line, const char *part) {
-    Arena scratch = {0};
-    Diag diag = {0};
-    Status status = plan_verify(&plan, &scratch, &diag);
-    test_checks++;
-    if (status != STATUS_BAD_PLAN || strstr(diag.text, part) == NULL) {
-        test_failures++;
-        fprintf(stderr, "line %d: got '%s', expected '%s'\n", line, diag.text, part);
-    }
-    arena_reset(&scratch);
-    fresh();
-}
-
 /* RULE(change, words): what the change does to the good plan is refused with these words. */
-#define RULE(change, part)                                                                                   \
-    do {                                                                                                     \
-        change;                                                                                              \
-        expect_rule(__LINE__, part);                                                                         \
-    } while (0)
+#define RULE(change, part) PLAN_RULE(plan, fresh(), change, part)
 
 static void test_kernels(void) {
     RULE(plan.kernels[1].entry = "", "kernel 1 has the entry '', not an identifier");
@@ -258,8 +241,7 @@ static void map_of_two(void) {
 #define MAP_RULE(change, part)                                                                               \
     do {                                                                                                     \
         map_of_two();                                                                                        \
-        change;                                                                                              \
-        expect_rule(__LINE__, part);                                                                         \
+        RULE(change, part);                                                                                  \
     } while (0)
 
 static void test_maps(void) {

@@ -1,8 +1,6 @@
 /* Every rule of plan_verify: one change to a good plan, and the words that must come. */
-#include "plan_format/plan.h"
-
+#include "plan_rules.h"
 #include "plan_sample.h"
-#include "test.h"
 
 /* The plan that the next expect_rule looks at. */
 static Arena arena;
@@ -20,23 +18,8 @@ static Status verify(Diag *diag) {
     return status;
 }
 
-static void expect_rule(int line, const char *part) {
-    Diag diag = {0};
-    Status status = verify(&diag);
-    test_checks++;
-    if (status != STATUS_BAD_PLAN || strstr(diag.text, part) == NULL) {
-        test_failures++;
-        fprintf(stderr, "line %d: got '%s', expected '%s'\n", line, diag.text, part);
-    }
-    fresh();
-}
-
 /* RULE(change, words): what the change does to the good plan is refused with these words. */
-#define RULE(change, part)                                                                                   \
-    do {                                                                                                     \
-        change;                                                                                              \
-        expect_rule(__LINE__, part);                                                                         \
-    } while (0)
+#define RULE(change, part) PLAN_RULE(plan, fresh(), change, part)
 
 static int32_t *operand(const int32_t *list, int32_t count) {
     return sample_copy(&arena, list, (size_t)count * sizeof *list);
@@ -183,8 +166,8 @@ static void test_depth(void) {
     plan.program_count = plan.step_count = plan.op_count = LEVELS;
     Diag diag = {0};
     CHECK_OK(verify(&diag), &diag);
-    plan.program_count = plan.step_count = plan.op_count = LEVELS + 1;
-    expect_rule(__LINE__, "program 33 is a body 33 levels deep; the limit is 32");
+    RULE(plan.program_count = plan.step_count = plan.op_count = LEVELS + 1,
+         "program 33 is a body 33 levels deep; the limit is 32");
 }
 
 int main(void) {

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "tests/fake_cuda/loaded.h"
+#include "tests/fake_cuda/main.h"
 
 /* -- plans -- */
 
@@ -111,7 +112,7 @@ static void test_failing_allocations(void) {
     for (int64_t bytes = 4; bytes < 2000; bytes += 60) { /* and of the device */
         Loaded small = {.engine = loaded.engine};
         fake.set(FAKE_MEMORY, fake.get(FAKE_LIVE_BYTES) + bytes);
-        open_context(&small, false);
+        open_fake_context(&small, false);
         set_rows(&small, 8);
         status = smelt_context_run(small.context, buffers, NULL, &small.error);
         CHECK(status == SMELT_OK || status == SMELT_NO_MEMORY);
@@ -276,7 +277,7 @@ static void test_workspace(void) {
     Plan plan = sample_cuda_plan(&loaded.arena);
     DeviceBuffers buffers = {0};
     CHECK_INT(load(&loaded, &plan, NULL), SMELT_OK);
-    open_context(&loaded, true);
+    open_fake_context(&loaded, true);
     open_buffers(&buffers, 2);
     set_rows(&loaded, 2);
     EXPECT(&loaded, smelt_context_prepare(loaded.context, &loaded.error), SMELT_NO_MEMORY,
@@ -309,7 +310,7 @@ static void test_current_context(void) {
     CHECK_INT(fake.retain(&context, 0), 0);
     CHECK_INT(fake.push(context), 0);
     CHECK_INT(load(&loaded, &plan, &options), SMELT_OK);
-    open_context(&loaded, false);
+    open_fake_context(&loaded, false);
     run_rows(&loaded, 3, 1);
     CHECK_INT(fake.pop(&context), 0);
     run_rows(&loaded, 3, 2);
@@ -481,7 +482,7 @@ static void test_threads(void) {
     for (int i = 0; i < WORKERS; ++i) {
         workers[i].loaded.engine = loaded.engine;
         workers[i].seed = i;
-        open_context(&workers[i].loaded, false);
+        open_fake_context(&workers[i].loaded, false);
         CHECK_INT(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
     for (int i = 0; i < WORKERS; ++i) {
@@ -503,11 +504,6 @@ static void test_device(void) {
 }
 
 int main(void) {
-    setenv("SMELT_CUDA_LIBRARY", SMELT_FAKE_CUDA, 1);
-    if (!open_fake(SMELT_FAKE_CUDA)) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
     /* clang-format off */
     static void (*const tests[])(void) = {
         test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
@@ -515,9 +511,5 @@ int main(void) {
         test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile,
         test_threads, test_device};
     /* clang-format on */
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; ++i) {
-        fake.reset();
-        tests[i]();
-    }
-    return test_result();
+    return run_on_fake(sizeof tests / sizeof tests[0], tests);
 }

@@ -1,5 +1,6 @@
 /* Tensor maps on the fake driver. */
 #include "tests/fake_cuda/loaded.h"
+#include "tests/fake_cuda/main.h"
 
 /* Maps are made for new shapes and new places only. */
 static void test_map(void) {
@@ -33,9 +34,6 @@ static void test_map(void) {
 }
 
 int main(void) {
-    setenv("SMELT_CUDA_LIBRARY", SMELT_FAKE_CUDA, 1);
-    if (!open_fake(SMELT_FAKE_CUDA)) return 1;
-    fake.reset();
-    test_map();
-    return test_result();
+    static void (*const tests[])(void) = {test_map};
+    return run_on_fake(1, tests);
 }

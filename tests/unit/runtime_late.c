@@ -1,9 +1,9 @@
 /* Sizes that depend on data, on the fake driver. */
 #include "ops/op.h"
 #include "runtime/context.h"
-#include "tests/fake_cuda/open.h"
+#include "tests/fake_cuda/main.h"
+#include "tests/plan_rules.h"
 #include "tests/plan_sample_cuda.h"
-#include "tests/test.h"
 
 enum { MOST_ROWS = 8, RESULTS = 4, STEPS = 6 };
 
@@ -315,25 +315,12 @@ static void test_failing_allocations(void) {
 
 /* -- what is refused when the plan is read -- */
 
-static void expect_rule(Loaded *loaded, int line, const char *part) {
-    Arena scratch = {0};
-    Diag diag = {0};
-    Status status = plan_verify(&loaded->plan, &scratch, &diag);
-    test_checks++;
-    if (status != STATUS_BAD_PLAN || strstr(diag.text, part) == NULL) {
-        test_failures++;
-        fprintf(stderr, "line %d: got '%s', expected '%s'\n", line, diag.text, part);
-    }
-    arena_reset(&scratch);
+static void renew(Loaded *loaded) {
     arena_reset(&loaded->arena);
     loaded->plan = late_plan(&loaded->arena, 0, 32);
 }
 
-#define RULE(change, part)                                                                                   \
-    do {                                                                                                     \
-        change;                                                                                              \
-        expect_rule(&loaded, __LINE__, part);                                                                \
-    } while (0)
+#define RULE(change, part) PLAN_RULE(loaded.plan, renew(&loaded), change, part)
 
 static void test_rules(void) {
     Loaded loaded = {0};
@@ -355,16 +342,7 @@ static void test_rules(void) {
 }
 
 int main(void) {
-    setenv("SMELT_CUDA_LIBRARY", SMELT_FAKE_CUDA, 1);
-    if (!open_fake(SMELT_FAKE_CUDA)) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
     static void (*const tests[])(void) = {
         test_run, test_memory, test_enqueue, test_wrong_counts, test_failing_allocations, test_rules};
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; ++i) {
-        fake.reset();
-        tests[i]();
-    }
-    return test_result();
+    return run_on_fake(sizeof tests / sizeof tests[0], tests);
 }

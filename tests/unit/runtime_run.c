@@ -2,11 +2,8 @@
 #include <pthread.h>
 
 #include "ops/attr.h"
-#include "ops/op.h"
-#include "plan_format/plan.h"
+#include "plan_loaded.h"
 #include "plan_sample.h"
-#include "runtime/context.h"
-#include "test.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 /* Plans that ask for absurd memory must get NO_MEMORY, not the sanitizer's abort. */
@@ -16,50 +13,11 @@ const char *__asan_default_options(void) {
 }
 #endif
 
-typedef struct Loaded {
-    Arena arena;
-    SmeltEngine *engine;
-    SmeltContext *context;
-    SmeltError error;
-} Loaded;
-
-/* The operator table says which opset each name has. */
-static void fix_opsets(Plan *plan) {
-    for (int32_t i = 0; i < plan->op_count; ++i) {
-        OpId id = op_find(plan->ops[i].domain, plan->ops[i].name);
-        if (id != OP_NONE) plan->ops[i].opset = op_def(id)->since;
-    }
-}
-
-static int load(Loaded *loaded, const Plan *plan) {
-    Diag diag = {0};
-    ByteWriter bytes = byte_writer(&loaded->arena);
-    CHECK_OK(plan_write_bytes(plan, &bytes, &diag), &diag);
-    void *copy = arena_alloc(&loaded->arena, bytes.size + 4096); /* large objects are aligned */
-    memcpy(copy, bytes.data, bytes.size);
-    return smelt_engine_load_memory(copy, bytes.size, NULL, &loaded->engine, &loaded->error);
-}
-
 static void open_plan(Loaded *loaded, Plan *plan) {
-    SmeltContextOptions options = {.threads = 2};
-    fix_opsets(plan);
-    CHECK_INT(load(loaded, plan), SMELT_OK);
-    CHECK_INT(smelt_context_create(loaded->engine, &options, &loaded->context, &loaded->error), SMELT_OK);
-    if (loaded->error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded->error.message);
+    const SmeltContextOptions options = {.threads = 2};
+    CHECK_INT(load(loaded, plan, NULL), SMELT_OK);
+    open_context(loaded, &options);
 }
-
-static void close_plan(Loaded *loaded) {
-    smelt_context_destroy(loaded->context);
-    smelt_engine_destroy(loaded->engine);
-    arena_reset(&loaded->arena);
-    *loaded = (Loaded){0};
-}
-
-#define EXPECT(call, status_, part)                                                                          \
-    do {                                                                                                     \
-        CHECK_INT((call), (status_));                                                                        \
-        if (strstr(loaded.error.message, (part)) == NULL) CHECK_STR(loaded.error.message, (part));           \
-    } while (0)
 
 static float expected_y(float x, float w) {
     float sum = x + w;
@@ -97,7 +55,7 @@ static void test_sample(void) {
     check_sample_run(&loaded, 3);
     check_sample_run(&loaded, 8);
     check_sample_run(&loaded, 1);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* Without a layout for all shapes, each set of shapes gets one. */
@@ -112,7 +70,7 @@ static void test_not_fixed(void) {
     check_sample_run(&loaded, 2);
     check_sample_run(&loaded, 16);
     CHECK(smelt_context_workspace(loaded.context) >= 256);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 static void test_result_kept(void) {
@@ -124,15 +82,16 @@ static void test_result_kept(void) {
     int64_t dims[] = {2, 4};
     const void *data;
     size_t size;
-    EXPECT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
            "no shape has been set");
-    EXPECT(smelt_context_output(loaded.context, 1, &data, &size, &loaded.error), SMELT_USAGE, "no run");
+    EXPECT(&loaded, smelt_context_output(loaded.context, 1, &data, &size, &loaded.error), SMELT_USAGE,
+           "no run");
     CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
     CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK);
     CHECK_INT(smelt_context_output(loaded.context, 1, &data, &size, &loaded.error), SMELT_OK);
     CHECK_INT(size, 32);
     CHECK_NEAR(((const float *)data)[2], 2 + 3 + 2, 0);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 static void test_bad_calls(void) {
@@ -143,23 +102,25 @@ static void test_bad_calls(void) {
     void *buffers[] = {x, y};
     size_t sizes[] = {32, 31};
     int64_t nine[] = {9, 4}, five[] = {2, 5}, two[] = {2, 4};
-    EXPECT(smelt_context_set_shape(loaded.context, 1, 2, two, &loaded.error), SMELT_USAGE, "is an output");
-    EXPECT(smelt_context_set_shape(loaded.context, 0, 3, two, &loaded.error), SMELT_BAD_DATA,
+    EXPECT(&loaded, smelt_context_set_shape(loaded.context, 1, 2, two, &loaded.error), SMELT_USAGE,
+           "is an output");
+    EXPECT(&loaded, smelt_context_set_shape(loaded.context, 0, 3, two, &loaded.error), SMELT_BAD_DATA,
            "has rank 3, expected 2");
-    EXPECT(smelt_context_set_shape(loaded.context, 0, 2, five, &loaded.error), SMELT_BAD_DATA,
+    EXPECT(&loaded, smelt_context_set_shape(loaded.context, 0, 2, five, &loaded.error), SMELT_BAD_DATA,
            "input 'x': dimension 1 is 5, expected 4");
     CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, nine, &loaded.error), SMELT_OK);
-    EXPECT(smelt_context_prepare(loaded.context, &loaded.error), SMELT_BAD_DATA,
+    EXPECT(&loaded, smelt_context_prepare(loaded.context, &loaded.error), SMELT_BAD_DATA,
            "dimension 0 ('n') is 9; the plan is for 1 to 8");
     CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, two, &loaded.error), SMELT_OK);
-    EXPECT(smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_BAD_DATA,
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_BAD_DATA,
            "'y' needs 32 bytes, its memory has 31");
     buffers[0] = NULL;
-    EXPECT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
            "input 'x' has no memory");
     buffers[0] = (char *)x + 1;
-    EXPECT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE, "not aligned");
-    close_plan(&loaded);
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
+           "not aligned");
+    unload(&loaded);
 }
 
 static void test_profile(void) {
@@ -176,8 +137,9 @@ static void test_profile(void) {
     CHECK_STR(step.origins, "first\nsecond\nthird\nfourth");
     CHECK_INT(step.runs, 2);
     CHECK(step.microseconds > 0);
-    EXPECT(smelt_context_step(loaded.context, 1, &step, &loaded.error), SMELT_USAGE, "no step 1, of 1");
-    close_plan(&loaded);
+    EXPECT(&loaded, smelt_context_step(loaded.context, 1, &step, &loaded.error), SMELT_USAGE,
+           "no step 1, of 1");
+    unload(&loaded);
 }
 
 /* -- chains: a whole step over blocks, with every way of reading an input -- */
@@ -230,12 +192,12 @@ static void test_chain(void) {
     static float x[COUNT], y[COUNT];
     void *buffers[] = {x, y};
     for (int i = 0; i < COUNT; ++i) x[i] = (float)(i % 11) - 5.0f;
-    EXPECT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK, "");
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK, "");
     for (int i = 0; i < COUNT; ++i) {
         float sum = x[i] + weights[i / L % C];
         CHECK_NEAR(y[i], (sum > 0 ? sum : 0) * 3.0f + (float)(i % L), 0);
     }
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* -- sizes that depend on data, and shapes that only the run's shape arithmetic tells -- */
@@ -307,13 +269,14 @@ static void test_late(void) {
     check_late_run(&loaded, 2);
     check_late_run(&loaded, 7);
     check_late_run(&loaded, 0);
-    EXPECT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE, "depends on data");
-    EXPECT(smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_BAD_DATA,
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_USAGE,
+           "depends on data");
+    EXPECT(&loaded, smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_BAD_DATA,
            "output 'y' needs 80 bytes, its memory has 79");
     sizes[1] = 80;
     CHECK_INT(smelt_context_run(loaded.context, buffers, sizes, &loaded.error), SMELT_OK);
     CHECK(y[8] == 1 && y[9] == 3);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* -- memory -- */
@@ -335,7 +298,7 @@ static void test_no_allocation(void) {
         CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, NULL), SMELT_OK);
     }
     CHECK_INT(loaded.context->allocator.count, before);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* Every allocation of preparing and running fails once; the context stays usable. */
@@ -360,7 +323,7 @@ static void test_failing_allocations(void) {
     int64_t dims[] = {2, 4};
     CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
     check_late_run(&loaded, 5);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 static void test_empty(void) {
@@ -370,7 +333,7 @@ static void test_empty(void) {
     open_plan(&loaded, &plan);
     check_sample_run(&loaded, 0);
     check_sample_run(&loaded, 4);
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* -- an engine shared by contexts of several threads -- */
@@ -414,16 +377,15 @@ static void test_shared_engine(void) {
         pthread_join(threads[i], NULL);
         CHECK_INT(shared[i].wrong, 0);
     }
-    close_plan(&loaded);
+    unload(&loaded);
 }
 
 /* -- plans that pass the format's rules and not the operators' -- */
 
 static void expect_load(Plan *plan, int status, const char *part) {
     Loaded loaded = {0};
-    fix_opsets(plan);
-    EXPECT(load(&loaded, plan), status, part);
-    close_plan(&loaded);
+    EXPECT(&loaded, load(&loaded, plan, NULL), status, part);
+    unload(&loaded);
 }
 
 static void expect_prepare(Plan *plan, int status, const char *part) {
@@ -431,8 +393,8 @@ static void expect_prepare(Plan *plan, int status, const char *part) {
     int64_t dims[] = {2, 4};
     open_plan(&loaded, plan);
     CHECK_INT(smelt_context_set_shape(loaded.context, 0, 2, dims, NULL), SMELT_OK);
-    EXPECT(smelt_context_prepare(loaded.context, &loaded.error), status, part);
-    close_plan(&loaded);
+    EXPECT(&loaded, smelt_context_prepare(loaded.context, &loaded.error), status, part);
+    unload(&loaded);
 }
 
 static void test_bad_plans(void) {

@@ -47,6 +47,21 @@ PLAIN_INTEGERS(DEFINE_ROUND)
 SMALL_INTEGERS(DEFINE_ROUND_F32)
 #undef DEFINE_ROUND_F32
 
+/* And for the others, whose upper limits are no floats; top: the largest float in range. */
+#define DEFINE_ROUND_F32(id, type, low, high, top)                                                           \
+    static inline type f32_to_##id(float value) {                                                            \
+        float rounded = rintf(value);                                                                        \
+        float inside = rounded < (float)(low) ? (float)(low) : rounded;                                      \
+        inside = inside > (top) ? (top) : inside;                                                            \
+        type result = (type)(inside == inside ? inside : 0);                                                 \
+        return rounded > (top) ? (high) : result;                                                            \
+    }
+DEFINE_ROUND_F32(U32, uint32_t, 0, UINT32_MAX, 0x1.fffffep31f)
+DEFINE_ROUND_F32(I32, int32_t, INT32_MIN, INT32_MAX, 0x1.fffffep30f)
+DEFINE_ROUND_F32(U64, uint64_t, 0, UINT64_MAX, 0x1.fffffep63f)
+DEFINE_ROUND_F32(I64, int64_t, INT64_MIN, INT64_MAX, 0x1.fffffep62f)
+#undef DEFINE_ROUND_F32
+
 /* Sub-byte elements: low bits first. */
 static unsigned packed_get(const void *data, int64_t index, unsigned bits) {
     unsigned per_byte = 8 / bits;
@@ -253,13 +268,7 @@ static SIMD_CLONES void write_f32(DType dtype, void *data, int64_t first, int64_
     case DTYPE_##id:                                                                                         \
         for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = f32_to_##id(in[i]);                  \
         break;
-        SMALL_INTEGERS(WRITE)
-#undef WRITE
-#define WRITE(id, type, low, high, top)                                                                      \
-    case DTYPE_##id:                                                                                         \
-        for (int64_t i = 0; i < count; ++i) ((type *)data)[first + i] = to_##id((double)in[i]);              \
-        break;
-        LARGE_INTEGERS(WRITE)
+        PLAIN_INTEGERS(WRITE)
 #undef WRITE
     case DTYPE_F32:
         if (count > 0) memcpy((float *)data + first, in, (size_t)count * sizeof *in);
@@ -290,7 +299,8 @@ void dtype_write_f32(DType dtype, void *data, int64_t first, int64_t count, cons
     write_f32(dtype, data, first, count, in);
 }
 
-void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count, double *restrict out) {
+static SIMD_CLONES void read_f64(DType dtype, const void *data, int64_t first, int64_t count,
+                                 double *restrict out) {
     switch (dtype) {
 #define READ(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
@@ -304,10 +314,30 @@ void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count,
     case DTYPE_F64:
         if (count > 0) memcpy(out, (const double *)data + first, (size_t)count * sizeof *out);
         break;
+    case DTYPE_BOOL:
+        for (int64_t i = 0; i < count; ++i) out[i] = ((const uint8_t *)data)[first + i] != 0 ? 1.0 : 0.0;
+        break;
     default:
         for (int64_t i = 0; i < count; ++i) out[i] = dtype_load_f64(dtype, data, first + i);
         break;
     }
+}
+
+/* By way of f32, which holds every value of 16-bit floats. */
+static void read_halves(DType dtype, const void *data, int64_t first, int64_t count, double *restrict out) {
+    float block[256];
+    for (int64_t done = 0, length; done < count; done += length) {
+        length = count - done < 256 ? count - done : 256;
+        read_f32(dtype, data, first + done, length, block);
+        read_f64(DTYPE_F32, block, 0, length, out + done);
+    }
+}
+
+void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count, double *restrict out) {
+    if (dtype == DTYPE_F16 || dtype == DTYPE_BF16)
+        read_halves(dtype, data, first, count, out);
+    else
+        read_f64(dtype, data, first, count, out);
 }
 
 static SIMD_CLONES void write_f64(DType dtype, void *data, int64_t first, int64_t count,
@@ -335,7 +365,8 @@ void dtype_write_f64(DType dtype, void *data, int64_t first, int64_t count, cons
     write_f64(dtype, data, first, count, in);
 }
 
-void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count, int64_t *restrict out) {
+static SIMD_CLONES void read_i64(DType dtype, const void *data, int64_t first, int64_t count,
+                                 int64_t *restrict out) {
     switch (dtype) {
 #define READ(id, type, low, high, top)                                                                       \
     case DTYPE_##id:                                                                                         \
@@ -352,7 +383,12 @@ void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count,
     }
 }
 
-void dtype_write_i64(DType dtype, void *data, int64_t first, int64_t count, const int64_t *restrict in) {
+void dtype_read_i64(DType dtype, const void *data, int64_t first, int64_t count, int64_t *restrict out) {
+    read_i64(dtype, data, first, count, out);
+}
+
+static SIMD_CLONES void write_i64(DType dtype, void *data, int64_t first, int64_t count,
+                                  const int64_t *restrict in) {
     switch (dtype) {
 #define WRITE(id, type, low, high, top)                                                                      \
     case DTYPE_##id:                                                                                         \
@@ -367,4 +403,8 @@ void dtype_write_i64(DType dtype, void *data, int64_t first, int64_t count, cons
         for (int64_t i = 0; i < count; ++i) dtype_store_i64(dtype, data, first + i, in[i]);
         break;
     }
+}
+
+void dtype_write_i64(DType dtype, void *data, int64_t first, int64_t count, const int64_t *restrict in) {
+    write_i64(dtype, data, first, count, in);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/simd.h"
 #include "ops/cast.h"
 #include "ops/kit.h"
 #include "ops/strided.h"
@@ -110,7 +111,8 @@ static DType choose_carrier(DType from, DType to) {
     bool half = to == DTYPE_F16 || to == DTYPE_BF16;
     if (!dtype_is_float(from) && !dtype_is_float(to)) return DTYPE_I64;
     if (!dtype_is_float(from) && half) return from == DTYPE_U64 ? DTYPE_F64 : DTYPE_I64;
-    bool wide = from == DTYPE_F64 || to == DTYPE_F64 || dtype_is_integer(to);
+    bool packed = dtype_is_integer(to) && dtype_bits(to) < 8;
+    bool wide = from == DTYPE_F64 || to == DTYPE_F64 || packed;
     return wide ? DTYPE_F64 : DTYPE_F32;
 }
 
@@ -145,12 +147,17 @@ static void write_truncated(const Conversion *run, int64_t first, int64_t count,
     dtype_write_i64(to, run->out->data, first, count, wide);
 }
 
+SIMD_CLONES static void truncate_f32(int64_t count, float *x) {
+    for (int64_t i = 0; i < count; ++i) x[i] = truncf(x[i]);
+}
+
 static void cast_f32(const Conversion *run, int64_t first, int64_t count) {
     float block[CAST_BLOCK];
     DType to = run->out->dtype;
     float *carried = to == DTYPE_F32 ? (float *)run->out->data + first : block;
     dtype_read_f32(run->in->dtype, run->in->data, first, count, carried);
     if (to == DTYPE_F32) return;
+    if (dtype_is_integer(to)) truncate_f32(count, block);
     if (is_minifloat(to))
         write_minifloats(run, first, count, block);
     else

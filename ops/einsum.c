@@ -6,6 +6,7 @@
 #include "ops/einsum.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
+#include "ops/strided.h"
 
 enum { PRODUCT_LOG2 = 44, TERMS_LOG2 = 34 };
 
@@ -465,7 +466,24 @@ size_t scratch_Einsum(const KernelCtx *ctx) {
     return gemm_scratch(&gemm, kit_worker_count(ctx));
 }
 
+/* One operand whose labels all go into the result is moved. */
+static bool run_movement(const KernelCtx *ctx) {
+    TermRun run;
+    if (ctx->input_count != 1 || !terms_make(ctx, &run) || run.labels != run.output_labels) return false;
+    StridedCopy copy = {
+        .dtype = ctx->inputs[0]->dtype, .from = ctx->inputs[0]->data, .to = ctx->outputs[0]->data};
+    int64_t stride = tensor_count(ctx->outputs[0]);
+    if (stride == 0) return true;
+    for (int32_t i = 0; i < run.labels; ++i) {
+        stride /= run.extent[i];
+        strided_add(&copy, run.extent[i], run.stride[0][i], stride);
+    }
+    strided_copy(&copy, ctx->host->pool);
+    return true;
+}
+
 Status kernel_Einsum(KernelCtx *ctx) {
+    if (run_movement(ctx)) return STATUS_OK;
     if (ctx->input_count > 2) {
         TermRun run;
         if (!terms_make(ctx, &run)) return too_large(ctx->diag, TERMS_LOG2);

@@ -2,6 +2,7 @@
  * can run in parallel and a bad index changes nothing. */
 #include "ops/indexing.h"
 
+#include "base/simd.h"
 #include "ops/kit.h"
 #include "ops/strided.h"
 
@@ -12,8 +13,24 @@ static Status index_failure(Diag *diag, int64_t index, int64_t position, int64_t
                 (long long)position, (long long)extent);
 }
 
+/* Whether any of `count` indices is outside [-extent, extent), without a branch in the loops. */
+SIMD_CLONES static bool any_outside(const Tensor *indices, int64_t count, int64_t extent) {
+    int64_t outside = 0;
+    if (indices->dtype == DTYPE_I64) {
+        const int64_t *values = indices->data;
+        for (int64_t i = 0; i < count; ++i) outside |= (values[i] < -extent) | (values[i] >= extent);
+    } else {
+        for (int64_t i = 0; i < count; ++i) {
+            int64_t index = kit_index(indices, i);
+            outside |= (index < -extent) | (index >= extent);
+        }
+    }
+    return outside != 0;
+}
+
 Status index_check(const Tensor *indices, int64_t extent, Diag *diag) {
     int64_t count = tensor_count(indices);
+    if (!any_outside(indices, count, extent)) return STATUS_OK;
     for (int64_t i = 0; i < count; ++i) {
         int64_t index = kit_index(indices, i);
         if (index < -extent || index >= extent) return index_failure(diag, index, i, extent);
@@ -23,6 +40,32 @@ Status index_check(const Tensor *indices, int64_t extent, Diag *diag) {
 
 static inline int64_t wrap_index(int64_t index, int64_t extent) {
     return index < 0 ? index + extent : index;
+}
+
+/* -- single elements, a block at a time -- */
+
+enum { BLOCK = 256 };
+
+/* at[i] = i * step + the place of index first + i, in steps of `stride`. */
+SIMD_CLONES static void find_places(const Tensor *indices, int64_t first, int64_t count, int64_t extent,
+                                    int64_t stride, int64_t step, int64_t *at) {
+    if (indices->dtype == DTYPE_I64) {
+        const int64_t *values = (const int64_t *)indices->data + first;
+        for (int64_t i = 0; i < count; ++i) at[i] = wrap_index(values[i], extent) * stride + i * step;
+    } else {
+        for (int64_t i = 0; i < count; ++i)
+            at[i] = wrap_index(kit_index(indices, first + i), extent) * stride + i * step;
+    }
+}
+
+/* Elements base + at[i] of `from` to elements first + i of `to`. */
+static void copy_places(DType dtype, void *to, int64_t first, const void *from, int64_t base,
+                        const int64_t *at, int64_t count) {
+    int bits = dtype_bits(dtype);
+    if (bits == 32)
+        for (int64_t i = 0; i < count; ++i) element_copy(32, dtype, to, first + i, from, base + at[i]);
+    else
+        for (int64_t i = 0; i < count; ++i) element_copy(bits, dtype, to, first + i, from, base + at[i]);
 }
 
 static Status expect_index(InferCtx *ctx, int32_t input) {
@@ -69,19 +112,29 @@ typedef struct GatherRun {
     int64_t index_count, extent, inner; /* out is [outer, index_count, inner] */
 } GatherRun;
 
+/* Outputs [first, last), each one element: of one row of the output after another. */
+static void gather_elements(const GatherRun *run, int64_t first, int64_t last) {
+    int64_t places[BLOCK];
+    for (int64_t n = first, count; n < last; n += count) {
+        int64_t outer = n / run->index_count, i = n % run->index_count;
+        count = min_i64(BLOCK, min_i64(last - n, run->index_count - i));
+        find_places(run->indices, i, count, run->extent, 1, 0, places);
+        copy_places(run->data->dtype, run->out->data, n, run->data->data, outer * run->extent, places, count);
+    }
+}
+
 static void gather_runs(void *context, int64_t first, int64_t last, int worker) {
     const GatherRun *run = context;
     DType dtype = run->data->dtype;
-    int bits = dtype_bits(dtype);
     int64_t outer = first / run->index_count, i = first % run->index_count;
     (void)worker;
+    if (run->inner == 1) {
+        gather_elements(run, first, last);
+        return;
+    }
     for (int64_t n = first; n < last; ++n) {
         int64_t from = outer * run->extent + wrap_index(kit_index(run->indices, i), run->extent);
-        if (run->inner == 1)
-            element_copy(bits, dtype, run->out->data, n, run->data->data, from);
-        else
-            elements_copy(dtype, run->out->data, n * run->inner, run->data->data, from * run->inner,
-                          run->inner);
+        elements_copy(dtype, run->out->data, n * run->inner, run->data->data, from * run->inner, run->inner);
         if (++i < run->index_count) continue;
         i = 0;
         ++outer;
@@ -140,9 +193,7 @@ typedef struct GatherElementsRun {
 static void gather_element_rows(void *context, int64_t first, int64_t last, int worker) {
     const GatherElementsRun *run = context;
     const Tensor *indices = run->indices;
-    DType dtype = run->data->dtype;
-    int bits = dtype_bits(dtype);
-    int64_t extent = run->data->dim[run->axis], step = run->stride[indices->rank - 1];
+    int64_t extent = run->data->dim[run->axis], step = run->stride[indices->rank - 1], places[BLOCK];
     (void)worker;
     for (int64_t n = first; n < last; ++n) {
         int64_t rest = n, base = 0;
@@ -150,10 +201,12 @@ static void gather_element_rows(void *context, int64_t first, int64_t last, int 
             base += rest % indices->dim[i] * run->stride[i];
             rest /= indices->dim[i];
         }
-        for (int64_t j = 0; j < run->row; ++j) {
-            int64_t at = n * run->row + j, index = wrap_index(kit_index(indices, at), extent);
-            element_copy(bits, dtype, run->out->data, at, run->data->data,
-                         base + j * step + index * run->axis_stride);
+        for (int64_t j = 0, count; j < run->row; j += count) {
+            int64_t at = n * run->row + j;
+            count = min_i64(BLOCK, run->row - j);
+            find_places(indices, at, count, extent, run->axis_stride, step, places);
+            copy_places(run->data->dtype, run->out->data, at, run->data->data, base + j * step, places,
+                        count);
         }
     }
 }
@@ -258,7 +311,14 @@ typedef struct GatherNdRun {
 
 static void gather_tuples(void *context, int64_t first, int64_t last, int worker) {
     const GatherNdRun *run = context;
+    int bits = dtype_bits(run->data->dtype);
     (void)worker;
+    if (run->inner == 1) {
+        for (int64_t n = first; n < last; ++n)
+            element_copy(bits, run->data->dtype, run->out->data, n, run->data->data,
+                         n / run->per_batch * run->batch_stride + tuple_index_offset(&run->tuples, n));
+        return;
+    }
     for (int64_t n = first; n < last; ++n)
         elements_copy(run->data->dtype, run->out->data, n * run->inner, run->data->data,
                       n / run->per_batch * run->batch_stride + tuple_index_offset(&run->tuples, n),

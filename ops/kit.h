@@ -94,6 +94,18 @@ static inline int64_t kit_index(const Tensor *tensor, int64_t i) {
     return dtype_load_i64(tensor->dtype, tensor->data, i);
 }
 
+/* One element of a tensor as a real number, fast for f32, and the way back. */
+static inline double kit_real(const Tensor *tensor, int64_t i) {
+    if (tensor->dtype == DTYPE_F32) return (double)((const float *)tensor->data)[i];
+    return dtype_load_f64(tensor->dtype, tensor->data, i);
+}
+static inline void kit_set_real(const Tensor *tensor, int64_t i, double value) {
+    if (tensor->dtype == DTYPE_F32)
+        ((float *)tensor->data)[i] = (float)value;
+    else
+        dtype_store_f64(tensor->dtype, tensor->data, i, value);
+}
+
 /* Row-major strides in elements. */
 void kit_strides(int32_t rank, const int64_t *dims, int64_t *strides);
 /* Strides of `from` seen through the broadcast shape (rank, dims): 0 where it repeats. */

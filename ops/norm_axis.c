@@ -11,6 +11,172 @@
 
 enum { COLUMNS = 256 };
 
+/* -- statistics over chosen axes -- */
+
+/* What is summed, of x less its slice's center. */
+typedef enum Term { TERM_VALUE, TERM_ABS, TERM_SQUARE } Term;
+
+/* The input as rows of `inner` elements, which are of one slice (inside) or of as many slices, in the order
+ * of the arrays of statistics. */
+typedef struct AxisRun {
+    const Tensor *x;
+    Tensor *y;
+    int64_t stride[SMELT_MAX_RANK]; /* of x's dims in those arrays: 0 for normalized ones */
+    int64_t rows, inner, slices, slice;
+    bool inside;
+    Term term;
+    double *center, *sum; /* of each slice; center is 0 at first */
+} AxisRun;
+
+static void axis_run_make(AxisRun *run, const KernelCtx *ctx, const bool *normalized) {
+    const Tensor *x = ctx->inputs[0];
+    int32_t last = x->rank - 1;
+    *run = (AxisRun){.x = x, .y = ctx->outputs[0], .inner = 1, .slices = 1};
+    for (int32_t i = last; i >= 0; --i) {
+        run->stride[i] = normalized[i] ? 0 : run->slices;
+        if (!normalized[i]) run->slices *= x->dim[i];
+    }
+    for (int32_t i = last; i >= 0 && normalized[i] == normalized[last]; --i) run->inner *= x->dim[i];
+    run->inside = last >= 0 && normalized[last];
+    run->rows = tensor_count(x) / max_i64(1, run->inner);
+    run->slice = tensor_count(x) / max_i64(1, run->slices);
+}
+
+static size_t axis_run_scratch(const AxisRun *run) {
+    return 2 * sizeof(double) * (size_t)run->slices;
+}
+
+static void axis_run_use(AxisRun *run, const Host *host) {
+    run->center = host->scratch;
+    run->sum = run->center + run->slices;
+    memset(run->center, 0, sizeof(double) * (size_t)run->slices);
+}
+
+/* The slice of a row's first element. */
+static int64_t slice_of(const AxisRun *run, int64_t row) {
+    int64_t index = 0, i = row * run->inner;
+    for (int32_t k = run->x->rank - 1; k >= 0; --k) {
+        index += i % run->x->dim[k] * run->stride[k];
+        i /= run->x->dim[k];
+    }
+    return index;
+}
+
+/* Elements [at, at + count) of a row less their centers. */
+SIMD_CLONES static void subtract_centers(const AxisRun *run, int64_t k, int64_t at, int64_t count,
+                                         double *x) {
+    const double *centers = run->center + k + (run->inside ? 0 : at);
+    if (run->inside)
+        for (int64_t i = 0; i < count; ++i) x[i] -= centers[0];
+    else
+        for (int64_t i = 0; i < count; ++i) x[i] -= centers[i];
+}
+
+SIMD_CLONES static void make_terms(Term term, int64_t count, double *x) {
+    if (term == TERM_SQUARE)
+        for (int64_t i = 0; i < count; ++i) x[i] *= x[i];
+    else if (term == TERM_ABS)
+        for (int64_t i = 0; i < count; ++i) x[i] = fabs(x[i]);
+}
+
+static void read_terms(const AxisRun *run, int64_t row, int64_t k, int64_t at, int64_t count, double *terms) {
+    dtype_read_f64(run->x->dtype, run->x->data, row * run->inner + at, count, terms);
+    subtract_centers(run, k, at, count, terms);
+    make_terms(run->term, count, terms);
+}
+
+SIMD_CLONES static void add_each(int64_t count, const double *x, double *sum) {
+    for (int64_t i = 0; i < count; ++i) sum[i] += x[i];
+}
+
+/* In several lanes, so that it is not one chain of dependent additions. */
+SIMD_CLONES static double add_up(int64_t count, const double *x) {
+    enum { LANES = 16 };
+    double lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; count - i >= LANES; i += LANES)
+        for (int j = 0; j < LANES; ++j) lane[j] += x[i + j];
+    for (int j = 0; j < LANES; ++j) sum += lane[j];
+    for (; i < count; ++i) sum += x[i];
+    return sum;
+}
+
+/* Slices [first, last), each within its rows. */
+static void sum_slices(void *context, int64_t first, int64_t last, int worker) {
+    const AxisRun *run = context;
+    double terms[COLUMNS];
+    (void)worker;
+    for (int64_t row = 0; row < run->rows; ++row) {
+        int64_t k = slice_of(run, row);
+        if (k < first || k >= last) continue;
+        for (int64_t at = 0, count; at < run->inner; at += count) {
+            count = min_i64(COLUMNS, run->inner - at);
+            read_terms(run, row, k, at, count, terms);
+            run->sum[k] += add_up(count, terms);
+        }
+    }
+}
+
+/* Elements [first, last) of every row, each of another slice. */
+static void sum_columns(void *context, int64_t first, int64_t last, int worker) {
+    const AxisRun *run = context;
+    double terms[COLUMNS];
+    (void)worker;
+    for (int64_t row = 0; row < run->rows; ++row) {
+        int64_t k = slice_of(run, row);
+        for (int64_t at = first, count; at < last; at += count) {
+            count = min_i64(COLUMNS, last - at);
+            read_terms(run, row, k, at, count, terms);
+            add_each(count, terms, run->sum + k + at);
+        }
+    }
+}
+
+enum { AXIS_GRAIN = 1 << 14 /* elements worth handing to a thread */ };
+
+/* sum = the sum of the terms of each slice. Each is summed by one thread, in one order. */
+static void axis_sum(AxisRun *run, Term term, ThreadPool *pool) {
+    enum { SHORT = 64 /* rows too short for each piece to look at them all */ };
+    run->term = term;
+    memset(run->sum, 0, sizeof(double) * (size_t)run->slices);
+    if (run->inside)
+        parallel_for(run->inner < SHORT ? NULL : pool, run->slices, 1 + AXIS_GRAIN / run->slice, sum_slices,
+                     run);
+    else
+        parallel_for(pool, run->inner, 1 + AXIS_GRAIN / run->rows, sum_columns, run);
+}
+
+SIMD_CLONES static void divide_each(const AxisRun *run, int64_t k, int64_t at, int64_t count, double *x) {
+    const double *divisors = run->sum + k + (run->inside ? 0 : at);
+    if (run->inside)
+        for (int64_t i = 0; i < count; ++i) x[i] /= divisors[0];
+    else
+        for (int64_t i = 0; i < count; ++i) x[i] /= divisors[i];
+}
+
+static void apply_blocks(void *context, int64_t first, int64_t last, int worker) {
+    const AxisRun *run = context;
+    int64_t blocks = ceil_div_i64(run->inner, COLUMNS);
+    double block[COLUMNS];
+    (void)worker;
+    for (int64_t unit = first; unit < last; ++unit) {
+        int64_t row = unit / blocks, at = unit % blocks * COLUMNS, k = slice_of(run, row);
+        int64_t count = min_i64(COLUMNS, run->inner - at);
+        dtype_read_f64(run->x->dtype, run->x->data, row * run->inner + at, count, block);
+        subtract_centers(run, k, at, count, block);
+        divide_each(run, k, at, count, block);
+        dtype_write_f64(run->y->dtype, run->y->data, row * run->inner + at, count, block);
+    }
+}
+
+/* y = (x - center) / sum */
+static void axis_apply(AxisRun *run, const Host *host) {
+    int64_t units = run->rows * ceil_div_i64(run->inner, COLUMNS);
+    bool packed = dtype_bits(run->y->dtype) < 8; /* neighbours share bytes: one thread */
+    parallel_for(packed ? NULL : host->pool, units, 1 + AXIS_GRAIN / min_i64(run->inner, COLUMNS),
+                 apply_blocks, run);
+}
+
 /* -- LpNormalization -- */
 
 Status parse_LpNormalization(const ParseCtx *ctx, const void **attrs) {
@@ -29,34 +195,30 @@ Status infer_LpNormalization(InferCtx *ctx) {
     return kit_infer_same(ctx);
 }
 
-/* x as [outer, extent, inner]: elements [base, base + count) of one outer slice and their fellows along the
- * axis. */
-static void lp_columns(const Tensor *x, Tensor *y, int64_t base, int64_t count, int64_t extent, int64_t inner,
-                       int64_t p) {
-    double block[COLUMNS], norm[COLUMNS] = {0};
-    for (int64_t a = 0; a < extent; ++a) {
-        dtype_read_f64(x->dtype, x->data, base + a * inner, count, block);
-        for (int64_t i = 0; i < count; ++i) norm[i] += p == 1 ? fabs(block[i]) : block[i] * block[i];
-    }
-    for (int64_t i = 0; i < count; ++i) norm[i] = p == 1 ? norm[i] : sqrt(norm[i]);
-    for (int64_t a = 0; a < extent; ++a) {
-        dtype_read_f64(x->dtype, x->data, base + a * inner, count, block);
-        for (int64_t i = 0; i < count; ++i) block[i] = norm[i] == 0 ? 0 : block[i] / norm[i];
-        dtype_write_f64(y->dtype, y->data, base + a * inner, count, block);
-    }
+static Status lp_run_make(AxisRun *run, const KernelCtx *ctx, Diag *diag) {
+    bool normalized[SMELT_MAX_RANK];
+    TRY(kit_axes(&((const LpAttrs *)ctx->attrs)->axis, 1, ctx->inputs[0]->rank, normalized, diag));
+    axis_run_make(run, ctx, normalized);
+    return STATUS_OK;
+}
+
+size_t scratch_LpNormalization(const KernelCtx *ctx) {
+    AxisRun run;
+    return lp_run_make(&run, ctx, NULL) == STATUS_OK ? axis_run_scratch(&run) : 0;
 }
 
 Status kernel_LpNormalization(KernelCtx *ctx) {
-    const LpAttrs *attrs = ctx->attrs;
-    const Tensor *x = ctx->inputs[0];
-    int32_t axis;
-    TRY(kit_axis(attrs->axis, x->rank, &axis, ctx->diag));
-    if (ctx->outputs[0] == NULL) return STATUS_OK;
-    int64_t outer = tensor_span(x, 0, axis), extent = x->dim[axis], inner = tensor_span(x, axis + 1, x->rank);
-    for (int64_t o = 0; o < outer; ++o)
-        for (int64_t i = 0; i < inner; i += COLUMNS)
-            lp_columns(x, ctx->outputs[0], o * extent * inner + i, min_i64(COLUMNS, inner - i), extent, inner,
-                       attrs->p);
+    bool squared = ((const LpAttrs *)ctx->attrs)->p == 2;
+    AxisRun run;
+    TRY(lp_run_make(&run, ctx, ctx->diag));
+    if (run.y == NULL || tensor_count(run.x) == 0) return STATUS_OK;
+    axis_run_use(&run, ctx->host);
+    axis_sum(&run, squared ? TERM_SQUARE : TERM_ABS, ctx->host->pool);
+    for (int64_t k = 0; k < run.slices; ++k) {
+        double norm = squared ? sqrt(run.sum[k]) : run.sum[k];
+        run.sum[k] = norm == 0 ? (double)INFINITY : norm; /* zeros stay zeros */
+    }
+    axis_apply(&run, ctx->host);
     return STATUS_OK;
 }
 
@@ -175,57 +337,28 @@ Status infer_MeanVarianceNormalization(InferCtx *ctx) {
     return kit_infer_same(ctx);
 }
 
-/* Strides of x's dims in the array of statistics: 0 for normalized axes. Returns its element count. */
-static int64_t statistic_strides(const Tensor *x, const bool *normalized, int64_t *strides) {
-    int64_t count = 1;
-    for (int32_t i = x->rank - 1; i >= 0; --i) {
-        strides[i] = normalized[i] ? 0 : count;
-        if (!normalized[i]) count *= x->dim[i];
-    }
-    return count;
-}
-
-/* The arrays: mean and sum of squares, later deviation. */
-size_t scratch_MeanVarianceNormalization(const KernelCtx *ctx) {
+static Status mvn_run_make(AxisRun *run, const KernelCtx *ctx, Diag *diag) {
     const MvnAttrs *attrs = ctx->attrs;
     bool normalized[SMELT_MAX_RANK];
-    int64_t strides[SMELT_MAX_RANK];
-    const Tensor *x = ctx->inputs[0];
-    if (kit_axes(attrs->axes, attrs->axis_count, x->rank, normalized, NULL) != STATUS_OK) return 0;
-    return 2 * sizeof(double) * (size_t)statistic_strides(x, normalized, strides);
+    TRY(kit_axes(attrs->axes, attrs->axis_count, ctx->inputs[0]->rank, normalized, diag));
+    axis_run_make(run, ctx, normalized);
+    return STATUS_OK;
 }
 
-static int64_t statistic_index(const Tensor *x, const int64_t *strides, int64_t i) {
-    int64_t index = 0;
-    for (int32_t k = x->rank - 1; k >= 0; --k) {
-        index += i % x->dim[k] * strides[k];
-        i /= x->dim[k];
-    }
-    return index;
+size_t scratch_MeanVarianceNormalization(const KernelCtx *ctx) {
+    AxisRun run;
+    return mvn_run_make(&run, ctx, NULL) == STATUS_OK ? axis_run_scratch(&run) : 0;
 }
 
 Status kernel_MeanVarianceNormalization(KernelCtx *ctx) {
-    const MvnAttrs *attrs = ctx->attrs;
-    const Tensor *x = ctx->inputs[0];
-    bool normalized[SMELT_MAX_RANK];
-    int64_t strides[SMELT_MAX_RANK], count = tensor_count(x);
-    TRY(kit_axes(attrs->axes, attrs->axis_count, x->rank, normalized, ctx->diag));
-    if (ctx->outputs[0] == NULL || count == 0) return STATUS_OK;
-    int64_t slices = statistic_strides(x, normalized, strides), slice = count / slices;
-    double *mean = ctx->host->scratch, *deviation = mean + slices;
-    memset(mean, 0, 2 * sizeof(double) * (size_t)slices);
-    for (int64_t i = 0; i < count; ++i)
-        mean[statistic_index(x, strides, i)] += dtype_load_f64(x->dtype, x->data, i) / (double)slice;
-    for (int64_t i = 0; i < count; ++i) {
-        int64_t k = statistic_index(x, strides, i);
-        double d = dtype_load_f64(x->dtype, x->data, i) - mean[k];
-        deviation[k] += d * d / (double)slice;
-    }
-    for (int64_t k = 0; k < slices; ++k) deviation[k] = sqrt(deviation[k]) + 1e-9;
-    for (int64_t i = 0; i < count; ++i) {
-        int64_t k = statistic_index(x, strides, i);
-        dtype_store_f64(ctx->outputs[0]->dtype, ctx->outputs[0]->data, i,
-                        (dtype_load_f64(x->dtype, x->data, i) - mean[k]) / deviation[k]);
-    }
+    AxisRun run;
+    TRY(mvn_run_make(&run, ctx, ctx->diag));
+    if (run.y == NULL || tensor_count(run.x) == 0) return STATUS_OK;
+    axis_run_use(&run, ctx->host);
+    axis_sum(&run, TERM_VALUE, ctx->host->pool);
+    for (int64_t k = 0; k < run.slices; ++k) run.center[k] = run.sum[k] / (double)run.slice;
+    axis_sum(&run, TERM_SQUARE, ctx->host->pool);
+    for (int64_t k = 0; k < run.slices; ++k) run.sum[k] = sqrt(run.sum[k] / (double)run.slice) + 1e-9;
+    axis_apply(&run, ctx->host);
     return STATUS_OK;
 }

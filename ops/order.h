@@ -41,4 +41,8 @@ typedef bool (*OrderBefore)(const void *context, int64_t a, int64_t b);
 /* Sorts count items, keeping the order of equal ones; spare has room for as many. O(n log n) comparisons. */
 void order_sort(int64_t *items, int64_t *spare, int64_t count, OrderBefore before, const void *context);
 
+/* The same by ascending keys, which are sorted along; spare_keys likewise. O(n) for each byte in which any
+ * two keys differ. */
+void order_sort_keys(uint64_t *keys, int64_t *items, uint64_t *spare_keys, int64_t *spare, int64_t count);
+
 #endif

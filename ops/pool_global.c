@@ -71,25 +71,52 @@ static void run_average(void *context, int64_t first, int64_t last, int worker) 
     }
 }
 
+/* NaN elements do not count. */
+SIMD_CLONES static float max_f32(const float *x, int64_t count, float max) {
+    float lane[2 * LANES];
+    int64_t i = 0;
+    for (int j = 0; j < 2 * LANES; ++j) lane[j] = max;
+    for (; i + 2 * LANES <= count; i += 2 * LANES)
+        for (int j = 0; j < 2 * LANES; ++j) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (int j = 0; j < 2 * LANES; ++j) max = lane[j] > max ? lane[j] : max;
+    for (; i < count; ++i) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static double plane_max(const GlobalRun *run, int64_t first) {
+    if (run->x->dtype == DTYPE_F32)
+        return (double)max_f32((const float *)run->x->data + first, run->count, -INFINITY);
+    double max = -(double)INFINITY;
+    for (int64_t i = 0; i < run->count; ++i)
+        max = fmax(max, dtype_load_f64(run->x->dtype, run->x->data, first + i));
+    return max;
+}
+
 static void run_max(void *context, int64_t first, int64_t last, int worker) {
     const GlobalRun *run = context;
     (void)worker;
-    for (int64_t plane = first; plane < last; ++plane) {
-        double max = -INFINITY;
+    for (int64_t plane = first; plane < last; ++plane)
+        dtype_store_f64(run->y->dtype, run->y->data, plane, plane_max(run, plane * run->count));
+}
+
+static double plane_power_sum(const GlobalRun *run, int64_t first) {
+    double sum = 0;
+    if (run->p == 2)
+        for (int64_t i = 0; i < run->count; ++i) {
+            double x = kit_real(run->x, first + i);
+            sum += x * x;
+        }
+    else
         for (int64_t i = 0; i < run->count; ++i)
-            max = fmax(max, dtype_load_f64(run->x->dtype, run->x->data, plane * run->count + i));
-        dtype_store_f64(run->y->dtype, run->y->data, plane, max);
-    }
+            sum += pow(fabs(kit_real(run->x, first + i)), (double)run->p);
+    return sum;
 }
 
 static void run_lp(void *context, int64_t first, int64_t last, int worker) {
     const GlobalRun *run = context;
     (void)worker;
     for (int64_t plane = first; plane < last; ++plane) {
-        double sum = 0;
-        for (int64_t i = 0; i < run->count; ++i)
-            sum += pow(fabs(dtype_load_f64(run->x->dtype, run->x->data, plane * run->count + i)),
-                       (double)run->p);
+        double sum = plane_power_sum(run, plane * run->count);
         dtype_store_f64(run->y->dtype, run->y->data, plane, pow(sum, 1 / (double)run->p));
     }
 }

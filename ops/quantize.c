@@ -250,25 +250,65 @@ Status kernel_DequantizeLinear(KernelCtx *ctx) {
     return run_quantization(ctx, dequantize_body);
 }
 
-/* The range of x, widened to contain 0. */
-static void range_of(const Tensor *x, float *low, float *high) {
+/* -- the range of a tensor, widened to contain 0: of each of some pieces, then of all -- */
+
+enum { RANGE_PIECES = 64 };
+
+typedef struct RangeRun {
+    const Tensor *x;
+    float low[RANGE_PIECES], high[RANGE_PIECES];
+} RangeRun;
+
+SIMD_CLONES static void widen_range(int64_t count, const float *x, float *low, float *high) {
+    enum { LANES = 16 };
+    float lows[LANES], highs[LANES];
+    int64_t i = 0;
+    for (int j = 0; j < LANES; ++j) lows[j] = *low, highs[j] = *high;
+    for (; count - i >= LANES; i += LANES)
+        for (int j = 0; j < LANES; ++j) {
+            lows[j] = x[i + j] < lows[j] ? x[i + j] : lows[j];
+            highs[j] = x[i + j] > highs[j] ? x[i + j] : highs[j];
+        }
+    for (; i < count; ++i) {
+        lows[0] = x[i] < lows[0] ? x[i] : lows[0];
+        highs[0] = x[i] > highs[0] ? x[i] : highs[0];
+    }
+    for (int j = 0; j < LANES; ++j) {
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+    }
+}
+
+static void range_pieces(void *context, int64_t first, int64_t last, int worker) {
+    RangeRun *run = context;
     float block[QUANTIZE_BLOCK];
-    *low = *high = 0;
-    for (int64_t first = 0, total = tensor_count(x); first < total; first += QUANTIZE_BLOCK) {
-        int64_t count = min_i64(QUANTIZE_BLOCK, total - first);
-        dtype_read_f32(x->dtype, x->data, first, count, block);
-        for (int64_t i = 0; i < count; ++i) {
-            *low = block[i] < *low ? block[i] : *low;
-            *high = block[i] > *high ? block[i] : *high;
+    int64_t total = tensor_count(run->x), length = ceil_div_i64(total, RANGE_PIECES);
+    (void)worker;
+    for (int64_t piece = first; piece < last; ++piece) {
+        int64_t end = min_i64((piece + 1) * length, total);
+        run->low[piece] = run->high[piece] = 0;
+        for (int64_t at = piece * length, count; at < end; at += count) {
+            count = min_i64(QUANTIZE_BLOCK, end - at);
+            dtype_read_f32(run->x->dtype, run->x->data, at, count, block);
+            widen_range(count, block, &run->low[piece], &run->high[piece]);
         }
     }
+}
+
+static void range_of(const Tensor *x, ThreadPool *pool, float *low, float *high) {
+    RangeRun run = {.x = x};
+    bool small = tensor_count(x) < RANGE_PIECES * QUANTIZE_BLOCK;
+    parallel_for(small ? NULL : pool, RANGE_PIECES, 1, range_pieces, &run);
+    *low = *high = 0;
+    widen_range(RANGE_PIECES, run.low, low, high);
+    widen_range(RANGE_PIECES, run.high, low, high);
 }
 
 Status kernel_DynamicQuantizeLinear(KernelCtx *ctx) {
     enum { BLOCKS_PER_PIECE = 16 };
     float low, high, scale;
     uint8_t zero;
-    range_of(ctx->inputs[0], &low, &high);
+    range_of(ctx->inputs[0], ctx->host->pool, &low, &high);
     scale = high == low ? 1 : (high - low) / 255;
     dtype_store_f64(DTYPE_U8, &zero, 0, (double)(-low / scale));
     Tensor *scale_out = kernel_result(ctx, 1), *zero_out = kernel_result(ctx, 2);

@@ -180,6 +180,7 @@ Status infer_Col2Im(InferCtx *ctx) {
     if (dtype_kind(in->dtype) == DTYPE_KIND_OTHER)
         return FAIL(ctx->diag, STATUS_UNSUPPORTED, "sums of %s", dtype_name(in->dtype));
     if (spatial < 0) spatial = block_count;
+    if (spatial == 0) return FAIL(ctx->diag, STATUS_BAD_MODEL, "the image has no dimensions");
     if (block_count >= 0 && block_count != spatial)
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "%d block extents for %d image extents", block_count,
                     spatial);
@@ -211,38 +212,64 @@ typedef struct Col2ImRun {
     int64_t block_size, column_count;
 } Col2ImRun;
 
-/* The column (block position) that puts element k of its block onto `pixel`, or -1. */
-static int64_t find_column(const Col2ImRun *run, const int64_t *pixel, int64_t k) {
-    int64_t column = 0, scale = 1;
-    for (int32_t i = run->spatial - 1; i >= 0; --i) {
-        int64_t offset = pixel[i] + run->pad[i] - k % run->block[i] * run->dilation[i];
+enum { COLUMNS = 256 };
+
+/* What element k of the blocks adds to a row of the image: the column that is at the row's place, less what
+ * the last dimension contributes, or -1. `row` counts rows of one plane; *offset gets where block position 0
+ * puts its element along the last dimension. */
+static int64_t find_columns(const Col2ImRun *run, int64_t row, int64_t k, int64_t *offset) {
+    int32_t last = run->spatial - 1;
+    int64_t column = 0, scale = run->positions[last];
+    *offset = k % run->block[last] * run->dilation[last] - run->pad[last];
+    k /= run->block[last];
+    for (int32_t i = last - 1; i >= 0; --i) {
+        int64_t pixel = row % run->out->dim[i + 2];
+        int64_t from_start = pixel + run->pad[i] - k % run->block[i] * run->dilation[i];
+        int64_t position = from_start / run->stride[i];
+        if (from_start < 0 || from_start % run->stride[i] != 0 || position >= run->positions[i]) return -1;
         k /= run->block[i];
-        if (offset < 0 || offset % run->stride[i] != 0 || offset / run->stride[i] >= run->positions[i])
-            return -1;
-        column += offset / run->stride[i] * scale;
+        row /= run->out->dim[i + 2];
+        column += position * scale;
         scale *= run->positions[i];
     }
     return column;
 }
 
-static void col2im_pixels(void *context, int64_t first, int64_t last, int worker) {
+/* Adds what element k puts onto pixels [x, x + count) of a row. `column`, offset: see find_columns. */
+static void add_columns(const Col2ImRun *run, int64_t element, int64_t offset, int64_t x, int64_t count,
+                        double *sums) {
+    int32_t last = run->spatial - 1;
+    int64_t stride = run->stride[last];
+    int64_t low = max_i64(0, ceil_div_i64(x - offset, stride));
+    int64_t high = min_i64(run->positions[last], ceil_div_i64(x + count - offset, stride));
+    double values[COLUMNS];
+    if (low >= high) return;
+    dtype_read_f64(run->in->dtype, run->in->data, element + low, high - low, values);
+    double *to = sums + low * stride + offset - x;
+    if (stride == 1)
+        for (int64_t i = 0; i < high - low; ++i) to[i] += values[i];
+    else
+        for (int64_t i = 0; i < high - low; ++i) to[i * stride] += values[i];
+}
+
+static void col2im_rows(void *context, int64_t first, int64_t last, int worker) {
     const Col2ImRun *run = context;
-    const Tensor *in = run->in;
+    int64_t width = run->out->dim[run->spatial + 1];
+    int64_t plane_rows = tensor_span(run->out, 2, run->spatial + 1);
     (void)worker;
     for (int64_t n = first; n < last; ++n) {
-        int64_t pixel[SMELT_MAX_RANK], plane = n;
-        double sum = 0;
-        for (int32_t i = run->spatial - 1; i >= 0; --i) {
-            pixel[i] = plane % run->out->dim[i + 2];
-            plane /= run->out->dim[i + 2];
+        int64_t plane = n / plane_rows;
+        for (int64_t x = 0, count; x < width; x += count) {
+            double sums[COLUMNS] = {0};
+            count = min_i64(COLUMNS, width - x);
+            for (int64_t k = 0; k < run->block_size; ++k) {
+                int64_t offset, column = find_columns(run, n % plane_rows, k, &offset);
+                if (column < 0) continue;
+                int64_t element = (plane * run->block_size + k) * run->column_count + column;
+                add_columns(run, element, offset, x, count, sums);
+            }
+            dtype_write_f64(run->out->dtype, run->out->data, n * width + x, count, sums);
         }
-        for (int64_t k = 0; k < run->block_size; ++k) {
-            int64_t column = find_column(run, pixel, k);
-            if (column < 0) continue;
-            sum += dtype_load_f64(in->dtype, in->data,
-                                  (plane * run->block_size + k) * run->column_count + column);
-        }
-        dtype_store_f64(run->out->dtype, run->out->data, n, sum);
     }
 }
 
@@ -276,7 +303,8 @@ Status kernel_Col2Im(KernelCtx *ctx) {
                      .column_count = ctx->inputs[0]->dim[2]};
     if (tensor_count(run.out) == 0) return STATUS_OK;
     TRY(col2im_prepare(ctx, &run));
-    parallel_for(element_pool(ctx, run.out->dtype), tensor_count(run.out), max_i64(1, GRAIN / run.block_size),
-                 col2im_pixels, &run);
+    int64_t width = run.out->dim[run.spatial + 1];
+    parallel_for(element_pool(ctx, run.out->dtype), tensor_count(run.out) / width,
+                 max_i64(1, GRAIN / run.block_size / width), col2im_rows, &run);
     return STATUS_OK;
 }

@@ -1,6 +1,8 @@
 /* RotaryEmbedding: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. */
+#include "base/simd.h"
 #include "ops/attention.h"
 #include "ops/kit.h"
+#include "ops/strided.h"
 
 enum { INPUT_COS = 1, INPUT_SIN = 2, INPUT_POSITIONS = 3 };
 
@@ -86,25 +88,55 @@ static int64_t cache_row(const RotaryRun *run, int64_t row) {
                                   : dtype_load_i64(run->positions->dtype, run->positions->data, entry);
 }
 
+/* Turns `half` pairs: a and b are `step` apart from pair to pair, in x as in y. */
+static inline void turn_pairs(int64_t half, int64_t step, const float *restrict a, const float *restrict b,
+                              const float *restrict cosine, const float *restrict sine, float *restrict y_a,
+                              float *restrict y_b) {
+    for (int64_t i = 0; i < half; ++i) {
+        double x = (double)a[i * step], y = (double)b[i * step], c = (double)cosine[i], s = (double)sine[i];
+        y_a[i * step] = (float)(c * x - s * y);
+        y_b[i * step] = (float)(s * x + c * y);
+    }
+}
+
+SIMD_CLONES static void turn_row_f32(const RotaryRun *run, int64_t base, int64_t cache) {
+    int64_t half = run->turned / 2;
+    const float *x = (const float *)run->x->data + base, *cosine = (const float *)run->cos->data + cache;
+    const float *sine = (const float *)run->sin->data + cache;
+    float *y = (float *)run->y->data + base;
+    if (run->attrs->interleaved)
+        turn_pairs(half, 2, x, x + 1, cosine, sine, y, y + 1);
+    else
+        turn_pairs(half, 1, x, x + half, cosine, sine, y, y + half);
+}
+
+static void turn_row(const RotaryRun *run, int64_t base, int64_t cache) {
+    DType dtype = run->x->dtype;
+    int64_t half = run->turned / 2;
+    for (int64_t i = 0; i < half; ++i) {
+        int64_t real = base + (run->attrs->interleaved ? 2 * i : i);
+        int64_t imaginary = run->attrs->interleaved ? real + 1 : real + half;
+        double a = dtype_load_f64(dtype, run->x->data, real),
+               b = dtype_load_f64(dtype, run->x->data, imaginary);
+        double cosine = dtype_load_f64(dtype, run->cos->data, cache + i);
+        double sine = dtype_load_f64(dtype, run->sin->data, cache + i);
+        dtype_store_f64(dtype, run->y->data, real, cosine * a - sine * b);
+        dtype_store_f64(dtype, run->y->data, imaginary, sine * a + cosine * b);
+    }
+}
+
 static void run_rows(void *context, int64_t first, int64_t last, int worker) {
     const RotaryRun *run = context;
     DType dtype = run->x->dtype;
-    int64_t half = run->turned / 2;
     (void)worker;
     for (int64_t row = first; row < last; ++row) {
-        int64_t base = row * run->size, cache = cache_row(run, row) * half;
-        for (int64_t i = 0; i < half; ++i) {
-            int64_t real = base + (run->attrs->interleaved ? 2 * i : i);
-            int64_t imaginary = run->attrs->interleaved ? real + 1 : real + half;
-            double a = dtype_load_f64(dtype, run->x->data, real),
-                   b = dtype_load_f64(dtype, run->x->data, imaginary);
-            double cosine = dtype_load_f64(dtype, run->cos->data, cache + i);
-            double sine = dtype_load_f64(dtype, run->sin->data, cache + i);
-            dtype_store_f64(dtype, run->y->data, real, cosine * a - sine * b);
-            dtype_store_f64(dtype, run->y->data, imaginary, sine * a + cosine * b);
-        }
-        for (int64_t i = run->turned; i < run->size; ++i)
-            dtype_store_f64(dtype, run->y->data, base + i, dtype_load_f64(dtype, run->x->data, base + i));
+        int64_t base = row * run->size, cache = cache_row(run, row) * (run->turned / 2);
+        if (dtype == DTYPE_F32)
+            turn_row_f32(run, base, cache);
+        else
+            turn_row(run, base, cache);
+        elements_copy(dtype, run->y->data, base + run->turned, run->x->data, base + run->turned,
+                      run->size - run->turned);
     }
 }
 

@@ -157,20 +157,47 @@ Status infer_Range(InferCtx *ctx) {
     return float_range(ctx, &out->shape.dim[0]);
 }
 
-Status kernel_Range(KernelCtx *ctx) {
-    const Tensor *start = ctx->inputs[0], *delta = ctx->inputs[2];
-    Tensor *out = ctx->outputs[0];
-    int64_t count = out->dim[0];
-    if (dtype_is_float(out->dtype)) {
-        double first = dtype_load_f64(start->dtype, start->data, 0);
-        double step = dtype_load_f64(delta->dtype, delta->data, 0);
-        for (int64_t i = 0; i < count; ++i)
-            dtype_store_f64(out->dtype, out->data, i, first + (double)i * step);
-        return STATUS_OK;
+enum { RANGE_BLOCK = 256 };
+
+typedef struct RangeRun {
+    Tensor *out;
+    double first, step;               /* of floats */
+    uint64_t whole_first, whole_step; /* of integers, which wrap */
+} RangeRun;
+
+/* Blocks are computed whole, so that their loops have a known length. */
+static void range_blocks(void *context, int64_t first, int64_t last, int worker) {
+    const RangeRun *run = context;
+    DType dtype = run->out->dtype;
+    double reals[RANGE_BLOCK];
+    int64_t wholes[RANGE_BLOCK];
+    (void)worker;
+    for (int64_t block = first; block < last; ++block) {
+        int64_t at = block * RANGE_BLOCK, count = min_i64(RANGE_BLOCK, run->out->dim[0] - at);
+        if (dtype_is_float(dtype)) {
+            for (int i = 0; i < RANGE_BLOCK; ++i) reals[i] = run->first + (double)(at + i) * run->step;
+            dtype_write_f64(dtype, run->out->data, at, count, reals);
+        } else {
+            for (int i = 0; i < RANGE_BLOCK; ++i)
+                wholes[i] = (int64_t)(run->whole_first + (uint64_t)(at + i) * run->whole_step);
+            dtype_write_i64(dtype, run->out->data, at, count, wholes);
+        }
     }
-    uint64_t value = (uint64_t)kit_index(start, 0), step = (uint64_t)kit_index(delta, 0); /* wraps */
-    for (int64_t i = 0; i < count; ++i, value += step)
-        dtype_store_i64(out->dtype, out->data, i, (int64_t)value);
+}
+
+Status kernel_Range(KernelCtx *ctx) {
+    enum { BLOCKS_PER_PIECE = 64 };
+    const Tensor *start = ctx->inputs[0], *delta = ctx->inputs[2];
+    RangeRun run = {.out = ctx->outputs[0]};
+    if (dtype_is_float(run.out->dtype)) {
+        run.first = kit_real(start, 0);
+        run.step = kit_real(delta, 0);
+    } else {
+        run.whole_first = (uint64_t)kit_index(start, 0);
+        run.whole_step = (uint64_t)kit_index(delta, 0);
+    }
+    parallel_for(element_pool(ctx, run.out->dtype), ceil_div_i64(run.out->dim[0], RANGE_BLOCK),
+                 BLOCKS_PER_PIECE, range_blocks, &run);
     return STATUS_OK;
 }
 

@@ -47,7 +47,7 @@ Status infer_Hardmax(InferCtx *ctx) {
 
 /* -- kernels -- */
 
-enum { COLUMNS = 256, ROW_BLOCK = 256, LANES = 16 };
+enum { COLUMNS = 256, ROW_BLOCK = 256, LANES = 16, ELEMENTS_PER_PIECE = 16384 };
 
 /* The tensor as [outer, extent, inner]. */
 typedef struct AxisView {
@@ -232,7 +232,6 @@ static void softmax_tiles(void *context, int64_t first, int64_t last, int worker
 }
 
 Status kernel_Softmax(KernelCtx *ctx) {
-    enum { ELEMENTS_PER_PIECE = 16384 };
     AxisView view;
     if (ctx->outputs[0] == NULL || tensor_count(ctx->inputs[0]) == 0) return STATUS_OK;
     TRY(axis_view(ctx, &view));
@@ -249,20 +248,41 @@ Status kernel_LogSoftmax(KernelCtx *ctx) {
     return kernel_Softmax(ctx);
 }
 
+/* The first element of the row, if it is not a number, else the first largest number. */
+static int64_t first_largest(const AxisView *view, int64_t base) {
+    int64_t at = 0;
+    if (view->in->dtype == DTYPE_F32 && view->inner == 1) {
+        const float *x = (const float *)view->in->data + base;
+        if (isnan(x[0])) return base;
+        float largest = row_max(view->extent, x);
+        while (x[at] != largest) ++at;
+        return base + at;
+    }
+    double largest = kit_real(view->in, base);
+    for (int64_t a = 1; a < view->extent; ++a) {
+        double x = kit_real(view->in, base + a * view->inner);
+        if (x > largest) largest = x, at = a;
+    }
+    return base + at * view->inner;
+}
+
+static void hardmax_rows(void *context, int64_t first, int64_t last, int worker) {
+    const AxisView *view = context;
+    (void)worker;
+    for (int64_t row = first; row < last; ++row) {
+        int64_t base = row / view->inner * view->extent * view->inner + row % view->inner;
+        dtype_store_f64(view->out->dtype, view->out->data, first_largest(view, base), 1);
+    }
+}
+
 /* One at the first largest element, zero elsewhere. */
 Status kernel_Hardmax(KernelCtx *ctx) {
     AxisView view;
     if (ctx->outputs[0] == NULL || tensor_count(ctx->inputs[0]) == 0) return STATUS_OK;
     TRY(axis_view(ctx, &view));
     memset(view.out->data, 0, tensor_bytes(view.out));
-    for (int64_t row = 0; row < view.outer * view.inner; ++row) {
-        int64_t base = row / view.inner * view.extent * view.inner + row % view.inner, at = base;
-        double largest = dtype_load_f64(view.in->dtype, view.in->data, base);
-        for (int64_t a = 1; a < view.extent; ++a) {
-            double x = dtype_load_f64(view.in->dtype, view.in->data, base + a * view.inner);
-            if (x > largest) largest = x, at = base + a * view.inner;
-        }
-        dtype_store_f64(view.out->dtype, view.out->data, at, 1);
-    }
+    bool packed = dtype_bits(view.out->dtype) < 8; /* neighbours share bytes: one thread */
+    parallel_for(packed ? NULL : ctx->host->pool, view.outer * view.inner,
+                 max_i64(1, ELEMENTS_PER_PIECE / view.extent), hardmax_rows, &view);
     return STATUS_OK;
 }

@@ -64,7 +64,8 @@ static void plan_swap(BytePlan *plan, int32_t i, int32_t j) {
 static void plan_find_tile(BytePlan *plan) {
     int32_t last = plan->rank - 1;
     int64_t size = (int64_t)plan->size;
-    if (last < 1 || plan->to_stride[last] != size || plan->from_stride[last] == size) return;
+    int64_t step = last < 1 ? size : plan->from_stride[last];
+    if (step == size || step == 0 || plan->to_stride[last] != size) return;
     for (int32_t j = 0; j < last; ++j) {
         if (plan->from_stride[j] != size) continue;
         for (int32_t k = j; k < last - 1; ++k) plan_swap(plan, k, k + 1);
@@ -90,6 +91,26 @@ static int64_t plan_divide(BytePlan *plan) {
 static inline void move_elements(char *to, int64_t to_stride, const char *from, int64_t from_stride,
                                  int64_t count, size_t size) {
     for (int64_t i = 0; i < count; ++i) memcpy(to + i * to_stride, from + i * from_stride, size);
+}
+
+/* One element again and again, next to each other. */
+static inline void repeat_element(char *to, const char *from, int64_t count, size_t size) {
+    char element[16];
+    memcpy(element, from, size);
+    for (int64_t i = 0; i < count; ++i) memcpy(to + i * (int64_t)size, element, size);
+}
+
+static void repeat_line(char *to, const char *from, int64_t count, size_t size) {
+    if (size == 1)
+        memset(to, *from, (size_t)count);
+    else if (size == 2)
+        repeat_element(to, from, count, 2);
+    else if (size == 4)
+        repeat_element(to, from, count, 4);
+    else if (size == 8)
+        repeat_element(to, from, count, 8);
+    else
+        repeat_element(to, from, count, 16);
 }
 
 static void move_line(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t count,
@@ -124,6 +145,8 @@ static void move_lines(const BytePlan *plan, char *to, const char *from, int64_t
     for (int64_t i = 0; i < lines; ++i, from += from_line, to += to_line) {
         if (solid)
             memcpy(to, from, (size_t)(count * size));
+        else if (from_stride == 0 && to_stride == size)
+            repeat_line(to, from, count, plan->size);
         else
             move_line(to, to_stride, from, from_stride, count, plan->size);
     }

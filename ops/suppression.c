@@ -49,7 +49,7 @@ typedef struct SuppressionRun {
     float iou_threshold, score_threshold;
     int64_t classes, count, most_each;
     int64_t *selected, *selected_count; /* per batch and class: up to `count` boxes, and how many */
-    int64_t *scratch;                   /* 2 * count per worker */
+    int64_t *scratch;                   /* 4 * count per worker */
 } SuppressionRun;
 
 static Box read_box(const SuppressionRun *run, int64_t batch, int64_t i) {
@@ -74,18 +74,18 @@ static bool overlaps(Box a, Box b, float threshold) {
     return area_a > 0 && area_b > 0 && joint > 0 && common / joint > threshold;
 }
 
-static bool scores_higher(const void *context, int64_t a, int64_t b) {
-    const float *scores = context;
-    return order_key(DTYPE_F32, scores, a) > order_key(DTYPE_F32, scores, b);
-}
-
+/* order and each third of spare: room for the boxes of a class. */
 static void suppress_class(const SuppressionRun *run, int64_t n, int64_t *order, int64_t *spare) {
+    uint64_t *keys = (uint64_t *)spare + run->count, *spare_keys = keys + run->count;
     const float *scores = run->scores + n * run->count;
     int64_t *selected = run->selected + n * run->count;
     int64_t batch = n / run->classes, candidates = 0, kept = 0;
-    for (int64_t i = 0; i < run->count; ++i)
-        if (!run->has_threshold || scores[i] > run->score_threshold) order[candidates++] = i;
-    order_sort(order, spare, candidates, scores_higher, scores);
+    for (int64_t i = 0; i < run->count; ++i) {
+        if (run->has_threshold && !(scores[i] > run->score_threshold)) continue;
+        keys[candidates] = ~order_key(DTYPE_F32, scores, i); /* the highest first */
+        order[candidates++] = i;
+    }
+    order_sort_keys(keys, order, spare_keys, spare, candidates);
     for (int64_t i = 0; i < candidates && kept < run->most_each; ++i) {
         Box box = read_box(run, batch, order[i]);
         bool free = true;
@@ -98,12 +98,12 @@ static void suppress_class(const SuppressionRun *run, int64_t n, int64_t *order,
 
 static void suppress_classes(void *context, int64_t first, int64_t last, int worker) {
     const SuppressionRun *run = context;
-    int64_t *order = run->scratch + worker * 2 * run->count;
+    int64_t *order = run->scratch + worker * 4 * run->count;
     for (int64_t n = first; n < last; ++n) suppress_class(run, n, order, order + run->count);
 }
 
 static size_t worker_bytes(const Tensor *scores) {
-    return 2 * (size_t)scores->dim[2] * sizeof(int64_t);
+    return 4 * (size_t)scores->dim[2] * sizeof(int64_t);
 }
 
 static size_t shared_bytes(const Tensor *scores) {

@@ -68,6 +68,18 @@ static bool item_before(const void *context, int64_t a, int64_t b) {
     return compare_items(context, a, b) < 0;
 }
 
+/* Puts the items of `order`, 0 to count - 1, into sorted order. keys, spare and spare_keys: room for one
+ * number per item each. */
+static void sort_items(const Items *items, int64_t *order, int64_t *spare, uint64_t *keys,
+                       uint64_t *spare_keys) {
+    if (items->outer != 1 || items->inner != 1) {
+        order_sort(order, spare, items->count, item_before, items);
+        return;
+    }
+    for (int64_t i = 0; i < items->count; ++i) keys[i] = order_key(items->in->dtype, items->in->data, i);
+    order_sort_keys(keys, order, spare_keys, spare, items->count);
+}
+
 /* Gives each item the number of its group and each group its first item; groups are numbered in sorted order.
  * Returns how many there are. */
 static int64_t group_sorted(const Items *items, const int64_t *order, int64_t *group_of, int64_t *first_of) {
@@ -134,7 +146,7 @@ Status kernel_Unique(KernelCtx *ctx) {
     int64_t *order = ctx->host->scratch, *spare = order + items.count, *group_of = spare + items.count,
             *first_of = group_of + items.count;
     for (int64_t i = 0; i < items.count; ++i) order[i] = i;
-    order_sort(order, spare, items.count, item_before, &items);
+    sort_items(&items, order, spare, (uint64_t *)group_of, (uint64_t *)first_of);
     int64_t groups = group_sorted(&items, order, group_of, first_of);
     if (!attrs->sorted) renumber_groups(items.count, groups, group_of, first_of, spare);
     return write_groups(ctx, &items, axis, groups, group_of, first_of);

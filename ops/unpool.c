@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ops/kit.h"
+#include "ops/strided.h"
 #include "ops/window.h"
 
 Status parse_MaxUnpool(const ParseCtx *ctx, const void **attrs) {
@@ -86,19 +87,20 @@ static int64_t place_of(const Tensor *y, const int64_t *dims, int64_t index) {
 Status kernel_MaxUnpool(KernelCtx *ctx) {
     const Tensor *x = ctx->inputs[0], *indices = ctx->inputs[1];
     Tensor *y = ctx->outputs[0];
-    int64_t dims[SMELT_MAX_RANK] = {0};
+    int64_t dims[SMELT_MAX_RANK] = {0}, count = tensor_count(x), y_count = tensor_count(y);
     if (!tensor_same_shape(x, indices))
         return FAIL(ctx->diag, STATUS_BAD_DATA, "values and indices differ in shape");
     if (!pooled_shape(ctx->attrs, x, dims))
         return FAIL(ctx->diag, STATUS_BAD_DATA, "the unpooled tensor has more than 2^63 elements");
-    size_t element = (size_t)dtype_bits(x->dtype) / 8;
+    bool as_pooled = memcmp(dims, y->dim, (size_t)y->rank * sizeof *dims) == 0;
+    int bits = dtype_bits(x->dtype);
     memset(y->data, 0, tensor_bytes(y));
-    for (int64_t i = 0; i < tensor_count(x); ++i) {
-        int64_t index = ((const int64_t *)indices->data)[i], place = place_of(y, dims, index);
+    for (int64_t i = 0; i < count; ++i) {
+        int64_t index = ((const int64_t *)indices->data)[i];
+        int64_t place = as_pooled && index < y_count ? index : place_of(y, dims, index);
         if (place < 0)
             return FAIL(ctx->diag, STATUS_BAD_DATA, "index %lld is outside the output", (long long)index);
-        memcpy((char *)y->data + (size_t)place * element, (const char *)x->data + (size_t)i * element,
-               element);
+        element_copy(bits, x->dtype, y->data, place, x->data, i);
     }
     return STATUS_OK;
 }

@@ -2,8 +2,8 @@
 """Every model of a folder with each optional pass left out, and the lightest ones with each pair of passes left out, on the CPU target: each
 build's outputs against those without any optional pass. Usage: run_studies.py --smelt SMELT [--models FOLDER]
 
-Models with more than --work multiply-adds (10^6 of them) are skipped, and those that smelt does not support; run_models.py looks at
-those, and compares the builds with all passes with expected outputs."""
+Models that smelt does not support are skipped, and with --work those of more than so many million multiply-adds. run_models.py compares the
+builds with all passes with expected outputs."""
 import argparse
 import json
 import pathlib
@@ -54,7 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smelt", required=True)
     parser.add_argument("--models", type=pathlib.Path, default=HERE)
-    parser.add_argument("--work", type=float, default=500)
+    parser.add_argument("--work", type=float, default=float("inf"))
     parser.add_argument("--timeout", type=float, default=300)
     args = parser.parse_args()
     if not (args.models / "GOLDENS.tsv").exists():

@@ -144,6 +144,18 @@ class WithoutGpu(StudyTest):
     def test_why_names_kernels(self):
         self.expect(smelt("inspect", self.model, "--why", "Plus30", "--gpu=sm_80", env=self.hidden), OK, "took in 'Plus30'", "kernels: conv")
 
+    def test_channels_of_zeros_change_no_result(self):
+        cifar, errors, packed = MODELS / "cifar10-winml", {}, {}
+        for name, options in {"padded": [], "plain": ["--disable-pass=pad_channels"]}.items():
+            plan = self.folder / "m.plan"
+            done = smelt("build", cifar / "model.onnx", "-o", plan, "--target=cuda", "--gpu=sm_80", "--precision=fp16", "--tune=off", "--verbose",
+                         "--calib", cifar / "test_data_set_0", *options, env=self.hidden)
+            self.expect(done, OK, *(["pad_channels: padded 2"] if not options else []))
+            errors[name] = re.search("error relative to the output's range: (.*)", done.stderr).group(1)
+            packed[name] = sum(value["shape"][1:2] == [16] for value in json.loads(self.expect(smelt("inspect", plan, "--json"), OK))["values"])
+        self.assertEqual(errors["padded"], errors["plain"])
+        self.assertGreater(packed["padded"], packed["plain"])
+
     def test_study(self):
         done = smelt("study", self.model, "--gpu=sm_80", "--precision=fp16", "--passes=fuse_vertical", "--json", env=self.hidden)
         out = json.loads(self.expect(done, OK))

@@ -27,6 +27,18 @@ bool tensor_same_shape(const Tensor *a, const Tensor *b) {
     return true;
 }
 
+bool dims_storage(DType dtype, int32_t rank, const int64_t *dims, size_t *bytes) {
+    int64_t most = 1;
+    bool is_empty = false;
+    for (int32_t i = 0; i < rank; ++i) {
+        if (dims[i] < 0 || !checked_mul_i64(most, max_i64(dims[i], 1), &most)) return false;
+        is_empty = is_empty || dims[i] == 0;
+    }
+    if (!dtype_storage(dtype, most, bytes) || *bytes > INT64_MAX) return false;
+    if (is_empty) *bytes = 0;
+    return true;
+}
+
 Status tensor_describe(Tensor *tensor, DType dtype, int32_t rank, const int64_t *dims, size_t limit,
                        Diag *diag) {
     *tensor = (Tensor){.dtype = dtype};
@@ -34,20 +46,17 @@ Status tensor_describe(Tensor *tensor, DType dtype, int32_t rank, const int64_t 
     if (rank < 0 || rank > SMELT_MAX_RANK) {
         return FAIL(diag, STATUS_BAD_DATA, "rank %d is outside 0 to %d", (int)rank, SMELT_MAX_RANK);
     }
-    /* Zeros count as one here, so that every span of dims fits whatever the order of the factors. */
-    int64_t most = 1;
     for (int32_t i = 0; i < rank; ++i) {
         if (dims[i] < 0) {
             return FAIL(diag, STATUS_BAD_DATA, "dimension %d is negative (%lld)", (int)i, (long long)dims[i]);
-        }
-        if (!checked_mul_i64(most, max_i64(dims[i], 1), &most)) {
-            return FAIL(diag, STATUS_BAD_DATA, "the dimensions' product overflows");
         }
         tensor->dim[i] = dims[i];
     }
     tensor->rank = rank;
     size_t bytes;
-    if (!dtype_storage(dtype, tensor_count(tensor), &bytes) || bytes > limit) {
+    if (!dims_storage(dtype, rank, dims, &bytes))
+        return FAIL(diag, STATUS_BAD_DATA, "the dimensions' product overflows");
+    if (bytes > limit) {
         return FAIL(diag, STATUS_BAD_DATA, "%lld elements of %s exceed the limit of %zu bytes",
                     (long long)tensor_count(tensor), dtype_name(dtype), limit);
     }

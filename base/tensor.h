@@ -18,6 +18,9 @@ size_t tensor_bytes(const Tensor *tensor);
 /* Product of dims [first, last). */
 int64_t tensor_span(const Tensor *tensor, int32_t first, int32_t last);
 bool tensor_same_shape(const Tensor *a, const Tensor *b);
+/* Bytes of a tensor with these dims. False where one is negative, or elements or bytes are more than 2^63;
+ * zeros count as one in that, so that every span of dims fits whatever the order of the factors. */
+bool dims_storage(DType dtype, int32_t rank, const int64_t *dims, size_t *bytes);
 /* Checks rank, dims >= 0 and that the bytes fit in limit; sets the fields but not data. Fails with BAD_DATA.
  */
 Status tensor_describe(Tensor *tensor, DType dtype, int32_t rank, const int64_t *dims, size_t limit,

@@ -3,8 +3,6 @@
 
 #include <inttypes.h>
 
-#include "base/checked.h"
-
 /* -- operands and counts -- */
 
 static Status check_ids(Verify *v, const char *what, int32_t count, const ValueId *ids, bool may_omit) {
@@ -69,13 +67,10 @@ static Status check_type(Verify *v, const Value *value) {
 
 static Status check_constant(Verify *v, const Value *value) {
     size_t bytes;
-    int64_t count = 1;
     if (value->dtype == DTYPE_NONE || !value_is_exact(value))
         return RULE(v, "a constant without a type or an exact shape");
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (!checked_mul_i64(count, value->shape.dim[i], &count))
-            return RULE(v, "a constant of too many elements");
-    if (!dtype_storage(value->dtype, count, &bytes)) return RULE(v, "a constant of too many elements");
+    if (!dims_storage(value->dtype, value->shape.rank, value->shape.dim, &bytes))
+        return RULE(v, "a constant of too many elements");
     if (value->producer != NONE) return RULE(v, "a constant with a producer");
     return STATUS_OK;
 }

@@ -166,20 +166,18 @@ static Status move_content(Inference *inf, const Node *node, const InferCtx *inf
 
 /* What inference may not give: shapes that no memory could hold. */
 static Status check_output(Inference *inf, int32_t index, const TypeInfo *type) {
-    int64_t count = 1;
+    int64_t least[SMELT_MAX_RANK]; /* of what is not known, 1 */
     size_t bytes;
     Diag *diag = inf->ctx->diag;
     if (type->dtype == DTYPE_NONE) return FAIL(diag, STATUS_INTERNAL, "output %d got no type", index);
     for (int32_t i = 0; i < type->shape.rank; ++i) {
         Dim dim = type->shape.dim[i];
-        if (!dim_is_exact(dim)) continue;
-        if (dim < 0)
+        least[i] = dim_is_exact(dim) ? dim : 1;
+        if (least[i] < 0)
             return FAIL(diag, STATUS_BAD_MODEL, "dimension %d of output %d would be %lld", i, index,
                         (long long)dim);
-        if (!checked_mul_i64(count, dim, &count))
-            return FAIL(diag, STATUS_BAD_MODEL, "output %d would have more than 2^63 elements", index);
     }
-    if (!dtype_storage(type->dtype, count, &bytes) || bytes > INT64_MAX)
+    if (!dims_storage(type->dtype, type->shape.rank, least, &bytes))
         return FAIL(diag, STATUS_BAD_MODEL, "output %d would have more than 2^63 bytes", index);
     return STATUS_OK;
 }

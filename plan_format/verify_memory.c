@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "base/checked.h"
+#include "base/tensor.h"
 #include "plan_format/verify.h"
 
 /* -- buffers -- */
@@ -147,15 +147,11 @@ Status verify_buffers(const Verifier *v) {
 /* *bytes is -1 where some dim is not exact. */
 static Status value_bytes(const Verifier *v, int32_t index, int64_t *bytes) {
     const PlanValue *value = &v->plan->values[index];
-    int64_t count = 1;
     size_t size;
     *bytes = -1;
-    for (int32_t i = 0; i < value->rank; ++i) {
+    for (int32_t i = 0; i < value->rank; ++i)
         if (!dim_is_exact(value->dim[i])) return STATUS_OK;
-        if (!checked_mul_i64(count, value->dim[i], &count))
-            return FAIL(v->diag, STATUS_BAD_PLAN, "MEMORY: the elements of value %d overflow 64 bits", index);
-    }
-    if (!dtype_storage((DType)value->dtype, count, &size) || size > INT64_MAX)
+    if (!dims_storage((DType)value->dtype, value->rank, value->dim, &size))
         return FAIL(v->diag, STATUS_BAD_PLAN, "MEMORY: the bytes of value %d overflow 64 bits", index);
     *bytes = (int64_t)size;
     return STATUS_OK;

@@ -2,7 +2,6 @@
  * shapes of its results, a step on the device by numbers that its launches leave in scratch memory, for which
  * the run waits. From then on the symbol is a number like any other, and values that have it lie in memory
  * of their own, which grows when needed. */
-#include "base/checked.h"
 #include "runtime/cuda.h"
 
 /* -- what is late -- */
@@ -139,14 +138,12 @@ Status late_on_host(SmeltContext *context, int32_t value, Diag *diag) {
 /* The dims that the plan states for the symbols as they are. */
 static Status stated_dims(SmeltContext *context, int32_t value, int64_t *dims, Diag *diag) {
     const PlanValue *row = &context->plan->values[value];
-    int64_t count = 1;
     size_t bytes;
     for (int32_t i = 0; i < row->rank; ++i)
-        if (!plan_dim_eval(context->plan, row->dim[i], context->symbols, &dims[i]) || dims[i] < 0 ||
-            !checked_mul_i64(count, dims[i], &count))
+        if (!plan_dim_eval(context->plan, row->dim[i], context->symbols, &dims[i]) || dims[i] < 0)
             return FAIL(diag, STATUS_BAD_DATA, "value %d '%s' gets an impossible dimension %d", value,
                         row->name, i);
-    if (!dtype_storage((DType)row->dtype, count, &bytes))
+    if (!dims_storage((DType)row->dtype, row->rank, dims, &bytes))
         return FAIL(diag, STATUS_BAD_DATA, "value %d '%s' gets more than 2^63 bytes", value, row->name);
     return STATUS_OK;
 }

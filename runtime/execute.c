@@ -1,7 +1,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/checked.h"
 #include "runtime/context.h"
 
 /* -- memory that is found during a run -- */
@@ -28,18 +27,17 @@ static Status late_in_binding(SmeltContext *context, int32_t index, size_t bytes
 Status place_late(SmeltContext *context, int32_t index, int32_t rank, const int64_t *dims, Diag *diag) {
     const PlanValue *value = &context->plan->values[index];
     Tensor *tensor = &context->tensors[index];
-    int64_t count = 1;
     size_t bytes;
     if (rank != value->rank)
         return FAIL(diag, STATUS_BAD_PLAN, "value %d '%s' gets rank %d, the plan says %d", index, value->name,
                     rank, value->rank);
     for (int32_t i = 0; i < rank; ++i) {
-        if (dims[i] < 0 || !checked_mul_i64(count, dims[i], &count))
+        if (dims[i] < 0)
             return FAIL(diag, STATUS_BAD_DATA, "value %d '%s' gets an impossible dimension %d: %lld", index,
                         value->name, i, (long long)dims[i]);
         tensor->dim[i] = dims[i];
     }
-    if (!dtype_storage(tensor->dtype, count, &bytes))
+    if (!dims_storage(tensor->dtype, rank, dims, &bytes))
         return FAIL(diag, STATUS_BAD_DATA, "value %d '%s' gets more than 2^63 bytes", index, value->name);
     if (value->storage == PLAN_BINDING)
         return late_in_binding(context, value->index, bytes, &tensor->data, diag);

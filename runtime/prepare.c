@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "base/checked.h"
 #include "base/pack.h"
 #include "runtime/cuda.h"
 
@@ -103,25 +102,23 @@ static Status describe_value(SmeltContext *context, int32_t index, Diag *diag) {
     const Plan *plan = context->plan;
     const PlanValue *value = &plan->values[index];
     Tensor *tensor = &context->tensors[index];
-    int64_t count = 1;
+    int64_t least[SMELT_MAX_RANK]; /* of what is late, 1 */
     size_t bytes;
     *tensor = (Tensor){.dtype = (DType)value->dtype, .rank = value->rank};
     context->values[index].known = true;
     for (int32_t i = 0; i < value->rank; ++i) {
-        if (plan_dim_is_late(plan, value->dim[i])) {
-            tensor->dim[i] = -1;
-            context->values[index].known = false;
-            continue;
-        }
-        if (!plan_dim_eval(plan, value->dim[i], context->symbols, &tensor->dim[i]) || tensor->dim[i] < 0 ||
-            !checked_mul_i64(count, tensor->dim[i], &count)) {
+        bool late = plan_dim_is_late(plan, value->dim[i]);
+        least[i] = 1;
+        if (!late && (!plan_dim_eval(plan, value->dim[i], context->symbols, &least[i]) || least[i] < 0)) {
             (void)FAIL(diag, STATUS_BAD_DATA,
                        "the inputs' shapes give value %d '%s' an impossible dimension %d", index, value->name,
                        i);
             return fail_value(plan, index, diag);
         }
+        tensor->dim[i] = late ? -1 : least[i];
+        if (late) context->values[index].known = false;
     }
-    if (!dtype_storage(tensor->dtype, count, &bytes)) {
+    if (!dims_storage(tensor->dtype, value->rank, least, &bytes)) {
         (void)FAIL(diag, STATUS_BAD_DATA, "the inputs' shapes give value %d '%s' more than 2^63 bytes", index,
                    value->name);
         return fail_value(plan, index, diag);

@@ -77,13 +77,9 @@ static Status merge_output(ShapePass *pass, int32_t op, int32_t i, const TypeInf
         return dims_differ(context, op, i, &found->shape, pass->dims, pass->arena, pass->diag);
     *exact = shape_is_exact(&found->shape);
     if (!*exact || context->values[value].known) return STATUS_OK;
-    int64_t count = 1;
     size_t bytes;
-    for (int32_t d = 0; d < tensor->rank; ++d) {
-        tensor->dim[d] = found->shape.dim[d];
-        if (tensor->dim[d] < 0 || !checked_mul_i64(count, tensor->dim[d], &count)) count = -1;
-    }
-    if (!dtype_storage(tensor->dtype, count, &bytes))
+    for (int32_t d = 0; d < tensor->rank; ++d) tensor->dim[d] = found->shape.dim[d];
+    if (!dims_storage(tensor->dtype, tensor->rank, tensor->dim, &bytes))
         return dims_differ(context, op, i, &found->shape, pass->dims, pass->arena, pass->diag);
     context->values[value].known = true;
     return STATUS_OK;

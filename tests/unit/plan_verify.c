@@ -93,7 +93,7 @@ static void test_memory(void) {
     RULE(plan.values[2].offset = 2, "value 2 begins at byte 2");
     RULE(plan.buffers[0].size = 128;
          plan.values[2].dim[0] = 9, "value 2 has 144 bytes at 0 of buffer 0, of 128");
-    RULE(plan.values[2].dim[0] = INT64_MAX, "the elements of value 2 overflow");
+    RULE(plan.values[2].dim[0] = INT64_MAX, "the bytes of value 2 overflow");
     RULE(plan.values[1].dim[0] = 5, "value 1 has 20 bytes at weight 0, of 16");
     RULE(plan.values[1].offset = 16, "not a multiple of 64");
     RULE(plan.values[1].dim[0] = plan_dim_of_expression(0), "no exact shape");

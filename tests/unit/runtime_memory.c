@@ -51,16 +51,20 @@ typedef struct Sample {
     float expected[OUTPUTS][4 * ELEMENTS];
 } Sample;
 
+static void lower_text(const char *text, const PassOptions *passes, Arena *arena, Plan *plan) {
+    LowerOptions options = {.target = "cpu"};
+    Diag diag = {0};
+    Graph *graph;
+    CHECK_OK(graph_parse(text, strlen(text), "test.ir", NULL, arena, &graph, &diag), &diag);
+    CHECK_OK(passes_run(graph, passes, NULL, &diag), &diag);
+    CHECK_OK(lower_to_host(graph, &options, arena, plan, &diag), &diag);
+}
+
 static void lower_sample(Sample *s) {
     static const char *const disabled[] = {"fold_constants",  "eliminate_dead", "canonicalize",
                                            "fuse_horizontal", "fuse_vertical",  "order_steps"};
-    LowerOptions options = {.target = "cpu"};
-    PassOptions passes = {.disabled = disabled, .disabled_count = sizeof disabled / sizeof *disabled};
-    Diag diag = {0};
-    Graph *graph;
-    CHECK_OK(graph_parse(model, strlen(model), "test.ir", NULL, &s->arena, &graph, &diag), &diag);
-    CHECK_OK(passes_run(graph, &passes, NULL, &diag), &diag);
-    CHECK_OK(lower_to_host(graph, &options, &s->arena, &s->plan, &diag), &diag);
+    const PassOptions passes = {.disabled = disabled, .disabled_count = sizeof disabled / sizeof *disabled};
+    lower_text(model, &passes, &s->arena, &s->plan);
     for (int i = 0; i < ELEMENTS; ++i) s->input[i] = (float)((i * 37) % 19) / 8.0F - 1.0F;
 }
 
@@ -181,6 +185,47 @@ static void test_places(const Sample *s) {
     CHECK_INT(d->offset - c->offset, 512);
 }
 
+/* Of a tensor without elements every span of dims must still fit: kernels count rows and columns. */
+static void test_zero_beside_huge(void) {
+    static const char text[] = "smelt-ir 1\n"
+                               "graph \"t\"\n"
+                               "symbol n min 0 opt 1\nsymbol m min 0 opt 1\nsymbol k min 0 opt 1\n"
+                               "block \"main\" {\n"
+                               "  input %x : f32[n,m,k]\n"
+                               "  %a : ? = Softmax(%x) {axis = 1}\n"
+                               "  %y : ? = Transpose(%a)\n"
+                               "  output %y\n"
+                               "}\n";
+    const int64_t huge = (int64_t)1 << 40;
+    const struct Row {
+        int64_t dims[3];
+        int status;
+    } rows[] = {{{huge, huge, 0}, SMELT_BAD_DATA}, {{huge, 0, huge}, SMELT_BAD_DATA},
+                {{0, huge, huge}, SMELT_BAD_DATA}, {{0, huge, 1}, SMELT_OK},
+                {{huge, 1, 0}, SMELT_OK},          {{0, 0, 0}, SMELT_OK}};
+    Arena arena = {0};
+    Plan plan;
+    SmeltEngine *engine;
+    SmeltContext *context;
+    SmeltError error;
+    float none[1];
+    void *memory[] = {none, none};
+    ByteWriter bytes = byte_writer(&arena);
+    Diag diag = {0};
+    lower_text(text, &(PassOptions){0}, &arena, &plan);
+    CHECK_OK(plan_write_bytes(&plan, &bytes, &diag), &diag);
+    CHECK_INT(smelt_engine_load_memory(bytes.data, bytes.size, NULL, &engine, NULL), SMELT_OK);
+    CHECK_INT(smelt_context_create(engine, NULL, &context, NULL), SMELT_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; ++i) {
+        CHECK_INT(smelt_context_set_shape(context, 0, 3, rows[i].dims, NULL), SMELT_OK);
+        CHECK_INT(smelt_context_run(context, memory, NULL, &error), rows[i].status);
+        if (rows[i].status != SMELT_OK) CHECK(strstr(error.message, "more than 2^63 bytes") != NULL);
+    }
+    smelt_context_destroy(context);
+    smelt_engine_destroy(engine);
+    arena_reset(&arena);
+}
+
 int main(void) {
     static Sample sample;
     lower_sample(&sample);
@@ -191,5 +236,6 @@ int main(void) {
     test_buffers(&sample);
     test_operands(&sample);
     arena_reset(&sample.arena);
+    test_zero_beside_huge();
     return test_result();
 }

@@ -53,19 +53,23 @@ static void count_macs(const Graph *graph, ModelSummary *summary) {
 }
 
 /* "name: f32[1, 3, 224, 224]" of each value of a list. */
-static Status print_values(App *app, const Graph *graph, const char *title, int32_t count,
-                           const ValueId *values, bool json) {
+static Status print_values(App *app, const Graph *graph, bool outputs, bool json) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    const ValueId *values = outputs ? block->results : block->params;
+    int32_t count = outputs ? block->result_count : block->param_count;
+    const char *title = outputs ? "outputs" : "inputs";
     printf(json ? "  \"%s\": [" : "%s\n", title);
     for (int32_t i = 0; i < count; ++i) {
         const Value *value = &graph->values[values[i]];
+        const char *name = outputs ? graph_output_name(graph, i) : value->name;
         const char *shape = value->has_shape ? shape_print(graph->dims, &value->shape, &app->arena) : "[?]";
         TRY_ALLOC(&app->diag, shape);
         if (!json) {
-            printf("  %s: %s%s\n", value->name, dtype_name(value->dtype), shape);
+            printf("  %s: %s%s\n", name, dtype_name(value->dtype), shape);
             continue;
         }
         printf("%s{\"name\": ", i > 0 ? ", " : "");
-        write_json_string(stdout, value->name);
+        write_json_string(stdout, name);
         printf(", \"dtype\": \"%s\", \"shape\": ", dtype_name(value->dtype));
         write_json_string(stdout, shape);
         printf("}");
@@ -98,7 +102,6 @@ static void print_model_json(const ModelSummary *s) {
 
 static Status print_model(App *app, const char *path, const Graph *graph, const ModelSummary *summary,
                           bool json) {
-    const Block *block = &graph->blocks[MAIN_BLOCK];
     if (json) {
         printf("{\n  \"model\": ");
         write_json_string(stdout, path);
@@ -107,8 +110,8 @@ static Status print_model(App *app, const char *path, const Graph *graph, const 
         printf("%s: '%s', opset %d (operators are shown in their newest meaning)\n", path, graph->name,
                graph->opset);
     }
-    TRY(print_values(app, graph, "inputs", block->param_count, block->params, json));
-    TRY(print_values(app, graph, "outputs", block->result_count, block->results, json));
+    TRY(print_values(app, graph, false, json));
+    TRY(print_values(app, graph, true, json));
     if (json)
         print_model_json(summary);
     else

@@ -77,6 +77,10 @@ static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoPro
         TRY(add_identity(im, scope->block, value, copy, name));
         value = copy;
     }
+    /* Its value may be called otherwise: an input has the name, or a value in a body. */
+    if (scope->block == MAIN_BLOCK && strcmp(graph->values[value].name, name) != 0 &&
+        !graph_name_output(graph, graph->blocks[MAIN_BLOCK].result_count, name))
+        return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
     if (!block_add_result(graph, scope->block, value))
         return FAIL(im->diag, STATUS_NO_MEMORY, "out of memory");
     return STATUS_OK;

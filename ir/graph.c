@@ -107,6 +107,21 @@ bool block_add_result(Graph *graph, BlockId block, ValueId value) {
     return append_id(graph->arena, &row->results, &row->result_count, value);
 }
 
+bool graph_name_output(Graph *graph, int32_t output, const char *name) {
+    const char *copy = arena_strdup(graph->arena, name);
+    if (copy == NULL || !ARENA_RESERVE(graph->arena, graph->output_names, graph->output_name_count,
+                                       graph->output_name_capacity))
+        return false;
+    graph->output_names[graph->output_name_count++] = (OutputName){output, copy};
+    return true;
+}
+
+const char *graph_output_name(const Graph *graph, int32_t output) {
+    for (int32_t i = 0; i < graph->output_name_count; ++i)
+        if (graph->output_names[i].output == output) return graph->output_names[i].name;
+    return graph->values[graph->blocks[MAIN_BLOCK].results[output]].name;
+}
+
 bool block_is_live(const Graph *graph, BlockId block) {
     for (int32_t steps = 0; steps <= graph->block_count; ++steps) {
         if (block == MAIN_BLOCK) return true;

@@ -86,6 +86,11 @@ typedef struct MemoryPlan {
     bool fixed;      /* offsets hold for every shape that the profile allows */
 } MemoryPlan;
 
+typedef struct OutputName {
+    int32_t output;
+    const char *name;
+} OutputName;
+
 typedef struct Graph {
     Arena *arena;
     const char *name;   /* the model's */
@@ -100,6 +105,8 @@ typedef struct Graph {
     Block *blocks;
     Region *regions;
     NameMap value_names;
+    int32_t output_name_count, output_name_capacity;
+    OutputName *output_names; /* of outputs that are not called as their value: an input may have the name */
     MemoryPlan memory;
 } Graph;
 
@@ -118,6 +125,10 @@ ValueId graph_find_value(const Graph *graph, const char *name);
 BlockId graph_add_block(Graph *graph, const char *name, NodeId owner);
 bool block_add_param(Graph *graph, BlockId block, ValueId value);
 bool block_add_result(Graph *graph, BlockId block, ValueId value);
+/* Outputs are called as their values, which are unique in the graph, and are not to be renamed by passes
+ * (graph_swap_names); this gives the main block's result `output` a name of its own, copied. */
+bool graph_name_output(Graph *graph, int32_t output, const char *name);
+const char *graph_output_name(const Graph *graph, int32_t output);
 /* The main block, or the body of a node that stands in a live block. */
 bool block_is_live(const Graph *graph, BlockId block);
 

@@ -176,7 +176,15 @@ static Status parse_result(Parser *parser, BlockId block) {
     ValueId id;
     TRY(parse_use(parser, &id));
     if (id == NONE) return FAIL(parser->lexer.diag, STATUS_BAD_MODEL, "an output without a name");
-    return block_add_result(parser->graph, block, id) ? lex_end_line(&parser->lexer) : no_memory(parser);
+    if (!block_add_result(parser->graph, block, id)) return no_memory(parser);
+    if (block == MAIN_BLOCK && lex_accept_word(&parser->lexer, "as")) {
+        const char *name;
+        TRY(lex_string(&parser->lexer, "the output's name", &name));
+        if (name[0] == '\0') return FAIL(parser->lexer.diag, STATUS_BAD_MODEL, "an output without a name");
+        if (!graph_name_output(parser->graph, parser->graph->blocks[block].result_count - 1, name))
+            return no_memory(parser);
+    }
+    return lex_end_line(&parser->lexer);
 }
 
 static Status parse_block(Parser *parser, BlockId block, int32_t depth) {

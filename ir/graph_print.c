@@ -256,6 +256,14 @@ static Status print_nodes(Printer *printer, const Block *block, int32_t depth) {
     return STATUS_OK;
 }
 
+static void print_output_name(Printer *printer, int32_t output) {
+    const Graph *graph = printer->graph;
+    const char *name = graph_output_name(graph, output);
+    if (strcmp(name, graph->values[graph->blocks[MAIN_BLOCK].results[output]].name) == 0) return;
+    write_format(printer->out, " as ");
+    text_string(printer->out, name);
+}
+
 static Status print_block(Printer *printer, BlockId id, int32_t depth) {
     const Block *block = &printer->graph->blocks[id];
     text_string(printer->out, block->name);
@@ -271,6 +279,7 @@ static Status print_block(Printer *printer, BlockId id, int32_t depth) {
         print_indent(printer, depth + 1);
         write_format(printer->out, "output ");
         print_value_name(printer, block->results[i]);
+        if (id == MAIN_BLOCK) print_output_name(printer, i);
         write_u8(printer->out, '\n');
     }
     print_indent(printer, depth);

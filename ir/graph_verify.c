@@ -191,6 +191,19 @@ static void close_scope(Verify *v, const Block *block) {
     }
 }
 
+/* Users tell outputs apart by their names. */
+static Status check_output_names(Verify *v) {
+    const Graph *graph = v->graph;
+    NameMap names = {0};
+    for (int32_t i = 0; graph->output_name_count > 0 && i < graph->blocks[MAIN_BLOCK].result_count; ++i) {
+        const char *name = graph_output_name(graph, i);
+        if (name_map_find(&names, name) >= 0) return RULE(v, "two outputs are called '%s'", name);
+        if (!name_map_set(&names, v->scratch, name, i))
+            return FAIL(v->diag, STATUS_NO_MEMORY, "out of memory");
+    }
+    return STATUS_OK;
+}
+
 static Status check_block(Verify *v, BlockId id, int32_t depth) {
     const Block *block = &v->graph->blocks[id];
     if (depth > GRAPH_MAX_NESTING) return RULE(v, "bodies nest deeper than %d", GRAPH_MAX_NESTING);
@@ -264,6 +277,7 @@ static Status verify(Verify *v) {
     if (graph->blocks[MAIN_BLOCK].owner != NONE) return RULE(v, "the main block has an owner");
     for (ValueId id = 0; id < graph->value_count; ++id) TRY(check_value(v, id));
     TRY(check_block(v, MAIN_BLOCK, 0));
+    TRY(check_output_names(v));
     TRY(check_regions(v));
     return graph->memory.done ? verify_memory(v) : STATUS_OK;
 }

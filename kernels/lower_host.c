@@ -197,7 +197,8 @@ static Status lower_bindings(Lowering *l) {
         int32_t place = is_output ? i - block->param_count : i;
         ValueId id = is_output ? block->results[place] : block->params[place];
         PlanBinding *binding = &l->plan->bindings[i];
-        binding->name = arena_strdup(l->arena, l->graph->values[id].name);
+        binding->name = arena_strdup(l->arena, is_output ? graph_output_name(l->graph, place)
+                                                         : l->graph->values[id].name);
         TRY_ALLOC(l->diag, binding->name);
         binding->value = is_output ? program->results[place] : program->params[place];
         binding->is_output = is_output;

@@ -93,7 +93,7 @@ SMELT_API int smelt_engine_device(const SmeltEngine *engine, SmeltDevice *device
 SMELT_API int smelt_engine_binding_count(const SmeltEngine *engine);
 SMELT_API int smelt_engine_binding(const SmeltEngine *engine, int index, SmeltBinding *binding,
                                    SmeltError *error);
-/* -1 when there is none of that name. */
+/* -1 when there is none of that name. The input, where an output has the same one. */
 SMELT_API int smelt_engine_find_binding(const SmeltEngine *engine, const char *name);
 
 SMELT_API int smelt_context_create(SmeltEngine *engine, const SmeltContextOptions *options,

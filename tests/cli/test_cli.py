@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -123,6 +125,35 @@ class WholePath(CliTest):
         self.expect(smelt("build", self.model, "-o", other, "--disable-pass", "fuse_vertical"), OK)
         self.expect(smelt("diff", self.plan, self.plan), OK, "0 differences")
         self.expect(smelt("diff", self.plan, other), MISMATCH, "difference")
+
+
+    def test_outputs_keep_their_names(self):
+        """An input that is an output too, two outputs of one value, a constant: on both targets."""
+        text = """smelt-ir 1
+graph "names"
+constant %k : f32[2] = {1, 2}
+block "main" {
+  input %x : f32[2]
+  %x.1 : ? = Identity(%x)
+  %r : ? = Relu(%x)
+  %y : ? = Identity(%r)
+  %z : ? = Identity(%r)
+  %c : ? = Identity(%k)
+  output %x.1 as "x"
+  output %y
+  output %z
+  output %c
+}
+"""
+        (self.folder / "names.ir").write_text(text)
+        targets = ["--target=cpu"] + ["--gpu=sm_80"] * (re.search(r"^NVRTC +\d", smelt("doctor").stdout, re.MULTILINE) is not None)
+        for target in targets:
+            self.expect(smelt("build", self.folder / "names.ir", "-o", self.plan, target), OK)
+            bindings = json.loads(smelt("inspect", self.plan, "--json").stdout)["bindings"]
+            self.assertEqual([(b["name"], b["output"]) for b in bindings], [("x", False), ("x", True), ("y", True), ("z", True), ("c", True)])
+        (self.folder / "x.bin").write_bytes(struct.pack("<2f", 3, -4))
+        done = smelt("run", self.folder / "names.ir", "--target=cpu", "--input", f"x={self.folder / 'x.bin'}")
+        self.expect(done, OK, "x: f32[2]", "y: f32[2]")
 
 
 class Reproducible(CliTest):

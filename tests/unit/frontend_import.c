@@ -148,6 +148,7 @@ static void test_outputs(void) {
     EXPECT_TEXT("= Identity(%x)");
     EXPECT_TEXT("%w : ? = Identity(%w.1)");
     EXPECT_TEXT("output %w\n");
+    EXPECT_TEXT("output %x.1 as \"x\"\n");
     graph_output(&graph, wire_value("nowhere", WIRE_F32, NULL));
     model = wire_model(8, 17, graph);
     EXPECT_REFUSAL(model, STATUS_BAD_MODEL,

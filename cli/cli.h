@@ -53,6 +53,8 @@ typedef struct TextList {
     const char **items;
 } TextList;
 
+bool text_list_has(const TextList *list, const char *text);
+
 typedef struct Option {
     const char *name; /* without the dashes */
     char letter;      /* 0: no short form */

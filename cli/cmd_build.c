@@ -47,6 +47,9 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
     if (done) return STATUS_OK;
     if (o.output == NULL && o.compile.stop_after == NULL)
         return FAIL(&app->diag, STATUS_USAGE, "build needs -o FILE");
+    if (o.compile.stop_after != NULL && text_list_has(&o.compile.disabled, o.compile.stop_after))
+        return FAIL(&app->diag, STATUS_USAGE, "--stop-after and --disable-pass both name '%s'",
+                    o.compile.stop_after);
     if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
     TRY(check_reproducible(app, &o.compile));
     if (o.compile.tune == NULL) o.compile.tune = o.compile.reproducible ? "off" : "quick";

@@ -15,6 +15,7 @@ typedef struct CompileSettings {
     int64_t threads, device, variant;
     bool reproducible; /* nothing is measured, and of measurements only those of timing_cache count */
     History *history;  /* NULL: none is kept */
+    bool studied;      /* passes may be off whatever other options need them */
 } CompileSettings;
 
 /* The options that build, run, check and bench share; expands to rows of an Option table. */

@@ -24,6 +24,12 @@ int edit_distance(const char *a, const char *b) {
     return row[nb];
 }
 
+bool text_list_has(const TextList *list, const char *text) {
+    for (int32_t i = 0; i < list->count; ++i)
+        if (strcmp(list->items[i], text) == 0) return true;
+    return false;
+}
+
 static Status unknown_option(App *app, const char *name, const Option *options, int option_count) {
     const char *nearest = NULL;
     int best = 4;

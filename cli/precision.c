@@ -73,6 +73,10 @@ static Status check_companions(App *app, const CompileSettings *settings, const 
         return FAIL(&app->diag, STATUS_USAGE,
                     "--from=%s leaves out lower_precision, which --precision=%s needs", settings->from,
                     choice->name);
+    bool asks = choice->lowers || choice->options.tf32;
+    if (asks && !settings->studied && text_list_has(&settings->disabled, "lower_precision"))
+        return FAIL(&app->diag, STATUS_USAGE,
+                    "--disable-pass=lower_precision leaves out what --precision=%s needs", choice->name);
     return STATUS_OK;
 }
 

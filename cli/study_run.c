@@ -44,19 +44,13 @@ void study_end(Study *study) {
     arena_reset(&study->kept);
 }
 
-static bool is_off(const StudyRow *row, const char *pass) {
-    for (int32_t i = 0; i < row->off.count; ++i)
-        if (strcmp(row->off.items[i], pass) == 0) return true;
-    return false;
-}
-
 /* What the row's passes touch and take when they are on; all of them for the row where none is off. */
 static void describe_passes(const Study *study, StudyRow *row) {
     row->touched = 0;
     row->pass_ms = 0;
     for (int32_t i = 1; i < study->history.step_count; ++i) {
         const HistoryStep *step = &study->history.steps[i];
-        if (row->off.count > 0 && !is_off(row, step->pass)) continue;
+        if (row->off.count > 0 && !text_list_has(&row->off, step->pass)) continue;
         row->touched += nodes_touched(study->history.steps[i - 1].graph, step->graph);
         row->pass_ms += 1e3 * step->seconds;
     }
@@ -85,6 +79,7 @@ static Status describe_plan(App *app, const Compiled *compiled, StudyRow *row) {
 /* The command line's settings with the row's passes off too. */
 static Status row_settings(Study *study, const StudyRow *row, CompileSettings *out) {
     *out = study->options->compile;
+    out->studied = true;
     int32_t count = out->disabled.count + row->off.count;
     const char **names = ARENA_ARRAY(&study->app->arena, const char *, count);
     TRY_ALLOC(&study->app->diag, names);

@@ -161,6 +161,9 @@ static Status read_options(Runner *runner, Diag *diag) {
         TRY(find_name(runner, "start from", options->start_from, &runner->first, diag));
     if (options->stop_after != NULL)
         TRY(find_name(runner, "stop after", options->stop_after, &runner->last, diag));
+    if (runner->last < runner->first)
+        return FAIL(diag, STATUS_USAGE, "stop after: pass '%s' comes before '%s', from which to start",
+                    options->stop_after, options->start_from);
     for (int32_t i = 0; i < options->disabled_count; ++i) {
         int32_t index;
         TRY(find_name(runner, "disable", options->disabled[i], &index, diag));

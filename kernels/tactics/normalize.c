@@ -1,4 +1,6 @@
 /* Normalisations by mean and deviation of rows: Layer, RMS, Instance, Group and MeanVariance. */
+#include "base/checked.h"
+#include "ir/cost.h"
 #include "kernels/index_text.h"
 #include "ops/norm.h"
 #include "ops/norm_axis.h"
@@ -79,6 +81,25 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return team_configs(problem, &slices, out);
 }
 
+/* Of planes alone, which have another tactic: one launch, but in channels-last layout a team that walks a
+ * plane takes a sector for each run of its channels. One row for each multiprocessor at a time. */
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    enum { SECTOR = 32, VISITS = 3 };
+    const Node *node = problem_anchor(problem);
+    const Value *x = problem_input(problem, 0);
+    (void)config;
+    if (node->op != OP_InstanceNormalization && node->op != OP_GroupNormalization) return 0;
+    Slices slices = find_slices(problem);
+    int64_t rows = dim_at_opt(problem->graph, slices.rows),
+            extent = dim_at_opt(problem->graph, slices.extent);
+    int64_t size = dtype_bits(x->dtype) / 8, run = x->layout == LAYOUT_PLAIN ? SECTOR : size;
+    if (node->op == OP_GroupNormalization)
+        run *= dim_at_opt(problem->graph, x->shape.dim[1]) / ((const NormAttrs *)node->parsed)->groups;
+    double bytes = (double)extent * (double)size * (run < SECTOR ? (double)SECTOR / (double)run : 1) * VISITS;
+    double rounds = (double)ceil_div_i64(rows, device->sm_count);
+    return device->launch_us + rounds * bytes / (device_l2_per_clock(device) * device->clock_mhz);
+}
+
 /* -- text -- */
 
 /* Element i's parameter: broadcast over x, or one for each channel. */
@@ -155,4 +176,5 @@ const Tactic tactic_normalize = {.name = "normalize",
                                  .prologue = PROLOGUE_STORES,
                                  .refuses = refuses,
                                  .configs = configs,
-                                 .emit = emit};
+                                 .emit = emit,
+                                 .cost = cost};

@@ -67,6 +67,16 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return 2;
 }
 
+/* Two launches, between which nothing leaves L2 where it fits. */
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    const Value *x = problem_input(problem, 0);
+    double bytes = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]) *
+                   (dtype_bits(x->dtype) / 8.0);
+    double rate = bytes < device->l2_bytes ? device->l2_gb_per_s : device->dram_gb_per_s;
+    (void)config;
+    return 2 * device->launch_us + 3 * bytes / (rate * 1e3);
+}
+
 /* -- text -- */
 
 /* Where a place of a batch entry begins: "at(entry, place)". */
@@ -140,4 +150,5 @@ const Tactic tactic_normalize_planes = {.name = "normalize_planes",
                                         .strided = true,
                                         .refuses = refuses,
                                         .configs = configs,
-                                        .emit = emit};
+                                        .emit = emit,
+                                        .cost = cost};

@@ -189,6 +189,14 @@ class Reproducible(CliTest):
         self.expect(smelt("build", self.model, "--stop-after", "fold_constants", "--dump-dir", self.folder / "d"), OK)
         self.assertFalse(self.plan.exists())
 
+    def test_options_that_contradict_each_other(self):
+        dumps = self.folder / "d"
+        self.expect(smelt("build", self.model, "--stop-after", "recognise", "--disable-pass", "recognise"), USAGE, "both name 'recognise'")
+        self.expect(smelt("build", self.model, "--stop-after", "recognise", "--dump-dir", dumps), OK)
+        graph = next(dumps.glob("*-recognise.ir"))
+        done = smelt("build", graph, "--from", "lower_precision", "--stop-after", "fold_pad")
+        self.expect(done, USAGE, "pass 'fold_pad' comes before 'lower_precision'")
+
     def test_every_optional_pass_can_be_left_out(self):
         for name in ("fold_constants", "eliminate_dead", "canonicalize", "fold_batch_norm", "fuse_vertical"):
             done = smelt("check", self.model, "--data", self.data, "--atol", "0.1", "--disable-pass", name)

@@ -4,14 +4,14 @@
 #include "kernels/arch.h"
 #include "test.h"
 
-static const char text[] = "smelt-ir 1\n"
-                           "graph \"g\"\n"
-                           "block \"main\" {\n"
-                           "  input %a : f32[64,40]\n"
-                           "  input %b : f32[40,48]\n"
-                           "  %c : f32[64,48] = MatMul(%a, %b)\n"
-                           "  output %c\n"
-                           "}\n";
+static const char product[] = "smelt-ir 1\n"
+                              "graph \"g\"\n"
+                              "block \"main\" {\n"
+                              "  input %a : f32[64,40]\n"
+                              "  input %b : f32[40,48]\n"
+                              "  %c : f32[64,48] = MatMul(%a, %b)\n"
+                              "  output %c\n"
+                              "}\n";
 
 enum { MOST = 256 };
 
@@ -26,12 +26,15 @@ typedef struct Fixture {
     TimingCache *timings;
 } Fixture;
 
-static void set_up(Fixture *f) {
+/* The graph's last node is the problem. */
+static void set_up(Fixture *f, const char *text) {
     Diag diag = {0};
     *f = (Fixture){.device = arch_find("sm_80")};
     CHECK_OK(graph_parse(text, strlen(text), "g.ir", ".", &f->arena, &f->graph, &diag), &diag);
     CHECK(use_table_build(f->graph, &f->arena, &f->uses));
-    CHECK_OK(problem_create(f->graph, &f->uses, f->graph->blocks[0].nodes, 1, &f->arena, &f->problem, &diag),
+    const Block *block = &f->graph->blocks[MAIN_BLOCK];
+    CHECK_OK(problem_create(f->graph, &f->uses, block->nodes + block->node_count - 1, 1, &f->arena,
+                            &f->problem, &diag),
              &diag);
     f->count = choices_list(&f->problem, f->device, f->all, MOST);
     f->timings = timing_cache_create(&f->arena, "test");
@@ -52,7 +55,7 @@ static bool is_choice(const Fixture *f, const Choice *choice, int32_t wanted) {
 
 static void test_preferred(void) {
     Fixture f;
-    set_up(&f);
+    set_up(&f, product);
     CHECK(f.count >= 4 && f.count < MOST);
     Choice best = choice_best(&f.problem, f.device, NULL), few[2];
     CHECK(is_choice(&f, &best, 0));
@@ -64,7 +67,7 @@ static void test_preferred(void) {
 
 static void test_measured(void) {
     Fixture f;
-    set_up(&f);
+    set_up(&f, product);
     add_time(&f, 0, 9);
     add_time(&f, 3, 4);
     Choice best = choice_best(&f.problem, f.device, f.timings);
@@ -84,7 +87,7 @@ static void test_measured(void) {
  */
 static void test_strange_rows(void) {
     Fixture f;
-    set_up(&f);
+    set_up(&f, product);
     const Timing rows[] = {{.problem = "another", .tactic = "matmul_tiles.1", .microseconds = 1},
                            {.problem = f.problem.key, .tactic = "gone.1", .microseconds = 1},
                            {.problem = f.problem.key,
@@ -98,7 +101,33 @@ static void test_strange_rows(void) {
     arena_reset(&f.arena);
 }
 
+/* Statistics of small planes take one launch, of large ones two that read whole sectors. */
+static void test_planes(void) {
+    static const struct {
+        const char *op, *shape, *tactic;
+    } cases[] = {{"InstanceNormalization(%r, %s, %s)", "f16[1,64,8,8]", "normalize"},
+                 {"InstanceNormalization(%r, %s, %s)", "f16[1,64,5,5,5]", "normalize"},
+                 {"InstanceNormalization(%r, %s, %s)", "f16[1,64,80,80]", "normalize_planes"},
+                 {"GroupNormalization(%r, %s, %s) {num_groups = 8}", "f16[1,64,8,8]", "normalize"},
+                 {"GroupNormalization(%r, %s, %s) {num_groups = 8}", "f16[1,64,80,80]", "normalize_planes"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        Fixture f;
+        char text[512];
+        snprintf(text, sizeof text,
+                 "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n  input %%x : %s\n  input %%s : f16[64]\n"
+                 "  %%r : %s channels_last = smelt::Reformat(%%x)\n  %%y : %s channels_last = %s\n  output "
+                 "%%y\n}\n",
+                 cases[i].shape, cases[i].shape, cases[i].shape, cases[i].op);
+        set_up(&f, text);
+        Choice best = choice_best(&f.problem, f.device, NULL);
+        CHECK_STR(best.tactic->name, cases[i].tactic);
+        CHECK_INT(best.source, CHOICE_MODELLED);
+        arena_reset(&f.arena);
+    }
+}
+
 int main(void) {
+    test_planes();
     test_preferred();
     test_measured();
     test_strange_rows();

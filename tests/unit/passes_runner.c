@@ -56,6 +56,8 @@ static void test_usage(void) {
     check_usage(&(PassOptions){.stop_after = "frob"},
                 "there is no pass 'frob'; the passes are infer_shapes, ");
     check_usage(&(PassOptions){.start_from = "frob"}, "start from: there is no pass 'frob'");
+    check_usage(&(PassOptions){.start_from = "recognise", .stop_after = "fold_pad"},
+                "stop after: pass 'fold_pad' comes before 'recognise'");
     check_usage(&(PassOptions){.disabled = unknown, .disabled_count = 1}, "disable: there is no pass 'frob'");
     check_usage(&(PassOptions){.disabled = required, .disabled_count = 1}, "'infer_shapes' is required");
 }

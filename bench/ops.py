@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -69,43 +70,67 @@ class Reference:
         """Without the copies that numpy arrays need."""
         self.session.run_with_ort_values(self.results, self.feeds)
 
-    def turn(self, seconds):
-        times, end = [], time.perf_counter() + seconds
-        while not times or time.perf_counter() < end:
-            start = time.perf_counter()
+    def turn(self, seconds, clock):
+        times, end = [], clock() + seconds
+        while not times or clock() < end:
+            start = clock()
             self.run()
-            times.append((time.perf_counter() - start) * 1e3)
+            times.append((clock() - start) * 1e3)
         return times
 
 
-def smelt_turn(smelt, path, feeds, threads, seconds, folder):
-    """The median of a turn; None where smelt fails."""
-    figures = folder / "figures.json"
-    command = [smelt, "bench", path, "--target", "cpu", "--threads", threads, "--iterations", 1, "--duration", seconds, "--warmup", 20, "--json", figures]
-    for name in feeds:
-        command += ["--input", f"{name}={folder / name}.npy"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, errors="replace")
-    if done.returncode != 0:
-        print(done.stderr.strip(), file=sys.stderr)
-        return None
-    return json.loads(figures.read_text())["latency_ms"]["median"]
+class Smelt:
+    """`smelt bench` with the model."""
+
+    def __init__(self, options, path, feeds, folder):
+        self.figures = folder / "figures.json"
+        self.command = [options.smelt, "bench", path, "--target", "cpu", "--threads", options.threads, "--json", self.figures]
+        for name, array in feeds.items():
+            numpy.save(folder / f"{name}.npy", array)
+            self.command += ["--input", f"{name}={folder / name}.npy"]
+
+    def bench(self, *arguments):
+        """The figures; None where smelt fails."""
+        done = subprocess.run(list(map(str, [*self.command, *arguments])), capture_output=True, text=True, errors="replace")
+        if done.returncode != 0:
+            print(done.stderr.strip(), file=sys.stderr)
+            return None
+        return json.loads(self.figures.read_text())
+
+    def turn(self, seconds):
+        """The median of a turn."""
+        figures = self.bench("--iterations", 1, "--duration", seconds, "--warmup", 20)
+        return figures and figures["latency_ms"]["median"]
+
+    def processor_turn(self, seconds):
+        """Processor time of a run: that of many in one process less that of one, so that starting and loading don't count."""
+        count = self.bench("--iterations", 1, "--duration", seconds, "--warmup", 0)
+        if count is None:
+            return None
+        times, count = [], max(4, count["queries"])
+        for runs in (count + 1, 1):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.bench("--iterations", runs, "--duration", 0, "--warmup", 0)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return max(0, times[0] - times[1]) / count * 1e3
 
 
 def measure(row, options, folder):
     """Medians of smelt and ONNX Runtime, None where there are none."""
     path = folder / "model.onnx"
     feeds = write_row(row, path)
-    for name, array in feeds.items():
-        numpy.save(folder / f"{name}.npy", array)
-    reference, mine, theirs = Reference(path, feeds, options.threads), [], []
+    reference, smelt = Reference(path, feeds, options.threads), Smelt(options, path, feeds, folder)
+    clock, turn = (time.process_time, smelt.processor_turn) if options.processor_time else (time.perf_counter, smelt.turn)
+    mine, theirs = [], []
     if options.verbose and reference.refusal:
         print(reference.refusal, file=sys.stderr)
     for _ in range(options.turns):
-        mine.append(smelt_turn(options.smelt, path, feeds, options.threads, options.seconds, folder))
+        mine.append(turn(options.seconds))
         if mine[-1] is None:
             return None, None
         if reference.session is not None:
-            theirs += reference.turn(options.seconds)
+            theirs += reference.turn(options.seconds, clock)
     return statistics.median(mine), statistics.median(theirs) if theirs else None
 
 
@@ -151,10 +176,11 @@ def machine():
 
 
 def write_markdown(path, options, lines, summary):
-    command = " ".join(["bench/ops.py", "--threads", str(options.threads), "--seconds", str(options.seconds), "--turns", str(options.turns), "--output", str(path.name)])
+    clock = ["--processor-time"] if options.processor_time else []
+    command = " ".join(["bench/ops.py", f"--threads={options.threads}", f"--seconds={options.seconds}", f"--turns={options.turns}", *clock, f"--output={path}"])
     head = ["# Operators on the CPU", "", f"Written by `{command}`; every operator on about a million elements beside ONNX Runtime's CPU operator,",
             f"{datetime.date.today().isoformat()}, {machine()}, {os.cpu_count()} cores, threads: {options.threads}, ONNX Runtime {onnxruntime.__version__}.",
-            "Medians in milliseconds, both in turns; *no kernel*: ONNX Runtime's CPU provider does not run this one.", "", summary, "",
+            f"Medians in milliseconds{' of processor time' if options.processor_time else ''}, both in turns; *no kernel*: ONNX Runtime's CPU provider does not run this one.", "", summary, "",
             "| operator | inputs | smelt ms | ONNX Runtime ms | ratio | |", "|---|---|---|---|---|---|"]
     path.write_text("\n".join(head + ["| " + " | ".join(line) + " |" for line in lines]) + "\n")
 
@@ -165,6 +191,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--turns", type=int, default=3, help="for each operator and program (3)")
     parser.add_argument("--seconds", type=float, default=0.1, help="of each turn (0.1)")
+    parser.add_argument("--processor-time", action="store_true", help="instead of time by the clock: for machines that others use too")
     parser.add_argument("--op", action="append", help="just this operator; may be repeated")
     parser.add_argument("--output", type=pathlib.Path, help="also write the table to this Markdown file")
     parser.add_argument("--verbose", action="store_true", help="say why ONNX Runtime does not run an operator")

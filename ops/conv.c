@@ -305,13 +305,19 @@ static void bias_values(const void *context, int64_t batch, int64_t row, int64_t
                    batch % run->groups * run->outputs + row, rows, values);
 }
 
+enum { STORE_BLOCK = 256 };
+
+SIMD_CLONES static void requantize(int64_t count, const double *sums, float scale, float zero, float *to) {
+    for (int64_t i = 0; i < count; ++i) to[i] = rintf((float)sums[i] * scale) + zero;
+}
+
 /* Sums to outputs, scaled and offset where the operator is quantized: in f32, as quantized models are
  * calibrated and run elsewhere, so that halves round the same way. */
 static void store_block(const void *context, int64_t batch, int64_t row, int64_t rows, int64_t col,
                         int64_t cols, const void *block, int64_t ld) {
     const ConvRun *run = context;
     double x_scale = quantizer_at(run->x_scale, 0, 1), y_scale = quantizer_at(run->y_scale, 0, 1);
-    double zero = quantizer_at(run->y_zero, 0, 0);
+    float zero = (float)quantizer_at(run->y_zero, 0, 0), values[STORE_BLOCK];
     for (int64_t r = 0; r < rows; ++r) {
         const double *from = (const double *)block + r * ld;
         int64_t to = (batch * run->outputs + row + r) * run->window.out_count + col;
@@ -321,9 +327,11 @@ static void store_block(const void *context, int64_t batch, int64_t row, int64_t
         }
         double w_scale = quantizer_at(run->w_scale, batch % run->groups * run->outputs + row + r, 1);
         float scale = (float)x_scale * (float)w_scale / (float)y_scale;
-        for (int64_t i = 0; i < cols; ++i)
-            dtype_store_f64(run->y->dtype, run->y->data, to + i,
-                            (double)nearbyintf((float)from[i] * scale) + zero);
+        for (int64_t i = 0; i < cols; i += STORE_BLOCK) {
+            int64_t count = min_i64(STORE_BLOCK, cols - i);
+            requantize(count, from + i, scale, zero, values);
+            dtype_write_f32(run->y->dtype, run->y->data, to + i, count, values);
+        }
     }
 }
 

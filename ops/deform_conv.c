@@ -97,13 +97,13 @@ static const void *weight_row(const void *context, int64_t batch, int64_t row, i
 static double sample(const DeformRun *run, int64_t plane, double y, double x) {
     const int64_t *in = run->window.in;
     if (!(y > -1 && y < (double)in[1] && x > -1 && x < (double)in[2])) return 0;
-    int64_t y0 = (int64_t)floor(y), x0 = (int64_t)floor(x);
+    int64_t y0 = (int64_t)y - (y < 0), x0 = (int64_t)x - (x < 0); /* rounded down: both are above -1 */
     double part_y = y - (double)y0, part_x = x - (double)x0, sum = 0;
     for (int corner = 0; corner < 4; ++corner) {
         int64_t at_y = y0 + corner / 2, at_x = x0 + corner % 2;
         if (at_y < 0 || at_y >= in[1] || at_x < 0 || at_x >= in[2]) continue;
         double weight = (corner < 2 ? 1 - part_y : part_y) * (corner % 2 == 0 ? 1 - part_x : part_x);
-        sum += weight * dtype_load_f64(run->x->dtype, run->x->data, plane + at_y * in[2] + at_x);
+        sum += weight * kit_real(run->x, plane + at_y * in[2] + at_x);
     }
     return sum;
 }
@@ -117,24 +117,23 @@ static const void *sampled_row(const void *context, int64_t batch, int64_t k, in
     int64_t per_offset = run->channels * run->groups / run->offset_groups;
     int64_t move = (entry * run->offset_groups + channel / per_offset) * win->taps + tap;
     int64_t plane = (entry * run->channels * run->groups + channel) * win->in_count;
+    int64_t tap_y = tap / win->kernel[2] * win->dilation[1] - win->pad[1];
+    int64_t tap_x = tap % win->kernel[2] * win->dilation[2] - win->pad[2];
+    int64_t out_y = col / win->out[2], out_x = col % win->out[2];
     for (int64_t i = 0; i < cols; ++i) {
-        int64_t at = col + i;
-        int64_t base_y =
-            at / win->out[2] * win->stride[1] - win->pad[1] + tap / win->kernel[2] * win->dilation[1];
-        int64_t base_x =
-            at % win->out[2] * win->stride[2] - win->pad[2] + tap % win->kernel[2] * win->dilation[2];
-        const Tensor *offset = run->offset;
-        double y =
-            (double)base_y + dtype_load_f64(offset->dtype, offset->data, 2 * move * win->out_count + at);
-        double x = (double)base_x +
-                   dtype_load_f64(offset->dtype, offset->data, (2 * move + 1) * win->out_count + at);
+        int64_t at = col + i, base_y = out_y * win->stride[1] + tap_y,
+                base_x = out_x * win->stride[2] + tap_x;
+        double y = (double)base_y + kit_real(run->offset, 2 * move * win->out_count + at);
+        double x = (double)base_x + kit_real(run->offset, (2 * move + 1) * win->out_count + at);
         double value = sample(run, plane, y, x);
-        if (run->mask != NULL)
-            value *= dtype_load_f64(run->mask->dtype, run->mask->data, move * win->out_count + at);
+        if (run->mask != NULL) value *= kit_real(run->mask, move * win->out_count + at);
         if (is_single(run))
             ((float *)buffer)[i] = (float)value;
         else
             ((double *)buffer)[i] = value;
+        if (++out_x < win->out[2]) continue;
+        out_x = 0;
+        ++out_y;
     }
     return buffer;
 }

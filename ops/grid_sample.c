@@ -161,7 +161,7 @@ static int point_taps(const SampleRun *run, int64_t point, int64_t *offsets, dou
         int next = 0;
         /* the grid names the last axis first */
         int64_t at = point * run->axes + run->axes - 1 - axis;
-        axis_taps(run, axis, dtype_load_f64(run->grid->dtype, run->grid->data, at), &taps);
+        axis_taps(run, axis, kit_real(run->grid, at), &taps);
         memcpy(old_offsets, offsets, (size_t)count * sizeof *offsets);
         memcpy(old_weights, weights, (size_t)count * sizeof *weights);
         for (int i = 0; i < count; ++i)
@@ -175,22 +175,31 @@ static int point_taps(const SampleRun *run, int64_t point, int64_t *offsets, dou
     return count;
 }
 
+/* The weighted sum of taps of the plane that begins at element `plane`. */
+static double sum_taps(const Tensor *x, int64_t plane, int count, const int64_t *offsets,
+                       const double *weights) {
+    double sum = 0;
+    if (x->dtype == DTYPE_F32) {
+        const float *from = (const float *)x->data + plane;
+        for (int i = 0; i < count; ++i) sum += weights[i] * (double)from[offsets[i]];
+    } else {
+        for (int i = 0; i < count; ++i)
+            sum += weights[i] * dtype_load_f64(x->dtype, x->data, plane + offsets[i]);
+    }
+    return sum;
+}
+
 static void run_points(void *context, int64_t first, int64_t last, int worker) {
     const SampleRun *run = context;
     int64_t channels = run->x->dim[1];
     (void)worker;
     for (int64_t point = first; point < last; ++point) {
-        int64_t offsets[MOST_TAPS], batch = point / run->points;
+        int64_t offsets[MOST_TAPS], batch = point / run->points, at = point % run->points;
         double weights[MOST_TAPS];
         int count = run->plane == 0 ? 0 : point_taps(run, point, offsets, weights);
-        for (int64_t c = 0; c < channels; ++c) {
-            int64_t plane = (batch * channels + c) * run->plane;
-            double sum = 0;
-            for (int i = 0; i < count; ++i)
-                sum += weights[i] * dtype_load_f64(run->x->dtype, run->x->data, plane + offsets[i]);
-            dtype_store_f64(run->y->dtype, run->y->data,
-                            (batch * channels + c) * run->points + point % run->points, sum);
-        }
+        for (int64_t c = batch * channels; c < (batch + 1) * channels; ++c)
+            kit_set_real(run->y, c * run->points + at,
+                         sum_taps(run->x, c * run->plane, count, offsets, weights));
     }
 }
 
@@ -253,28 +262,66 @@ static double coordinate_of(int64_t i, int64_t extent, bool align_corners) {
     return extent > 1 ? 2 * (double)i / (double)(extent - 1) - 1 : 0;
 }
 
-Status kernel_AffineGrid(KernelCtx *ctx) {
-    bool align_corners = *(const int64_t *)ctx->attrs != 0;
-    const Tensor *theta = ctx->inputs[0];
-    Tensor *grid = ctx->outputs[0];
-    int32_t axes = grid->rank - 2;
-    int64_t points = tensor_span(grid, 1, grid->rank - 1);
-    for (int64_t index = 0; index < grid->dim[0] * points; ++index) {
-        double at[4] = {0, 0, 0, 1}; /* the last axis first, then a 1 */
-        int64_t rest = index % points;
-        for (int32_t axis = 0; axis < axes; ++axis) {
-            int64_t extent = grid->dim[axes - axis];
-            at[axis] = coordinate_of(rest % extent, extent, align_corners);
-            rest /= extent;
-        }
-        at[axes] = 1;
-        for (int32_t row = 0; row < axes; ++row) {
-            double sum = 0;
-            int64_t matrix = (index / points * axes + row) * (axes + 1);
-            for (int32_t col = 0; col <= axes; ++col)
-                sum += at[col] * dtype_load_f64(theta->dtype, theta->data, matrix + col);
-            dtype_store_f64(grid->dtype, grid->data, index * axes + row, sum);
+enum { GRID_BLOCK = 64, MOST_AXES = 3 };
+
+typedef struct AffineRun {
+    const Tensor *theta;
+    Tensor *grid;
+    bool align_corners;
+    int32_t axes;
+    int64_t rows; /* per batch entry, along the last axis */
+} AffineRun;
+
+/* Points [first, first + count) of a row, whose other coordinates give each output coordinate `rest`. */
+static void affine_points(const AffineRun *run, int64_t first, int64_t count, const double *slope,
+                          const double (*rest)[MOST_AXES], double *points) {
+    int64_t extent = run->grid->dim[run->axes];
+    for (int64_t i = 0; i < count; ++i) {
+        double x = coordinate_of(first + i, extent, run->align_corners);
+        for (int32_t k = 0; k < run->axes; ++k) {
+            double sum = x * slope[k];
+            for (int32_t term = 0; term < run->axes; ++term) sum += rest[k][term];
+            points[i * run->axes + k] = sum;
         }
     }
+}
+
+static void affine_rows(void *context, int64_t first, int64_t last, int worker) {
+    const AffineRun *run = context;
+    int32_t axes = run->axes;
+    int64_t width = run->grid->dim[axes];
+    (void)worker;
+    for (int64_t row = first; row < last; ++row) {
+        double slope[MOST_AXES], rest[MOST_AXES][MOST_AXES], points[GRID_BLOCK * MOST_AXES];
+        int64_t place = row % run->rows;
+        for (int32_t axis = 1; axis <= axes; ++axis) { /* the last axis first; then what is added */
+            int64_t extent = axis < axes ? run->grid->dim[axes - axis] : 1;
+            double at = axis < axes ? coordinate_of(place % extent, extent, run->align_corners) : 1;
+            place /= extent;
+            for (int32_t k = 0; k < axes; ++k) {
+                int64_t line = (row / run->rows * axes + k) * (axes + 1);
+                slope[k] = kit_real(run->theta, line);
+                rest[k][axis - 1] = at * kit_real(run->theta, line + axis);
+            }
+        }
+        for (int64_t x = 0; x < width; x += GRID_BLOCK) {
+            int64_t count = min_i64(GRID_BLOCK, width - x);
+            affine_points(run, x, count, slope, (const double(*)[MOST_AXES])rest, points);
+            dtype_write_f64(run->grid->dtype, run->grid->data, (row * width + x) * axes, count * axes,
+                            points);
+        }
+    }
+}
+
+Status kernel_AffineGrid(KernelCtx *ctx) {
+    Tensor *grid = ctx->outputs[0];
+    AffineRun run = {.theta = ctx->inputs[0],
+                     .grid = grid,
+                     .align_corners = *(const int64_t *)ctx->attrs != 0,
+                     .axes = grid->rank - 2,
+                     .rows = tensor_span(grid, 1, grid->rank - 2)};
+    if (tensor_count(grid) == 0) return STATUS_OK;
+    parallel_for(dtype_bits(grid->dtype) < 8 ? NULL : ctx->host->pool, grid->dim[0] * run.rows,
+                 1 + 4096 / grid->dim[run.axes], affine_rows, &run);
     return STATUS_OK;
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
 #include "ops/gemm.h"
 #include "ops/kit.h"
 #include "ops/matmul.h"
@@ -184,6 +185,10 @@ static double quantizer_of(const Operand *operand, const Tensor *quantizer, int6
     return dtype_load_f64(quantizer->dtype, quantizer->data, index);
 }
 
+static void subtract(int64_t count, double zero, double *values) {
+    for (int64_t i = 0; i < count; ++i) values[i] -= zero;
+}
+
 /* Part of a line of an operand. */
 static const void *read_line(const Product *product, const Operand *operand, int64_t batch, int64_t line,
                              int64_t k, int64_t depth, void *buffer) {
@@ -192,7 +197,7 @@ static const void *read_line(const Product *product, const Operand *operand, int
         gemm_read(product->gemm.type, operand->tensor, base + line * operand->line_stride + k * operand->step,
                   operand->step, depth, buffer);
     double zero = quantizer_of(operand, operand->zero, base, line, 0);
-    for (int64_t i = 0; zero != 0 && i < depth; ++i) ((double *)buffer)[i] -= zero;
+    if (zero != 0) subtract(depth, zero, buffer);
     return from;
 }
 
@@ -223,8 +228,11 @@ static const void *row_b(const void *context, int64_t batch, int64_t k, int64_t 
     int64_t base = operand_base(product, b, batch);
     const void *from = gemm_read(product->gemm.type, b->tensor, base + k * b->step + col * b->line_stride,
                                  b->line_stride, cols, buffer);
-    for (int64_t i = 0; b->zero != NULL && i < cols; ++i)
-        ((double *)buffer)[i] -= quantizer_of(b, b->zero, base, col + i, 0);
+    if (b->zero != NULL && tensor_count(b->zero) == 1)
+        subtract(cols, quantizer_of(b, b->zero, base, col, 0), buffer);
+    else
+        for (int64_t i = 0; b->zero != NULL && i < cols; ++i)
+            ((double *)buffer)[i] -= quantizer_of(b, b->zero, base, col + i, 0);
     return from;
 }
 
@@ -241,6 +249,15 @@ static void store_block(const void *context, int64_t batch, int64_t row, int64_t
     }
 }
 
+enum { STORE_BLOCK = 256 };
+
+SIMD_CLONES static void rescale(int64_t count, const double *sums, float row_scale, const float *col_scales,
+                                float y_scale, bool round, double zero, double *to) {
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = (double)((float)sums[i] * (row_scale * col_scales[i] / y_scale));
+    for (int64_t i = 0; i < count; ++i) to[i] = (round ? rint(to[i]) : to[i]) + zero;
+}
+
 /* Sums of quantized products, rescaled in f32 (see conv.c). */
 static void store_quantized(const void *context, int64_t batch, int64_t row, int64_t rows, int64_t col,
                             int64_t cols, const void *block, int64_t ld) {
@@ -248,18 +265,19 @@ static void store_quantized(const void *context, int64_t batch, int64_t row, int
     Tensor *y = product->y;
     int64_t base_a = operand_base(product, &product->a, batch);
     int64_t base_b = operand_base(product, &product->b, batch);
-    double y_scale = dtype_load_f64(product->y_scale->dtype, product->y_scale->data, 0);
-    double y_zero = dtype_load_f64(product->y_zero->dtype, product->y_zero->data, 0);
+    float y_scale = (float)kit_real(product->y_scale, 0), col_scales[STORE_BLOCK];
+    double y_zero = kit_real(product->y_zero, 0), values[STORE_BLOCK];
     bool integer = dtype_is_integer(y->dtype);
-    for (int64_t r = 0; r < rows; ++r) {
-        double row_scale = quantizer_of(&product->a, product->a.scale, base_a, row + r, 1);
-        for (int64_t j = 0; j < cols; ++j) {
-            double col_scale = quantizer_of(&product->b, product->b.scale, base_b, col + j, 1);
-            float scale = (float)row_scale * (float)col_scale / (float)y_scale;
-            double value = (double)((float)((const double *)block)[r * ld + j] * scale);
-            if (integer) value = nearbyint(value);
-            dtype_store_f64(y->dtype, y->data,
-                            (batch * product->gemm.m + row + r) * product->gemm.n + col + j, value + y_zero);
+    for (int64_t j = 0; j < cols; j += STORE_BLOCK) {
+        int64_t count = min_i64(STORE_BLOCK, cols - j);
+        for (int64_t i = 0; i < count; ++i)
+            col_scales[i] = (float)quantizer_of(&product->b, product->b.scale, base_b, col + j + i, 1);
+        for (int64_t r = 0; r < rows; ++r) {
+            float row_scale = (float)quantizer_of(&product->a, product->a.scale, base_a, row + r, 1);
+            rescale(count, (const double *)block + r * ld + j, row_scale, col_scales, y_scale, integer,
+                    y_zero, values);
+            dtype_write_f64(y->dtype, y->data,
+                            (batch * product->gemm.m + row + r) * product->gemm.n + col + j, count, values);
         }
     }
 }

@@ -113,8 +113,7 @@ static double combine(const PoolRun *run, int64_t base, const Cover *cover, int6
                 int64_t z = cover->start[0] + i * win->dilation[0],
                         y = cover->start[1] + j * win->dilation[1];
                 int64_t x = cover->start[2] + k * win->dilation[2];
-                double value =
-                    dtype_load_f64(run->x->dtype, run->x->data, base + (z * win->in[1] + y) * win->in[2] + x);
+                double value = kit_real(run->x, base + (z * win->in[1] + y) * win->in[2] + x);
                 if (run->kind == POOL_AVERAGE) result += value;
                 if (run->kind == POOL_LP) result += p == 2 ? value * value : pow(fabs(value), p);
                 if (run->kind != POOL_MAX || (value <= result && where[0] >= 0)) continue;
@@ -159,7 +158,7 @@ static void run_outputs(void *context, int64_t first, int64_t last, int worker) 
     }
 }
 
-/* -- f32 in one or two dimensions: rows first, then columns, each in vectors -- */
+/* -- f32: planes and rows first, then columns, each in vectors -- */
 
 SIMD_CLONES static void max_into(float *restrict to, const float *restrict from, int64_t count) {
     for (int64_t i = 0; i < count; ++i) to[i] = from[i] > to[i] ? from[i] : to[i];
@@ -199,35 +198,63 @@ static void fill_line(float *to, float value, int64_t count) {
 /* Length of a line that covers all windows of a row, padding included; -1 where lines are not worth it. */
 static int64_t line_length(const PoolRun *run) {
     const Window *win = &run->window;
-    if (run->x->dtype != DTYPE_F32 || run->indices != NULL || run->kind == POOL_LP || win->in[0] != 1 ||
-        win->kernel[0] != 1 || win->out[0] != 1 || win->pad[0] != 0)
-        return -1;
+    if (run->x->dtype != DTYPE_F32 || run->indices != NULL || run->kind == POOL_LP) return -1;
     int64_t length = (win->out[2] - 1) * win->stride[2] + (win->kernel[2] - 1) * win->dilation[2] + 1;
     length = max_i64(length, win->pad[2] + win->in[2]);
     return length <= 2 * win->in[2] + 4096 ? length : -1;
 }
 
-static void run_row(const PoolRun *run, const float *plane, int64_t row, float *line, float *to) {
+/* Folds the rows that the windows of row `row` of plane `out_z` cover. */
+static void fold_rows(const PoolRun *run, const float *volume, int64_t out_z, int64_t row, float *to) {
+    const Window *win = &run->window;
+    int64_t first_z, last_z, first, last;
+    window_taps(win, 0, out_z, &first_z, &last_z);
+    window_taps(win, 1, row, &first, &last);
+    for (int64_t tap_z = first_z; tap_z < last_z; ++tap_z)
+        for (int64_t tap = first; tap < last; ++tap) {
+            int64_t z = out_z * win->stride[0] - win->pad[0] + tap_z * win->dilation[0];
+            int64_t y = row * win->stride[1] - win->pad[1] + tap * win->dilation[1];
+            fold_line(run->kind, to, volume + (z * win->in[1] + y) * win->in[2], 1, win->in[2]);
+        }
+}
+
+SIMD_CLONES static void divide_line(float *to, float divisor, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] /= divisor;
+}
+
+/* Sums of windows that cover `lines` rows become averages. */
+static void average_line(const PoolRun *run, int64_t lines, float *to) {
+    const Window *win = &run->window;
+    bool include_pad = run->attrs->count_include_pad != 0;
+    /* windows [inside, beyond) pass neither end of the row */
+    int64_t span = (win->kernel[2] - 1) * win->dilation[2], room = win->in[2] + win->pad[2] - span;
+    int64_t inside = min_i64(ceil_div_i64(win->pad[2], win->stride[2]), win->out[2]);
+    int64_t beyond = clamp_i64(ceil_div_i64(room, win->stride[2]), inside, win->out[2]);
+    for (int64_t i = 0; i < win->out[2]; ++i) {
+        if (i == inside) i = beyond;
+        if (i == win->out[2]) break;
+        int64_t count = lines * divisor(win, 2, i, include_pad);
+        to[i] = count > 0 ? to[i] / (float)count : 0;
+    }
+    int64_t count = lines * win->kernel[2];
+    if (count > 0)
+        divide_line(to + inside, (float)count, beyond - inside);
+    else
+        fill_line(to + inside, 0, beyond - inside);
+}
+
+static void run_row(const PoolRun *run, const float *volume, int64_t out_z, int64_t row, float *line,
+                    float *to) {
     const Window *win = &run->window;
     float empty = run->kind == POOL_MAX ? -INFINITY : 0;
-    float *inner = line + win->pad[2];
-    int64_t first, last;
-    window_taps(win, 1, row, &first, &last);
     fill_line(line, empty, run->line);
-    for (int64_t tap = first; tap < last; ++tap) {
-        int64_t y = row * win->stride[1] - win->pad[1] + tap * win->dilation[1];
-        fold_line(run->kind, inner, plane + y * win->in[2], 1, win->in[2]);
-    }
+    fold_rows(run, volume, out_z, row, line + win->pad[2]);
     fill_line(to, empty, win->out[2]);
     for (int64_t tap = 0; tap < win->kernel[2]; ++tap)
         fold_line(run->kind, to, line + tap * win->dilation[2], win->stride[2], win->out[2]);
     if (run->kind == POOL_MAX) return;
     bool include_pad = run->attrs->count_include_pad != 0;
-    int64_t rows = divisor(win, 1, row, include_pad);
-    for (int64_t i = 0; i < win->out[2]; ++i) {
-        int64_t count = rows * divisor(win, 2, i, include_pad);
-        to[i] = count > 0 ? to[i] / (float)count : 0;
-    }
+    average_line(run, divisor(win, 0, out_z, include_pad) * divisor(win, 1, row, include_pad), to);
 }
 
 static void run_rows(void *context, int64_t first, int64_t last, int worker) {
@@ -235,8 +262,9 @@ static void run_rows(void *context, int64_t first, int64_t last, int worker) {
     const Window *win = &run->window;
     float *line = run->scratch + worker * run->line;
     for (int64_t index = first; index < last; ++index) {
-        const float *plane = (const float *)run->x->data + index / win->out[1] * win->in_count;
-        run_row(run, plane, index % win->out[1], line, (float *)run->y->data + index * win->out[2]);
+        int64_t row = index % win->out[1], plane = index / win->out[1];
+        const float *volume = (const float *)run->x->data + plane / win->out[0] * win->in_count;
+        run_row(run, volume, plane % win->out[0], row, line, (float *)run->y->data + index * win->out[2]);
     }
 }
 
@@ -262,12 +290,12 @@ static Status run_pool(KernelCtx *ctx, PoolKind kind) {
     PoolRun run = pool_make(ctx, kind);
     const Window *win = &run.window;
     int64_t planes = run.x->dim[0] * run.x->dim[1], work = max_i64(1, min_i64(win->taps, LEAST_ELEMENTS));
+    int64_t row_work = win->kernel[0] * win->kernel[1] + win->kernel[2];
     size_t line = (size_t)run.line * sizeof(float);
     run.scratch = ctx->host->scratch;
     if (run.line >= 0 && ctx->host->scratch_size >= line)
-        parallel_for(kit_worker_pool(ctx, line), planes * win->out[1],
-                     1 + LEAST_ELEMENTS / max_i64(1, (win->kernel[1] + win->kernel[2]) * run.line), run_rows,
-                     &run);
+        parallel_for(kit_worker_pool(ctx, line), planes * win->out[0] * win->out[1],
+                     1 + LEAST_ELEMENTS / max_i64(1, row_work * run.line), run_rows, &run);
     else
         parallel_for(ctx->host->pool, planes * win->out_count, 1 + LEAST_ELEMENTS / work, run_outputs, &run);
     return STATUS_OK;

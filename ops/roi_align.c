@@ -80,34 +80,44 @@ static Samples samples_of(double begin, double bin, int64_t ratio, int64_t exten
     return samples;
 }
 
-/* The two elements that sample i lies between, and the weight of the second. */
-static void neighbours(const Samples *samples, int64_t i, int64_t at[2], double *part) {
-    double x =
-        fmin(fmax(samples->begin + ((double)i + 0.5) * samples->step, 0), (double)(samples->extent - 1));
-    at[0] = (int64_t)x;
-    at[1] = min_i64(at[0] + 1, samples->extent - 1);
-    *part = x - (double)at[0];
+/* The two elements that sample i lies between, as offsets in steps of `stride`, and the weight of the second.
+ */
+static inline void neighbours(const Samples *samples, int64_t i, int64_t stride, int64_t at[2],
+                              double *part) {
+    double x = samples->begin + ((double)i + 0.5) * samples->step, top = (double)(samples->extent - 1);
+    x = x > 0 ? x : 0;
+    x = x < top ? x : top;
+    int64_t low = (int64_t)x;
+    at[0] = low * stride;
+    at[1] = min_i64(low + 1, samples->extent - 1) * stride;
+    *part = x - (double)low;
 }
 
-/* Average or maximum of the samples of one bin of the plane that begins at element `plane`. The standard
- * takes the maximum over the weighted corners, not over the interpolated samples. */
-static double pool_bin(const RoiRun *run, int64_t plane, const Samples *rows, const Samples *cols) {
-    double sum = 0, max = -INFINITY;
-    const Tensor *x = run->x;
-    for (int64_t i = rows->first; i < rows->last; ++i)
+/* Sum of the samples of one bin of the plane that begins at element `plane`, and the largest weighted corner.
+ */
+static double sum_bin(const Tensor *x, int64_t plane, const Samples *rows, const Samples *cols, double *max) {
+    double sum = 0;
+    for (int64_t i = rows->first; i < rows->last; ++i) {
+        int64_t at_y[2], at_x[2];
+        double part_y, part_x;
+        neighbours(rows, i, cols->extent, at_y, &part_y);
         for (int64_t j = cols->first; j < cols->last; ++j) {
-            int64_t at_y[2], at_x[2];
-            double part_y, part_x;
-            neighbours(rows, i, at_y, &part_y);
-            neighbours(cols, j, at_x, &part_x);
+            neighbours(cols, j, 1, at_x, &part_x);
             for (int corner = 0; corner < 4; ++corner) {
                 double weight = (corner < 2 ? 1 - part_y : part_y) * (corner % 2 == 0 ? 1 - part_x : part_x);
-                int64_t element = plane + at_y[corner / 2] * cols->extent + at_x[corner % 2];
-                double value = weight * dtype_load_f64(x->dtype, x->data, element);
+                double value = weight * kit_real(x, plane + at_y[corner / 2] + at_x[corner % 2]);
                 sum += value;
-                max = fmax(max, value);
+                *max = value > *max ? value : *max;
             }
         }
+    }
+    return sum;
+}
+
+/* Average or maximum of the samples of one bin. The standard takes the maximum over the weighted corners, not
+ * over the interpolated samples. */
+static double pool_bin(const RoiRun *run, int64_t plane, const Samples *rows, const Samples *cols) {
+    double max = -(double)INFINITY, sum = sum_bin(run->x, plane, rows, cols, &max);
     if (!run->attrs->max) return sum / fmax(rows->count * cols->count, 1);
     double inside = (double)(rows->last - rows->first) * (double)(cols->last - cols->first);
     return inside < rows->count * cols->count || inside == 0 ? fmax(max, 0) : max;

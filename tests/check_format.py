@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every C file is laid out as clang-format does it (./dev format). tests/kernels_host holds device code under the name of C++."""
+"""Every C file is laid out as clang-format does it (./dev format). One header holds C++."""
 import pathlib
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ def main():
     if formatter is None:
         print("clang-format is not installed")
         return SKIPPED
-    out = subprocess.run(["git", "ls-files", "*.c", "*.h", ":!tests/kernels_host"], cwd=ROOT, capture_output=True, text=True)
+    out = subprocess.run(["git", "ls-files", "*.c", "*.h", ":!tests/kernels_host/device_shim.h"], cwd=ROOT, capture_output=True, text=True)
     if out.returncode != 0:
         print("not a git checkout: which files are the repository's is not known")
         return SKIPPED

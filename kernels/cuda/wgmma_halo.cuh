@@ -163,7 +163,7 @@ SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile>
 
 template <class Tile, class Store>
 SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w, const Store &store) {
-    __shared__ alignas(8) u64 barriers[2 * (Tile::inputs + Tile::stages)];
+    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
     const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
     const HaloRing<Tile> ring = {data + Tile::stages * Tile::taps * Tile::tap_bytes,
                                  data,

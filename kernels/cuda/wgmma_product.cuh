@@ -355,7 +355,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &t
 // steps: stages of one tile, at least as many as there are slices.
 template <class Tile, class Load, class Store>
 SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const Store &store, int steps) {
-    __shared__ alignas(8) u64 barriers[2 * Tile::stages];
+    __shared__ u64 barriers[2 * Tile::stages];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
                                   shared_address(barriers + Tile::stages)};
     if (threadIdx.x == 0) {

@@ -5,14 +5,12 @@
  * run_units COMPILER FOLDER [NAME]: graphs in FOLDER, whose name contains NAME. Inputs are noise. Integer
  * inputs whose name ends with "_below_N" are in [0, N). Symbols have the value of their opt. Values also lie
  * in channels-last order and as slices: each problem in one of the ways, in all with SMELT_UNITS_ALL set. */
-#include <dlfcn.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
+#include "tests/kernels_host/units.h"
 
 enum { MOST_SYMBOLS = 64, MOST_TENSORS = 32, GUARD = 0x5a /* bytes of memory that nothing may write */ };
 
@@ -20,7 +18,8 @@ typedef struct Test {
     Arena arena;
     Diag diag;
     const Device *device;
-    const char *compiler, *shim, *work; /* program, folder of device_shim.h, folder for what is compiled */
+    Units *code;
+    bool collects; /* units, which are compiled before any of them runs */
     Graph *graph;
     Tensor *values; /* of the graph, as the host computes them */
     int64_t symbols[MOST_SYMBOLS];
@@ -190,34 +189,6 @@ static void prepare_values(Test *t) {
     for (int32_t i = 0; i < block->node_count; ++i) run_node(t, &t->graph->nodes[block->nodes[i]]);
 }
 
-/* -- the device code -- */
-
-/* The unit as a shared library with `void run(const long long *args, const long long *grid)`. */
-static const char *compile(Test *t, const KernelLaunch *launch) {
-    const char *source = arena_printf(&t->arena, "%s/%s.cpp", t->work, launch->entry);
-    const char *library = arena_printf(&t->arena, "%s/%s.so", t->work, launch->entry);
-    if (access(library, R_OK) == 0) return library;
-    FILE *file = fopen(source, "w");
-    if (file == NULL) exit(1);
-    fprintf(file, "#include \"device_shim.h\"\n%s\nstatic const long long *arguments;\n", launch->source);
-    fprintf(file, "static void thread(void) {\n    ((void (*)(");
-    for (int32_t i = 0; i < launch->arg_count; ++i) fprintf(file, "%slong long", i > 0 ? ", " : "");
-    fprintf(file, "))smelt::%s)(", launch->entry);
-    for (int32_t i = 0; i < launch->arg_count; ++i) fprintf(file, "%sarguments[%d]", i > 0 ? ", " : "", i);
-    fprintf(file,
-            ");\n}\nextern \"C\" void run(const long long *args, const long long *grid) {\n"
-            "    arguments = args;\n    shim_run(thread, grid, %d);\n}\n",
-            launch->block[0]);
-    fclose(file);
-    const char *command = arena_printf(
-        &t->arena,
-        "%s -std=c++17 -O1 -w -fno-strict-aliasing -fPIC -shared -I%s -I%s -o %s.tmp %s && mv %s.tmp %s",
-        t->compiler, t->shim, t->work, library, source, library, library);
-    int status = system(command);
-    CHECK(status == 0);
-    return status == 0 ? library : NULL;
-}
-
 /* -- values as they lie in a GPU's memory -- */
 
 /* Calls move(host element, device element) for each element. */
@@ -273,34 +244,66 @@ static void *input_memory(Test *t, ValueId id) {
 static Tensor take_result(Test *t, ValueId id, char *memory, const char *what) {
     Tensor plain = new_tensor(t, &t->graph->values[id]);
     bool guarded = true;
+    size_t bytes = memory_bytes(t, id) + 128;
     for_elements(t, id, from_device, &plain, memory);
-    for (size_t i = 0; i < memory_bytes(t, id) + 128; ++i) guarded = guarded && memory[i] == GUARD;
+    for (size_t i = 0; i < bytes; ++i) guarded = guarded && memory[i] == GUARD;
     if (!guarded) fprintf(stderr, "%s: memory beside the result is written\n", what);
     CHECK(guarded);
     return plain;
 }
 
+/* The constant in channels-last order. */
+static void *turned(Test *t, ValueId id) {
+    Value *value = &t->graph->values[id];
+    Layout stated = value->layout;
+    value->layout = LAYOUT_CHANNELS_LAST;
+    void *memory = input_memory(t, id);
+    value->layout = stated;
+    return memory;
+}
+
+/* A tensor map as a kernel gets it: what counts is the pointer to what gpu.h makes of it. */
+static long long make_map(Test *t, const KernelMap *from, void *const *memory) {
+    enum { BYTES = 128 };
+    GpuMap *map = ARENA_NEW(&t->arena, GpuMap), **parameter = aligned(arena_alloc(&t->arena, BYTES + 256));
+    *map = (GpuMap){.memory = from->channels_last ? turned(t, from->value) : memory[from->value],
+                    .rank = from->rank,
+                    .element = dtype_bits(t->graph->values[from->value].dtype) / 8,
+                    .swizzle = from->swizzle,
+                    .windows = from->windows,
+                    .pixels = from->pixels};
+    for (int32_t i = 0; i < from->rank; ++i) {
+        map->dim[i] = number_of(t, from->dim[i]);
+        map->stride[i] = number_of(t, from->stride[i]) * map->element;
+        map->box[i] = from->box[i];
+        CHECK(map->dim[i] > 0 && (i == 0 || map->stride[i] % 16 == 0));
+    }
+    memcpy(map->step, from->step, sizeof map->step);
+    memcpy(map->low, from->low, sizeof map->low);
+    memcpy(map->high, from->high, sizeof map->high);
+    CHECK((uintptr_t)map->memory % 16 == 0);
+    *parameter = map;
+    return (long long)(uintptr_t)parameter;
+}
+
 static void run_launch(Test *t, const KernelLaunch *launch, void *const *memory, char *scratch) {
-    long long args[512], grid[3];
-    const char *library = compile(t, launch);
-    if (library == NULL) return;
+    long long args[512];
+    GpuLaunch run = {
+        .threads = (unsigned)launch->block[0], .shared_bytes = (unsigned)launch->shared_bytes, .args = args};
     for (int32_t i = 0; i < launch->arg_count; ++i) {
         const KernelArg *arg = &launch->args[i];
         if (arg->kind == KERNEL_ARG_VALUE)
             args[i] = (long long)(uintptr_t)memory[arg->value];
+        else if (arg->kind == KERNEL_ARG_MAP)
+            args[i] = make_map(t, arg->map, memory);
         else
             args[i] = number_of(t, arg->number) +
                       (arg->kind == KERNEL_ARG_SCRATCH ? (long long)(uintptr_t)scratch : 0);
     }
-    for (int i = 0; i < 3; ++i) grid[i] = number_of(t, launch->grid[i]);
-    CHECK(grid[1] <= 65535 && grid[2] <= 65535);
-    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    void (*run)(const long long *, const long long *) = NULL;
-    if (handle != NULL) *(void **)&run = dlsym(handle, "run");
-    if (run == NULL) fprintf(stderr, "%s\n", dlerror());
-    CHECK(run != NULL);
-    if (run != NULL) run(args, grid);
-    if (handle != NULL) dlclose(handle);
+    for (int i = 0; i < 3; ++i) run.grid[i] = (unsigned)number_of(t, launch->grid[i]);
+    CHECK(run.grid[1] <= 65535 && run.grid[2] <= 65535);
+    units_find(t->code, launch, &run);
+    gpu_run(&run);
 }
 
 static double tolerance_of(DType dtype) {
@@ -351,6 +354,10 @@ static void check_counts(Test *t, const Emission *emission, const Tactic *tactic
 
 static void run_emission(Test *t, const Emission *emission, const Tactic *tactic, const char *what) {
     const Problem *problem = emission->problem;
+    t->units += emission->launch_count;
+    for (int32_t i = 0; i < emission->launch_count && t->collects; ++i)
+        units_add(t->code, &emission->launches[i]);
+    if (t->collects) return;
     void **memory = ARENA_ARRAY(&t->arena, void *, t->graph->value_count);
     for (int32_t i = 0; i < problem->input_count; ++i)
         memory[problem->inputs[i]] = input_memory(t, problem->inputs[i]);
@@ -366,7 +373,6 @@ static void run_emission(Test *t, const Emission *emission, const Tactic *tactic
         Tensor found = take_result(t, problem->outputs[i], memory[problem->outputs[i]], what);
         compare(&found, &t->values[problem->outputs[i]], what);
     }
-    t->units += emission->launch_count;
 }
 
 /* -- other places for the values -- */
@@ -441,7 +447,6 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
         const Tactic *tactic = tactic_at(i);
         if (tactic_refuses(tactic, problem, t->device) != NULL) continue;
         if (lie != LIE_AS_STATED && !tactic->strided) continue;
-        if (tactic->arch != NULL) continue; /* of instructions that no host has: tests/gpu/run sees to it */
         int32_t count = tactic->configs(problem, t->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
         bool first = !t->used[i];
@@ -461,8 +466,7 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
 /* Until each tactic that can has taken values that lie otherwise. */
 static bool is_due(const Test *t, const Problem *problem) {
     for (int32_t i = 0; i < tactic_count(); ++i)
-        if (tactic_at(i)->strided && tactic_at(i)->arch == NULL && !t->moved[i] &&
-            tactic_refuses(tactic_at(i), problem, t->device) == NULL)
+        if (tactic_at(i)->strided && !t->moved[i] && tactic_refuses(tactic_at(i), problem, t->device) == NULL)
             return true;
     return false;
 }
@@ -474,7 +478,7 @@ static void run_graph(Test *t, const char *folder, const char *path) {
     CHECK_OK(graph_parse((const char *)map.data, map.size, path, folder, &t->arena, &t->graph, &t->diag),
              &t->diag);
     if (t->graph == NULL) exit(1);
-    prepare_values(t);
+    if (!t->collects) prepare_values(t);
     Value *values = ARENA_ARRAY(&t->arena, Value, t->graph->value_count);
     for (ValueId v = 0; v < t->graph->value_count; ++v) values[v] = t->graph->values[v];
     for (int32_t at = 0, next; at < t->graph->blocks[MAIN_BLOCK].node_count; at = next) {
@@ -493,30 +497,41 @@ static void run_graph(Test *t, const char *folder, const char *path) {
     file_unmap(&map);
 }
 
+/* First all units are collected and compiled, then the same way is gone again and they run. */
+static void run_graphs(Test *t, const char *folder, const char *part, bool collects) {
+    char **names;
+    int32_t count;
+    t->collects = collects;
+    t->units = 0;
+    memset(t->used, 0, sizeof t->used);
+    memset(t->moved, 0, sizeof t->moved);
+    CHECK_OK(folder_list(&t->arena, folder, &names, &count, &t->diag), &t->diag);
+    for (int32_t i = 0; i < count; ++i)
+        if (strstr(names[i], ".ir") != NULL && strstr(names[i], part) != NULL)
+            run_graph(t, folder, path_join(&t->arena, folder, names[i]));
+}
+
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     char work[] = "/tmp/smelt_units_XXXXXX";
     if (mkdtemp(work) == NULL) return 1;
-    Test t = {
-        .device = arch_find("sm_90"), .compiler = argv[1], .shim = SMELT_SOURCE_DIR "/tests/kernels_host"};
-    t.all = getenv("SMELT_UNITS_ALL") != NULL;
-    t.work = getenv("SMELT_UNITS") != NULL ? getenv("SMELT_UNITS") : work;
-    const char *headers = arena_printf(&t.arena, "%s/smelt", t.work);
+    Test t = {.device = arch_find("sm_90"), .all = getenv("SMELT_UNITS_ALL") != NULL};
+    const char *kept = getenv("SMELT_UNITS"), *folder = kept != NULL ? kept : work;
+    const char *headers = arena_printf(&t.arena, "%s/smelt", folder);
     if (symlink(SMELT_SOURCE_DIR "/kernels/cuda", headers) != 0 && access(headers, R_OK) != 0) return 1;
-    char **names;
-    int32_t count;
-    CHECK_OK(folder_list(&t.arena, argv[2], &names, &count, &t.diag), &t.diag);
-    for (int32_t i = 0; i < count; ++i)
-        if (strstr(names[i], ".ir") != NULL && strstr(names[i], "wgmma") == NULL && /* no host runs those */
-            (argc < 4 || strstr(names[i], argv[3]) != NULL))
-            run_graph(&t, argv[2], path_join(&t.arena, argv[2], names[i]));
+    t.code = units_create(argv[1], SMELT_SOURCE_DIR "/tests/kernels_host", folder);
+    run_graphs(&t, argv[2], argc > 3 ? argv[3] : "", true);
+    bool compiled = units_compile(t.code);
+    CHECK(compiled);
+    if (compiled) run_graphs(&t, argv[2], argc > 3 ? argv[3] : "", false);
     for (int32_t i = 0; i < tactic_count() && argc < 4; ++i) {
-        if (tactic_at(i)->arch != NULL || t.moved[i] == tactic_at(i)->strided) continue;
+        if (t.moved[i] == tactic_at(i)->strided) continue;
         fprintf(stderr, "%s has not run with values that do not lie plainly\n", tactic_at(i)->name);
         CHECK(!"every tactic that says so takes values as they lie");
     }
     fprintf(stderr, "%d launches\n", t.units);
     CHECK(t.units > 0);
+    units_destroy(t.code);
     CHECK(system(arena_printf(&t.arena, "rm -rf %s", work)) == 0);
     arena_reset(&t.arena);
     return test_result();

@@ -1,0 +1,36 @@
+/* What the parts of the GPU know of each other. */
+#ifndef SMELT_TESTS_KERNELS_HOST_GPU_THREADS_H
+#define SMELT_TESTS_KERNELS_HOST_GPU_THREADS_H
+
+#include "tests/kernels_host/gpu.h"
+
+enum {
+    WARP = 32,
+    WARPGROUP = 128,
+    MOST_THREADS = 4096 /* of a cluster */
+};
+
+/* The running thread among those of the cluster. */
+unsigned own_thread(void);
+unsigned thread_total(void);
+
+/* Until (*word & mask) is something else. */
+void wait_while(const uint32_t *word, uint32_t mask, uint32_t value);
+/* The last lane to come does the work of all: lanes[i] is what lane i gave. */
+void together(void *mine, void (*work)(void *const *lanes, unsigned count));
+bool coin(void);
+void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* Of the running thread's block. Dynamic shared memory is at GPU_DYNAMIC and behind. */
+void *shared_at(unsigned address, unsigned bytes);
+/* The place that swizzled tiles have a byte at: 16-byte parts exchanged among lines of `swizzle` bytes. */
+static inline unsigned swizzled(unsigned address, unsigned swizzle) {
+    return address ^ ((address >> 7 & (swizzle / 16 - 1)) << 4);
+}
+
+/* Copies by the engine that are due; all: one at least, where there is one. False: nothing was done. */
+bool engine_runs(bool all);
+void copies_begin(void); /* a block */
+void groups_begin(void);
+
+#endif

@@ -178,6 +178,26 @@ static void improve(Search *s) {
     }
 }
 
+int64_t pack_lower_bound(const PackItem *items, int32_t *scratch, int32_t count, int32_t step_count,
+                         int64_t alignment, int32_t *peak) {
+    int32_t *starts = scratch, *ends = count > 0 ? scratch + count : NULL, gone = count, top = 0;
+    int64_t bound = 0, alive = 0;
+    if (!items_are_valid(items, count, alignment)) return -1;
+    sort_order(items, by_step, starts, count);
+    sort_order(items, by_end, ends, count);
+    /* The sum is largest at a step where some item begins; the ends come last first. */
+    for (int32_t i = 0; i < count && items[starts[i]].first < step_count; ++i) {
+        const PackItem *item = &items[starts[i]];
+        for (; items[ends[gone - 1]].last < item->first; --gone)
+            alive -= aligned_size(&items[ends[gone - 1]], alignment);
+        if (!checked_add_i64(alive, aligned_size(item, alignment), &alive)) return -1;
+        if (alive > bound) top = item->first;
+        bound = max_i64(bound, alive);
+    }
+    if (peak != NULL) *peak = top;
+    return bound;
+}
+
 int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t alignment) {
     if (!items_are_valid(items, count, alignment)) return -1;
     int64_t trials = count == 0 ? 1 : TRIAL_WORK / ((int64_t)count * count);
@@ -189,7 +209,7 @@ int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t ali
                 .trials = (int32_t)min_i64(max_i64(trials, 1), MOST_TRIALS),
                 .alignment = alignment,
                 .best = -1};
-    s.bound = trials > 1 ? pack_lower_bound(items, count, INT32_MAX, alignment) : 0;
+    s.bound = trials > 1 ? pack_lower_bound(items, scratch, count, INT32_MAX, alignment, NULL) : 0;
     for (int k = 0; k < ORDERS; ++k) {
         for (int fit = 0; fit < FITS && !is_done(&s); ++fit) {
             sort_order(items, orders[k], s.order, count);
@@ -199,20 +219,4 @@ int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t ali
     if (s.best >= 0 && !is_done(&s)) improve(&s);
     if (s.best < 0) return -1;
     return place_all(items, s.best_order, s.placed, count, alignment, s.best_fit);
-}
-
-int64_t pack_lower_bound(const PackItem *items, int32_t count, int32_t step_count, int64_t alignment) {
-    if (!items_are_valid(items, count, alignment)) return -1;
-    int64_t bound = 0;
-    /* The sum is largest at a step where some item begins. */
-    for (int32_t i = 0; i < count; ++i) {
-        int64_t alive = 0;
-        if (items[i].first >= step_count) continue;
-        for (int32_t k = 0; k < count; ++k) {
-            if (items[k].first > items[i].first || items[k].last < items[i].first) continue;
-            if (!checked_add_i64(alive, aligned_size(&items[k], alignment), &alive)) return -1;
-        }
-        bound = max_i64(bound, alive);
-    }
-    return bound;
 }

@@ -20,7 +20,10 @@ enum { PACK_SCRATCH = 3 }; /* numbers for each item */
  * offset assignment of Pisarchyk & Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020. */
 int64_t pack_items(PackItem *items, int32_t *scratch, int32_t count, int64_t alignment);
 
-/* The largest sum of (aligned) sizes alive at one step: no layout can be smaller. -1 on overflow. */
-int64_t pack_lower_bound(const PackItem *items, int32_t count, int32_t step_count, int64_t alignment);
+/* The largest sum of (aligned) sizes alive at one step before step_count: no layout can be smaller. -1 on
+ * overflow. *peak (may be NULL) is the first such step, 0 where nothing is alive. scratch has 2 * count
+ * numbers. */
+int64_t pack_lower_bound(const PackItem *items, int32_t *scratch, int32_t count, int32_t step_count,
+                         int64_t alignment, int32_t *peak);
 
 #endif

@@ -42,6 +42,7 @@ typedef struct Planner {
     ValueId *older;     /* per value: another one of its buffer, or NONE */
     int32_t *positions; /* per node, in its block */
     int32_t step;       /* of the main block, during walks */
+    int32_t peak_step;  /* the first of those with the most bytes alive */
     bool on_device;     /* the step is a region that runs as one kernel */
     Draft *drafts;
     int32_t draft_count, draft_capacity;
@@ -57,10 +58,8 @@ Status memory_find_lives(Planner *p);
  * stay in their place in the operand. */
 Status memory_find_slots(Planner *p);
 
-/* Chooses offsets. Fills drafts' bytes. */
+/* Chooses offsets. Fills drafts' bytes, and peak_step. */
 Status memory_lay_out(Planner *p, MemoryPlan *memory);
-/* The first of the steps with the most bytes alive. */
-int32_t memory_peak(const Planner *p);
 Status memory_report(const Planner *p, const MemoryPlan *memory);
 
 bool memory_is_late(const Graph *graph, ValueId value); /* its size depends on data */

@@ -44,7 +44,8 @@ Status memory_lay_out(Planner *p, MemoryPlan *memory) {
         p->drafts[i].bytes = items[i].size;
     }
     memory->arena_size = pack_items(items, scratch, p->draft_count, BUFFER_ALIGNMENT);
-    memory->lower_bound = pack_lower_bound(items, p->draft_count, p->step + 1, BUFFER_ALIGNMENT);
+    memory->lower_bound =
+        pack_lower_bound(items, scratch, p->draft_count, p->step + 1, BUFFER_ALIGNMENT, &p->peak_step);
     if (memory->arena_size < 0 || memory->lower_bound < 0)
         return FAIL(p->ctx->diag, STATUS_BAD_MODEL, "intermediate tensors need more than 2^63 bytes");
     for (int32_t i = 0; i < p->draft_count; ++i)
@@ -53,34 +54,6 @@ Status memory_lay_out(Planner *p, MemoryPlan *memory) {
                                       .last = p->drafts[i].last,
                                       .offset = memory->fixed ? items[i].offset : -1};
     return STATUS_OK;
-}
-
-/* -- the worst step -- */
-
-/* Bytes of the drafts that are alive at a step. */
-static int64_t alive_bytes(const Planner *p, int32_t step) {
-    int64_t sum = 0;
-    for (int32_t i = 0; i < p->draft_count; ++i) {
-        const Draft *draft = &p->drafts[i];
-        if (draft->first > step || draft->last < step) continue;
-        if (!checked_add_i64(sum, ceil_div_i64(draft->bytes, BUFFER_ALIGNMENT) * BUFFER_ALIGNMENT, &sum))
-            return INT64_MAX;
-    }
-    return sum;
-}
-
-int32_t memory_peak(const Planner *p) {
-    int32_t peak = 0;
-    int64_t most = -1;
-    for (int32_t i = 0; i < p->draft_count; ++i) { /* it is a step where some draft begins */
-        int32_t step = p->drafts[i].first;
-        if (i > 0 && step == p->drafts[i - 1].first) continue;
-        int64_t bytes = alive_bytes(p, step);
-        if (bytes < most || (bytes == most && step >= peak)) continue;
-        most = bytes;
-        peak = step;
-    }
-    return peak;
 }
 
 /* -- report -- */
@@ -110,17 +83,17 @@ static const char *name_at(const Planner *p, const Draft *draft, int32_t step) {
 }
 
 /* The tensors that are alive at the worst step, largest first. */
-static Status report_peak(const Planner *p) {
+static Status report_peak(const Planner *p, int64_t bytes) {
     enum { LISTED = 8 };
     Line *lines = ARENA_ARRAY(p->ctx->scratch, Line, p->draft_count);
-    int32_t step = memory_peak(p), count = 0;
+    int32_t step = p->peak_step, count = 0;
     TRY_ALLOC(p->ctx->diag, lines);
     for (int32_t i = 0; i < p->draft_count; ++i)
         if (p->drafts[i].first <= step && step <= p->drafts[i].last)
             lines[count++] = (Line){p->drafts[i].bytes, i};
     qsort(lines, (size_t)count, sizeof *lines, largest_first);
     log_line(p->ctx->log, LOG_PASS, "plan_memory: step %d needs most, %lld bytes in %d tensors", step,
-             (long long)alive_bytes(p, step), count);
+             (long long)bytes, count);
     for (int32_t i = 0; i < count && i < LISTED; ++i)
         log_line(p->ctx->log, LOG_PASS, "plan_memory:   %12lld B  %s", (long long)lines[i].bytes,
                  name_at(p, &p->drafts[lines[i].draft], step));
@@ -138,5 +111,5 @@ Status memory_report(const Planner *p, const MemoryPlan *memory) {
              "plan_memory: %d buffers in %lld bytes, %.1f %% over the lower bound of %lld%s",
              memory->buffer_count, (long long)memory->arena_size, over, (long long)memory->lower_bound,
              memory->fixed ? "" : " (at the usual sizes: some have no maximum)");
-    return p->draft_count > 0 ? report_peak(p) : STATUS_OK;
+    return p->draft_count > 0 ? report_peak(p, memory->lower_bound) : STATUS_OK;
 }

@@ -399,7 +399,7 @@ static int64_t wasted_bytes(const Planner *p, const Draft *draft, int32_t step) 
 
 /* Forbids the slices of the draft that wastes most at the worst step. False: none does. */
 static bool ban_worst(const Planner *p, const MemoryPlan *memory, bool *banned) {
-    int32_t step = memory_peak(p);
+    int32_t step = p->peak_step;
     int64_t most = 0;
     const Draft *worst = NULL;
     bool found = false;

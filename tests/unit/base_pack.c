@@ -51,8 +51,9 @@ static void test_random(void) {
             int64_t size = random_below(8) == 0 ? 0 : 1 + random_below(1u << (1 + random_below(18)));
             items[i] = (PackItem){.size = size, .first = first, .last = last};
         }
+        static int32_t numbers[2 * MOST];
         int64_t total = check_pack(items, count, 256);
-        int64_t bound = pack_lower_bound(items, count, steps, 256);
+        int64_t bound = pack_lower_bound(items, numbers, count, steps, 256, NULL);
         CHECK(total >= bound && total <= bound + bound / 2);
     }
 }
@@ -60,20 +61,25 @@ static void test_random(void) {
 /* A chain: each value is read by the next step only, so that two live at a time. */
 static void test_chain(void) {
     PackItem items[50];
+    int32_t numbers[100], peak = -1;
     for (int32_t i = 0; i < 50; ++i) items[i] = (PackItem){.size = 1000, .first = i, .last = i + 1};
     CHECK_INT(check_pack(items, 50, 64), 2 * 1024);
-    CHECK_INT(pack_lower_bound(items, 50, 51, 64), 2 * 1024);
+    CHECK_INT(pack_lower_bound(items, numbers, 50, 51, 64, &peak), 2 * 1024);
+    CHECK_INT(peak, 1);
+    CHECK_INT(pack_lower_bound(items, numbers, 50, 1, 64, &peak), 1024);
+    CHECK_INT(peak, 0);
 }
 
 /* As in a network: every block has a skip value over its steps and two short ones inside. */
 static void test_blocks(void) {
     PackItem items[90];
+    int32_t numbers[180];
     for (int32_t i = 0; i < 30; ++i) {
         items[3 * i] = (PackItem){.size = 4096, .first = 3 * i, .last = 3 * i + 3};
         items[3 * i + 1] = (PackItem){.size = 16384, .first = 3 * i + 1, .last = 3 * i + 2};
         items[3 * i + 2] = (PackItem){.size = 8192, .first = 3 * i + 2, .last = 3 * i + 3};
     }
-    int64_t bound = pack_lower_bound(items, 90, 91, 256);
+    int64_t bound = pack_lower_bound(items, numbers, 90, 91, 256, NULL);
     CHECK_INT(bound, 4096 + 16384 + 8192);
     CHECK(check_pack(items, 90, 256) <= bound + bound / 2);
 }
@@ -86,10 +92,10 @@ static void test_edges(void) {
     CHECK_INT(pack_items(&bad, order, 1, 64), -1);
     bad = (PackItem){.size = INT64_MAX};
     CHECK_INT(pack_items(&bad, order, 1, 64), -1);
-    CHECK_INT(pack_lower_bound(&bad, 1, 1, 64), -1);
+    CHECK_INT(pack_lower_bound(&bad, order, 1, 1, 64, NULL), -1);
     PackItem large[2] = {{.size = INT64_MAX - 1000}, {.size = 2000}};
     CHECK_INT(pack_items(large, order, 2, 1), -1);
-    CHECK_INT(pack_lower_bound(large, 2, 1, 1), -1);
+    CHECK_INT(pack_lower_bound(large, order, 2, 1, 1, NULL), -1);
     CHECK_INT(pack_items(NULL, NULL, 0, 64), 0);
     PackItem nothing = {.size = 0, .offset = 9};
     CHECK_INT(pack_items(&nothing, order, 1, 64), 0);
@@ -126,14 +132,17 @@ static void test_bound(void) {
                                   .last = first + (int32_t)random_below((uint32_t)(steps - first))};
         }
         int64_t most = 0;
+        int32_t numbers[2 * MOST], at = 0, peak;
         for (int32_t step = 0; step < steps; ++step) {
             int64_t alive = 0;
             for (int32_t i = 0; i < count; ++i)
                 if (items[i].first <= step && step <= items[i].last)
                     alive += (items[i].size + 255) / 256 * 256;
+            if (alive > most) at = step;
             if (alive > most) most = alive;
         }
-        CHECK_INT(pack_lower_bound(items, count, steps, 256), most);
+        CHECK_INT(pack_lower_bound(items, numbers, count, steps, 256, &peak), most);
+        CHECK_INT(peak, at);
         over += check_pack(items, count, 256) - most;
         bounds += most;
     }
@@ -151,7 +160,7 @@ static void test_many(void) {
     for (int32_t i = 0; i < 6000; ++i) {
         for (int32_t k = i + 1; k < 6000 && k < i + 9; ++k) collisions += items_collide(&items[i], &items[k]);
     }
-    int64_t bound = pack_lower_bound(items, 6000, 6000, 64);
+    int64_t bound = pack_lower_bound(items, order, 6000, 6000, 64, NULL);
     CHECK(collisions == 0 && total >= bound && total <= bound + bound / 2);
 }
 

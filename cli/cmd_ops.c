@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "frontend/import.h"
 #include "ops/op.h"
 
 static const char *half_rule_name(HalfRule rule) {
@@ -9,9 +10,15 @@ static const char *half_rule_name(HalfRule rule) {
     return names[rule];
 }
 
+enum { NAME_SIZE = 96 };
+
+static void full_name(const char *domain, const char *op, char name[NAME_SIZE]) {
+    snprintf(name, NAME_SIZE, "%s%s%s", domain, domain[0] != '\0' ? "::" : "", op);
+}
+
 static void print_row(const OpDef *def, bool markdown) {
-    char name[96], inputs[16], outputs[16];
-    snprintf(name, sizeof name, "%s%s%s", def->domain, def->domain[0] != '\0' ? "::" : "", def->name);
+    char name[NAME_SIZE], inputs[16], outputs[16];
+    full_name(def->domain, def->name, name);
     snprintf(inputs, sizeof inputs, def->min_in == def->max_in ? "%d" : "%d-%d", def->min_in, def->max_in);
     snprintf(outputs, sizeof outputs, def->min_out == def->max_out ? "%d" : "%d-%d", def->min_out,
              def->max_out);
@@ -36,6 +43,32 @@ static int sorted_ops(OpId *order) {
     return count;
 }
 
+static void print_form(const ImportForm *form, bool markdown) {
+    char name[NAME_SIZE], opsets[32], becomes[256];
+    full_name(form->domain, form->op, name);
+    if (form->last > 0)
+        snprintf(opsets, sizeof opsets, "%d-%d", form->first > 0 ? form->first : 1, form->last);
+    else if (form->first > 0)
+        snprintf(opsets, sizeof opsets, "from %d", form->first);
+    else
+        snprintf(opsets, sizeof opsets, "all");
+    snprintf(becomes, sizeof becomes, "%s%s%s", form->kept ? form->op : "",
+             form->kept && form->others[0] != '\0' ? " " : "", form->others);
+    if (markdown)
+        printf("| %s | %s | %s |\n", name, opsets, becomes);
+    else
+        printf("%-48s %-7s  %s\n", name, opsets, becomes);
+}
+
+static void print_forms(bool markdown) {
+    ImportForm form;
+    if (markdown)
+        printf("\n| form | opsets | becomes |\n|---|---|---|\n");
+    else
+        printf("\n%-48s %-7s  %s\n", "form", "opsets", "becomes");
+    for (int32_t i = 0; import_form(i, &form); ++i) print_form(&form, markdown);
+}
+
 Status command_ops(App *app, const Command *self, int argc, char **argv) {
     bool markdown = false, done;
     const Option table[] = {{"markdown", 0, OPTION_FLAG, &markdown, NULL, "as a Markdown table", 0, 0}};
@@ -51,5 +84,6 @@ Status command_ops(App *app, const Command *self, int argc, char **argv) {
                "precision");
     for (int i = 0; i < count; ++i) print_row(op_def(order[i]), markdown);
     if (!markdown) printf("%d operators; older opsets from 7 on are rewritten to these meanings\n", count);
+    print_forms(markdown);
     return STATUS_OK;
 }

@@ -20,15 +20,25 @@ HEAD = """# Operators
 Written by `docs/operators.py`; edit that instead. *opset* is the newest meaning; models of opset 7 and later are rewritten to it.
 *precision* is the least one in which the operator may run. The last three columns count the cases of ONNX's own backend test on
 the CPU target; a case counts for every operator in it, and `tests/onnx/wrong_data.tsv` says why some are skipped.
+"""
+FORMS = """## Older forms, and operators of others
 
+Models may also hold these; the importer writes each as operators of the first table.
+"""
+OTHERS = """## Further operators of those cases
+
+Constant is read by the importer; the others are refused by name.
 """
 
 
-def operator_rows(smelt):
-    """(head, rows) as lists of cells."""
+def operator_tables(smelt):
+    """(head, rows) of the operators and of the forms that become such, as lists of cells."""
     text = subprocess.run([smelt, "ops", "--markdown"], capture_output=True, text=True, check=True).stdout
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return table[0], table[2:]
+    tables = []
+    for part in text.strip().split("\n\n"):
+        table = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
+        tables.append((table[0], table[2:]))
+    return tables
 
 
 def count_outcomes(path):
@@ -43,27 +53,30 @@ def table_line(cells):
     return "| " + " | ".join(cells) + " |\n"
 
 
-def write_page(head, rows, counts):
-    lines = [HEAD, table_line([*head, *OUTCOMES]), "|" + "---|" * (len(head) + len(OUTCOMES)) + "\n"]
-    for row in rows:
-        lines.append(table_line([*row, *(str(counts[row[0]][outcome]) for outcome in OUTCOMES)]))
-    others = sorted(set(counts) - {row[0] for row in rows})
-    lines.append("\nOther operators of those cases: older names, which become one of the above, and ones that smelt refuses by name.\n\n")
-    lines += [table_line(["operator", *OUTCOMES]), "|" + "---|" * (1 + len(OUTCOMES)) + "\n"]
-    lines += [table_line([name, *(str(counts[name][outcome]) for outcome in OUTCOMES)]) for name in others]
-    return "".join(lines)
+def write_table(head, rows):
+    return "".join([table_line(head), "|" + "---|" * len(head) + "\n", *(table_line(row) for row in rows)])
 
 
-def documented_rows(page, width):
-    """The page's first table without the columns of outcomes."""
-    table = page.split("\n\n")[2].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")][:width] for line in table]
+def write_page(operators, forms, counts):
+    def counted(name):
+        return [str(counts[name][outcome]) for outcome in OUTCOMES]
+
+    others = sorted(set(counts) - {row[0] for _, rows in (operators, forms) for row in rows})
+    return "\n".join([
+        HEAD, write_table([*operators[0], *OUTCOMES], [[*row, *counted(row[0])] for row in operators[1]]), FORMS, write_table(*forms),
+        OTHERS, write_table(["operator", *OUTCOMES], [[name, *counted(name)] for name in others])])
 
 
-def stale(page, head, rows, counts):
+def documented_rows(page, head):
+    """The page's table that begins with these columns, without further ones."""
+    part = next(part for part in page.split("\n\n") if part.startswith("| " + " | ".join(head)))
+    return [[cell.strip() for cell in line.strip("|").split("|")][: len(head)] for line in part.splitlines()[2:]]
+
+
+def stale(page, operators, forms, counts):
     if counts is not None:
-        return page != write_page(head, rows, counts)
-    return documented_rows(page, len(head)) != rows
+        return page != write_page(operators, forms, counts)
+    return any(documented_rows(page, head) != rows for head, rows in (operators, forms))
 
 
 def main():
@@ -72,17 +85,17 @@ def main():
     parser.add_argument("--outcomes", type=pathlib.Path, default=ROOT / "build" / "conformance.json")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    head, rows = operator_rows(options.smelt)
+    operators, forms = operator_tables(options.smelt)
     counts = count_outcomes(options.outcomes) if options.outcomes.exists() else None
     if options.check:
-        if stale(PAGE.read_text(encoding="utf-8"), head, rows, counts):
+        if stale(PAGE.read_text(encoding="utf-8"), operators, forms, counts):
             print("docs/operators.md is stale: run docs/operators.py after tests/onnx/run_conformance.py --json build/conformance.json")
             return 1
         return 0
     if counts is None:
         print(f"{options.outcomes} is not there: tests/onnx/run_conformance.py --json writes it")
         return 2
-    PAGE.write_text(write_page(head, rows, counts), encoding="utf-8")
+    PAGE.write_text(write_page(operators, forms, counts), encoding="utf-8")
     return 0
 
 

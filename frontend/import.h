@@ -39,4 +39,16 @@ Status model_import_bytes(const void *bytes, size_t size, const char *name, cons
                           const ImportOptions *options, Allocator *allocator, Model *out, Diag *diag);
 void model_destroy(Model *model);
 
+/* Something that models may hold besides the operators of ops/: an older form of one, or an operator of
+ * others, and the operators that it becomes. */
+typedef struct ImportForm {
+    const char *domain, *op;
+    int16_t first, last; /* opsets; 0: from the first, to the newest */
+    bool kept;           /* it becomes one of its own name (in its newest form), with others */
+    const char *others;  /* "Add Mul", "" */
+} ImportForm;
+
+/* Form i of the list; false past its end. */
+bool import_form(int32_t i, ImportForm *out);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "frontend/import.h"
 #include "frontend/opset_rules.h"
 
 /* ai.onnx: forms of older opsets. A row's last opset is the last one with the old form; operators that ONNX
@@ -85,22 +86,34 @@ static const OpsetRow rows[] = {
     {"com.microsoft", "DequantizeLinear", 0, INT16_MAX, rewrite_same, "=DequantizeLinear"},
     {"com.microsoft", "Trilu", 0, INT16_MAX, rewrite_same, "=Trilu"},
     {"com.microsoft", "QLinearAdd", 0, INT16_MAX, rewrite_qlinear_binary,
-     "=DequantizeLinear Add QuantizeLinear"},
+     "=DequantizeLinear Add CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearMul", 0, INT16_MAX, rewrite_qlinear_binary,
-     "=DequantizeLinear Mul QuantizeLinear"},
+     "=DequantizeLinear Mul CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearSigmoid", 0, INT16_MAX, rewrite_qlinear_unary,
-     "=DequantizeLinear Sigmoid QuantizeLinear"},
+     "=DequantizeLinear Sigmoid CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearLeakyRelu", 0, INT16_MAX, rewrite_qlinear_unary,
-     "=DequantizeLinear LeakyRelu QuantizeLinear"},
+     "=DequantizeLinear LeakyRelu CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearGlobalAveragePool", 0, INT16_MAX, rewrite_qlinear_unary,
-     "=DequantizeLinear GlobalAveragePool QuantizeLinear"},
+     "=DequantizeLinear GlobalAveragePool CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearAveragePool", 0, INT16_MAX, rewrite_qlinear_unary,
-     "=DequantizeLinear AveragePool QuantizeLinear"},
+     "=DequantizeLinear AveragePool CastLike QuantizeLinear"},
     {"com.microsoft", "QLinearConv", 0, INT16_MAX, rewrite_qlinear_conv, "=QLinearConv Transpose"},
     {"com.microsoft", "QLinearConcat", 0, INT16_MAX, rewrite_qlinear_concat,
-     "=DequantizeLinear Concat QuantizeLinear"},
-    {"com.microsoft", "QGemm", 0, INT16_MAX, rewrite_qgemm, "=DequantizeLinear Mul Gemm QuantizeLinear"},
+     "=DequantizeLinear Concat CastLike QuantizeLinear"},
+    {"com.microsoft", "QGemm", 0, INT16_MAX, rewrite_qgemm,
+     "=DequantizeLinear Mul Gemm CastLike QuantizeLinear"},
 };
+
+bool import_form(int32_t i, ImportForm *out) {
+    if (i < 0 || (size_t)i >= sizeof rows / sizeof rows[0]) return false;
+    const OpsetRow *row = &rows[i];
+    bool instead = row->needs[0] == '=';
+    *out =
+        (ImportForm){.domain = row->domain, .op = row->op, .kept = !instead, .others = row->needs + instead};
+    out->first = row->first <= 1 ? 0 : row->first;
+    out->last = row->last >= MAX_OPSET ? 0 : row->last;
+    return true;
+}
 
 static const OpsetRow *find_row(const char *domain, const char *op, int64_t opset) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; ++i)

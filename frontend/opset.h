@@ -23,7 +23,7 @@ typedef struct Form {
 typedef Status (*Rewrite)(Form *form);
 
 /* OP names of a domain for opsets first .. last become something else. `needs` lists the operators that the
- * rewrite makes besides or instead of the node's own ("Flatten Softmax Reshape"). */
+ * rewrite makes besides the node's own ("Flatten Shape Reshape"), or after '=' instead of it ("=Mul Add"). */
 typedef struct OpsetRow {
     const char *domain, *op;
     int16_t first, last;

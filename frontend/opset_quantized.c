@@ -10,8 +10,10 @@ static ValueId dequantized(Form *form, int32_t first) {
                      form_input(form, first + 2));
 }
 
-static Status become_quantized(Form *form, ValueId x, ValueId scale, ValueId zero_point) {
+/* The result has the element type of the inputs `like`, also where it has no zero point. */
+static Status become_quantized(Form *form, ValueId x, ValueId scale, ValueId zero_point, ValueId like) {
     form->attrs = (AttrList){0};
+    if (zero_point == NONE) zero_point = FORM_NODE(form, "CastLike", NULL, form_scalar(form, NONE, 0), like);
     FORM_BECOME(form, "QuantizeLinear", x, scale, zero_point);
     return form->status;
 }
@@ -24,7 +26,7 @@ static const char *plain_name(const Form *form) {
 Status rewrite_qlinear_binary(Form *form) {
     ValueId a = dequantized(form, 0), b = dequantized(form, 3);
     ValueId result = FORM_NODE(form, plain_name(form), NULL, a, b);
-    return become_quantized(form, result, form_input(form, 6), form_input(form, 7));
+    return become_quantized(form, result, form_input(form, 6), form_input(form, 7), form_input(form, 0));
 }
 
 /* Attributes of the Transpose that moves channels from the last place to the second, or back. */
@@ -58,7 +60,7 @@ Status rewrite_qlinear_unary(Form *form) {
     if (rank > 0) x = move_channels(form, x, rank, false);
     ValueId result = FORM_NODE(form, plain_name(form), &form->attrs, x);
     if (rank > 0) result = move_channels(form, result, rank, true);
-    return become_quantized(form, result, form_input(form, 3), form_input(form, 4));
+    return become_quantized(form, result, form_input(form, 3), form_input(form, 4), form_input(form, 0));
 }
 
 /* ONNX's own, but for the place of the channels (the weights' are as ever). */
@@ -81,11 +83,11 @@ Status rewrite_qlinear_concat(Form *form) {
     TRY_ALLOC(form->im->diag, parts);
     for (int32_t i = 0; i < count; ++i) parts[i] = dequantized(form, 2 + 3 * i);
     ValueId result = form_node(form, "Concat", &form->attrs, count, parts);
-    return become_quantized(form, result, form_input(form, 0), form_input(form, 1));
+    return become_quantized(form, result, form_input(form, 0), form_input(form, 1), form_input(form, 2));
 }
 
-/* Inputs: a, b with scales and zero points, the bias in units of both scales, and the result's scale and zero
- * point (without them the result stays real). Scales of b may be one per column. */
+/* Inputs: a, b with scales and zero points, the bias in units of both scales and alpha, and the result's
+ * scale and zero point (without them the result stays real). Scales of b may be one per column. */
 Status rewrite_qgemm(Form *form) {
     AttrList per_column = {0};
     bool transposed = form_attr_int(form, "transB", 0) != 0;
@@ -96,6 +98,8 @@ Status rewrite_qgemm(Form *form) {
     ValueId bias = form_input(form, 6), scale = form_input(form, 7);
     if (bias != NONE) {
         ValueId unit = FORM_NODE(form, "Mul", NULL, form_input(form, 1), form_input(form, 4));
+        double alpha = (double)form_attr_float(form, "alpha", 1);
+        if (alpha != 1) unit = FORM_NODE(form, "Mul", NULL, unit, form_scalar(form, unit, alpha));
         AttrList real = {0};
         form_note_attr(form, attr_set_int(&real, form->im->arena, "to", dtype_of(form->im, unit)));
         bias = FORM_NODE(form, "Mul", NULL, FORM_NODE(form, "Cast", &real, bias), unit);
@@ -105,5 +109,5 @@ Status rewrite_qgemm(Form *form) {
         return form->status;
     }
     ValueId result = FORM_NODE(form, "Gemm", &form->attrs, a, b, bias);
-    return become_quantized(form, result, scale, form_input(form, 8));
+    return become_quantized(form, result, scale, form_input(form, 8), form_input(form, 0));
 }

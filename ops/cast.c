@@ -132,14 +132,16 @@ static void write_minifloats(const Conversion *run, int64_t first, int64_t count
     for (int64_t i = 0; i < count; ++i) out[i] = minifloat_of(run, in[i]);
 }
 
-/* Reals become integers by truncation. Out of range is undefined in ONNX: we saturate, but packed types keep
- * the low bits as in the reference implementation. */
+/* Reals become integers by truncation; ones of less than 8 bits by rounding to the nearest, half to even, and
+ * keep the low bits ("4 bit integer types" of ONNX's technical details). Out of range is undefined in ONNX
+ * else: we saturate. */
 static void write_truncated(const Conversion *run, int64_t first, int64_t count, const double *in) {
     DType to = run->out->dtype;
     double whole[CAST_BLOCK];
     int64_t wide[CAST_BLOCK];
-    for (int64_t i = 0; i < count; ++i) whole[i] = trunc(in[i]);
-    if (dtype_bits(to) >= 8) {
+    bool packed = dtype_bits(to) < 8;
+    for (int64_t i = 0; i < count; ++i) whole[i] = packed ? rint(in[i]) : trunc(in[i]);
+    if (!packed) {
         dtype_write_f64(to, run->out->data, first, count, whole);
         return;
     }

@@ -41,14 +41,14 @@ static void store(Tensor *out, int64_t i, double value) {
     dtype_store_f64(out->dtype, out->data, i, dtype_is_integer(out->dtype) ? trunc(value) : value);
 }
 
-/* a0 - a1 cos(x) + a2 cos(2x) over one period. */
+/* a0 - a1 cos(x) + a2 cos(2x) over one period, added so that the middle of all three is 1 exactly. */
 static Status kernel_cosine_window(KernelCtx *ctx, double a0, double a1, double a2) {
     const SignalWindowAttrs *attrs = ctx->attrs;
     Tensor *out = ctx->outputs[0];
     int64_t size = out->dim[0], period = attrs->periodic ? size : size - 1;
     for (int64_t i = 0; i < size; ++i) {
         double x = 2 * PI * (double)i / (double)period;
-        store(out, i, period == 0 ? 1 : a0 - a1 * cos(x) + a2 * cos(2 * x));
+        store(out, i, period == 0 ? 1 : a0 + a2 * cos(2 * x) - a1 * cos(x));
     }
     return STATUS_OK;
 }

@@ -1,5 +1,7 @@
 """Nodes that must be refused, and damaged nodes that may be: with exit 3 and a message that names node and operator, never a crash."""
+import os
 import re
+import resource
 import subprocess
 
 import numpy
@@ -8,6 +10,7 @@ import wire
 from case import DOMAIN_VERSIONS, GENERATORS, Case, Random, ints
 
 OK, BAD_INPUT, NO_MEMORY, TIMEOUT = 0, 3, 5, 60
+MEMORY = 4 << 30  # what a node may ask for in earnest is refused by the system early
 # A node that became others is named by itself and the operator that found the fault.
 WHERE = re.compile(r"(node|from) 'bad'")
 
@@ -274,12 +277,23 @@ def write_case(case, folder):
     return model, files
 
 
-def complaint(smelt, target, case, folder, must_refuse):
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def limited(smelt):
+    """Arguments of subprocess.run that limit memory: sanitizers do it themselves, as they reserve much more than they use."""
+    plain = subprocess.run([smelt, "ops"], capture_output=True, preexec_fn=limit_memory).returncode == 0
+    options = os.environ.get("ASAN_OPTIONS", "") + f":allocator_may_return_null=1:max_allocation_size_mb={MEMORY >> 20}"
+    return {"preexec_fn": limit_memory} if plain else {"env": {**os.environ, "ASAN_OPTIONS": options}}
+
+
+def complaint(smelt, target, case, folder, must_refuse, limits):
     """What is wrong with smelt's answer, or None."""
     model, files = write_case(case, folder)
     command = [smelt, "run", str(model), "--threads", "1", "--target", target, *files, "--output-dir", str(folder / "out")]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, **limits)
     except subprocess.TimeoutExpired:
         return f"no answer within {TIMEOUT} s"
     message = done.stderr.strip()
@@ -306,9 +320,9 @@ def check_all(smelt, target, folder, seed, damaged):
             cases.append((Case(op, list(inputs), dict(attributes), opset=least, number=number, constant=constant), what))
             cases.append((Case(op, list(inputs), dict(attributes), opset=least, number=number + 1, constant=constant), what))
     cases += [(damaged_case(seed, number), None) for number in range(damaged)]
-    wrong = []
+    wrong, limits = [], limited(smelt)
     for case, what in cases:
-        problem = complaint(smelt, target, case, folder, what is not None)
+        problem = complaint(smelt, target, case, folder, what is not None, limits)
         if problem is not None:
             wrong.append(problem)
             print(f"BAD INPUT {case.describe()[:600]}\n    {what + ': ' if what else ''}{problem}", flush=True)

@@ -12,7 +12,7 @@ INTEGERS = SIGNED + UNSIGNED
 NUMBERS = FLOATS + INTEGERS
 ALL = NUMBERS + ("bool",)
 SIZES = (0, 1, 1, 2, 2, 3, 3, 4, 5, 7, 8, 11, 13)
-OPSETS = (13, 15, 17, 18, 19, 20, 21, 22, 23, 24)
+LATEST = 26  # opset that ONNX Runtime knows
 ML_DOMAIN, MS_DOMAIN = "ai.onnx.ml", "com.microsoft"
 DOMAIN_VERSIONS = {ML_DOMAIN: 3, MS_DOMAIN: 1}
 
@@ -22,6 +22,7 @@ CONSTANT = "constant"
 @dataclasses.dataclass
 class Case:
     """inputs: arrays, None where left out. constant: indices of those written as initializers.
+    after: (operator, attributes) of nodes that output 0 goes through; operators of two inputs get it twice.
     close: (rtol, atol) in place of the tolerances of the element type; steps: allowed difference of integers."""
 
     op: str
@@ -33,6 +34,7 @@ class Case:
     constant: set = dataclasses.field(default_factory=set)
     close: tuple = None
     steps: int = 0
+    after: list = dataclasses.field(default_factory=list)
     number: int = 0
 
     def describe(self):
@@ -42,7 +44,8 @@ class Case:
             for i, x in enumerate(self.inputs))
         attributes = ", ".join(f"{k}={v if not isinstance(v, wire.Graph) else '{...}'}" for k, v in self.attributes.items())
         name = f"{self.domain}.{self.op}" if self.domain else self.op
-        return f"case {self.number}: {name}-{self.opset}({inputs}) {{{attributes}}}"
+        after = "".join(f" > {op}{values or ''}" for op, values in self.after)
+        return f"case {self.number}: {name}-{self.opset}({inputs}) {{{attributes}}}{after}"
 
 
 class Random:
@@ -64,8 +67,8 @@ class Random:
     def real(self, low, high):
         return float(numpy.float32(self.rng.uniform(low, high)))
 
-    def opset(self, least=13, most=24):
-        return self.pick([o for o in OPSETS if least <= o <= most])
+    def opset(self, least=13, most=LATEST):
+        return self.int(least, most)
 
     def shape(self, low=0, high=4, sizes=SIZES):
         shape = [self.pick(sizes) for _ in range(self.int(low, high))]

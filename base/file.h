@@ -43,6 +43,10 @@ void file_out_abandon(FileOut *out);
 Status file_replace(const char *path, const void *data, size_t size, Diag *diag);
 
 bool file_exists(const char *path);
+/* Whether file_replace could begin, so that long work need not end in its failure. */
+Status file_can_replace(const char *path, Diag *diag);
+/* Both exist and are one, by whatever path. */
+bool file_is_same(const char *a, const char *b);
 /* The folder part of path ("." when it has none) in arena; NULL: out of memory. */
 char *path_folder(Arena *arena, const char *path);
 char *path_join(Arena *arena, const char *folder, const char *name);

@@ -142,6 +142,8 @@ Status command_bench(App *app, const Command *self, int argc, char **argv) {
     bool done;
     TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
     if (done) return STATUS_OK;
+    if (o.json != NULL) TRY(file_can_replace(o.json, &app->diag));
+    if (o.compile.tune == NULL && !is_plan_path(models.items[0])) o.compile.tune = "quick";
     Session session;
     Status status = session_open(app, models.items[0], &o.compile, &session);
     if (status == STATUS_OK) status = bench(app, &o, &session);

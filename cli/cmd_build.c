@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/compile.h"
 
@@ -15,6 +16,13 @@ static void report_build(const BuildOptions *options, const Compiled *compiled, 
             options->output, plan->step_count, plan->op_count, byte_text((double)plan->weights_size).text,
             byte_text((double)plan->arena_size).text, byte_text((double)plan->arena_lower_bound).text,
             plan->fixed ? "" : " at the profile's shapes", seconds);
+}
+
+static Status check_output(App *app, const char *model, const char *output) {
+    if (output == NULL) return STATUS_OK;
+    if (file_is_same(model, output))
+        return FAIL(&app->diag, STATUS_USAGE, "-o '%s' is the model itself", output);
+    return file_can_replace(output, &app->diag);
 }
 
 static Status check_reproducible(App *app, const CompileSettings *settings) {
@@ -50,6 +58,7 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
     if (o.compile.stop_after != NULL && text_list_has(&o.compile.disabled, o.compile.stop_after))
         return FAIL(&app->diag, STATUS_USAGE, "--stop-after and --disable-pass both name '%s'",
                     o.compile.stop_after);
+    TRY(check_output(app, models.items[0], o.output));
     if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
     TRY(check_reproducible(app, &o.compile));
     if (o.compile.tune == NULL) o.compile.tune = o.compile.reproducible ? "off" : "quick";

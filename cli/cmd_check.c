@@ -25,7 +25,7 @@ typedef struct CheckState {
     ByteWriter report;
 } CheckState;
 
-/* "--atol A" for all outputs, or "A,B,..." one per output (the last repeats). */
+/* "--atol A" for all outputs, or "A,B,..." one per output. */
 static Status output_atol(App *app, const char *text, int output, double *out) {
     *out = 1e-7;
     if (text == NULL) return STATUS_OK;
@@ -37,6 +37,15 @@ static Status output_atol(App *app, const char *text, int output, double *out) {
         if (i == output || *end == '\0') return STATUS_OK;
         text = end + 1;
     }
+}
+
+static Status check_atol(App *app, const CheckOptions *o, int outputs) {
+    int given = 1;
+    double unused;
+    TRY(output_atol(app, o->atol_text, outputs, &unused));
+    for (const char *c = o->atol_text; c != NULL && *c != '\0'; ++c) given += *c == ',';
+    if (given <= 1 || given == outputs) return STATUS_OK;
+    return FAIL(&app->diag, STATUS_USAGE, "--atol has %d tolerances for %d outputs", given, outputs);
 }
 
 static void describe_failure(CheckState *state, const char *set, const char *name, const Comparison *c,
@@ -166,7 +175,15 @@ static Status write_report(App *app, const CheckOptions *o, const CheckState *st
 static Status check_model(App *app, const CheckOptions *o, const char *path, Session *session,
                           CheckState *state) {
     *state = (CheckState){.report = byte_writer(&app->arena)};
-    TRY(session_open(app, path, &o->compile, session));
+    CompileSettings compile = o->compile;
+    if (is_plan_path(path)) {
+        compile.precision = NULL; /* it says how exact the outputs are to be */
+        if (o->data.count == 0)
+            return FAIL(&app->diag, STATUS_USAGE,
+                        "a plan does not say what is right: give --data, or the model instead of '%s'", path);
+    }
+    TRY(session_open(app, path, &compile, session));
+    TRY(check_atol(app, o, session->binding_count - session->input_count));
     if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, state));
     for (int32_t i = 0; i < o->data.count; ++i) {
         Status status = check_set(app, o, session, o->data.items[i], state);
@@ -264,6 +281,7 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
     o.goal = choice.max_error > 0 ? choice.max_error : choice.goal;
     if (o.batch != (models.count == 0))
         return FAIL(&app->diag, STATUS_USAGE, "check takes one model, or --batch and none");
+    if (o.report != NULL) TRY(file_can_replace(o.report, &app->diag));
     if (o.batch) return check_batch(app, &o);
     Session session = {0};
     CheckState state;

@@ -150,8 +150,7 @@ Status command_inspect(App *app, const Command *self, int argc, char **argv) {
     TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &paths, 1, 1, &done));
     if (done) return STATUS_OK;
     const char *path = paths.items[0];
-    size_t length = strlen(path);
-    bool is_plan = length > 5 && strcmp(path + length - 5, ".plan") == 0;
+    bool is_plan = is_plan_path(path);
     if (o.why != NULL && is_plan)
         return FAIL(&app->diag, STATUS_USAGE,
                     "--why follows a node through the passes: give the model, not '%s'", path);

@@ -331,10 +331,10 @@ Status command_study(App *app, const Command *self, int argc, char **argv) {
     TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
     if (done) return STATUS_OK;
     const char *model = models.items[0];
-    size_t length = strlen(model);
-    if (length > 5 && strcmp(model + length - 5, ".plan") == 0)
+    if (is_plan_path(model))
         return FAIL(&app->diag, STATUS_USAGE, "study builds a model in several ways: '%s' is built already",
                     model);
+    if (o.html != NULL) TRY(file_can_replace(o.html, &app->diag));
     Study study = {.app = app, .options = &o, .model = model};
     Status status = run_study(&study);
     study_end(&study);

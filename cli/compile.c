@@ -134,6 +134,37 @@ static Status load_graph(App *app, const char *path, const CompileSettings *sett
     return STATUS_OK;
 }
 
+bool is_plan_path(const char *path) {
+    return ends_with(path, ".plan");
+}
+
+Status compile_is_done(App *app, const CompileSettings *s, const char *path) {
+    const struct Given {
+        const char *option;
+        bool given;
+    } options[] = {{"target", s->target != NULL},
+                   {"gpu", s->gpu != NULL},
+                   {"precision", s->precision != NULL},
+                   {"keep-fp32", s->keep_fp32.count > 0},
+                   {"force-fp16", s->force_fp16.count > 0},
+                   {"io-precision", s->io_precision != NULL},
+                   {"calib", s->calib != NULL},
+                   {"max-error", s->max_error > 0},
+                   {"shape", s->shapes.count > 0},
+                   {"profile-shape", s->profiles.count > 0},
+                   {"disable-pass", s->disabled.count > 0},
+                   {"plugin-pass", s->plugins.count > 0},
+                   {"dump-dir", s->dump_dir != NULL},
+                   {"tune", s->tune != NULL},
+                   {"timing-cache", s->timing_cache != NULL},
+                   {"kernel-variant", s->variant > 0}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; ++i)
+        if (options[i].given)
+            return FAIL(&app->diag, STATUS_USAGE, "--%s is for models: the plan '%s' has been compiled",
+                        options[i].option, path);
+    return STATUS_OK;
+}
+
 Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
     *out = (Compiled){0};
     arena_init(&out->arena, &app->allocator);
@@ -244,7 +275,10 @@ Status compile_model(App *app, const char *path, const CompileSettings *settings
     Target target;
     Accuracy accuracy;
     *out = (Compiled){0};
+    TRY(tune_check(app, settings));
     TRY(target_choose(app, settings, &target));
+    if (!target.cuda && settings->timing_cache != NULL)
+        log_line(&app->log, LOG_WARNING, "--timing-cache is not read: the target is the CPU");
     Status status = prepare_exact(app, path, settings, &target, &accuracy, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     TRY(status);

@@ -70,6 +70,9 @@ typedef struct Compiled {
     bool stopped; /* --stop-after ended it: no plan */
 } Compiled;
 
+/* USAGE where an option says how to compile: the file is a plan, and has been compiled. */
+Status compile_is_done(App *app, const CompileSettings *settings, const char *path);
+bool is_plan_path(const char *path);
 /* Import (.onnx) or parse (.ir). */
 Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out);
 /* Passes over the loaded graph. */

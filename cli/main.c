@@ -11,7 +11,7 @@ static const Command commands[] = {
     {"run", command_run, "MODEL.plan|MODEL.onnx [options]",
      "Runs a plan (or compiles a model and runs it) on input files.",
      "smelt run model.plan --input image=photo.npy --output-dir out"},
-    {"check", command_check, "MODEL.onnx [options]",
+    {"check", command_check, "MODEL.onnx|MODEL.plan [options]",
      "Builds, runs, and compares the outputs with expected ones, or with the unoptimised graph on seeded "
      "random inputs.",
      "smelt check model.onnx --data test_data_set_0 --rtol 1e-3 --atol 1e-5"},
@@ -97,31 +97,35 @@ static void print_failure(const App *app, Status status) {
         fprintf(stderr, "  (%s, %s:%d)\n", status_name(diag.status), diag.source_file, diag.source_line);
 }
 
+/* What every invocation ends with: a result that nobody got is a failure. */
+static ExitCode finish(App *app, Status status) {
+    bool lost = fflush(stdout) != 0 || ferror(stdout) != 0;
+    if (lost && (status == STATUS_OK || status == STATUS_MISMATCH))
+        status = FAIL(&app->diag, STATUS_IO, "standard output cannot be written");
+    if (status != STATUS_OK && !(status == STATUS_MISMATCH && app->diag.status == STATUS_OK))
+        print_failure(app, status);
+    arena_reset(&app->arena);
+    return exit_code_of(status);
+}
+
 int main(int argc, char **argv) {
+    App app = {.log = {.line = log_to_stderr, .level = log_level_from_environment()}};
+    arena_init(&app.arena, &app.allocator);
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_CODE_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
-        return EXIT_CODE_OK;
+        return finish(&app, STATUS_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("smelt %s\n", SMELT_VERSION);
-        return EXIT_CODE_OK;
+        return finish(&app, STATUS_OK);
     }
-    for (int i = 0; i < COMMAND_COUNT; ++i) {
-        if (strcmp(argv[1], commands[i].name) != 0) continue;
-        App app = {.log = {.line = log_to_stderr, .level = log_level_from_environment()}};
-        arena_init(&app.arena, &app.allocator);
-        Status status = commands[i].run(&app, &commands[i], argc - 1, argv + 1);
-        if (fflush(stdout) != 0 && status == STATUS_OK)
-            status = FAIL(&app.diag, STATUS_IO, "standard output cannot be written");
-        if (status != STATUS_OK && !(status == STATUS_MISMATCH && app.diag.status == STATUS_OK))
-            print_failure(&app, status);
-        arena_reset(&app.arena);
-        return exit_code_of(status);
-    }
+    for (int i = 0; i < COMMAND_COUNT; ++i)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return finish(&app, commands[i].run(&app, &commands[i], argc - 1, argv + 1));
     fprintf(stderr, "smelt: unknown command '%s'\n\n", argv[1]);
     print_usage(stderr);
     return EXIT_CODE_USAGE;

@@ -158,6 +158,16 @@ Status options_parse(App *app, int argc, char **argv, const Option *options, int
     return STATUS_OK;
 }
 
+/* Long options have a line of their own. */
+static void print_option(FILE *out, const char *option, const char *help) {
+    enum { WIDTH = 34 };
+    if (strlen(option) > WIDTH) {
+        fprintf(out, "  %s\n", option);
+        option = "";
+    }
+    fprintf(out, "  %-*s %s\n", WIDTH, option, help);
+}
+
 void command_help(FILE *out, const Command *command, const Option *options, int option_count) {
     fprintf(out, "smelt %s %s\n\n%s\n\n", command->name, command->usage, command->what);
     for (int i = 0; i < option_count; ++i) {
@@ -166,9 +176,10 @@ void command_help(FILE *out, const Command *command, const Option *options, int 
         snprintf(left, sizeof left, "%s--%s%s%s", letter, options[i].name,
                  options[i].argument != NULL ? " " : "",
                  options[i].argument != NULL ? options[i].argument : "");
-        fprintf(out, "  %-34s %s\n", left, options[i].help);
+        print_option(out, left, options[i].help);
     }
-    fprintf(out, "  %-34s %s\n\nexample:\n  %s\n", "-h, --help", "this text", command->example);
+    print_option(out, "-h, --help", "this text");
+    fprintf(out, "\nexample:\n  %s\n", command->example);
 }
 
 Status command_begin(App *app, const Command *command, int argc, char **argv, const Option *options,

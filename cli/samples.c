@@ -8,6 +8,8 @@ Status sample_read_input(App *app, const char *folder, int index, Tensor *out) {
     if (path != NULL && !file_exists(path))
         path = arena_printf(&app->arena, "%s/input_%d.npy", folder, index);
     TRY_ALLOC(&app->diag, path);
+    if (!file_exists(path))
+        return FAIL(&app->diag, STATUS_IO, "'%s' has no input_%d.pb or input_%d.npy", folder, index, index);
     return tensor_file_read(path, &app->arena, out, NULL, &app->diag);
 }
 

@@ -48,11 +48,6 @@ static Status open_model(App *app, const char *path, const CompileSettings *sett
     return status;
 }
 
-static bool is_plan_path(const char *path) {
-    size_t length = strlen(path);
-    return length > 5 && strcmp(path + length - 5, ".plan") == 0;
-}
-
 static Status read_bindings(App *app, Session *session, SmeltError *error) {
     session->binding_count = smelt_engine_binding_count(session->engine);
     session->bindings = ARENA_ARRAY(&app->arena, SmeltBinding, session->binding_count);
@@ -75,6 +70,7 @@ Status session_open(App *app, const char *path, const CompileSettings *settings,
     SmeltError error = {0};
     *out = (Session){0};
     if (is_plan_path(path)) {
+        TRY(compile_is_done(app, settings, path));
         double start = clock_seconds();
         SmeltEngineOptions engine = {.device = (int)settings->device};
         TRY_RUNTIME(app, smelt_engine_load(path, &engine, &out->engine, &error), &error);

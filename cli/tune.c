@@ -131,6 +131,11 @@ static Status read_effort(App *app, const char *effort, int32_t *candidates) {
     return FAIL(&app->diag, STATUS_USAGE, "--tune is '%s', expected quick, full or off", effort);
 }
 
+Status tune_check(App *app, const CompileSettings *settings) {
+    int32_t candidates;
+    return settings->tune != NULL ? read_effort(app, settings->tune, &candidates) : STATUS_OK;
+}
+
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                       const TimingCache **out) {
     TimingCache *cache = NULL;

@@ -14,6 +14,8 @@ typedef struct TuneOptions {
 /* What times are good for: "NVIDIA H200 sm_90 driver 13.0", in the app's arena. Fails with WRONG_DEVICE where
  * there is no GPU. */
 Status tune_gpu_name(App *app, const CompileSettings *settings, const char **out);
+/* Fails with USAGE where --tune is no effort that there is. */
+Status tune_check(App *app, const CompileSettings *settings);
 /* The times that a build chooses by, after tuning where --tune asks for it and the GPU is here; NULL: none. A
  * cache that --timing-cache names must be whole, and of the right GPU. */
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,

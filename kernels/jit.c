@@ -51,6 +51,9 @@ Status jit_create(const JitOptions *options, Arena *arena, Jit **out, Diag *diag
         return status;
     }
     jit->cache = jit_cache_open(options->cache_folder, arena);
+    if (jit->cache.folder == NULL && options->cache_folder != NULL && options->cache_folder[0] != '\0')
+        log_line(options->log, LOG_WARNING, "compiled kernels are not kept: no folder can be made in '%s'",
+                 options->cache_folder);
     *out = jit;
     return STATUS_OK;
 }

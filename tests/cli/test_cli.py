@@ -65,6 +65,25 @@ class Usage(CliTest):
         self.expect(smelt("bench", self.model, "--iterations"), USAGE, "--iterations needs a value")
         self.expect(smelt("bench", self.model, "--iterations", "many"), USAGE, "expected an integer")
 
+    def test_options_that_do_not_fit(self):
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tune=fast"), USAGE, "--tune is 'fast', expected quick, full or off")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--timing-cache=t.txt"), OK, "--timing-cache is not read")
+        for command, option in (("run", "--shape=Input3:1x1x28x28"), ("run", "--target=cuda"), ("run", "--precision=fp16"), ("bench", "--disable-pass=fold_pad"),
+                                ("bench", "--tune=quick"), ("check", "--gpu=sm_80")):
+            data = ["--data", self.data] if command != "bench" else []
+            self.expect(smelt(command, self.plan, option, *data), USAGE, option.split("=")[0] + " is for models")
+        self.expect(smelt("check", self.plan), USAGE, "a plan does not say what is right")
+        self.expect(smelt("check", self.plan, "--data", self.data, "--atol=0.1", "--precision=fp16"), OK, "check: passed")
+        self.expect(smelt("check", self.model, "--data", self.data, "--atol=0.1,0.2"), USAGE, "--atol has 2 tolerances for 1 outputs")
+
+    def test_help_keeps_its_columns(self):
+        """Long options have a line of their own."""
+        lines = smelt("build", "--help").stdout.splitlines()
+        options = [line for line in lines if line.startswith("  ") and line[36:37] == " " and not line.startswith("  smelt")]
+        self.assertGreater(len(options), 20)
+        long = [line for line in lines if line.startswith("      --precision")]
+        self.assertEqual(long, ["      --precision fp32|tf32|fp16|bf16|best"])
+
     def test_unknown_pass_lists_the_passes(self):
         self.expect(smelt("build", self.model, "-o", self.plan, "--disable-pass", "alchemy"), USAGE, "alchemy", "fuse_vertical")
 
@@ -254,6 +273,33 @@ class BadInput(CliTest):
         (self.folder / "file").write_text("x")
         self.expect(smelt("run", self.model, "--data", self.data, "--output-dir", self.folder / "file" / "x"), BAD_INPUT)
 
+    def test_the_model_is_not_replaced(self):
+        model = self.folder / "m.onnx"
+        shutil.copy(self.model, model)
+        (self.folder / "link.onnx").symlink_to(model)
+        for output in (model, self.folder / "." / "m.onnx", self.folder / "link.onnx"):
+            self.expect(smelt("build", model, "-o", output, "--target=cpu"), USAGE, "is the model itself")
+        self.assertEqual(digest(model), digest(self.model))
+
+    def test_unwritable_files_are_found_before_the_work(self):
+        nowhere = self.folder / "no" / "such" / "file"
+        for command in (["build", self.folder / "absent.onnx", "-o", nowhere], ["study", self.folder / "absent.onnx", "--html", nowhere],
+                        ["check", self.folder / "absent.onnx", "--report", nowhere], ["bench", self.folder / "absent.onnx", "--json", nowhere]):
+            self.expect(smelt(*command), BAD_INPUT, f"cannot write '{nowhere}'")
+
+    @unittest.skipUnless(pathlib.Path("/dev/full").exists(), "no /dev/full")
+    def test_lost_results_are_failures(self):
+        for arguments in (["doctor"], ["--help"], ["--version"], ["ops"], ["inspect", self.model], ["study", self.model, "--target=cpu", "--no-run", "--json"],
+                          ["check", self.model, "--target=cpu"], ["run", self.model, "--target=cpu", "--random"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([SMELT, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+            self.assertEqual(done.returncode, BAD_INPUT, arguments)
+            self.assertIn("standard output cannot be written", done.stderr)
+
+    def test_a_data_folder_without_inputs(self):
+        for folder in (self.folder, self.folder / "absent"):
+            self.expect(smelt("run", self.model, "--target=cpu", "--data", folder), BAD_INPUT, f"'{folder}' has no input_0.pb or input_0.npy")
+
     def test_full_disk_leaves_the_old_plan(self):
         """A limit on file sizes makes writes fail as a full disk does."""
         self.build()
@@ -318,6 +364,10 @@ class WithoutGpu(CliTest):
         self.build(f"--gpu={mine}")
         self.expect(smelt("build", self.model, "-o", self.plan, f"--gpu={self.folder}/none.gpu"), BAD_INPUT, "none.gpu")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=h100,h200"), USAGE, "'h100' and 'h200' are both sm_90a")
+
+    def test_a_cache_folder_that_cannot_be_made(self):
+        done = smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--cache-dir", self.model)
+        self.expect(done, OK, f"warning: compiled kernels are not kept: no folder can be made in '{self.model}'")
 
     def test_build_inspect_and_refusal(self):
         self.build("--gpu=sm_80,sm_90")

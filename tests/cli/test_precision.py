@@ -147,7 +147,7 @@ class Choices(PrecisionTest):
             (("--precision=fp16", "--io-precision=bf16"), USAGE, "--io-precision=bf16 contradicts --precision=fp16"),
             (("--io-precision=int8",), USAGE, "--io-precision is 'int8'"),
             (("--precision=fp16", "--calib=,"), USAGE, "--calib is ','"),
-            (("--precision=fp16", "--calib=nowhere"), BAD_INPUT, "nowhere/input_0"),
+            (("--precision=fp16", "--calib=nowhere"), BAD_INPUT, "'nowhere' has no input_0.pb"),
             (("--precision=fp16", f"--calib={MODELS / 'yunet-n-320' / 'test_data_set_0'}"), BAD_INPUT, "input 'Input3' is f32[1,3,320,320], expected f32[1, 1, 28, 28]"),
             (("--precision=fp16", "--from=fuse_vertical"), USAGE, "--from"),
             (("--precision=tf32", "--disable-pass=lower_precision"), USAGE, "leaves out what --precision=tf32 needs"),

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""How long each pass takes on the benchmark models, in milliseconds: of the graph, and beside it of the elements of weights.
+"""How long each pass takes, in milliseconds: on the graph, and behind a plus on the elements of weights.
 
     passes.py [--smelt SMELT] [--runs N] MODEL.onnx...     more options for smelt build behind --
 
-The median of the runs, of builds for sm_90 in FP16 without calibration unless options say otherwise. The models come from perf_models.py.
+The least of the runs, of builds for sm_90 in FP16 without calibration unless options say otherwise. The models come from perf_models.py.
 """
 import argparse
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 
@@ -24,9 +23,9 @@ def measure(smelt, model, options):
     return {name: (float(all_of_it), float(weights)) for name, all_of_it, weights in PASS.findall(text)}
 
 
-def medians(smelt, model, options, runs):
+def fastest(smelt, model, options, runs):
     found = [measure(smelt, model, options) for _ in range(runs)]
-    return {name: tuple(statistics.median(run[name][i] for run in found) for i in range(2)) for name in found[0]}
+    return {name: min((run[name] for run in found), key=lambda times: times[0]) for name in found[0]}
 
 
 def cell(times):
@@ -49,7 +48,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     args = parser.parse_args(own)
-    rows = list(table(args.models, [medians(args.smelt, model, options, args.runs) for model in args.models]))
+    rows = list(table(args.models, [fastest(args.smelt, model, options, args.runs) for model in args.models]))
     rows.insert(1, ["---"] * len(rows[0]))
     for row in rows:
         print("| " + " | ".join(row) + " |")

@@ -181,25 +181,36 @@ static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count
     return NONE;
 }
 
+static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
+    NodeId *copy = ARENA_ARRAY(arena, NodeId, b->node_count);
+    TRY_ALLOC(diag, copy);
+    memcpy(copy, b->nodes, sizeof(NodeId) * (size_t)b->node_count);
+    TRY(find_boundary(b, arena, diag));
+    *out = (Problem){.graph = b->graph,
+                     .node_count = b->node_count,
+                     .nodes = copy,
+                     .anchor = find_anchor(b->graph, b->nodes, b->node_count),
+                     .input_count = b->input_count,
+                     .output_count = b->output_count,
+                     .inputs = b->inputs,
+                     .outputs = b->outputs};
+    return STATUS_OK;
+}
+
+Status problem_describe(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
+                        Arena *arena, Problem *out, Diag *diag) {
+    Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
+    return describe(&b, arena, out, diag);
+}
+
 Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                       Arena *arena, Problem *out, Diag *diag) {
     Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
     ByteWriter key = byte_writer(arena);
-    NodeId *copy = ARENA_ARRAY(arena, NodeId, node_count);
-    TRY_ALLOC(diag, copy);
-    memcpy(copy, nodes, sizeof(NodeId) * (size_t)node_count);
-    TRY(find_boundary(&b, arena, diag));
+    TRY(describe(&b, arena, out, diag));
     write_key(&b, arena, &key);
     if (key.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
-    *out = (Problem){.graph = graph,
-                     .node_count = node_count,
-                     .nodes = copy,
-                     .anchor = find_anchor(graph, nodes, node_count),
-                     .input_count = b.input_count,
-                     .output_count = b.output_count,
-                     .inputs = b.inputs,
-                     .outputs = b.outputs,
-                     .key = (const char *)key.data};
+    out->key = (const char *)key.data;
     return STATUS_OK;
 }
 

@@ -23,6 +23,9 @@ typedef struct Problem {
 /* Fills *out for consecutive nodes of a block. Lists are in arena. uses: of the whole graph as it is. */
 Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                       Arena *arena, Problem *out, Diag *diag);
+/* The same without the key, for questions of which nothing is kept. */
+Status problem_describe(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
+                        Arena *arena, Problem *out, Diag *diag);
 
 /* Marks the late symbols that a step of these nodes finds: those that are, alone, a dim of a result. */
 void problem_find_symbols(const Graph *graph, const NodeId *nodes, int32_t node_count, bool *known,

@@ -28,7 +28,7 @@ const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const Us
     const char *why;
     arena_reset(&target->work);
     if ((uses == NULL && !use_table_build(graph, &target->work, &own)) ||
-        problem_create(graph, uses != NULL ? uses : &own, nodes, count, &target->work, &problem, &diag) !=
+        problem_describe(graph, uses != NULL ? uses : &own, nodes, count, &target->work, &problem, &diag) !=
             STATUS_OK)
         return "it cannot be described";
     return tactic_choose(&problem, &target->device, &target->work, &why) != NULL ? NULL : why;

@@ -318,6 +318,38 @@ static Status look_at_split(Fusion *f, NodeId id) {
     return STATUS_OK;
 }
 
+/* -- equal ones on other inputs -- */
+
+/* Where the node stands whose result the value is; before all others where none in the block makes it. */
+static int32_t made_at(const Fusion *f, ValueId value, BlockId block) {
+    NodeId producer = f->graph->values[value].producer;
+    return producer != NONE && f->graph->nodes[producer].block == block ? node_position(f->graph, producer)
+                                                                        : -1;
+}
+
+/* Both could run at once, and do the same with values of one shape. */
+static bool are_equal(const Fusion *f, const Candidate *a, const Candidate *b) {
+    const Graph *graph = f->graph;
+    const Value *x = &graph->values[a->input], *y = &graph->values[b->input];
+    if (a->input == b->input || !x->has_shape || !y->has_shape || !shape_equal(&x->shape, &y->shape))
+        return false;
+    BlockId block = graph->nodes[a->unit.nodes[0]].block;
+    return made_at(f, b->input, block) < node_position(graph, a->unit.nodes[0]) &&
+           units_differ(graph, &a->unit, &b->unit) == NULL;
+}
+
+static void tell_equal_ones(Fusion *f) {
+    for (int32_t i = 0; i < f->count; ++i) {
+        Candidate *c = &f->candidates[i];
+        for (int32_t k = i + 1; k < f->count && k - i <= MOST_COMPARED && c->why == NULL && !c->merged; ++k) {
+            Candidate *other = &f->candidates[k];
+            if (other->why != NULL || other->merged || !are_equal(f, c, other)) continue;
+            tell(f, c, "an equal one reads another value, and laying both side by side costs what is saved");
+            break;
+        }
+    }
+}
+
 /* -- the walk -- */
 
 static Status fuse_block(Fusion *f, BlockId id) {
@@ -335,6 +367,7 @@ static Status fuse_block(Fusion *f, BlockId id) {
     }
     /* Each that is found adds its own Split behind the list. */
     for (int32_t i = 0; i < f->split_count; ++i) TRY(look_at_split(f, f->splits[i]));
+    tell_equal_ones(f);
     return STATUS_OK;
 }
 

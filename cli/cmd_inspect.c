@@ -2,6 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/compile.h"
+#include "cli/inspect_cache.h"
 #include "cli/why.h"
 #include "ir/cost.h"
 
@@ -156,5 +157,6 @@ Status command_inspect(App *app, const Command *self, int argc, char **argv) {
                     "--why follows a node through the passes: give the model, not '%s'", path);
     if (o.why != NULL) return why_node(app, path, &o.compile, o.why, o.json);
     if (is_plan) return inspect_plan(app, path, o.json);
+    if (is_timing_cache(path)) return inspect_cache(app, path, o.json);
     return inspect_model(app, path, &o);
 }

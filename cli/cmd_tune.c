@@ -5,26 +5,41 @@
 #include "cli/tune.h"
 #include "ir/cost.h"
 #include "kernels/choice.h"
-#include "runtime/smelt_runtime.h"
+
+enum { MOST_CHOICES = 512 };
 
 /* The steps of a graph that are one problem. */
 typedef struct Row {
     Problem problem;
     StepCost cost;
+    double roofline; /* microseconds */
     int32_t steps;
 } Row;
 
 typedef struct Report {
     App *app;
     const Graph *graph;
-    const TimingCache *timings;
+    const Device *device;
+    const TimingCache *timings; /* NULL: none */
     const char *filter;
-    double bandwidth; /* of the GPU's memory, bytes per second; 0: not known */
     UseTable uses;
     NameMap known; /* problem -> row */
     int32_t row_count, row_capacity;
     Row *rows;
+    Choice choices[MOST_CHOICES]; /* of the row at hand */
+    int32_t choice_count;
 } Report;
+
+/* -- problems -- */
+
+/* What the matrix units, or the others, and memory need at least. */
+static double roofline_of(const Report *r, const Row *row) {
+    const Node *anchor = problem_anchor(&row->problem);
+    bool contracts = anchor != NULL && op_def(anchor->op)->op_class == OPCLASS_CONTRACTION;
+    DType dtype = contracts ? problem_input(&row->problem, 0)->dtype : DTYPE_F32;
+    double bytes = row->cost.bytes_read + row->cost.bytes_written;
+    return device_roofline_us(r->device, dtype, contracts && r->graph->tf32, row->cost.flops, bytes);
+}
 
 static Status add_step(Report *r, const NodeId *nodes, int32_t count) {
     App *app = r->app;
@@ -36,9 +51,11 @@ static Status add_step(Report *r, const NodeId *nodes, int32_t count) {
         r->rows[known].steps++;
         return STATUS_OK;
     }
-    if (!timing_cache_knows(r->timings, row.problem.key)) return STATUS_OK;
-    if (!step_cost(r->graph, &r->uses, nodes, count, &app->arena, &row.cost) ||
-        !name_map_set(&r->known, &app->arena, row.problem.key, r->row_count) ||
+    if (!step_cost(r->graph, &r->uses, nodes, count, &app->arena, &row.cost))
+        return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+    if (!row.cost.runs || choices_list(&row.problem, r->device, NULL, 0) == 0) return STATUS_OK;
+    row.roofline = roofline_of(r, &row);
+    if (!name_map_set(&r->known, &app->arena, row.problem.key, r->row_count) ||
         !ARENA_RESERVE(&app->arena, r->rows, r->row_count, r->row_capacity))
         return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     r->rows[r->row_count++] = row;
@@ -56,69 +73,148 @@ static Status find_steps(Report *r) {
     return STATUS_OK;
 }
 
-static bool is_of(const Timing *timing, const Row *row) {
-    return strcmp(timing->problem, row->problem.key) == 0;
-}
+/* -- tables -- */
 
-/* Fastest first. */
-static void print_times(const Report *r, const Row *row) {
-    double last = 0, bytes = row->cost.bytes_read + row->cost.bytes_written;
-    for (;;) {
-        const Timing *next = NULL;
-        for (int32_t i = 0; i < r->timings->count; ++i) {
-            const Timing *timing = &r->timings->rows[i];
-            if (is_of(timing, row) && timing->microseconds > last &&
-                (next == NULL || timing->microseconds < next->microseconds))
-                next = timing;
-        }
-        if (next == NULL) return;
-        last = next->microseconds;
-        char config[CONFIG_NUMBERS * 12] = "";
-        for (int32_t i = 0; i < next->config.count; ++i)
-            snprintf(config + strlen(config), sizeof config - strlen(config), "%s%d", i > 0 ? "," : "",
-                     next->config.number[i]);
-        double rate = bytes / last * 1e6;
-        printf("  %-20s %-24s %10.2f us %9.2f TFLOP/s %9.1f GB/s", next->tactic, config, last,
-               row->cost.flops / last * 1e-6, rate * 1e-9);
-        if (r->bandwidth > 0) printf(" %6.1f %% of memory", 100 * rate / r->bandwidth);
-        printf("\n");
+/* Those with a measured time first, the fastest of them before others. */
+static void list_choices(Report *r, const Row *row) {
+    int32_t total = choices_rank(&row->problem, r->device, r->choices, MOST_CHOICES);
+    r->choice_count = total < MOST_CHOICES ? total : MOST_CHOICES;
+    for (int32_t i = 0, measured = 0; i < r->choice_count && r->timings != NULL; ++i) {
+        Choice choice = r->choices[i];
+        const Timing *timing = timing_cache_find(r->timings, row->problem.key, choice.tactic, &choice.config);
+        if (timing == NULL) continue;
+        choice.source = CHOICE_MEASURED;
+        choice.microseconds = timing->microseconds;
+        int32_t at = measured++;
+        for (int32_t k = i; k > at; --k) r->choices[k] = r->choices[k - 1];
+        for (; at > 0 && r->choices[at - 1].microseconds > choice.microseconds; --at)
+            r->choices[at] = r->choices[at - 1];
+        r->choices[at] = choice;
     }
 }
 
-static void print_report(const Report *r) {
+static const char *source_of(const Choice *choice) {
+    return choice->source == CHOICE_MEASURED ? "measured" : "modelled";
+}
+
+static void print_choice(const Row *row, const Choice *choice) {
+    char config[CONFIG_NUMBERS * 12] = "", name[64];
+    double us = choice->microseconds, bytes = row->cost.bytes_read + row->cost.bytes_written;
+    for (int32_t i = 0; i < choice->config.count; ++i)
+        snprintf(config + strlen(config), sizeof config - strlen(config), "%s%d", i > 0 ? "," : "",
+                 choice->config.number[i]);
+    snprintf(name, sizeof name, "%s.%d", choice->tactic->name, choice->tactic->version);
+    if (us > 0)
+        printf("  %-24s %-24s %10.2f us %s %9.2f TFLOP/s %9.1f GB/s %6.1f %%\n", name, config, us,
+               source_of(choice), row->cost.flops / us * 1e-6, bytes / us * 1e-3, 100 * row->roofline / us);
+    else
+        printf("  %-24s %-24s not timed, and no model\n", name, config);
+}
+
+static void print_text(Report *r) {
     for (int32_t i = 0; i < r->row_count; ++i) {
         const Row *row = &r->rows[i];
-        printf("%s\n  %d step%s, %.3f GFLOP, %s\n", row->problem.key, row->steps, row->steps == 1 ? "" : "s",
-               row->cost.flops * 1e-9, byte_text(row->cost.bytes_read + row->cost.bytes_written).text);
-        print_times(r, row);
+        printf("%s\n  %d step%s, %.3f GFLOP, %.2f MB, roofline %.2f us\n", row->problem.key, row->steps,
+               row->steps == 1 ? "" : "s", row->cost.flops * 1e-9,
+               (row->cost.bytes_read + row->cost.bytes_written) * 1e-6, row->roofline);
+        list_choices(r, row);
+        for (int32_t k = 0; k < r->choice_count; ++k) print_choice(row, &r->choices[k]);
     }
-    printf("%d problem%s with times for %s\n", r->row_count, r->row_count == 1 ? "" : "s", r->timings->gpu);
+    printf("%d problem%s on %s (%s), times of %s\n", r->row_count, r->row_count == 1 ? "" : "s",
+           r->device->name, r->device->label, r->timings != NULL ? r->timings->gpu : "the model alone");
+}
+
+static void print_json_choice(const Choice *choice) {
+    printf("{\"tactic\": \"%s\", \"version\": %d, \"config\": [", choice->tactic->name,
+           choice->tactic->version);
+    for (int32_t i = 0; i < choice->config.count; ++i)
+        printf("%s%d", i > 0 ? ", " : "", choice->config.number[i]);
+    if (choice->microseconds > 0)
+        printf("], \"us\": %.3f, \"source\": \"%s\"}", choice->microseconds, source_of(choice));
+    else
+        printf("]}");
+}
+
+static void print_json(Report *r) {
+    printf("{\"device\": \"%s\", \"label\": \"%s\", \"problems\": [", r->device->name, r->device->label);
+    for (int32_t i = 0; i < r->row_count; ++i) {
+        const Row *row = &r->rows[i];
+        printf("%s\n{\"problem\": ", i > 0 ? "," : "");
+        write_json_string(stdout, row->problem.key);
+        printf(", \"steps\": %d, \"flops\": %.0f, \"bytes\": %.0f, \"roofline_us\": %.4f, \"choices\": [",
+               row->steps, row->cost.flops, row->cost.bytes_read + row->cost.bytes_written, row->roofline);
+        list_choices(r, row);
+        for (int32_t k = 0; k < r->choice_count; ++k) {
+            printf("%s", k > 0 ? ", " : "");
+            print_json_choice(&r->choices[k]);
+        }
+        printf("]}");
+    }
+    printf("]}\n");
+}
+
+/* -- the command -- */
+
+static bool is_line(const char *text) {
+    return strstr(text, " -> ") != NULL && strchr(text, '(') != NULL;
+}
+
+static Status infer_graph(Graph *graph, Diag *diag) {
+    const PassOptions options = {.stop_after = "infer_shapes"};
+    return passes_run(graph, &options, NULL, diag);
+}
+
+static Status load_line(App *app, const char *line, const CompileSettings *settings, Compiled *out) {
+    *out = (Compiled){0};
+    arena_init(&out->arena, &app->allocator);
+    TRY(target_choose(app, settings, &out->target));
+    return problem_parse(line, infer_graph, &out->arena, &out->graph, &app->diag);
+}
+
+typedef struct TuneSettings {
+    CompileSettings compile;
+    const char *filter;
+    bool json;
+} TuneSettings;
+
+static Status report(App *app, const TuneSettings *settings, Compiled *compiled) {
+    Report *r = ARENA_NEW(&app->arena, Report);
+    TRY_ALLOC(&app->diag, r);
+    if (!compiled->target.cuda) return FAIL(&app->diag, STATUS_USAGE, "tune goes with --target=cuda");
+    if (compiled->target.devices.count != 1)
+        return FAIL(&app->diag, STATUS_USAGE, "tune is for one GPU, %d are named",
+                    compiled->target.devices.count);
+    *r = (Report){.app = app,
+                  .graph = compiled->graph,
+                  .device = compiled->target.devices.at[0],
+                  .filter = settings->filter};
+    TRY(tune_every(app, &settings->compile, &compiled->target, compiled->graph, settings->filter,
+                   &r->timings));
+    TRY(find_steps(r));
+    if (settings->json)
+        print_json(r);
+    else
+        print_text(r);
+    return STATUS_OK;
 }
 
 Status command_tune(App *app, const Command *self, int argc, char **argv) {
-    CompileSettings settings = {0};
-    const char *filter = NULL;
+    TuneSettings settings = {0};
     const Option table[] = {
-        COMPILE_OPTIONS(settings),
-        {"filter", 0, OPTION_TEXT, &filter, "TEXT", "shows the problems whose line contains it", 0, 0}};
+        COMPILE_OPTIONS(settings.compile),
+        {"filter", 0, OPTION_TEXT, &settings.filter, "TEXT", "the problems whose line contains it", 0, 0},
+        {"json", 0, OPTION_FLAG, &settings.json, NULL, "as JSON", 0, 0}};
     TextList models = {0};
     bool done;
     TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
     if (done) return STATUS_OK;
-    if (settings.target == NULL) settings.target = "cuda";
-    if (settings.tune == NULL) settings.tune = "full";
-    const char *gpu;
-    TRY(tune_gpu_name(app, &settings, &gpu));
+    if (settings.compile.target == NULL) settings.compile.target = "cuda";
+    if (settings.compile.tune == NULL) settings.compile.tune = "full";
+    const char *what = models.items[0];
     Compiled compiled;
-    Status status = compile_model(app, models.items[0], &settings, &compiled);
-    Report report = {.app = app, .graph = compiled.graph, .timings = compiled.timings, .filter = filter};
-    SmeltDevice device;
-    SmeltError error;
-    if (smelt_device((int)settings.device, &device, &error) == SMELT_OK) report.bandwidth = device.bandwidth;
-    if (status == STATUS_OK && report.timings == NULL)
-        status = FAIL(&app->diag, STATUS_WRONG_DEVICE, "the target is not the GPU that is here");
-    if (status == STATUS_OK) status = find_steps(&report);
-    if (status == STATUS_OK) print_report(&report);
+    Status status = is_line(what) ? load_line(app, what, &settings.compile, &compiled)
+                                  : compile_graph(app, what, &settings.compile, &compiled);
+    if (status == STATUS_OK) status = report(app, &settings, &compiled);
     compiled_destroy(&compiled);
     return status;
 }

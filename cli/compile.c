@@ -271,20 +271,30 @@ static Status prepare_exact(App *app, const char *path, const CompileSettings *s
     }
 }
 
-Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+static Status compile_passed(App *app, const char *path, const CompileSettings *settings, Accuracy *accuracy,
+                             Compiled *out) {
     Target target;
-    Accuracy accuracy;
     *out = (Compiled){0};
     TRY(tune_check(app, settings));
     TRY(target_choose(app, settings, &target));
     if (!target.cuda && settings->timing_cache != NULL)
         log_line(&app->log, LOG_WARNING, "--timing-cache is not read: the target is the CPU");
-    Status status = prepare_exact(app, path, settings, &target, &accuracy, out);
+    Status status = prepare_exact(app, path, settings, &target, accuracy, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
-    TRY(status);
+    return status;
+}
+
+Status compile_graph(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    Accuracy accuracy;
+    return compile_passed(app, path, settings, &accuracy, out);
+}
+
+Status compile_model(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    Accuracy accuracy;
+    TRY(compile_passed(app, path, settings, &accuracy, out));
     if (out->stopped) return STATUS_OK;
     precision_report(app, out->precision, out, &accuracy);
-    status = lower(app, settings, &accuracy, out);
+    Status status = lower(app, settings, &accuracy, out);
     diag_context(&app->diag, DIAG_FILE, "%s", path);
     return status;
 }

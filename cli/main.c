@@ -17,8 +17,8 @@ static const Command commands[] = {
      "smelt check model.onnx --data test_data_set_0 --rtol 1e-3 --atol 1e-5"},
     {"bench", command_bench, "MODEL.plan|MODEL.onnx [options]",
      "Times inference and reports throughput and latency.", "smelt bench model.plan --duration 3 --profile"},
-    {"inspect", command_inspect, "MODEL.onnx|MODEL.plan [options]",
-     "Shows what a model or plan holds, or what became of a node of a model.",
+    {"inspect", command_inspect, "MODEL.onnx|MODEL.plan|TIMING.cache [options]",
+     "Shows what a model, plan or timing cache holds, or what became of a node of a model.",
      "smelt inspect model.onnx --why Relu_1"},
     {"study", command_study, "MODEL.onnx [options]",
      "Builds a model with passes left out in turn and shows what each brings: kernels, traffic, work, "
@@ -26,8 +26,9 @@ static const Command commands[] = {
      "time, error.",
      "smelt study model.onnx --passes=each,fusion=fuse_vertical+fuse_horizontal --html study.html"},
     {"diff", command_diff, "A.plan B.plan", "Lists how two plans differ.", "smelt diff old.plan new.plan"},
-    {"tune", command_tune, "MODEL.onnx|GRAPH.ir [options]",
-     "Times every tactic and config for each problem of a model, and shows them side by side.",
+    {"tune", command_tune, "MODEL.onnx|GRAPH.ir|\"PROBLEM LINE\" [options]",
+     "Times every tactic and config for each problem of a model, or for one problem, and shows them side by "
+     "side; where the GPU is not here, with the model's times.",
      "smelt tune model.onnx --precision=fp16 --filter Conv"},
     {"cache", command_cache, "merge A.txt B.txt... -o FILE",
      "Puts timing caches of one GPU together; of times for the same, the shortest counts.",

@@ -98,9 +98,15 @@ static Status open_named(App *app, const char *path, const Target *target, const
     const Device *device = target->devices.at[0];
     const char *arch = arena_printf(&app->arena, " sm_%d ", device->sm);
     TRY_ALLOC(&app->diag, arch);
-    if (gpu != NULL ? strcmp((*out)->gpu, gpu) == 0 : strstr((*out)->gpu, arch) != NULL) return STATUS_OK;
+    /* What stands for an architecture takes times of all its GPUs. */
+    bool stands = device == arch_find(device->arch);
+    bool is_of = stands || strncmp((*out)->gpu, device->gpu, strlen(device->gpu)) == 0;
+    if (gpu != NULL ? strcmp((*out)->gpu, gpu) == 0 : is_of && strstr((*out)->gpu, arch) != NULL)
+        return STATUS_OK;
     return FAIL(&app->diag, STATUS_BAD_DATA, "%s: times of '%s' are no use for '%s'", path, (*out)->gpu,
-                gpu != NULL ? gpu : device->arch);
+                gpu != NULL ? gpu
+                : stands    ? device->arch
+                            : device->gpu);
 }
 
 /* The target is the GPU that is here, and nothing else. */
@@ -136,41 +142,69 @@ Status tune_check(App *app, const CompileSettings *settings) {
     return settings->tune != NULL ? read_effort(app, settings->tune, &candidates) : STATUS_OK;
 }
 
-Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
-                      const TimingCache **out) {
+static Status tune_with(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                        TuneOptions options, const TimingCache **out) {
     TimingCache *cache = NULL;
     const char *gpu, *path = settings->timing_cache;
-    int32_t candidates;
-    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &candidates));
+    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &options.candidates));
     /* What is reproducible is so on every machine, whichever GPU is there. */
     bool native = !settings->reproducible && is_native(app, settings, target, &gpu);
-    bool tunes = native && candidates > 0 && settings->variant == 0;
+    bool tunes = native && options.candidates > 0 && settings->variant == 0;
     if (path != NULL)
         TRY(open_named(app, path, target, native ? gpu : NULL, tunes, &cache));
     else if (native)
         TRY(open_default(app, path = default_path(app, settings, gpu), gpu, &cache));
     *out = cache;
     if (!tunes) return STATUS_OK;
-    const TuneOptions options = {.candidates = candidates, .path = path, .cache = cache};
+    options.path = path;
+    options.cache = cache;
     return tune_graph(app, settings, target, graph, &options);
 }
 
+Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                      const TimingCache **out) {
+    return tune_with(app, settings, target, graph, (TuneOptions){0}, out);
+}
+
+Status tune_every(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                  const char *filter, const TimingCache **out) {
+    return tune_with(app, settings, target, graph, (TuneOptions){.every = true, .filter = filter}, out);
+}
+
 /* -- problems -- */
+
+/* Problems that are not worth a choice, or have one. */
+static bool is_left_out(const Tuner *t, const Problem *problem) {
+    const TuneOptions *options = t->options;
+    if (t->graph->nodes[problem->nodes[0]].op == OP_Reformat || name_map_find(&t->known, problem->key) >= 0)
+        return true;
+    if (options->every) return options->filter != NULL && strstr(problem->key, options->filter) == NULL;
+    return problem->anchor == NONE || timing_cache_knows(options->cache, problem->key);
+}
+
+/* Those that the cache has no time of. */
+static void drop_timed(const Tuner *t, Candidates *found) {
+    int32_t kept = 0;
+    for (int32_t i = 0; i < found->count; ++i) {
+        const Choice *choice = &found->choices[i];
+        if (timing_cache_find(t->options->cache, found->problem.key, choice->tactic, &choice->config) == NULL)
+            found->choices[kept++] = *choice;
+    }
+    found->count = kept;
+}
 
 static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     Diag *diag = &t->app->diag;
     Candidates found = {0};
     TRY(problem_create(t->graph, &t->uses, nodes, count, &t->arena, &found.problem, diag));
-    if (found.problem.anchor == NONE || t->graph->nodes[nodes[0]].op == OP_Reformat ||
-        name_map_find(&t->known, found.problem.key) >= 0 ||
-        timing_cache_knows(t->options->cache, found.problem.key))
-        return STATUS_OK;
+    if (is_left_out(t, &found.problem)) return STATUS_OK;
     if (!name_map_set(&t->known, &t->arena, found.problem.key, 0))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     int32_t most = t->options->candidates < MOST_CANDIDATES ? t->options->candidates : MOST_CANDIDATES;
     int32_t total = choices_rank(&found.problem, t->device, found.choices, most);
     found.count = total < most ? total : most;
-    if (total < 2) return STATUS_OK;
+    if (t->options->every) drop_timed(t, &found);
+    if (found.count == 0 || (total < 2 && !t->options->every)) return STATUS_OK;
     if (!ARENA_RESERVE(&t->arena, t->problems, t->problem_count, t->problem_capacity))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     t->problems[t->problem_count++] = found;

@@ -7,6 +7,9 @@
 
 typedef struct TuneOptions {
     int32_t candidates; /* of each problem, best guesses first */
+    bool
+        every; /* problems that can be done in one way too, and what others of a problem were timed without */
+    const char *filter; /* of problems, those whose line contains it; NULL: all */
     const char *path; /* the cache is written to it after each problem, so that nothing is lost; NULL: not */
     TimingCache *cache;
 } TuneOptions;
@@ -20,6 +23,9 @@ Status tune_check(App *app, const CompileSettings *settings);
  * cache that --timing-cache names must be whole, and of the right GPU. */
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                       const TimingCache **out);
+/* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. */
+Status tune_every(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+                  const char *filter, const TimingCache **out);
 /* Times the best candidates of each problem of a graph that has been through the passes, where the cache
  * knows none. A candidate that fails, or whose numbers are not those of the reference, is left out with a
  * line. */

@@ -33,6 +33,14 @@ double device_fp32_per_us(const Device *device) {
     return device->fp32_tflops * 1e6 / 2 / device->sm_count;
 }
 
+double device_roofline_us(const Device *device, DType dtype, bool tf32, double flops, double bytes) {
+    double rate = dtype_bits(dtype) > 16 ? device->fp32_tflops : device->fp16_tflops;
+    if (dtype_bits(dtype) <= 8) rate *= 2;
+    if (dtype == DTYPE_F32 && tf32 && device->tf32_tflops > rate) rate = device->tf32_tflops;
+    double work = flops / (rate * 1e6), moved = bytes / (device->dram_gb_per_s * 1e3);
+    return work > moved ? work : moved;
+}
+
 /* -- lists -- */
 
 static bool is_file(const char *name) {

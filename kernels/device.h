@@ -4,6 +4,7 @@
 #define SMELT_KERNELS_DEVICE_H
 
 #include "base/bytes.h"
+#include "base/dtype.h"
 #include "base/status.h"
 
 typedef struct Device {
@@ -50,6 +51,9 @@ const char *device_list_text(const DeviceList *list, Arena *arena);
 
 /* Bytes that each multiprocessor gets from L2 in a cycle while all read. */
 double device_l2_per_clock(const Device *device);
+/* Microseconds below which so many operations on elements of a type, and so many bytes of memory, cannot be
+ * done; tf32: of f32, rounded. */
+double device_roofline_us(const Device *device, DType dtype, bool tf32, double flops, double bytes);
 /* Multiplications with additions, single precision, of a multiprocessor in a microsecond. */
 double device_fp32_per_us(const Device *device);
 

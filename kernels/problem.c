@@ -1,5 +1,6 @@
 #include "kernels/problem.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "kernels/tactic.h"
@@ -74,6 +75,17 @@ static Status find_boundary(Boundary *b, Arena *arena, Diag *diag) {
 
 /* -- key -- */
 
+/* As it is where it is a word that is no number, else in quotes. */
+static void write_word(const char *text, ByteWriter *out) {
+    bool plain = isalpha((unsigned char)text[0]) && strcmp(text, "inf") != 0 && strcmp(text, "nan") != 0;
+    for (const char *c = text; *c != '\0'; ++c) plain = plain && (isalnum((unsigned char)*c) || *c == '_');
+    if (!plain) write_u8(out, '"');
+    for (const char *c = text; *c != '\0'; ++c)
+        write_format(out, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+    if (!plain) write_u8(out, '"');
+}
+
+/* "axis=1", "axes=1,2"; a comma ends lists of fewer than two. */
 static void write_attribute(const Attr *attr, ByteWriter *out) {
     write_format(out, " %s=", attr->name);
     if (attr->kind == ATTR_TENSOR) {
@@ -88,8 +100,11 @@ static void write_attribute(const Attr *attr, ByteWriter *out) {
         else if (attr->kind == ATTR_FLOAT || attr->kind == ATTR_FLOATS)
             write_format(out, "%a", (double)attr->floats[i]);
         else
-            write_format(out, "%s", attr->strings[i]);
+            write_word(attr->strings[i], out);
     }
+    if (attr->count < 2 &&
+        (attr->kind == ATTR_INTS || attr->kind == ATTR_FLOATS || attr->kind == ATTR_STRINGS))
+        write_u8(out, ',');
 }
 
 /* " channels_last", " strides[9, 1]" where it does not lie plainly. */
@@ -104,8 +119,29 @@ static void write_order(const Graph *graph, const Value *value, Arena *arena, By
     write_format(out, " strides%s", text != NULL ? text : "");
 }
 
-/* "f32[1, 64]"; short integer constants, which decide what is done, with their elements: "i64[2]=3,4". */
-static void write_value(const Graph *graph, ValueId id, Arena *arena, ByteWriter *out) {
+/* Factors and such, of which sizes are made. */
+static bool decides_sizes(const Boundary *b, ValueId id) {
+    for (int32_t n = 0; n < b->node_count; ++n) {
+        const Node *node = &b->graph->nodes[b->nodes[n]];
+        for (int32_t i = node->op == OP_Range ? 0 : 1; i < node->input_count; ++i)
+            if ((node->op == OP_Range || node->op == OP_Resize) && node->inputs[i] == id) return true;
+    }
+    return false;
+}
+
+static void write_elements(const Value *value, ByteWriter *out) {
+    for (int64_t i = 0; i < value_count(value); ++i) {
+        if (i > 0) write_u8(out, ',');
+        if (dtype_is_integer(value->dtype))
+            write_format(out, "%lld", (long long)dtype_load_i64(value->dtype, value->data, i));
+        else
+            write_format(out, "%a", dtype_load_f64(value->dtype, value->data, i));
+    }
+}
+
+/* "f32[1, 64]"; short constants that decide what is done with their elements: "i64[2]=3,4". */
+static void write_value(const Boundary *b, ValueId id, Arena *arena, ByteWriter *out) {
+    const Graph *graph = b->graph;
     const Value *value = &graph->values[id];
     const char *shape = shape_print(graph->dims, &value->shape, arena);
     if (shape == NULL) out->failed = true;
@@ -113,10 +149,8 @@ static void write_value(const Graph *graph, ValueId id, Arena *arena, ByteWriter
     write_order(graph, value, arena, out);
     if (value->data == NULL || !value_is_exact(value)) return;
     write_format(out, "=");
-    if (!dtype_is_integer(value->dtype) || value_count(value) > SHOWN_ELEMENTS) return;
-    for (int64_t i = 0; i < value_count(value); ++i)
-        write_format(out, "%s%lld", i > 0 ? "," : "",
-                     (long long)dtype_load_i64(value->dtype, value->data, i));
+    bool shown = dtype_is_integer(value->dtype) || decides_sizes(b, id);
+    if (shown && value_count(value) <= SHOWN_ELEMENTS) write_elements(value, out);
 }
 
 /* "%3" for what the step's node 3 makes, "$1" for its input 1. */
@@ -142,10 +176,21 @@ static bool may_round(const Boundary *b) {
     return false;
 }
 
-static void write_key(const Boundary *b, Arena *arena, ByteWriter *out) {
+/* A region says what its anchor is; a node alone is one unless it is pointwise. */
+static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count) {
+    const Node *first = &graph->nodes[nodes[0]];
+    if (count == 1) return op_def(first->op)->op_class == OPCLASS_POINTWISE ? NONE : nodes[0];
+    NodeId anchor = first->region != NONE ? graph->regions[first->region].anchor : NONE;
+    for (int32_t i = 0; i < count; ++i)
+        if (nodes[i] == anchor) return anchor;
+    return NONE;
+}
+
+static void write_key(const Boundary *b, NodeId anchor, Arena *arena, ByteWriter *out) {
     for (int32_t n = 0; n < b->node_count; ++n) {
         const Node *node = &b->graph->nodes[b->nodes[n]];
-        write_format(out, "%s%s(", n > 0 ? " + " : "", op_def(node->op)->name);
+        bool starred = b->node_count > 1 && b->nodes[n] == anchor;
+        write_format(out, "%s%s%s(", n > 0 ? " + " : "", starred ? "*" : "", op_def(node->op)->name);
         for (int32_t i = 0; i < node->input_count; ++i) {
             if (i > 0) write_u8(out, ' ');
             write_operand(b, node->inputs[i], out);
@@ -156,30 +201,20 @@ static void write_key(const Boundary *b, Arena *arena, ByteWriter *out) {
     write_format(out, " |");
     for (int32_t i = 0; i < b->input_count; ++i) {
         write_u8(out, ' ');
-        write_value(b->graph, b->inputs[i], arena, out);
+        write_value(b, b->inputs[i], arena, out);
     }
     write_format(out, " ->");
     for (int32_t i = 0; i < b->output_count; ++i) {
         write_u8(out, ' ');
         write_operand(b, b->outputs[i], out);
         write_u8(out, ':');
-        write_value(b->graph, b->outputs[i], arena, out);
+        write_value(b, b->outputs[i], arena, out);
     }
     if (may_round(b)) write_format(out, " tf32");
     write_u8(out, 0);
 }
 
 /* -- */
-
-/* A region says what its anchor is; a node alone is one unless it is pointwise. */
-static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count) {
-    const Node *first = &graph->nodes[nodes[0]];
-    if (count == 1) return op_def(first->op)->op_class == OPCLASS_POINTWISE ? NONE : nodes[0];
-    NodeId anchor = first->region != NONE ? graph->regions[first->region].anchor : NONE;
-    for (int32_t i = 0; i < count; ++i)
-        if (nodes[i] == anchor) return anchor;
-    return NONE;
-}
 
 static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
     NodeId *copy = ARENA_ARRAY(arena, NodeId, b->node_count);
@@ -208,7 +243,7 @@ Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *no
     Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
     ByteWriter key = byte_writer(arena);
     TRY(describe(&b, arena, out, diag));
-    write_key(&b, arena, &key);
+    write_key(&b, out->anchor, arena, &key);
     if (key.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     out->key = (const char *)key.data;
     return STATUS_OK;

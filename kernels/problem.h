@@ -15,8 +15,9 @@ typedef struct Problem {
     /* Late symbols that steps before this one find, by their index in the graph's dims; NULL and 0: none. */
     const bool *known_symbols;
     int32_t symbol_count;
-    /* One line: family, dtypes, shapes, attributes, epilogue. Equal lines are equal work; the key of caches.
-     */
+    /* One line, the key of caches: "*Conv($0 $1) ... + Relu(%0.0) | f16[...] f16[...]= -> %1.0:f16[...]":
+     * nodes with attributes, the anchor of several with a star, types of inputs and results. Equal lines are
+     * equal work. */
     const char *key;
 } Problem;
 
@@ -26,6 +27,13 @@ Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *no
 /* The same without the key, for questions of which nothing is kept. */
 Status problem_describe(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                         Arena *arena, Problem *out, Diag *diag);
+
+/* Finds the types of all values from those of inputs and constants. */
+typedef Status (*GraphInfer)(Graph *graph, Diag *diag);
+/* The graph of one step that a key describes, whose problem has that key again. Elements of float constants,
+ * which it does not tell, are made up. Fails with USAGE where the line is none, and with UNSUPPORTED where it
+ * does not tell enough: sizes that are not numbers, tensors, long integer constants. */
+Status problem_parse(const char *line, GraphInfer infer, Arena *arena, Graph **out, Diag *diag);
 
 /* Marks the late symbols that a step of these nodes finds: those that are, alone, a dim of a result. */
 void problem_find_symbols(const Graph *graph, const NodeId *nodes, int32_t node_count, bool *known,

@@ -2,6 +2,7 @@
 #ifndef SMELT_TESTS_KERNELS_H
 #define SMELT_TESTS_KERNELS_H
 
+#include "base/file.h"
 #include "ir/graph.h"
 #include "kernels/tactic.h"
 #include "test.h"
@@ -27,6 +28,19 @@ static inline Emission *emit_problem(Graph *graph, const Problem *problem, const
     *emission = (Emission){.arena = arena, .graph = graph, .problem = problem, .diag = diag};
     CHECK_OK(tactic->emit(config, device, emission), diag);
     return emission;
+}
+
+/* A graph of tests/kernels, which it must be. */
+static inline Graph *read_kernel_graph(const char *path, Arena *arena, Diag *diag) {
+    FileMap map;
+    Graph *graph = NULL;
+    CHECK_OK(file_map(path, &map, diag), diag);
+    CHECK_OK(graph_parse((const char *)map.data, map.size, path, SMELT_SOURCE_DIR "/tests/kernels", arena,
+                         &graph, diag),
+             diag);
+    if (graph == NULL) exit(1);
+    file_unmap(&map);
+    return graph;
 }
 
 #endif

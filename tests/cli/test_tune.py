@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Tuning and timing caches where there is no GPU, or one that computes nothing: what is refused, what is kept."""
+import json
 import os
 import pathlib
 import re
@@ -21,8 +22,8 @@ block "main" {
 failures = 0
 
 
-def run(*arguments, gpu=False):
-    environment = {**os.environ, "SMELT_LOG": "info", **({"SMELT_CUDA_LIBRARY": fake} if gpu else {})}
+def run(*arguments, gpu=False, quiet=False):
+    environment = {**os.environ, "SMELT_LOG": "error" if quiet else "info", **({"SMELT_CUDA_LIBRARY": fake} if gpu else {})}
     done = subprocess.run([smelt, *map(str, arguments)], capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout + done.stderr
 
@@ -45,17 +46,32 @@ def main():
         plan, cache, timings = folder / "m.plan", folder / "cache", folder / "t.txt"
         build = ["build", model, "-o", plan, "--cache-dir", cache]
         expect("an unknown effort", run(*build, "--gpu=sm_90", "--tune=fast"), 2, "--tune is 'fast', expected quick, full or off")
-        expect("tune without a GPU", run("tune", model, "--cache-dir", cache), 4, "tuning needs a GPU")
+        expect("tune without a GPU", run("tune", model, "--cache-dir", cache), 4, "--gpu=native: ")
+        # Where there is no GPU, or it is another one, a table is of the model's times.
+        line = "*MatMul($0 $1) + Relu(%0.0) | f16[1024, 1024] f16[1024, 1024]= -> %1.0:f16[1024, 1024]"
+        expect("a problem's line", run("tune", line, "--gpu=h200"), 0, " GFLOP, 6.29 MB, roofline 2.72 us")
+        expect("with the model's times", run("tune", line, "--gpu=h200"), 0, " us modelled ")
+        table = json.loads(run("tune", line, "--gpu=h200", "--json", quiet=True)[1])
+        choices = table["problems"][0]["choices"]
+        expect("as JSON", (0, table["problems"][0]["problem"]), 0, line)
+        expect("of all tactics", (0, " ".join({choice["tactic"] for choice in choices})), 0, "matmul_tiles")
+        expect("the least first", (0, str(choices == sorted(choices, key=lambda choice: choice.get("us", 1e9)))), 0, "True")
+        expect("a graph", run("tune", model, "--gpu=h100", "--filter", "MaxPool"), 0, "2 problems on h100 (specification), times of the model alone")
+        expect("a wrong line", run("tune", line.replace("Relu", "Rule"), "--gpu=h200"), 2, "the problem's line, character 22: expected an operator")
+        expect("two GPUs", run("tune", line, "--gpu=h200,a100"), 2, "tune is for one GPU, 2 are named")
         # A GPU whose kernels do nothing: every candidate's numbers are wrong, and the build goes on without them.
         expect("wrong numbers lose", run(*build, "--gpu=native", "--tune=quick", "--timing-cache", timings, gpu=True), 0, "left out of the search")
         expect("a cache is kept", (0, timings.read_text()), 0, "smelt-timings 1\ngpu Fake GPU 0 sm_90")
+        expect("showing it", run("inspect", timings), 0, "0 times of 0 problems on Fake GPU 0 sm_90 driver 13.0; 0 of tactics that smelt has no more")
         expect("merging", run("cache", "merge", timings, timings, "-o", folder / "all.txt"), 0, "0 times for Fake GPU 0")
         expect("merged, the same", (0, (folder / "all.txt").read_text()), 0, timings.read_text())
         expect("a cache of another architecture", run(*build, "--gpu=sm_80", "--timing-cache", timings), 3, "are no use for 'sm_80'")
+        expect("a cache of another GPU", run(*build, "--gpu=h100", "--timing-cache", timings), 3, "times of 'Fake GPU 0 sm_90 driver 13.0' are no use for 'NVIDIA H100 80GB HBM3'")
         expect("a cache for an absent GPU", run(*build, "--gpu=sm_90", "--timing-cache", timings), 0, "m.plan")
         expect("a cache that is not there", run(*build, "--gpu=sm_90", "--timing-cache", folder / "none.txt"), 3, "none.txt")
         whole = timings.read_bytes()
         timings.write_bytes(whole[:-3])
+        expect("showing one cut off", run("inspect", timings), 3, "t.txt: line 2: ")
         expect("a cache cut off", run(*build, "--gpu=sm_90", "--timing-cache", timings), 3, "t.txt")
         expect("merging one cut off", run("cache", "merge", timings, "-o", folder / "all.txt"), 3, "t.txt")
         for file in (cache / "timings").glob("*"):

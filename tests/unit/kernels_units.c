@@ -65,19 +65,12 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
 }
 
 static void add_graph(Units *u, const char *path) {
-    FileMap map;
-    Graph *graph = NULL;
-    CHECK_OK(file_map(path, &map, &u->diag), &u->diag);
-    CHECK_OK(graph_parse((const char *)map.data, map.size, path, SMELT_SOURCE_DIR "/tests/kernels", &u->arena,
-                         &graph, &u->diag),
-             &u->diag);
-    if (graph == NULL) exit(1);
+    Graph *graph = read_kernel_graph(path, &u->arena, &u->diag);
     for (int32_t at = 0; at < graph->blocks[MAIN_BLOCK].node_count;) {
         Problem *problem = ARENA_NEW(&u->arena, Problem);
         at = next_problem(graph, at, &u->arena, problem, &u->diag);
         add_problem(u, graph, problem);
     }
-    file_unmap(&map);
 }
 
 /* only: graphs whose name contains this; NULL: all. */

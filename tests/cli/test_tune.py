@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
-smelt, fake = sys.argv[1], sys.argv[2]
+smelt, fake, idle = sys.argv[1:4]
 model = pathlib.Path(__file__).resolve().parents[1] / "models" / "mnist-8" / "model.onnx"
 PRODUCT = """smelt-ir 1
 graph "g"
@@ -22,8 +23,14 @@ block "main" {
 failures = 0
 
 
-def run(*arguments, gpu=False, quiet=False):
-    environment = {**os.environ, "SMELT_LOG": "error" if quiet else "info", **({"SMELT_CUDA_LIBRARY": fake} if gpu else {})}
+def environment_of(driver):
+    return {**os.environ, "SMELT_LOG": "info", **({"SMELT_CUDA_LIBRARY": driver} if driver else {})}
+
+
+def run(*arguments, gpu=False, quiet=False, driver=None):
+    environment = environment_of(driver or (fake if gpu else None))
+    if quiet:
+        environment["SMELT_LOG"] = "error"
     done = subprocess.run([smelt, *map(str, arguments)], capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout + done.stderr
 
@@ -35,6 +42,51 @@ def expect(name, result, code, text):
     print(f"{'ok  ' if fine else 'FAIL'} {name}")
     if not fine:
         print(f"     expected exit {code} and '{text}', got {result[0]}:\n{result[1][-1500:]}")
+
+
+def products(path, sizes):
+    """Products of zeros: what a driver that runs no kernel gets right."""
+    lines = ["smelt-ir 1", 'graph "zeros"']
+    body = []
+    for i, (rows, depth, cols) in enumerate(sizes):
+        lines.append(f"constant %w{i} : f32[{depth},{cols}] = {{{', '.join(['0'] * (depth * cols))}}}")
+        body += [f"  input %x{i} : f32[{rows},{depth}]", f"  %y{i} : f32[{rows},{cols}] = MatMul(%x{i}, %w{i})"]
+    body.sort(key=lambda line: not line.startswith("  input"))
+    lines += ['block "main" {', *body, *(f"  output %y{i}" for i in range(len(sizes))), "}", ""]
+    path.write_text("\n".join(lines))
+
+
+def rows_in(timings):
+    return sum(line.startswith("MatMul") for line in timings.read_text().split("\n")) if timings.exists() else 0
+
+
+def measure_zeros(folder, cache):
+    """What a GPU measures, where one can be had: an interrupted tuning keeps it, and memory that is short skips a candidate."""
+    graph, plan, timings = folder / "zeros.ir", folder / "z.plan", folder / "zeros.txt"
+    products(graph, [(48 + 16 * i, 40, 48) for i in range(3)])
+    tune = ["tune", graph, "--tune=quick", "--cache-dir", cache, "--timing-cache", timings]
+    expect("measuring", run(*tune, driver=idle), 0, " us measured ")
+    whole = rows_in(timings)
+    expect("all is kept", (0, str(whole)), 0, str(3 * 7))
+    expect("and not measured again", (0, str("tuned" in run(*tune, driver=idle)[1])), 0, "False")
+    expect("a plan says so", run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=sm_90", "--timing-cache", timings), 0, "z.plan")
+    expect("of each step", run("inspect", plan), 0, " (measured, 0.0 us)")
+    timings.unlink()
+    process = subprocess.Popen([smelt, *map(str, tune)], env=environment_of(idle), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and rows_in(timings) == 0:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    kept = rows_in(timings)
+    expect("an interrupted tuning keeps what it measured", run("inspect", timings), 0, f"{kept} times of")
+    expect("some of it", (0, str(0 < kept <= whole)), 0, "True")
+    expect("and goes on from there", run(*tune, driver=idle), 0, f"tuned: {whole - kept} tactics" if kept < whole else " us measured ")
+    expect("to the same end", (0, str(rows_in(timings))), 0, str(whole))
+    # 64 MiB is what the driver has.
+    products(graph, [(8192, 4096, 1), (64, 40, 48)])
+    result = run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=native", "--tune=quick", "--timing-cache", timings, driver=idle)
+    expect("too little memory to time", result, 0, "inputs and outputs do not fit on Fake GPU 0")
+    expect("is no fault of the build", (0, result[1]), 0, "z.plan: 2 steps")
 
 
 def main():
@@ -100,6 +152,7 @@ def main():
             run("build", folder / "p.ir", "-o", plan, "--cache-dir", cache, "--gpu=sm_90", *flags)
             said = run("inspect", plan)[1]
             expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
+        measure_zeros(folder, cache)
         expect("merging nothing", run("cache", "merge"), 2, "cache")
         expect("another word", run("cache", "sort", timings, "-o", timings), 2, "'sort' is not 'merge'")
     print(f"{failures} failed")

@@ -101,7 +101,7 @@ static int allocate(size_t size, bool pinned, uint8_t **out) {
     if (!pinned && (int64_t)size > numbers[FAKE_MEMORY] - numbers[FAKE_LIVE_BYTES])
         return free(a), OUT_OF_MEMORY;
     if (a == NULL || posix_memalign(&data, ALIGNMENT, size) != 0) return free(a), OUT_OF_MEMORY;
-    memset(data, 0xdb, size);
+    memset(data, fake_fill, size);
     *a = (Allocation){allocations, data, size, pinned};
     allocations = a;
     numbers[FAKE_ALLOCATIONS]++;
@@ -409,13 +409,6 @@ DRIVER int cuFuncSetAttribute(void *function, int attribute, int value) {
     enum { MAX_DYNAMIC_SHARED = 8, MOST_SHARED = 99 << 10 };
     return function != NULL && attribute == MAX_DYNAMIC_SHARED && value <= MOST_SHARED ? SUCCESS
                                                                                        : INVALID_VALUE;
-}
-
-DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
-    const FakeFunction *f = function;
-    *offset = 8 * index;
-    *size = (int)index < f->maps ? sizeof(FakeMap) : 8;
-    return (int)index < f->parameters ? SUCCESS : INVALID_VALUE;
 }
 
 DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,

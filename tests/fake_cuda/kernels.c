@@ -102,3 +102,13 @@ const FakeFunction *fake_find_function(const char *name) {
         if (strcmp(functions[i].name, name) == 0) return &functions[i];
     return NULL;
 }
+
+const int fake_fill = 0xdb;
+
+DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
+    enum { SUCCESS = 0, INVALID_VALUE = 1 };
+    const FakeFunction *f = function;
+    *offset = 8 * index;
+    *size = (int)index < f->maps ? sizeof(FakeMap) : 8;
+    return (int)index < f->parameters ? SUCCESS : INVALID_VALUE;
+}

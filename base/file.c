@@ -228,6 +228,15 @@ Status file_can_replace(const char *path, Diag *diag) {
     return STATUS_OK;
 }
 
+bool file_begins_with(const char *path, const void *bytes, size_t size) {
+    FileMap map;
+    Diag ignored = {0};
+    if (file_map(path, &map, &ignored) != STATUS_OK) return false;
+    bool same = map.size >= size && memcmp(map.data, bytes, size) == 0;
+    file_unmap(&map);
+    return same;
+}
+
 bool file_is_same(const char *a, const char *b) {
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&

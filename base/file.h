@@ -45,6 +45,8 @@ Status file_replace(const char *path, const void *data, size_t size, Diag *diag)
 bool file_exists(const char *path);
 /* Whether file_replace could begin, so that long work need not end in its failure. */
 Status file_can_replace(const char *path, Diag *diag);
+/* A regular file of at least so many bytes, whose first are these. */
+bool file_begins_with(const char *path, const void *bytes, size_t size);
 /* Both exist and are one, by whatever path. */
 bool file_is_same(const char *a, const char *b);
 /* The folder part of path ("." when it has none) in arena; NULL: out of memory. */

@@ -9,6 +9,7 @@
 #include "cli/target.h"
 #include "cli/tune.h"
 #include "passes/history.h"
+#include "plan_format/layout.h"
 
 enum { WILDCARD_DIM = -1 };
 
@@ -135,7 +136,7 @@ static Status load_graph(App *app, const char *path, const CompileSettings *sett
 }
 
 bool is_plan_path(const char *path) {
-    return ends_with(path, ".plan");
+    return ends_with(path, ".plan") || file_begins_with(path, plan_magic, sizeof plan_magic);
 }
 
 Status compile_is_done(App *app, const CompileSettings *s, const char *path) {

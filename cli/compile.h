@@ -72,6 +72,7 @@ typedef struct Compiled {
 
 /* USAGE where an option says how to compile: the file is a plan, and has been compiled. */
 Status compile_is_done(App *app, const CompileSettings *settings, const char *path);
+/* By its name or its first bytes. */
 bool is_plan_path(const char *path);
 /* Import (.onnx) or parse (.ir). */
 Status compile_load(App *app, const char *path, const CompileSettings *settings, Compiled *out);

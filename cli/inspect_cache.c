@@ -14,13 +14,8 @@ typedef struct ProblemRows {
 bool is_timing_cache(const char *path) {
     static const char begin[] = "smelt-timings ";
     const char *ending = strrchr(path, '.');
-    FileMap map;
-    Diag ignored = {0};
     if (ending != NULL && (strcmp(ending, ".cache") == 0 || strcmp(ending, ".txt") == 0)) return true;
-    if (file_map(path, &map, &ignored) != STATUS_OK) return false;
-    bool begins = map.size >= strlen(begin) && memcmp(map.data, begin, strlen(begin)) == 0;
-    file_unmap(&map);
-    return begins;
+    return file_begins_with(path, begin, strlen(begin));
 }
 
 static ProblemRows rows_from(const TimingCache *cache, int32_t at) {

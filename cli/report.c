@@ -13,8 +13,8 @@ void progress_step(Progress *progress, const char *detail, int64_t done, int64_t
     double elapsed = clock_seconds() - progress->started;
     if (!isatty(STDERR_FILENO) || elapsed < PROGRESS_DELAY) return;
     double left = done > 0 ? elapsed / (double)done * (double)(total - done) : 0;
-    fprintf(stderr, "\r\033[K%s %lld/%lld %s (%.0f s left)", progress->what, (long long)done,
-            (long long)total, detail, left);
+    fprintf(stderr, "\r\033[K%s %lld/%lld%s%s (%.0f s left)", progress->what, (long long)done,
+            (long long)total, detail[0] != '\0' ? " " : "", detail, left);
     fflush(stderr);
     progress->shown = true;
 }

@@ -138,6 +138,12 @@ class WholePath(CliTest):
         self.expect(done, OK, "Throughput:", "median", "percentile(99%)", "=== Profile ===")
         self.assertGreater(json.loads((self.folder / "b.json").read_text())["throughput_qps"], 0)
 
+    def test_plans_are_known_by_their_content(self):
+        self.build()
+        other = self.plan.rename(self.folder / "mnist.engine")
+        self.expect(smelt("inspect", other), OK, "plan 1.")
+        self.expect(smelt("run", other, "--data", self.data), OK, "Plus214_Output_0")
+
     def test_diff(self):
         self.build()
         other = self.folder / "other.plan"

@@ -173,6 +173,21 @@ static void remove_tree(const char *path) {
     CHECK(remove(path) == 0);
 }
 
+static void test_looks(void) {
+    Diag diag = {0};
+    const char *path = in_root("looks"), *other = in_root("./looks"), *nowhere = in_root("no/such");
+    CHECK_OK(file_can_replace(path, &diag), &diag);
+    CHECK(!file_exists(path));
+    CHECK(!file_is_same(path, other));
+    CHECK_OK(file_replace(path, "abc", 3, &diag), &diag);
+    CHECK_OK(file_can_replace(path, &diag), &diag);
+    CHECK(file_is_same(path, other) && !file_is_same(path, root));
+    CHECK(file_begins_with(path, "abc", 3) && file_begins_with(path, "ab", 2));
+    CHECK(!file_begins_with(path, "abcd", 4) && !file_begins_with(path, "b", 1));
+    CHECK(!file_begins_with(root, "", 0) && !file_begins_with(nowhere, "", 0));
+    CHECK_INT(file_can_replace(nowhere, &diag), STATUS_IO);
+}
+
 int main(void) {
     const char *folder = getenv("TMPDIR");
     snprintf(root, sizeof root, "%.40s/base_file.XXXXXX", folder != NULL ? folder : "/tmp");
@@ -182,6 +197,7 @@ int main(void) {
     test_below();
     test_paths();
     test_folders();
+    test_looks();
     remove_tree(root);
     arena_reset(&arena);
     return test_result();

@@ -121,7 +121,7 @@ static void log_time(const Log *log, const char *what, double seconds, double da
 
 static void log_counters(const PassCtx *ctx, double seconds) {
     char text[512];
-    int length = snprintf(text, sizeof text, "%s%s", ctx->pass, ctx->counter_count > 0 ? ":" : "");
+    int length = snprintf(text, sizeof text, "%s:%s", ctx->pass, ctx->counter_count > 0 ? "" : " nothing");
     for (int32_t i = 0; i < ctx->counter_count && length < (int)sizeof text; ++i)
         length += snprintf(text + length, sizeof text - (size_t)length, " %s %" PRId64, ctx->counters[i].name,
                            ctx->counters[i].value);

@@ -54,6 +54,18 @@ Status add_identity(Importer *im, BlockId block, ValueId from, ValueId to, const
     return set_origin(im, node, origin);
 }
 
+/* The model declares a sequence of maps, which becomes a tensor. */
+static bool is_zip_map(const Importer *im, const char *output) {
+    const Onnx__GraphProto *graph = im->proto->graph;
+    for (size_t i = 0; i < graph->n_node; ++i) {
+        const Onnx__NodeProto *node = graph->node[i];
+        if (strcmp(proto_text(node->op_type), "ZipMap") == 0 && node->n_output == 1 &&
+            strcmp(proto_text(node->output[0]), output) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Every result is made by a node of its block and listed once; whatever is not (constants, parameters, values
  * from around a body) is copied. A copied constant leaves its name to the copy. */
 static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoProto *info, size_t index,
@@ -61,7 +73,7 @@ static Status import_result(Importer *im, Scope *scope, const Onnx__ValueInfoPro
     Graph *graph = im->graph;
     const char *name = proto_text(info->name);
     ValueId value;
-    TRY(check_tensor_type(im, info));
+    if (!is_zip_map(im, name)) TRY(check_tensor_type(im, info));
     TRY(scope_read(im, scope, "output", index, name, &value));
     if (value == NONE) return FAIL(im->diag, STATUS_BAD_MODEL, "it is an input that the caller omits");
     NodeId producer = graph->values[value].producer;

@@ -16,6 +16,7 @@ typedef struct Form {
     BlockId block;
     int32_t input_count, output_count;
     ValueId *inputs, *outputs; /* NONE where omitted */
+    uint64_t read;             /* bit i: form_input has handed out input i */
     AttrList attrs;
     Status status; /* the first failure of the functions below, which then do nothing more */
 } Form;
@@ -38,10 +39,13 @@ Status form_import(Form *form);
 
 /* -- for rewrites (rewrite.c) -- */
 
-ValueId form_input(const Form *form, int32_t index);
+ValueId form_input(Form *form, int32_t index);
+/* The same; refuses a node without it. */
+ValueId form_required(Form *form, int32_t index);
 /* Sets an input, growing the list; earlier ones that were not there are omitted. */
 void form_set_input(Form *form, int32_t index, ValueId value);
-/* The node becomes `op` of ai.onnx with these inputs; attributes stay. */
+/* The node becomes `op` of ai.onnx with these inputs; attributes stay. Refuses a node that had inputs which
+ * nobody has read: there are too many. */
 #define FORM_BECOME(form, op, ...)                                                                           \
     form_become((form), (op), (int32_t)(sizeof(ValueId[]){__VA_ARGS__} / sizeof(ValueId)),                   \
                 (ValueId[]){__VA_ARGS__})

@@ -118,8 +118,9 @@ Status rewrite_fused_mat_mul(Form *form) {
 
 /* Gelu(x), BiasGelu(x, bias), FastGelu(x, bias?) by tanh. */
 Status rewrite_gelu(Form *form) {
-    ValueId x = form_input(form, 0), bias = form_input(form, 1);
-    bool fast = strcmp(form->op, "FastGelu") == 0;
+    bool fast = strcmp(form->op, "FastGelu") == 0, plain = strcmp(form->op, "Gelu") == 0;
+    ValueId x = form_input(form, 0);
+    ValueId bias = plain ? NONE : fast ? form_input(form, 1) : form_required(form, 1);
     if (bias != NONE) x = FORM_NODE(form, "Add", NULL, x, bias);
     form->attrs = (AttrList){0};
     if (fast) form_set_string(form, "approximate", "tanh");

@@ -70,6 +70,7 @@ Status rewrite_qlinear_conv(Form *form) {
     if (rank == 0) return form->status;
     form_set_input(form, 0, move_channels(form, form_input(form, 0), rank, false));
     ValueId result = form_node(form, "QLinearConv", &form->attrs, form->input_count, form->inputs);
+    form->read = UINT64_MAX; /* QLinearConv counts its inputs itself */
     form->attrs = channel_move(form, rank, true);
     FORM_BECOME(form, "Transpose", result);
     return form->status;

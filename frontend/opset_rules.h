@@ -50,6 +50,7 @@ Status rewrite_simplified_layer_norm(Form *form);
 
 /* opset_transformer.c: ONNX Runtime's layers of transformers, and what else has no newer form */
 Status rewrite_array_feature_extractor(Form *form);
+Status rewrite_zip_map(Form *form);
 Status rewrite_embed_layer_norm(Form *form);
 Status rewrite_attention(Form *form);
 

@@ -45,6 +45,18 @@ Status rewrite_array_feature_extractor(Form *form) {
     return form->status;
 }
 
+/* Classifiers end with it: a map from labels to probabilities for each row, which other programs print. The
+ * table itself is the result here (import_graph.c lets it pass as an output). */
+Status rewrite_zip_map(Form *form) {
+    log_line(
+        form->im->options->log, LOG_WARNING,
+        "node '%s' (ai.onnx.ml.ZipMap) gives its input as a tensor, a column for each label, instead of maps",
+        form->origin);
+    form->attrs = (AttrList){0};
+    FORM_BECOME(form, "Identity", form_required(form, 0));
+    return form->status;
+}
+
 /* -- EmbedLayerNormalization -- */
 
 enum { ONNX_INT32 = 6 };
@@ -70,18 +82,19 @@ static ValueId embed_positions(Form *form, ValueId ids, ValueId table, ValueId p
 /* Inputs: ids, segment ids?, tables of words, positions and segments?, gamma, beta, mask?, positions?.
  * Outputs: the normalised sum of embeddings, tokens per sequence, the sum. */
 Status rewrite_embed_layer_norm(Form *form) {
-    ValueId ids = form_input(form, 0), segments = form_input(form, 1), segment_table = form_input(form, 4);
+    ValueId ids = form_required(form, 0), segments = form_input(form, 1), segment_table = form_input(form, 4);
+    ValueId words = form_required(form, 2), places = form_required(form, 3), mask = form_input(form, 7);
     float epsilon = form_attr_float(form, "epsilon", 1e-12f);
-    ValueId sum = FORM_NODE(form, "Add", NULL, gather(form, form_input(form, 2), ids, 0),
-                            embed_positions(form, ids, form_input(form, 3), form_input(form, 8)));
+    ValueId sum = FORM_NODE(form, "Add", NULL, gather(form, words, ids, 0),
+                            embed_positions(form, ids, places, form_input(form, 8)));
     if (segments != NONE && segment_table != NONE)
         sum = FORM_NODE(form, "Add", NULL, sum, gather(form, segment_table, segments, 0));
-    if (wants_output(form, 1)) TRY(give_output(form, 1, count_tokens(form, ids, form_input(form, 7))));
+    if (wants_output(form, 1)) TRY(give_output(form, 1, count_tokens(form, ids, mask)));
     TRY(give_output(form, 2, sum));
     form->output_count = 1;
     form->attrs = one_int(form, "axis", -1);
     form_note_attr(form, attr_set_float(&form->attrs, form->im->arena, "epsilon", epsilon));
-    FORM_BECOME(form, "LayerNormalization", sum, form_input(form, 5), form_input(form, 6));
+    FORM_BECOME(form, "LayerNormalization", sum, form_required(form, 5), form_required(form, 6));
     return form->status;
 }
 

@@ -20,8 +20,23 @@ Status form_refuse(Form *form, const char *why) {
     return form->status;
 }
 
-ValueId form_input(const Form *form, int32_t index) {
+ValueId form_input(Form *form, int32_t index) {
+    if (index < 64) form->read |= UINT64_C(1) << index;
     return index < form->input_count ? form->inputs[index] : NONE;
+}
+
+ValueId form_required(Form *form, int32_t index) {
+    ValueId value = form_input(form, index);
+    if (value == NONE)
+        note(form, FAIL(form->im->diag, STATUS_BAD_MODEL, "required input %d is omitted", index));
+    return value;
+}
+
+static void check_all_read(Form *form) {
+    for (int32_t i = 0; i < form->input_count && i < 64; ++i)
+        if (form->inputs[i] != NONE && (form->read >> i & 1) == 0)
+            note(form, FAIL(form->im->diag, STATUS_BAD_MODEL, "it has %d inputs, and takes none at place %d",
+                            form->input_count, i));
 }
 
 void form_set_input(Form *form, int32_t index, ValueId value) {
@@ -38,9 +53,11 @@ void form_set_input(Form *form, int32_t index, ValueId value) {
 }
 
 void form_become(Form *form, const char *op, int32_t count, const ValueId *inputs) {
+    check_all_read(form);
     form->domain = "";
     form->op = op;
     form->input_count = 0;
+    form->read = UINT64_MAX;
     for (int32_t i = 0; i < count; ++i) form_set_input(form, i, inputs[i]);
 }
 
@@ -55,6 +72,12 @@ Status form_add(Form *form, const char *domain, const char *op, const char *name
     TRY(graph_add_node(im->graph, form->block, id, name, attrs, input_count, inputs, output_count, outputs,
                        &node, im->diag));
     TRY(set_origin(im, node, form->origin));
+    if ((op_def(id)->flags & OPF_RANDOM) != 0)
+        log_line(im->options->log, LOG_WARNING,
+                 "node '%s' (%s) is random: its numbers follow from the attribute 'seed' (0 without) alone "
+                 "and are "
+                 "the same in every run",
+                 form->origin, op);
     return guess_outputs(im, node);
 }
 

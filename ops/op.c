@@ -84,11 +84,61 @@ Status op_parse(OpId id, const ParseCtx *ctx, const void **attrs) {
     return def->parse(ctx, attrs);
 }
 
+/* What elements an input must have where the operator's own inference does not ask: a letter for each input,
+ * r(eal), i(nteger), n(umber: either), q(uantized: integers and f8), b(ool), or . for any. */
+static const char *const input_kinds[OP_COUNT] = {
+    [OP_QLinearConv] = "iriiririi",
+    [OP_QLinearMatMul] = "qrqqrqrq",
+    [OP_ConvInteger] = "iiii",
+    [OP_MatMulInteger] = "iiii",
+    [OP_RoiAlign] = "rri",
+    [OP_NonMaxSuppression] = "rrirr",
+    [OP_Trilu] = ".i",
+    [OP_Slice] = ".iiii",
+    [OP_ReverseSequence] = ".i",
+    [OP_OneHot] = "nn.",
+    [OP_TopK] = "ni",
+    [OP_CenterCropPad] = ".i",
+    [OP_ArgMax] = "n",
+    [OP_ArgMin] = "n",
+    [OP_CumSum] = "ni",
+    [OP_CumProd] = "ni",
+    [OP_TensorScatter] = "..i",
+    [OP_STFT] = "riri",
+    [OP_HannWindow] = "i",
+    [OP_HammingWindow] = "i",
+    [OP_BlackmanWindow] = "i",
+    [OP_MelWeightMatrix] = "iiirr",
+    [OP_Dropout] = "rrb",
+};
+
+static bool is_of_kind(DType dtype, char kind) {
+    if (kind == 'r') return dtype_is_float(dtype);
+    if (kind == 'i') return dtype_is_integer(dtype);
+    if (kind == 'q') return dtype_is_integer(dtype) || (dtype_is_float(dtype) && dtype_bits(dtype) == 8);
+    if (kind == 'n') return dtype_is_float(dtype) || dtype_is_integer(dtype);
+    return kind == '.' || dtype == DTYPE_BOOL;
+}
+
+static Status check_kinds(const InferCtx *ctx, const char *kinds) {
+    for (int32_t i = 0; kinds != NULL && kinds[i] != '\0' && i < ctx->input_count; ++i) {
+        if (ctx->inputs[i] == NULL || is_of_kind(ctx->inputs[i]->dtype, kinds[i])) continue;
+        const char *expected = kinds[i] == 'r'                      ? "reals"
+                               : kinds[i] == 'i' || kinds[i] == 'q' ? "integers"
+                               : kinds[i] == 'n'                    ? "numbers"
+                                                                    : "truth values";
+        return FAIL(ctx->diag, STATUS_BAD_MODEL, "input %d is %s, expected %s", i,
+                    dtype_name(ctx->inputs[i]->dtype), expected);
+    }
+    return STATUS_OK;
+}
+
 Status op_infer(OpId id, InferCtx *ctx) {
     const OpDef *def = op_def(id);
     for (int32_t i = 0; i < def->min_in; ++i)
         if (i >= ctx->input_count || ctx->inputs[i] == NULL)
             return FAIL(ctx->diag, STATUS_BAD_MODEL, "required input %d is omitted", i);
+    TRY(check_kinds(ctx, input_kinds[id]));
     TRY(def->infer(ctx));
     return dim_table_check(ctx->dims, STATUS_BAD_MODEL, "a dimension of its output overflows 64 bits",
                            ctx->diag);

@@ -1,4 +1,5 @@
-"""Nodes that must be refused, and damaged nodes that may be: with exit 3 and a message that names node and operator, never a crash."""
+"""Nodes that must be refused (REFUSED, and those of spoilt.py), and damaged nodes that may be: with exit 3 and a message that names
+node and operator, never a crash."""
 import os
 import re
 import resource
@@ -8,8 +9,10 @@ import numpy
 
 import wire
 from case import DOMAIN_VERSIONS, GENERATORS, Case, Random, ints
+from spoilt import spoilt_cases
 
 OK, BAD_INPUT, NO_MEMORY, TIMEOUT = 0, 3, 5, 60
+FEW = 8  # one of so many spoilt nodes in a short run
 MEMORY = 4 << 30  # what a node may ask for in earnest is refused by the system early
 # A node that became others is named by itself and the operator that found the fault.
 WHERE = re.compile(r"(node|from) 'bad'")
@@ -319,6 +322,8 @@ def check_all(smelt, target, folder, seed, damaged):
         for constant in (set(), every):
             cases.append((Case(op, list(inputs), dict(attributes), opset=least, number=number, constant=constant), what))
             cases.append((Case(op, list(inputs), dict(attributes), opset=least, number=number + 1, constant=constant), what))
+    spoilt = spoilt_cases(seed)
+    cases += spoilt if damaged >= len(spoilt) else spoilt[seed % FEW :: FEW]
     cases += [(damaged_case(seed, number), None) for number in range(damaged)]
     wrong, limits = [], limited(smelt)
     for case, what in cases:

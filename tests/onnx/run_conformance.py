@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 ONNX_VERSION = "1.22.0"
 FOLDERS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+NODE_CASES, LEAST_IN_SCOPE = ROOT.parent / "shared" / "onnx_node_cases.tsv", 1345
 TOLERANCES = ["--rtol", "1e-3", "--atol", "1e-7"]
 EXIT_OK, EXIT_NO_PROGRAM, EXIT_BAD_INPUT, EXIT_WRONG_DEVICE, EXIT_INTERNAL, EXIT_NO_DATA = 0, 2, 3, 4, 5, 77
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -269,6 +270,21 @@ def check_must_pass(path, results, filtered):
     return complaints
 
 
+def check_reference(path, results):
+    """Complaints about the table of node cases that says what ONNX Runtime makes of each (../shared/onnx_node_cases.tsv): all that it
+    passes must pass here, and LEAST_IN_SCOPE of those in scope."""
+    outcomes = {result.case.name: result for result in results}
+    rows = [line.rstrip("\n").split("\t") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    wanted = [row for row in rows if row[3] == "1"]
+    passed = [row for row in wanted if outcomes.get(f"node/{row[0]}") is not None and outcomes[f"node/{row[0]}"].outcome == PASSED]
+    print(f"{len(passed)} of {len(wanted)} node cases in scope pass, ONNX Runtime passes {sum(row[5] == 'pass' for row in wanted)}")
+    missing = [row for row in wanted if row[5] == "pass" and row not in passed]
+    complaints = [f"ONNX Runtime passes it: node/{row[0]}" for row in missing]
+    if len(passed) < LEAST_IN_SCOPE:
+        complaints.append(f"fewer than {LEAST_IN_SCOPE} node cases in scope pass")
+    return complaints
+
+
 def write_must_pass(path, results):
     passed = sorted(result.case.name for result in results if result.outcome == PASSED)
     path.write_text("# Cases that passed before and may not be skipped or vanish; run_conformance.py "
@@ -319,6 +335,8 @@ def main():
     if args.update_must_pass and not args.filter:
         write_must_pass(HERE / "must_pass.txt", results)
     complaints = check_must_pass(HERE / "must_pass.txt", results, bool(args.filter))
+    if NODE_CASES.exists() and not args.filter:
+        complaints += check_reference(NODE_CASES, results)
     for complaint in complaints:
         print(complaint)
     counts = collections.Counter(result.outcome for result in results)

@@ -89,6 +89,6 @@ void progress_end(Progress *progress);
 /* Letters to insert, remove or change to make one of the other, for hints; a large number for long texts. */
 int edit_distance(const char *a, const char *b);
 
-void write_json_string(FILE *out, const char *text);
+void write_json_string(FILE *out, const char *text); /* null: out of memory */
 
 #endif

@@ -1,6 +1,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "cli/cli.h"
 
 enum { PROGRESS_DELAY = 2 }; /* seconds */
@@ -25,15 +26,12 @@ void progress_end(Progress *progress) {
 }
 
 void write_json_string(FILE *out, const char *text) {
-    fputc('"', out);
-    for (; *text != '\0'; ++text) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (c < 0x20)
-            fprintf(out, "\\u%04x", c);
-        else
-            fputc(c, out);
-    }
-    fputc('"', out);
+    Arena arena = {0};
+    ByteWriter writer = byte_writer(&arena);
+    write_json_text(&writer, text);
+    if (writer.failed)
+        fprintf(out, "null");
+    else
+        fwrite(writer.data, 1, writer.size, out);
+    arena_reset(&arena);
 }

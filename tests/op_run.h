@@ -127,4 +127,14 @@ static inline double op_run_at(const Tensor *tensor, int64_t index) {
     return dtype_load_f64(tensor->dtype, tensor->data, index);
 }
 
+/* The test in one thread, and in several. */
+static inline void op_run_with_pools(void (*test)(ThreadPool *pool)) {
+    Diag diag = {0};
+    ThreadPool *pool = NULL;
+    CHECK_OK(thread_pool_create(3, NULL, &pool, &diag), &diag);
+    test(NULL);
+    test(pool);
+    thread_pool_destroy(pool);
+}
+
 #endif

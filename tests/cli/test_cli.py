@@ -144,6 +144,16 @@ class WholePath(CliTest):
         self.expect(smelt("inspect", other), OK, "plan 1.")
         self.expect(smelt("run", other, "--data", self.data), OK, "Plus214_Output_0")
 
+    def test_names_that_are_no_utf8(self):
+        """JSON stays JSON whatever a model calls its values."""
+        graph = self.folder / "names.ir"
+        graph.write_bytes(b'smelt-ir 1\ngraph "g"\nblock "main" {\n  input %"x\xff\\"" : f32[2]\n  %"y<\xc3\xa9" : ? = Relu(%"x\xff\\"")\n  output %"y<\xc3\xa9"\n}\n')
+        self.expect(smelt("build", graph, "-o", self.plan, "--target=cpu"), OK)
+        model = json.loads(smelt("inspect", graph, "--json").stdout)
+        self.assertEqual([model["inputs"][0]["name"], model["outputs"][0]["name"]], ["x\ufffd\"", "y<\u00e9"])
+        plan = json.loads(smelt("inspect", self.plan, "--json").stdout)
+        self.assertEqual([b["name"] for b in plan["bindings"]], ["x\ufffd\"", "y<\u00e9"])
+
     def test_diff(self):
         self.build()
         other = self.folder / "other.plan"

@@ -200,15 +200,10 @@ static void test_all(ThreadPool *pool) {
 }
 
 int main(void) {
-    Diag diag = {0};
-    ThreadPool *pool = NULL;
-    CHECK_OK(thread_pool_create(2, NULL, &pool, &diag), &diag);
-    test_all(NULL);
-    test_all(pool);
+    op_run_with_pools(test_all);
     test_wrapping();
     test_integer();
     test_einsum();
     test_refusals();
-    thread_pool_destroy(pool);
     return test_result();
 }

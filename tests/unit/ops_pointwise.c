@@ -328,11 +328,7 @@ static void test_content(void) {
 }
 
 int main(void) {
-    ThreadPool *pool = NULL;
-    Diag diag = {0};
-    CHECK_OK(thread_pool_create(3, NULL, &pool, &diag), &diag);
-    test_broadcast(NULL);
-    test_broadcast(pool);
+    op_run_with_pools(test_broadcast);
     test_shift();
     test_reals();
     test_gelu_tanh();
@@ -345,6 +341,5 @@ int main(void) {
     test_blocks();
     test_content();
     test_integers();
-    thread_pool_destroy(pool);
     return test_result();
 }

@@ -126,14 +126,9 @@ static void test_all(ThreadPool *pool) {
 }
 
 int main(void) {
-    Diag diag = {0};
-    ThreadPool *pool = NULL;
-    CHECK_OK(thread_pool_create(2, NULL, &pool, &diag), &diag);
-    test_all(NULL);
-    test_all(pool);
+    op_run_with_pools(test_all);
     test_ceil();
-    test_global(pool);
+    op_run_with_pools(test_global);
     test_unpool();
-    thread_pool_destroy(pool);
     return test_result();
 }

@@ -155,14 +155,9 @@ static void test_refusals(void) {
 }
 
 int main(void) {
-    ThreadPool *pool = NULL;
-    Diag diag = {0};
-    CHECK_OK(thread_pool_create(3, NULL, &pool, &diag), &diag);
-    test_all(NULL);
-    test_all(pool);
+    op_run_with_pools(test_all);
     test_edges();
     test_no_axes();
     test_refusals();
-    thread_pool_destroy(pool);
     return test_result();
 }

@@ -4,6 +4,7 @@
 #include "ops/indexing.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
+#include "ops/pool.h"
 #include "ops/quantize.h"
 
 static bool is_narrow_float(DType dtype) {
@@ -116,4 +117,54 @@ bool form_keeps_rows(const Graph *graph, const Node *node) {
         return axis != rank - 1 && axis != -1;
     }
     return node->op != OP_DepthToSpace && node->op != OP_SpaceToDepth;
+}
+
+/* -- pools -- */
+
+/* Whether the last window along an axis ends in the input, whatever its extent is. */
+static bool windows_fit(const PoolAttrs *attrs, Dim in, Dim out, int64_t kernel, int64_t stride) {
+    bool padded = attrs->window.auto_pad != AUTO_PAD_NONE && attrs->window.auto_pad != AUTO_PAD_VALID;
+    if (dim_is_exact(in) && dim_is_exact(out)) return out < 1 || (out - 1) * stride + kernel <= in;
+    return !padded && attrs->ceil_mode == 0;
+}
+
+static const char *refuse_axis(const Graph *graph, const Node *node, int32_t i, FormWindows *out) {
+    const PoolAttrs *attrs = node->parsed;
+    const WindowAttrs *window = &attrs->window;
+    Dim from = graph->values[node->inputs[0]].shape.dim[2 + i],
+        to = graph->values[node->outputs[0]].shape.dim[2 + i];
+    out->kernel[i] = window->kernel[i];
+    out->stride[i] = window->stride[i];
+    if (window->auto_pad == AUTO_PAD_NONE && (window->pad_begin[i] != 0 || window->pad_end[i] != 0))
+        return "its windows reach outside";
+    if (window->kernel[i] > 1 && window->dilation[i] != 1) return "its windows have gaps";
+    if (!windows_fit(attrs, from, to, window->kernel[i], window->stride[i]))
+        return "its windows may reach outside";
+    if (window->kernel[i] > window->stride[i] && to != 1) return "its windows overlap";
+    return NULL;
+}
+
+static const char *refuse_plane(const Graph *graph, const Node *node, int32_t i, FormWindows *out) {
+    Dim extent = graph->values[node->inputs[0]].shape.dim[2 + i];
+    if (!dim_is_exact(extent) || extent < 1) return "its window's size shows at run time only";
+    out->kernel[i] = out->stride[i] = extent;
+    return NULL;
+}
+
+const char *form_windows(const Graph *graph, const Node *node, FormWindows *out) {
+    bool whole = node->op == OP_GlobalAveragePool || node->op == OP_GlobalMaxPool;
+    if (!whole && node->op != OP_MaxPool && node->op != OP_AveragePool) return "it takes neither maxima nor means";
+    if (node->output_count != 1 || node->outputs[0] == NONE || !has_plain_types(graph, node))
+        return "it has not one input and output";
+    const Shape *x = &graph->values[node->inputs[0]].shape;
+    *out = (FormWindows){.axes = x->rank - 2, .taps = 1, .kernel = {1, 1, 1}, .stride = {1, 1, 1}};
+    if (x->rank < 3 || x->rank > 2 + WINDOW_AXES || graph->values[node->outputs[0]].shape.rank != x->rank)
+        return "it has not one to three axes";
+    for (int32_t i = 0; i < out->axes; ++i) {
+        const char *why = whole ? refuse_plane(graph, node, i, out) : refuse_axis(graph, node, i, out);
+        if (why != NULL) return why;
+        if (out->taps > INT32_MAX / out->kernel[i]) return "its windows are large";
+        out->taps *= out->kernel[i];
+    }
+    return NULL;
 }

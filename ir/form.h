@@ -19,6 +19,17 @@ NodeForm node_form(const Graph *graph, const Node *node, const char **why);
  * the result. The others are parameters, which a node reads as a whole. */
 bool form_has_operand(const Node *node, int32_t i);
 
+/* A pool's windows over the spatial axes of input 0, which follow its batch and channel axes. */
+typedef struct FormWindows {
+    int32_t axes; /* 1 to 3 */
+    int64_t taps; /* elements of a window */
+    int64_t kernel[3], stride[3];
+} FormWindows;
+
+/* Why the node is no pool that makes each element of its one result of elements that none of the others
+ * needs, all of them in the input; NULL where it is one, with its windows in *out. */
+const char *form_windows(const Graph *graph, const Node *node, FormWindows *out);
+
 /* Whether neighbours along the last dimension of the result are neighbours along that of input 0. */
 bool form_keeps_rows(const Graph *graph, const Node *node);
 

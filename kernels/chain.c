@@ -410,9 +410,9 @@ static Status push_node(Chain *c, const Node *node) {
     return add_known(c, node->outputs[0], number, true, term);
 }
 
-static Status build_behind(Chain *c) {
-    const Node *anchor = problem_anchor(c->problem);
-    ValueId seed = anchor->outputs[0];
+/* What is computed from result 0 of a node, up to `end` (NULL: all of it). */
+static Status build_behind(Chain *c, const Node *first, const Node *end) {
+    ValueId seed = first->outputs[0];
     const ChainOperand operand = {.value = seed, .source = OPERAND_SEED};
     ChainTerm term;
     int32_t number;
@@ -428,9 +428,10 @@ static Status build_behind(Chain *c) {
         term = no_term;
     }
     TRY(add_known(c, seed, number, true, term));
-    for (int32_t n = 0; n < c->problem->node_count; ++n) {
-        const Node *node = &c->graph->nodes[c->problem->nodes[n]];
-        if (node != anchor) TRY(node->op == OP_Split ? push_split(c, node) : push_node(c, node));
+    const NodeId *nodes = c->problem->nodes;
+    for (int32_t n = 0; n < c->problem->node_count && &c->graph->nodes[nodes[n]] != end; ++n) {
+        const Node *node = &c->graph->nodes[nodes[n]];
+        if (node != first) TRY(node->op == OP_Split ? push_split(c, node) : push_node(c, node));
         if (c->refusal != NULL) return STATUS_OK;
     }
     return STATUS_OK;
@@ -441,10 +442,20 @@ static Status check_results(Chain *c) {
     const Node *anchor = problem_anchor(c->problem);
     for (int32_t o = 0; o < c->problem->output_count; ++o) {
         ValueId value = c->problem->outputs[o];
+        if (c->problem->pooling != NONE && find_hot(c, value) == NULL)
+            return refuse(c, "a result in front of a pool");
         if (value != anchor->inputs[0] && inner_producer(c->problem, value) != anchor &&
             find_hot(c, value) == NULL)
             return refuse(c, "a result that the anchor has no part in");
     }
+    return STATUS_OK;
+}
+
+/* A pool reads what is made of the anchor's result, element by element. */
+static Status check_pooled(Chain *c) {
+    const ChainKnown *read = find_hot(c, problem_last(c->problem)->inputs[0]);
+    if (read == NULL || read->view != 0 || read->is_slice)
+        return refuse(c, "a pool of the result in another order");
     return STATUS_OK;
 }
 
@@ -461,8 +472,12 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
+    if (place == CHAIN_BEFORE_POOL) {
+        TRY(build_behind(c, problem_anchor(c->problem), problem_last(c->problem)));
+        return c->refusal != NULL ? STATUS_OK : check_pooled(c);
+    }
     if (place == CHAIN_BEHIND) {
-        TRY(build_behind(c));
+        TRY(build_behind(c, problem_last(c->problem), NULL));
         return c->refusal != NULL ? STATUS_OK : check_results(c);
     }
     if (place == CHAIN_IN_FRONT) {

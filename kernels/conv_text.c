@@ -45,7 +45,8 @@ const char *conv_refuses(const Problem *problem) {
     if (why == NULL) why = refuse_unless_plain(problem, 1);
     if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
-    return refuse_quantizers(problem, &conv);
+    why = refuse_quantizers(problem, &conv);
+    return why != NULL ? why : pool_behind_refuses(problem);
 }
 
 static void describe_inputs(const Problem *problem, ConvText *out) {
@@ -137,6 +138,11 @@ const char *conv_operands(KernelWriter *w, const ConvText *conv) {
 
 const char *conv_results(KernelWriter *w, const ConvText *conv) {
     return kernel_format(
-        w, "%s, %s, %s", numbering_text(w, problem_anchor(kernel_emission(w)->problem)->outputs[0]),
+        w, "%s, %s, %s", numbering_text(w, problem_last(kernel_emission(w)->problem)->outputs[0]),
         conv->y_scale == NONE ? bias_text(w, conv->bias) : requantize_text(w, conv), kernel_epilogue(w));
+}
+
+const char *conv_pool(KernelWriter *w) {
+    if (kernel_emission(w)->problem->pooling == NONE) return "";
+    return kernel_format(w, ", %s", pool_behind_text(w));
 }

@@ -2,7 +2,7 @@
 #ifndef SMELT_KERNELS_CONV_TEXT_H
 #define SMELT_KERNELS_CONV_TEXT_H
 
-#include "kernels/window_text.h"
+#include "kernels/pool_text.h"
 #include "ops/conv.h"
 
 /* What a convolution reads, NONE where it has no such input, and its sizes. */
@@ -26,6 +26,9 @@ const char *conv_sizes_text(KernelWriter *w, Dim batch, int64_t groups, Dim chan
 const char *conv_operands(KernelWriter *w, const ConvText *conv);
 const char *conv_sizes(KernelWriter *w, const ConvText *conv);
 const char *conv_results(KernelWriter *w, const ConvText *conv);
+/* "", or behind them for kernels that pool: ", pool_behind<...>(...)", which declares what is in front of it.
+ */
+const char *conv_pool(KernelWriter *w);
 /* "AddBias<float>{p2}" or "PlainSum{}" */
 const char *bias_text(KernelWriter *w, ValueId bias);
 

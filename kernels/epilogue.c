@@ -2,7 +2,9 @@
 #include "kernels/packs.h"
 
 const char *problem_epilogue_refuses(const Problem *problem) {
-    return problem->node_count == 1 ? NULL : chain_refuses(problem, CHAIN_BEHIND);
+    const char *why = problem->pooling == NONE ? NULL : chain_refuses(problem, CHAIN_BEFORE_POOL);
+    if (why != NULL || problem->node_count == 1) return why;
+    return chain_refuses(problem, CHAIN_BEHIND);
 }
 
 /* "const float a0 = ...;" for every operand; element j. */
@@ -36,7 +38,7 @@ static void write_results(const Chain *chain, ValueId seed, ByteWriter *out) {
 
 const char *kernel_epilogue(KernelWriter *w) {
     Emission *emission = kernel_emission(w);
-    ValueId seed = problem_anchor(emission->problem)->outputs[0];
+    ValueId seed = problem_last(emission->problem)->outputs[0];
     Chain chain;
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
@@ -48,6 +50,27 @@ const char *kernel_epilogue(KernelWriter *w) {
     write_results(&chain, seed, &text);
     write_format(&text, "    }\n");
     return kernel_struct_end(w, "Epilogue", &text);
+}
+
+const char *kernel_before_pool(KernelWriter *w) {
+    Emission *emission = kernel_emission(w);
+    ValueId read = problem_last(emission->problem)->inputs[0];
+    const char *type = cuda_register_type(emission->graph->values[read].dtype), *held;
+    Chain chain;
+    ByteWriter text = byte_writer(emission->arena);
+    kernel_struct_begin(w);
+    if (chain_prepare(w, emission->problem, CHAIN_BEFORE_POOL, &chain) != STATUS_OK)
+        return kernel_text(w, NULL);
+    held = chain_register(&chain, read);
+    write_format(&text,
+                 "    typedef %s Element;\n"
+                 "    template <class A> SMELT_DEVICE Element operator()(Index i, A x) const {\n"
+                 "        using namespace math;\n",
+                 type);
+    write_operands(&chain, &text);
+    chain_write_steps(&chain, "i", "        ", &text);
+    write_format(&text, "        return %s;\n    }\n", held);
+    return kernel_struct_end(w, "Before", &text);
 }
 
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {

@@ -216,15 +216,25 @@ static void write_key(const Boundary *b, NodeId anchor, Arena *arena, ByteWriter
 
 /* -- */
 
+/* The first pool behind a contraction. */
+static NodeId find_pooling(const Graph *graph, const NodeId *nodes, int32_t count, NodeId anchor) {
+    if (anchor == NONE || op_def(graph->nodes[anchor].op)->op_class != OPCLASS_CONTRACTION) return NONE;
+    for (int32_t i = 0; i < count; ++i)
+        if (op_def(graph->nodes[nodes[i]].op)->op_class == OPCLASS_POOLING) return nodes[i];
+    return NONE;
+}
+
 static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
     NodeId *copy = ARENA_ARRAY(arena, NodeId, b->node_count);
     TRY_ALLOC(diag, copy);
     memcpy(copy, b->nodes, sizeof(NodeId) * (size_t)b->node_count);
     TRY(find_boundary(b, arena, diag));
+    NodeId anchor = find_anchor(b->graph, b->nodes, b->node_count);
     *out = (Problem){.graph = b->graph,
                      .node_count = b->node_count,
                      .nodes = copy,
-                     .anchor = find_anchor(b->graph, b->nodes, b->node_count),
+                     .anchor = anchor,
+                     .pooling = find_pooling(b->graph, b->nodes, b->node_count, anchor),
                      .input_count = b->input_count,
                      .output_count = b->output_count,
                      .inputs = b->inputs,
@@ -265,6 +275,10 @@ void problem_find_symbols(const Graph *graph, const NodeId *nodes, int32_t node_
 
 const Node *problem_anchor(const Problem *problem) {
     return problem->anchor == NONE ? NULL : &problem->graph->nodes[problem->anchor];
+}
+
+const Node *problem_last(const Problem *problem) {
+    return problem->pooling == NONE ? problem_anchor(problem) : &problem->graph->nodes[problem->pooling];
 }
 
 const Value *problem_value(const Problem *problem, ValueId value) {

@@ -126,6 +126,7 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
     if (!sizes_are_known(problem, tactic->finds_sizes)) return "sizes that depend on data";
     /* Tensor maps, which tactics of one architecture use, are made when shapes are set. */
     if (tactic->arch != NULL && has_late_inputs(problem)) return "sizes that depend on data";
+    if (problem->pooling != NONE && !tactic->pools) return "a pool behind the anchor";
     if (wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";

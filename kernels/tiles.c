@@ -28,8 +28,9 @@ static int64_t usual(Dim extent) {
 static double tile_cost(const Config *config, const Device *device, const TileProblem *problem) {
     const int32_t *n = config->number;
     int64_t rows = usual(problem->rows), cols = usual(problem->cols), batch = usual(problem->batch);
-    double blocks =
-        (double)ceil_div_i64(rows, n[ROWS]) * (double)ceil_div_i64(cols, n[COLS]) * (double)batch * n[SLICES];
+    int64_t window = n[SLICES] > 1 || problem->window < 1 ? 1 : problem->window;
+    int64_t across = ceil_div_i64(ceil_div_i64(cols, window), n[COLS] / window);
+    double blocks = (double)ceil_div_i64(rows, n[ROWS]) * (double)across * (double)batch * n[SLICES];
     double rounds = blocks <= device->sm_count ? 1 : blocks / device->sm_count;
     double work = (double)n[ROWS] * n[COLS] + 16.0 * (n[ROWS] + n[COLS]);
     double cost = rounds * work * (double)ceil_div_i64(usual(problem->depth), n[SLICES]);
@@ -62,6 +63,7 @@ int32_t tile_configs(const Device *device, const TileProblem *problem, Config ou
         for (int32_t k = 0; k < SLICES; ++k) config.number[k] = shapes[i][k];
         int64_t steps = ceil_div_i64(usual(problem->depth), shapes[i][DEPTH]);
         for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
+            if (slices == 1 && problem->window > shapes[i][COLS]) continue;
             if (slices > 1 && (!problem->can_slice || !exact || steps < (int64_t)slices * LEAST_STEPS)) break;
             config.number[SLICES] = slices;
             count = insert_config(out, costs, count, &config, tile_cost(&config, device, problem));
@@ -83,6 +85,13 @@ int32_t tile_threads(const Config *config) {
 Dim tile_count(DimTable *dims, const Config *config, Dim rows, Dim cols) {
     return dim_mul(dims, dim_ceil_div(dims, rows, config->number[ROWS]),
                    dim_ceil_div(dims, cols, config->number[COLS]));
+}
+
+Dim tile_columns(DimTable *dims, const Config *config, const TileProblem *problem) {
+    if (problem->window < 2) return problem->cols;
+    Dim windows = dim_ceil_div(dims, problem->cols, problem->window);
+    return dim_mul(dims, dim_ceil_div(dims, windows, config->number[COLS] / problem->window),
+                   config->number[COLS]);
 }
 
 int32_t tile_slices(const Config *config) {

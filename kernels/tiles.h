@@ -9,16 +9,20 @@
 typedef struct TileProblem {
     Dim rows, cols, depth, batch;
     bool can_slice; /* the depth may be divided among blocks, whose sums another launch adds up */
+    int32_t window; /* columns that no tile may divide; 0 and 1: one by one. Slices know none. */
 } TileProblem;
 
-/* Configs whose numbers are rows, columns and depth of a tile, the rows and columns of a thread, and how many
- * slices the depth is divided into (1: it is not). */
+/* At least one config (where a window has no more than 64 columns) whose numbers are rows, columns and depth
+ * of a tile, the rows and columns of a thread, and how many slices the depth is divided into (1: it is not).
+ */
 int32_t tile_configs(const Device *device, const TileProblem *problem, Config out[MOST_CONFIGS]);
 /* "Tile<64, 64, 16, 4, 4>" */
 const char *tile_text(KernelWriter *w, const Config *config);
 int32_t tile_threads(const Config *config);
 /* Tiles that cover rows x cols. */
 Dim tile_count(DimTable *dims, const Config *config, Dim rows, Dim cols);
+/* The problem's columns and those that tiles leave idle so as to divide no window. */
+Dim tile_columns(DimTable *dims, const Config *config, const TileProblem *problem);
 
 int32_t tile_slices(const Config *config);
 /* Depth of each slice. */

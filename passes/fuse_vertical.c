@@ -21,7 +21,8 @@ enum {
     COPIED_CHANNELS = 8,      /* what contractions copy at once, without looking at it */
     MOST_READS = 4,           /* of an element, by windows that overlap */
     MOST_CACHED = 1 << 22,    /* elements that stay in a GPU's cache from one pass over them to the next */
-    FULL_OPERANDS = 2         /* larger tensors that a prologue may read in place of one */
+    FULL_OPERANDS = 2,        /* larger tensors that a prologue may read in place of one */
+    MOST_POOLED = 64          /* elements of a window that a tile of a convolution holds */
 };
 
 typedef struct Member {
@@ -35,8 +36,8 @@ typedef struct Fusion {
     PassCtx *ctx;
     Graph *graph;
     UseTable uses;
-    int32_t *order; /* per node: position of its region's root; ties stand next to one another */
-    bool has_anchor;
+    int32_t *order;         /* per node: position of its region's root; ties stand next to one another */
+    bool has_anchor, pools; /* pools: behind the anchor */
     int32_t count, committed, stages;
     Member members[REGION_NODES]; /* the group that grows, its root first; the first `committed` ones stay */
 } Fusion;
@@ -93,12 +94,9 @@ static bool is_late(const Graph *graph, ValueId value) {
     return false;
 }
 
-/* Why a node may not be part of this region or of any, but for what it reads; NULL when it may. */
-static const char *node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
+/* Why a node may not be part of this region or of any, but for what it is and reads; NULL when it may. */
+static const char *place_refusal(const Fusion *f, NodeId id) {
     const Node *node = &f->graph->nodes[id], *root = member_node(f, 0);
-    const char *why;
-    *form = node_form(f->graph, node, &why);
-    if (*form == FORM_OTHER) return why;
     if (node->block != root->block) return "it stands in another block";
     if (node->region != NONE) return "it belongs to another region";
     if (is_late(f->graph, node->outputs[0]) && !is_late(f->graph, root->outputs[0]))
@@ -106,11 +104,49 @@ static const char *node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
     return NULL;
 }
 
+static const char *node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
+    const char *why;
+    *form = node_form(f->graph, &f->graph->nodes[id], &why);
+    return *form == FORM_OTHER ? why : place_refusal(f, id);
+}
+
+/* Matrix units do a contraction as it stands: what they read they copy as it lies, and a pool would keep them
+ * from it. */
+static bool on_matrix_units(const Fusion *f, const Node *anchor) {
+    DType dtype = f->graph->values[anchor->inputs[0]].dtype;
+    return dtype_is_float(dtype) && (dtype_bits(dtype) == 16 || (dtype == DTYPE_F32 && f->graph->tf32));
+}
+
+/* Why a pool cannot take the results of the convolution that the region is built around, as they are
+ * computed; NULL when it can. */
+static const char *pool_refusal(const Fusion *f, NodeId user) {
+    const Node *node = &f->graph->nodes[user], *anchor = member_node(f, 0);
+    FormWindows windows;
+    int32_t from = find_producer(f, node->inputs[0]);
+    const char *why = form_windows(f->graph, node, &windows);
+    if (why == NULL) why = place_refusal(f, user);
+    if (why != NULL) return why;
+    if (f->pools) return "another pool is in front of it";
+    if (anchor->op != OP_Conv && anchor->op != OP_ConvInteger && anchor->op != OP_QLinearConv)
+        return "only convolutions pool what they compute";
+    if (node->inputs[0] != member_node(f, from)->outputs[0] || f->members[from].stage != 0)
+        return "it reads the result in another order";
+    if (windows.taps > MOST_POOLED) return "its windows are larger than what is computed at a time";
+    if (on_matrix_units(f, anchor)) return "matrix units do the convolution alone";
+    return NULL;
+}
+
+static bool is_pool(const Node *node) {
+    return op_def(node->op)->op_class == OPCLASS_POOLING;
+}
+
 /* Why a user of the group's results cannot join; NULL when it can, with the stage that it reads. */
 static const char *refusal(const Fusion *f, NodeId user, NodeForm *form, int32_t *stage) {
     const Node *node = &f->graph->nodes[user];
-    const char *why = node_refusal(f, user, form);
     *stage = NONE;
+    *form = FORM_OTHER;
+    if (is_pool(node)) return pool_refusal(f, user);
+    const char *why = node_refusal(f, user, form);
     if (why != NULL) return why;
     if (*form == FORM_SELECTION) return "it selects elements";
     const Shape *result = &f->graph->values[node->outputs[0]].shape;
@@ -150,6 +186,7 @@ static bool add_next(Fusion *f, NodeForm *form) {
     }
     if (best == NONE) return false;
     if (*form != FORM_ELEMENTS) best_stage = ++f->stages;
+    f->pools = f->pools || *form == FORM_OTHER;
     f->members[f->count++] = (Member){.node = best, .stage = best_stage};
     return true;
 }
@@ -180,6 +217,7 @@ static void grow(Fusion *f) {
     NodeForm form;
     f->committed = 1;
     f->stages = 0;
+    f->pools = false;
     while (f->count < REGION_NODES && add_next(f, &form)) {
         ValueId result = member_node(f, f->count - 1)->outputs[0];
         if (form == FORM_VIEW && !is_result_of_block(f, result)) continue;

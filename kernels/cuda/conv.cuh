@@ -202,6 +202,29 @@ SMELT_DEVICE void deform_tiles(const T *x, const T *w, const T *offset, const T 
 
 // -- one thread for each output element --
 
+// The sum for one place of a channel.
+template <class A, class X, class W, class XZero, class WZero>
+SMELT_DEVICE A conv_sum(const X &x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
+                        const XZero &x_zero, const WZero &w_zero, Index entry, Index channel, const Place &place) {
+    const Index group = quotient(channel, sizes.outputs);
+    const Index z = window.start(0, place.at[0]), y = window.start(1, place.at[1]), column = window.start(2, place.at[2]);
+    Index from = strides.plane(entry, group * sizes.channels);
+    Index weight = channel * sizes.channels * window.taps();
+    const A own_zero = w_zero.template of<A>(channel), input_zero = x_zero.template of<A>(0);
+    A sum = A(0);
+    for (Index c = 0; c < sizes.channels; ++c, from += strides.channel)
+        for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z)
+            for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y)
+                for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x, ++weight) {
+                    const Index at_z = z + tap_z * window.dilation[0], at_y = y + tap_y * window.dilation[1];
+                    const Index at_x = column + tap_x * window.dilation[2];
+                    if (!inside(at_z, window.in[0]) || !inside(at_y, window.in[1]) || !inside(at_x, window.in[2])) continue;
+                    const Index at = from + strides.place(at_z, at_y, at_x);
+                    sum += (load_as<A>(x, at) - input_zero) * (load_as<A>(w, weight) - own_zero);
+                }
+    return sum;
+}
+
 template <class A, class X, class W, class XZero, class WZero, class N, class Finish, class E>
 SMELT_DEVICE void conv_direct(X x, const W *w, const Strides &strides, const Window &window, const ConvSizes &sizes,
                               const XZero &x_zero, const WZero &w_zero, const N &numbering, const Finish &finish,
@@ -209,25 +232,9 @@ SMELT_DEVICE void conv_direct(X x, const W *w, const Strides &strides, const Win
     const Index count = sizes.batch * numbering.channels * numbering.places;
     for (Index i = thread_index(); i < count; i += thread_count()) {
         const typename N::At own = numbering.at(i);
-        const Index channel = own.channel, group = quotient(channel, sizes.outputs);
-        const Place place = place_in(window.out, own.place);
-        const Index z = window.start(0, place.at[0]), y = window.start(1, place.at[1]), column = window.start(2, place.at[2]);
-        Index from = strides.plane(own.entry, group * sizes.channels);
-        Index weight = channel * sizes.channels * window.taps();
-        const A own_zero = w_zero.template of<A>(channel), input_zero = x_zero.template of<A>(0);
-        A sum = A(0);
-        for (Index c = 0; c < sizes.channels; ++c, from += strides.channel)
-            for (Index tap_z = 0; tap_z < window.kernel[0]; ++tap_z)
-                for (Index tap_y = 0; tap_y < window.kernel[1]; ++tap_y)
-                    for (Index tap_x = 0; tap_x < window.kernel[2]; ++tap_x, ++weight) {
-                        const Index at_z = z + tap_z * window.dilation[0], at_y = y + tap_y * window.dilation[1];
-                        const Index at_x = column + tap_x * window.dilation[2];
-                        if (!inside(at_z, window.in[0]) || !inside(at_y, window.in[1]) || !inside(at_x, window.in[2]))
-                            continue;
-                        const Index at = from + strides.place(at_z, at_y, at_x);
-                        sum += (load_as<A>(x, at) - input_zero) * (load_as<A>(w, weight) - own_zero);
-                    }
-        epilogue(i, finish(channel, sum));
+        const A sum = conv_sum<A>(x, w, strides, window, sizes, x_zero, w_zero, own.entry, own.channel,
+                                  place_in(window.out, own.place));
+        epilogue(i, finish(own.channel, sum));
     }
 }
 

@@ -48,12 +48,20 @@ template <class A, class Lines, bool ALONG, int LINES, int DEPTH, int THREADS> s
     }
 };
 
+// Where a thread's results of a tile are: its result (i, j) is that of row row(i) and column col(j).
+template <class T> struct TileThread {
+    const int top, left;
+    SMELT_DEVICE TileThread()
+        : top((int)threadIdx.x / (T::cols / T::width) * 4), left((int)threadIdx.x % (T::cols / T::width) * 4) {}
+    SMELT_DEVICE int row(int i) const { return i / 4 * 4 * (T::rows / T::height) + top + i % 4; }
+    SMELT_DEVICE int col(int j) const { return j / 4 * 4 * (T::cols / T::width) + left + j % 4; }
+};
+
 // The tile whose first result is at (row, col), summed over depths [begin, end); begin is a multiple of the tile's depth, and
-// so is end unless it is the whole depth. Calls store(row, col, sum) for each of its places, also those past the ends. All
-// threads of the block take part.
-template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
-SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin, Index end, Index row, Index col,
-                                const Store &store) {
+// so is end unless it is the whole depth. All threads of the block take part.
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols>
+SMELT_DEVICE void sum_tile(const Rows &rows, const Cols &cols, Index begin, Index end, Index row, Index col,
+                           A (&sum)[T::height][T::width]) {
     const int PADDING = 4; // against bank conflicts; keeps packs of 4 aligned
     typedef Pack<A, 4> Four;
     struct alignas(sizeof(Four)) Shared {
@@ -62,8 +70,7 @@ SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin,
     __shared__ Shared shared;
     TilePart<A, Rows, ROWS_ALONG, T::rows, T::depth, T::threads> a;
     TilePart<A, Cols, COLS_ALONG, T::cols, T::depth, T::threads> b;
-    const int across = T::cols / T::width, top = (int)threadIdx.x / across * 4, left = (int)threadIdx.x % across * 4;
-    A sum[T::height][T::width];
+    const TileThread<T> own;
 #pragma unroll
     for (int i = 0; i < T::height; ++i)
 #pragma unroll
@@ -86,13 +93,13 @@ SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin,
             A x[T::height], y[T::width];
 #pragma unroll
             for (int i = 0; i < T::height; i += 4) {
-                const Four four = *(const Four *)&shared.a[d][i * (T::rows / T::height) + top];
+                const Four four = *(const Four *)&shared.a[d][i * (T::rows / T::height) + own.top];
 #pragma unroll
                 for (int n = 0; n < 4; ++n) x[i + n] = four.at[n];
             }
 #pragma unroll
             for (int j = 0; j < T::width; j += 4) {
-                const Four four = *(const Four *)&shared.b[d][j * (T::cols / T::width) + left];
+                const Four four = *(const Four *)&shared.b[d][j * (T::cols / T::width) + own.left];
 #pragma unroll
                 for (int n = 0; n < 4; ++n) y[j + n] = four.at[n];
             }
@@ -102,21 +109,36 @@ SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin,
                 for (int j = 0; j < T::width; ++j) sum[i][j] += x[i] * y[j];
         }
     }
+}
+
+// The same; calls store(row, col, sum) for each of the tile's places, also those past the ends.
+template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
+SMELT_DEVICE void multiply_tile(const Rows &rows, const Cols &cols, Index begin, Index end, Index row, Index col,
+                                const Store &store) {
+    const TileThread<T> own;
+    A sum[T::height][T::width];
+    sum_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, begin, end, row, col, sum);
 #pragma unroll
     for (int i = 0; i < T::height; ++i)
 #pragma unroll
-        for (int j = 0; j < T::width; ++j)
-            store(row + i / 4 * 4 * (T::rows / T::height) + top + i % 4,
-                  col + j / 4 * 4 * (T::cols / T::width) + left + j % 4, sum[i][j]);
+        for (int j = 0; j < T::width; ++j) store(row + own.row(i), col + own.col(j), sum[i][j]);
 }
 
-// The tile of block blockIdx.x, rows first.
+// The first row and column of the tile that block blockIdx.x computes, rows first.
+template <class T> struct BlockTile {
+    Index row, col;
+    explicit SMELT_DEVICE BlockTile(Index row_count) {
+        const Index tiles = ceil_div(row_count, (Index)T::rows), tile = (Index)blockIdx.x, across = quotient(tile, tiles);
+        row = (tile - across * tiles) * T::rows;
+        col = across * T::cols;
+    }
+};
+
 template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>
 SMELT_DEVICE void multiply_range(Index row_count, const Rows &rows, const Cols &cols, Index begin, Index end,
                                  const Store &store) {
-    const Index tiles = ceil_div(row_count, (Index)T::rows), tile = (Index)blockIdx.x, across = quotient(tile, tiles);
-    multiply_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, begin, end, (tile - across * tiles) * T::rows,
-                                                across * T::cols, store);
+    const BlockTile<T> tile(row_count);
+    multiply_tile<A, T, ROWS_ALONG, COLS_ALONG>(rows, cols, begin, end, tile.row, tile.col, store);
 }
 
 template <class A, class T, bool ROWS_ALONG, bool COLS_ALONG, class Rows, class Cols, class Store>

@@ -14,15 +14,25 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)config;
     (void)device;
     TRY_ALLOC(emission->diag, w);
+    const Problem *problem = emission->problem;
+    int32_t team = pool_behind_team(problem);
     kernel_include(w, "conv.cuh");
-    kernel_line(w, "conv_direct<%s>(%s, %s);", conv.type, conv_operands(w, &conv), conv_results(w, &conv));
-    Dim count = shape_count(emission->graph->dims, &problem_output(emission->problem, 0)->shape);
+    const char *operands = conv_operands(w, &conv), *results = conv_results(w, &conv);
+    if (problem->pooling == NONE)
+        kernel_line(w, "conv_direct<%s>(%s, %s);", conv.type, operands, results);
+    else
+        kernel_line(w, "conv_direct_pooled<%s, %d>(%s, %s%s);", conv.type, team, operands, results,
+                    conv_pool(w));
+    Dim count =
+        shape_count(emission->graph->dims, &problem_value(problem, problem_last(problem)->outputs[0])->shape);
+    count = dim_mul(emission->graph->dims, count, team);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_conv_direct = {.name = "conv_direct",
                                    .version = 3,
                                    .strided = true,
+                                   .pools = true,
                                    .prologue = PROLOGUE_READS,
                                    .refuses = refuses,
                                    .configs = only_config,

@@ -1,7 +1,6 @@
 /* MaxPool, AveragePool and LpPool: a thread for each output element. */
-#include "ops/pool.h"
 #include "kernels/chain.h"
-#include "kernels/window_text.h"
+#include "kernels/pool_text.h"
 
 enum { THREADS = 256 };
 
@@ -14,14 +13,6 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (!input_has_rank(problem, 0, 3, 2 + WINDOW_AXES) || !output_ranks_like(problem, 0))
         return "ranks that do not fit";
     return refuse_types(problem);
-}
-
-/* "MaxOf<float>" */
-static const char *pool_text(KernelWriter *w, const Node *node, const char *type) {
-    const PoolAttrs *attrs = node->parsed;
-    if (node->op == OP_MaxPool) return kernel_format(w, "MaxOf<%s>", type);
-    if (node->op == OP_AveragePool) return kernel_format(w, "MeanOf<%s>", type);
-    return kernel_format(w, "NormOf<%s, %d>", type, (int)attrs->p);
 }
 
 static const char *indices_text(KernelWriter *w, const Node *node) {
@@ -47,7 +38,8 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
                        int32_t lanes) {
     const Value *values = kernel_emission(w)->graph->values;
     const PoolAttrs *attrs = node->parsed;
-    const char *type = cuda_compute_type(values[node->inputs[0]].dtype), *pool = pool_text(w, node, type);
+    const char *type = cuda_compute_type(values[node->inputs[0]].dtype),
+               *pool = pool_type_text(w, node, type);
     const char *counts = attrs->count_include_pad != 0 ? "true" : "false";
     const char *padding = extents_text(w, window->pad_end, WINDOW_AXES);
     if (lanes > 1) {

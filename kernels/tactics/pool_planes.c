@@ -1,6 +1,6 @@
 /* GlobalAveragePool, GlobalMaxPool and GlobalLpPool: a block for each plane. */
+#include "kernels/pool_text.h"
 #include "kernels/slices.h"
-#include "kernels/window_text.h"
 
 enum { MOST_BLOCKS = 1 << 16, LEAST_THREADS = 32, MOST_THREADS = 1024, COLUMNS = 32 };
 
@@ -44,10 +44,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
-    const char *type = float_type(x->dtype), *pool = kernel_format(w, "MaxOf<%s>", type);
-    if (node->op == OP_GlobalAveragePool) pool = kernel_format(w, "MeanOf<%s>", type);
-    if (node->op == OP_GlobalLpPool)
-        pool = kernel_format(w, "NormOf<%s, %d>", type, (int)*(const int64_t *)node->parsed);
+    const char *type = float_type(x->dtype), *pool = pool_type_text(w, node, type);
     Slices planes = planes_of(problem);
     const char *elements = kernel_prologue(w), *where = slices_declare(w, &planes),
                *epilogue = kernel_epilogue(w);

@@ -153,7 +153,8 @@ static const char *refuse_plane(const Graph *graph, const Node *node, int32_t i,
 
 const char *form_windows(const Graph *graph, const Node *node, FormWindows *out) {
     bool whole = node->op == OP_GlobalAveragePool || node->op == OP_GlobalMaxPool;
-    if (!whole && node->op != OP_MaxPool && node->op != OP_AveragePool) return "it takes neither maxima nor means";
+    if (!whole && node->op != OP_MaxPool && node->op != OP_AveragePool)
+        return "it takes neither maxima nor means";
     if (node->output_count != 1 || node->outputs[0] == NONE || !has_plain_types(graph, node))
         return "it has not one input and output";
     const Shape *x = &graph->values[node->inputs[0]].shape;

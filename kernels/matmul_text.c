@@ -1,5 +1,7 @@
 #include "kernels/matmul_text.h"
 
+#include "kernels/chain.h"
+#include "kernels/norm_text.h"
 #include "ops/matmul.h"
 
 enum { LONGEST_INT_SUM = 33000 /* products of two numbers below 256 in an int */, MOST_GRID_Y = 65535 };
@@ -20,13 +22,23 @@ static bool rows_follow(DimTable *dims, const Shape *shape, const Dim *strides) 
     return follow;
 }
 
+/* What the left matrix is read from: elements that are computed are numbered in the order of its layout; what
+ * is normalised as it is read lies in memory. */
+static void describe_left(const Problem *problem, int32_t input, MatrixText *out) {
+    const Node *norm = problem_front_norm(problem);
+    out->value = norm != NULL ? norm->inputs[0] : anchor_input(problem, input);
+    if (norm == NULL && problem_has_front(problem))
+        access_number_strides(problem->graph, out->value, out->stride);
+    else
+        value_strides(problem->graph, out->value, out->stride);
+}
+
 static void describe_matmul(const Problem *problem, int32_t a, int32_t b, ProductText *out) {
     DimTable *dims = problem->graph->dims;
-    out->a.value = anchor_input(problem, a);
+    describe_left(problem, a, &out->a);
     out->b.value = anchor_input(problem, b);
     const Shape *left = &problem_input(problem, a)->shape, *right = &problem_input(problem, b)->shape;
     const Shape *y = &problem_output(problem, 0)->shape;
-    value_strides(problem->graph, out->a.value, out->a.stride);
     value_strides(problem->graph, out->b.value, out->b.stride);
     out->depth = left->dim[left->rank - 1];
     out->rows = left->rank > 1 ? left->dim[left->rank - 2] : 1;
@@ -51,9 +63,8 @@ static void describe_gemm(const Problem *problem, ProductText *out) {
     const GemmAttrs *attrs = problem_anchor(problem)->parsed;
     const Dim *a = problem_input(problem, 0)->shape.dim, *b = problem_input(problem, 1)->shape.dim;
     int ta = attrs->trans_a != 0, tb = attrs->trans_b != 0;
-    out->a.value = anchor_input(problem, 0);
+    describe_left(problem, 0, &out->a);
     out->b.value = anchor_input(problem, 1);
-    value_strides(problem->graph, out->a.value, out->a.stride);
     value_strides(problem->graph, out->b.value, out->b.stride);
     out->rows = out->a.lines = a[ta];
     out->cols = out->b.lines = b[1 - tb];
@@ -204,15 +215,16 @@ static const char *quantizer_text(KernelWriter *w, const ProductText *product, c
 
 static void write_operand(KernelWriter *w, const ProductText *product, const MatrixText *matrix,
                           const char *name) {
-    const Value *values = kernel_emission(w)->graph->values;
-    const char *zero_type = "NoZero", *zero = "NoZero{}";
-    if (matrix->zero != NONE) {
-        zero_type = kernel_format(w, "ZeroPoint<%s>", cuda_type(values[matrix->zero].dtype));
-        zero = kernel_format(w, "{%s}", quantizer_text(w, product, matrix, matrix->zero));
-    }
-    kernel_line(w, "const MatrixLines<%s, %s, %s> %s{%s + (%s), %s, %s, %s, %s, %s};", product->type,
-                cuda_type(values[matrix->value].dtype), zero_type, name, kernel_pointer(w, matrix->value),
-                matrix_place(w, product, matrix), kernel_number(w, matrix->lines),
+    const Problem *problem = kernel_emission(w)->problem;
+    const char *zero = "NoZero{}", *elements;
+    bool computed =
+        matrix == &product->a && problem_has_front(problem) && problem_front_norm(problem) == NULL;
+    elements = computed ? kernel_prologue(w) : kernel_pointer(w, matrix->value);
+    if (matrix->zero != NONE)
+        zero = kernel_format(w, "ZeroPoint<%s>{%s}", cuda_type(problem_value(problem, matrix->zero)->dtype),
+                             quantizer_text(w, product, matrix, matrix->zero));
+    kernel_line(w, "const auto %s = matrix_lines<%s>(%s, %s, %s, %s, %s, %s, %s);", name, product->type,
+                elements, matrix_place(w, product, matrix), kernel_number(w, matrix->lines),
                 kernel_number(w, product->depth), kernel_number(w, matrix->line_stride),
                 kernel_number(w, matrix->step), zero);
 }
@@ -261,6 +273,12 @@ void product_begin(KernelWriter *w, const ProductText *product) {
     kernel_line(w, "if (batch >= %s) return;",
                 kernel_number(w, shape_count(kernel_emission(w)->graph->dims, &product->batch)));
     product_operands(w, product);
+}
+
+const char *product_left(KernelWriter *w, const ProductText *product, int32_t count, const char *first) {
+    if (problem_front_norm(kernel_emission(w)->problem) == NULL) return "a";
+    norm_write_lines(w, "a", product->type, count, first);
+    return "normal";
 }
 
 /* "64, 64, PlainProduct{}, Epilogue{r0}" */

@@ -28,6 +28,9 @@ ProductText product_describe(const Problem *problem);
  * them which product it is. */
 void product_operands(KernelWriter *w, const ProductText *product);
 void product_begin(KernelWriter *w, const ProductText *product);
+/* The left operand of a block that reads `count` of its lines from `first` (text) on: "a", or "normal" where
+ * they are normalised, behind the lines of the kernel that do so. */
+const char *product_left(KernelWriter *w, const ProductText *product, int32_t count, const char *first);
 /* The object that stores the results of product `batch`; of any product, where the operator has no quantizers
  * ("matrix_store(batch, ...)", "make_matrix_store(...)"). Declares the epilogue. */
 const char *product_store(KernelWriter *w, const ProductText *product);

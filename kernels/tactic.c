@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/chain.h"
+#include "kernels/norm_text.h"
 
 #define TACTIC(name) extern const Tactic tactic_##name;
 #include "kernels/tactics.def"
@@ -127,6 +128,8 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
     /* Tensor maps, which tactics of one architecture use, are made when shapes are set. */
     if (tactic->arch != NULL && has_late_inputs(problem)) return "sizes that depend on data";
     if (problem->pooling != NONE && !tactic->pools) return "a pool behind the anchor";
+    if (problem_front_norm(problem) != NULL && !tactic->normalizes)
+        return "a normalisation in front of the anchor";
     if (wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";

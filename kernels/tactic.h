@@ -26,6 +26,7 @@ typedef struct Tactic {
     bool strided;     /* its kernels read and write through strides: values in any layout, slices of others */
     PrologueUse prologue;
     bool pools;       /* its kernels do a pool behind the anchor (Problem.pooling) */
+    bool normalizes;  /* they normalise the rows of input 0 as they read them (problem_front_norm) */
     const char *arch; /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
                          in front of those that write the results or have it as a number */

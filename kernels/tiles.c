@@ -77,6 +77,10 @@ const char *tile_text(KernelWriter *w, const Config *config) {
     return kernel_format(w, "Tile<%d, %d, %d, %d, %d>", n[ROWS], n[COLS], n[DEPTH], n[HEIGHT], n[WIDTH]);
 }
 
+int32_t tile_rows(const Config *config) {
+    return config->number[ROWS];
+}
+
 int32_t tile_threads(const Config *config) {
     const int32_t *n = config->number;
     return n[ROWS] / n[HEIGHT] * (n[COLS] / n[WIDTH]);

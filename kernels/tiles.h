@@ -19,6 +19,7 @@ int32_t tile_configs(const Device *device, const TileProblem *problem, Config ou
 /* "Tile<64, 64, 16, 4, 4>" */
 const char *tile_text(KernelWriter *w, const Config *config);
 int32_t tile_threads(const Config *config);
+int32_t tile_rows(const Config *config);
 /* Tiles that cover rows x cols. */
 Dim tile_count(DimTable *dims, const Config *config, Dim rows, Dim cols);
 /* The problem's columns and those that tiles leave idle so as to divide no window. */

@@ -11,57 +11,33 @@
 #include <string.h>
 
 #include "ir/cost.h"
-#include "ir/form.h"
-#include "passes/pass.h"
+#include "passes/fusion.h"
 
 enum {
-    REGION_NODES = 24,
     NAME_PARTS = 6,
-    MOST_SCATTERED = 1 << 18, /* elements stored far apart, 32 bytes of traffic each: what a launch costs */
-    COPIED_CHANNELS = 8,      /* what contractions copy at once, without looking at it */
-    MOST_READS = 4,           /* of an element, by windows that overlap */
-    MOST_CACHED = 1 << 22,    /* elements that stay in a GPU's cache from one pass over them to the next */
-    FULL_OPERANDS = 2,        /* larger tensors that a prologue may read in place of one */
-    MOST_POOLED = 64          /* elements of a window that a tile of a convolution holds */
+    MOST_POOLED = 64 /* elements of a window that a tile of a convolution holds */
 };
 
-typedef struct Member {
-    NodeId node;
-    int32_t stage; /* hot nodes: of one stage are those whose elements have one order; NONE: cold */
-    bool in_front; /* cold: the anchor's input comes from it */
-    int64_t times; /* cold: that an element is computed, over all of what reads it */
-} Member;
-
-typedef struct Fusion {
-    PassCtx *ctx;
-    Graph *graph;
-    UseTable uses;
-    int32_t *order;         /* per node: position of its region's root; ties stand next to one another */
-    bool has_anchor, pools; /* pools: behind the anchor */
-    int32_t count, committed, stages;
-    Member members[REGION_NODES]; /* the group that grows, its root first; the first `committed` ones stay */
-} Fusion;
-
-static const Node *member_node(const Fusion *f, int32_t i) {
+const Node *fusion_member(const Fusion *f, int32_t i) {
     return &f->graph->nodes[f->members[i].node];
 }
 
 /* The place of a node in the group, or NONE. */
-static int32_t find_member(const Fusion *f, NodeId node) {
+int32_t fusion_find(const Fusion *f, NodeId node) {
     for (int32_t i = 0; node != NONE && i < f->count; ++i)
         if (f->members[i].node == node) return i;
     return NONE;
 }
 
-static int32_t find_producer(const Fusion *f, ValueId value) {
-    return value == NONE ? NONE : find_member(f, f->graph->values[value].producer);
+int32_t fusion_find_producer(const Fusion *f, ValueId value) {
+    return value == NONE ? NONE : fusion_find(f, f->graph->values[value].producer);
 }
 
 /* -- behind the root -- */
 
-static bool value_escapes(const Fusion *f, ValueId value) {
+bool fusion_value_escapes(const Fusion *f, ValueId value) {
     for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i)
-        if (find_member(f, f->uses.uses[i].node) == NONE) return true;
+        if (fusion_find(f, f->uses.uses[i].node) == NONE) return true;
     return false;
 }
 
@@ -75,13 +51,13 @@ static bool is_result_of_block(const Fusion *f, ValueId value) {
 static int32_t escaping_count(const Fusion *f) {
     int32_t escaping = 0;
     for (int32_t i = 0; i < f->count; ++i)
-        if (value_escapes(f, member_node(f, i)->outputs[0])) escaping++;
+        if (fusion_value_escapes(f, fusion_member(f, i)->outputs[0])) escaping++;
     return escaping;
 }
 
 /* Known when the region begins, or made inside it. */
 static bool input_is_ready(const Fusion *f, ValueId value) {
-    if (value == NONE || find_producer(f, value) != NONE) return true;
+    if (value == NONE || fusion_find_producer(f, value) != NONE) return true;
     NodeId producer = f->graph->values[value].producer, root = f->members[0].node;
     if (producer == NONE || f->graph->nodes[producer].block != f->graph->nodes[root].block) return true;
     return f->order[producer] < f->order[root];
@@ -95,8 +71,8 @@ static bool is_late(const Graph *graph, ValueId value) {
 }
 
 /* Why a node may not be part of this region or of any, but for what it is and reads; NULL when it may. */
-static const char *place_refusal(const Fusion *f, NodeId id) {
-    const Node *node = &f->graph->nodes[id], *root = member_node(f, 0);
+const char *fusion_place_refusal(const Fusion *f, NodeId id) {
+    const Node *node = &f->graph->nodes[id], *root = fusion_member(f, 0);
     if (node->block != root->block) return "it stands in another block";
     if (node->region != NONE) return "it belongs to another region";
     if (is_late(f->graph, node->outputs[0]) && !is_late(f->graph, root->outputs[0]))
@@ -104,15 +80,15 @@ static const char *place_refusal(const Fusion *f, NodeId id) {
     return NULL;
 }
 
-static const char *node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
+const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
     const char *why;
     *form = node_form(f->graph, &f->graph->nodes[id], &why);
-    return *form == FORM_OTHER ? why : place_refusal(f, id);
+    return *form == FORM_OTHER ? why : fusion_place_refusal(f, id);
 }
 
 /* Matrix units do a contraction as it stands: what they read they copy as it lies, and a pool would keep them
  * from it. */
-static bool on_matrix_units(const Fusion *f, const Node *anchor) {
+bool fusion_on_matrix_units(const Fusion *f, const Node *anchor) {
     DType dtype = f->graph->values[anchor->inputs[0]].dtype;
     return dtype_is_float(dtype) && (dtype_bits(dtype) == 16 || (dtype == DTYPE_F32 && f->graph->tf32));
 }
@@ -120,19 +96,19 @@ static bool on_matrix_units(const Fusion *f, const Node *anchor) {
 /* Why a pool cannot take the results of the convolution that the region is built around, as they are
  * computed; NULL when it can. */
 static const char *pool_refusal(const Fusion *f, NodeId user) {
-    const Node *node = &f->graph->nodes[user], *anchor = member_node(f, 0);
+    const Node *node = &f->graph->nodes[user], *anchor = fusion_member(f, 0);
     FormWindows windows;
-    int32_t from = find_producer(f, node->inputs[0]);
+    int32_t from = fusion_find_producer(f, node->inputs[0]);
     const char *why = form_windows(f->graph, node, &windows);
-    if (why == NULL) why = place_refusal(f, user);
+    if (why == NULL) why = fusion_place_refusal(f, user);
     if (why != NULL) return why;
     if (f->pools) return "another pool is in front of it";
     if (anchor->op != OP_Conv && anchor->op != OP_ConvInteger && anchor->op != OP_QLinearConv)
         return "only convolutions pool what they compute";
-    if (node->inputs[0] != member_node(f, from)->outputs[0] || f->members[from].stage != 0)
+    if (node->inputs[0] != fusion_member(f, from)->outputs[0] || f->members[from].stage != 0)
         return "it reads the result in another order";
     if (windows.taps > MOST_POOLED) return "its windows are larger than what is computed at a time";
-    if (on_matrix_units(f, anchor)) return "matrix units do the convolution alone";
+    if (fusion_on_matrix_units(f, anchor)) return "matrix units do the convolution alone";
     return NULL;
 }
 
@@ -146,15 +122,15 @@ static const char *refusal(const Fusion *f, NodeId user, NodeForm *form, int32_t
     *stage = NONE;
     *form = FORM_OTHER;
     if (is_pool(node)) return pool_refusal(f, user);
-    const char *why = node_refusal(f, user, form);
+    const char *why = fusion_node_refusal(f, user, form);
     if (why != NULL) return why;
     if (*form == FORM_SELECTION) return "it selects elements";
     const Shape *result = &f->graph->values[node->outputs[0]].shape;
     for (int32_t i = 0; i < node->input_count; ++i) {
-        int32_t from = find_producer(f, node->inputs[i]);
+        int32_t from = fusion_find_producer(f, node->inputs[i]);
         if (from == NONE && !input_is_ready(f, node->inputs[i])) return "another input is computed later";
         if (from == NONE) continue;
-        if (!form_has_operand(node, i) || node->inputs[i] != member_node(f, from)->outputs[0])
+        if (!form_has_operand(node, i) || node->inputs[i] != fusion_member(f, from)->outputs[0])
             return "it reads another result, or the whole of it";
         if (*form == FORM_ELEMENTS && !shape_equal(result, &f->graph->values[node->inputs[i]].shape))
             return "its result has another shape";
@@ -173,10 +149,10 @@ static bool add_next(Fusion *f, NodeForm *form) {
     int32_t stage, best_stage = NONE;
     NodeForm user_form;
     for (int32_t i = 0; i < f->count; ++i) {
-        ValueId value = member_node(f, i)->outputs[0];
+        ValueId value = fusion_member(f, i)->outputs[0];
         for (int32_t u = f->uses.first[value]; u < f->uses.first[value + 1]; ++u) {
             NodeId user = f->uses.uses[u].node;
-            if (user == NONE || find_member(f, user) != NONE) continue;
+            if (user == NONE || fusion_find(f, user) != NONE) continue;
             if (best != NONE && f->order[user] >= f->order[best]) continue;
             if (refusal(f, user, &user_form, &stage) != NULL) continue;
             best = user;
@@ -219,175 +195,11 @@ static void grow(Fusion *f) {
     f->stages = 0;
     f->pools = false;
     while (f->count < REGION_NODES && add_next(f, &form)) {
-        ValueId result = member_node(f, f->count - 1)->outputs[0];
+        ValueId result = fusion_member(f, f->count - 1)->outputs[0];
         if (form == FORM_VIEW && !is_result_of_block(f, result)) continue;
         if (escaping_count(f) <= 1) f->committed = f->count;
     }
     explain_end(f);
-}
-
-/* -- in front of it -- */
-
-/* Whether the anchor can store elements as it reads them: each is read by one thread, which owns its row. */
-static bool anchor_stores(const Node *anchor) {
-    OpClass op_class = op_def(anchor->op)->op_class;
-    return op_class == OPCLASS_NORMALIZATION || op_class == OPCLASS_REDUCTION;
-}
-
-/* Users outside the group of a value that is computed in it: they must come later. */
-static const char *leaving_refusal(const Fusion *f, int32_t reader, ValueId value, NodeForm form) {
-    const Node *anchor = member_node(f, reader);
-    bool stored = reader == 0 && f->has_anchor && anchor_stores(anchor) && form == FORM_ELEMENTS;
-    int32_t inside = 0;
-    if (!stored) return "its result is used elsewhere, too";
-    for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i) {
-        NodeId user = f->uses.uses[i].node;
-        if (find_member(f, user) != NONE)
-            inside++;
-        else if (f->uses.uses[i].block != anchor->block)
-            return "its result is used in another block, too";
-        else if (user != NONE && f->order[user] <= f->order[f->members[0].node])
-            return "its result is used earlier, too";
-    }
-    return inside > 1 ? "its result is used twice in the region, and elsewhere" : NULL;
-}
-
-/* Whether input i of a member may be computed where it is read. */
-static bool is_place_for(const Fusion *f, int32_t reader, int32_t i) {
-    const Node *node = member_node(f, reader);
-    if (reader == 0 && f->has_anchor) return i == 0 && (op_def(node->op)->flags & OPF_PROLOGUE) != 0;
-    return form_has_operand(node, i);
-}
-
-/* Full-size tensors that what is in front of the anchor reads with one node more. */
-static int32_t full_operands(const Fusion *f, NodeId more, int64_t size) {
-    int32_t count = 0;
-    for (int32_t m = 0; m <= f->count; ++m) {
-        if (m < f->count && !f->members[m].in_front) continue;
-        const Node *node = &f->graph->nodes[m < f->count ? f->members[m].node : more];
-        for (int32_t i = 0; i < node->input_count; ++i) {
-            ValueId value = node->inputs[i];
-            if (value == NONE || !form_has_operand(node, i) || f->graph->values[value].producer == more)
-                continue;
-            if (find_producer(f, value) == NONE && value_count_at_opt(f->graph, value) >= size) count++;
-        }
-    }
-    return count;
-}
-
-/* Windows that cover an element. */
-static int64_t window_reads(const Fusion *f, const Node *anchor) {
-    const int64_t *kernel = NULL, *stride = NULL;
-    int32_t axes = 0, strides = 0;
-    int64_t reads = 1;
-    if (attr_ints(&anchor->attrs, "kernel_shape", &kernel, &axes, f->ctx->diag) != STATUS_OK ||
-        attr_ints(&anchor->attrs, "strides", &stride, &strides, f->ctx->diag) != STATUS_OK)
-        return 1;
-    for (int32_t i = 0; i < axes; ++i) {
-        int64_t step = i < strides && stride[i] > 0 ? stride[i] : 1;
-        int64_t along = kernel[i] / step < 1 ? 1 : kernel[i] / step;
-        reads = reads > MOST_READS ? reads : reads * along;
-    }
-    return reads;
-}
-
-/* A contraction reads its input many times, and fast only as it lies. A cast costs no more than the wider
- * element would, where the channels are too few for that. */
-static const char *contraction_refusal(const Fusion *f, const Node *node) {
-    const Shape *shape = &f->graph->values[node->outputs[0]].shape;
-    if (node->op != OP_Cast) return "contractions read their input many times";
-    if (shape->rank < 2 || !dim_is_exact(shape->dim[1]) || shape->dim[1] % COPIED_CHANNELS == 0)
-        return "contractions copy their input as it lies";
-    return NULL;
-}
-
-/* How often elements of a value are read by a member, if it is computed where it is read. */
-static int64_t times_read(const Fusion *f, int32_t reader, NodeId producer) {
-    const Node *node = member_node(f, reader);
-    if (reader == 0 && f->has_anchor)
-        return value_count_at_opt(f->graph, f->graph->nodes[producer].outputs[0]);
-    return f->members[reader].stage == NONE ? f->members[reader].times
-                                            : value_count_at_opt(f->graph, node->outputs[0]);
-}
-
-/* Why it costs more to compute the value where it is read than to read it; NULL when it does not. */
-static const char *cost_refusal(const Fusion *f, int32_t reader, NodeId producer, NodeForm form,
-                                bool stored) {
-    const Node *node = &f->graph->nodes[producer];
-    bool at_anchor = reader == 0 && f->has_anchor;
-    int64_t size = value_count_at_opt(f->graph, node->outputs[0]);
-    bool in_front = at_anchor || f->members[reader].in_front;
-    if (in_front && op_def(member_node(f, 0)->op)->op_class == OPCLASS_CONTRACTION) {
-        const char *why = contraction_refusal(f, node);
-        if (why != NULL) return why;
-    }
-    if ((form == FORM_PERMUTATION || form == FORM_SELECTION) && !form_keeps_rows(f->graph, node) &&
-        size > MOST_SCATTERED)
-        return "it would read too many elements far apart";
-    if (form == FORM_ELEMENTS && node->op != OP_Cast && size < times_read(f, reader, producer))
-        return "each element would be computed again for all that it is repeated for";
-    if (at_anchor && form == FORM_ELEMENTS && node->op != OP_Cast &&
-        window_reads(f, member_node(f, reader)) > MOST_READS)
-        return "each element would be computed again for all windows that cover it";
-    if (in_front && !stored && size > MOST_CACHED && full_operands(f, producer, size) > FULL_OPERANDS)
-        return "it would read many large tensors in several passes";
-    return NULL;
-}
-
-/* Why the producer of a member's input is not pulled in; NULL when it can be. */
-static const char *pull_refusal(const Fusion *f, int32_t reader, int32_t input, NodeId producer) {
-    const Node *node = member_node(f, reader);
-    ValueId value = node->inputs[input];
-    NodeForm form;
-    const char *why = node_refusal(f, producer, &form);
-    if (why != NULL) return why;
-    for (int32_t i = f->uses.first[value]; i < f->uses.first[value + 1]; ++i) {
-        int32_t member = find_member(f, f->uses.uses[i].node);
-        if (member != NONE && !is_place_for(f, member, f->uses.uses[i].index))
-            return "its result is also read as a whole";
-    }
-    bool leaves = value_escapes(f, value);
-    if (leaves) why = leaving_refusal(f, reader, value, form);
-    return why != NULL ? why : cost_refusal(f, reader, producer, form, leaves);
-}
-
-static bool pull_producer(Fusion *f, int32_t reader, int32_t input) {
-    ValueId value = member_node(f, reader)->inputs[input];
-    if (value == NONE || !is_place_for(f, reader, input)) return false;
-    NodeId producer = f->graph->values[value].producer;
-    if (producer == NONE || find_member(f, producer) != NONE) return false;
-    bool at_anchor = reader == 0 && f->has_anchor;
-    const char *why =
-        f->count == REGION_NODES ? "the region is full" : pull_refusal(f, reader, input, producer);
-    if (why != NULL) {
-        if (node_form(f->graph, &f->graph->nodes[producer], NULL) != FORM_OTHER)
-            pass_reject(f->ctx, producer, "cannot be computed as %s reads it: %s",
-                        op_def(member_node(f, reader)->op)->name, why);
-        return false;
-    }
-    bool in_front = at_anchor || f->members[reader].in_front;
-    f->members[f->count] = (Member){.node = producer, .stage = NONE, .in_front = in_front};
-    f->members[f->count++].times = times_read(f, reader, producer);
-    return true;
-}
-
-/* Views of what lies in memory are free outside of the region. */
-static void drop_views(Fusion *f) {
-    for (int32_t i = f->count - 1; i >= 0; --i) {
-        const Node *node = member_node(f, i);
-        if (f->members[i].stage != NONE || node_form(f->graph, node, NULL) != FORM_VIEW ||
-            find_producer(f, node->inputs[0]) != NONE)
-            continue;
-        f->members[i] = f->members[--f->count];
-        i = f->count; /* what read it may be a view as well */
-    }
-}
-
-/* Pulls in what members read, and what that is computed from. */
-static void pull(Fusion *f) {
-    for (int32_t reader = 0; reader < f->count; ++reader)
-        for (int32_t i = 0; i < member_node(f, reader)->input_count; ++i) (void)pull_producer(f, reader, i);
-    drop_views(f);
 }
 
 /* -- regions -- */
@@ -414,7 +226,7 @@ static void sort_members(Fusion *f) {
 static const char *region_name(const Fusion *f) {
     ByteWriter name = byte_writer(f->graph->arena);
     for (int32_t i = 0; i < f->count && i < NAME_PARTS; ++i) {
-        const Node *node = member_node(f, i);
+        const Node *node = fusion_member(f, i);
         if (i > 0) write_u8(&name, '+');
         for (const char *c = op_def(node->op)->name; *c != '\0'; ++c)
             write_u8(&name, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c));
@@ -522,7 +334,7 @@ static void form_group(Fusion *f, NodeId root, Phase phase, int32_t *known) {
         *known = f->count;
     }
     if (phase == FRONTS || phase == CHAINS)
-        pull(f);
+        fusion_pull(f);
     else
         grow(f);
 }

@@ -28,8 +28,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     TRY_ALLOC(emission->diag, w);
     while (rows < product.rows) rows *= 2;
     product_begin(w, &product);
-    kernel_line(w, "multiply_few<%s, %d, %d, %s>(a, b, %s, %s);", product.type, rows, slices,
-                product.b.step == 1 && product.b.line_stride != 1 ? "true" : "false",
+    const char *left = product_left(w, &product, rows, "0");
+    kernel_line(w, "multiply_few<%s, %d, %d, %s>(%s, b, %s, %s);", product.type, rows, slices,
+                product.b.step == 1 && product.b.line_stride != 1 ? "true" : "false", left,
                 kernel_number(w, product.depth), product_store(w, &product));
     return product_finish(w, &product, dim_ceil_div(emission->graph->dims, product.cols, LANES),
                           LANES * slices);
@@ -38,6 +39,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 const Tactic tactic_matmul_few = {.name = "matmul_few",
                                   .version = 2,
                                   .strided = true,
+                                  .normalizes = true,
+                                  .prologue = PROLOGUE_READS,
                                   .refuses = refuses,
                                   .configs = configs,
                                   .emit = emit};

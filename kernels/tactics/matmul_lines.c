@@ -48,8 +48,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     TRY_ALLOC(emission->diag, w);
     while (rows < product.rows) rows *= 2;
     product_begin(w, &product);
-    kernel_line(w, "multiply_lines<%s, %d, %d>(a, b, %s);", product.type, rows,
-                pack_of(emission->problem, &product), product_store(w, &product));
+    const char *left = product_left(w, &product, rows, "0");
+    kernel_line(w, "multiply_lines<%s, %d, %d>(%s, b, %s);", product.type, rows,
+                pack_of(emission->problem, &product), left, product_store(w, &product));
     return product_finish(w, &product, dim_ceil_div(emission->graph->dims, product.cols, warps),
                           LANES * warps);
 }
@@ -57,6 +58,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 const Tactic tactic_matmul_lines = {.name = "matmul_lines",
                                     .version = 1,
                                     .strided = true,
+                                    .normalizes = true,
+                                    .prologue = PROLOGUE_READS,
                                     .refuses = refuses,
                                     .configs = configs,
                                     .emit = emit};

@@ -1,5 +1,6 @@
 /* Matrix products in tiles. */
 #include "kernels/matmul_text.h"
+#include "kernels/norm_text.h"
 #include "kernels/tiles.h"
 
 enum { MOST_GRID_Y = 65535, SUM_THREADS = 256 };
@@ -16,7 +17,8 @@ static TileProblem tiles_of(const Problem *problem, const ProductText *product) 
                          .cols = product->cols,
                          .depth = product->depth,
                          .batch = batch,
-                         .can_slice = (op == OP_MatMul || op == OP_Gemm) && batch <= MOST_GRID_Y};
+                         .can_slice = (op == OP_MatMul || op == OP_Gemm) && batch <= MOST_GRID_Y &&
+                                      problem_front_norm(problem) == NULL};
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -79,8 +81,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     KernelWriter *w = kernel_begin(emission, "matmul_tiles");
     TRY_ALLOC(emission->diag, w);
     product_begin(w, &product);
-    kernel_line(w, "multiply%s(%s, a, b, %s, %s);", template_text(w, config, &product),
-                kernel_number(w, product.rows), kernel_number(w, product.depth), product_store(w, &product));
+    const char *rows = kernel_number(w, product.rows);
+    const char *first = kernel_format(w, "BlockTile<%s>(%s).row", tile_text(w, config), rows);
+    const char *left = product_left(w, &product, tile_rows(config), first);
+    kernel_line(w, "multiply%s(%s, %s, b, %s, %s);", template_text(w, config, &product), rows, left,
+                kernel_number(w, product.depth), product_store(w, &product));
     return product_finish(w, &product, tile_count(emission->graph->dims, config, product.rows, product.cols),
                           tile_threads(config));
 }
@@ -88,6 +93,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 const Tactic tactic_matmul_tiles = {.name = "matmul_tiles",
                                     .version = 3,
                                     .strided = true,
+                                    .normalizes = true,
+                                    .prologue = PROLOGUE_READS,
                                     .refuses = refuses,
                                     .configs = configs,
                                     .emit = emit};

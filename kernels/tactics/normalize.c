@@ -2,6 +2,7 @@
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/index_text.h"
+#include "kernels/norm_text.h"
 #include "ops/norm.h"
 #include "ops/norm_axis.h"
 
@@ -126,24 +127,12 @@ static void write_value(KernelWriter *w, ByteWriter *out) {
     write_format(out, "; }\n");
 }
 
-static void write_inverse(KernelWriter *w, ByteWriter *out) {
-    const Node *node = problem_anchor(kernel_emission(w)->problem);
-    write_format(out, "    SMELT_DEVICE double inverse(double variance) const { return ");
-    if (node->op == OP_MeanVarianceNormalization)
-        write_format(out, "1 / (math::sqrt(variance) + 1e-9); }\n");
-    else
-        write_format(
-            out, "1 / math::sqrt(variance + %s); }\n",
-            kernel_text(w, cuda_real_literal(kernel_emission(w)->arena,
-                                             (double)((const NormAttrs *)node->parsed)->epsilon, false)));
-}
-
 static const char *declare_finish(KernelWriter *w) {
     const Problem *problem = kernel_emission(w)->problem;
     const Node *node = problem_anchor(problem);
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     kernel_struct_begin(w);
-    write_inverse(w, &text);
+    norm_write_inverse(w, node, &text);
     write_value(w, &text);
     write_format(&text, "    SMELT_DEVICE void statistics(Index row, double mean, double inverse) const {\n");
     if (problem_output(problem, 1) != NULL)

@@ -69,6 +69,7 @@ def pointwise():
     rows += [row("Swish", real(MANY), opset=24), row("Clip", real(MANY), one(-0.5, F32), one(0.5, F32))]
     rows += [row(op, real(*SQUARE), real(*SQUARE)) for op in BINARY]
     rows += [row(op, real(*SQUARE), real(*shape)) for op in ("Add", "Mul") for shape in ((1024, 1), (1, 1024))]
+    rows += [row("Add", real(1 << 18, 4), real(*shape)) for shape in ((1 << 18, 1), (1, 4))]
     rows += [row("Pow", real(MANY, low=0.1, high=2), real(MANY)), row("Mod", whole(MANY), whole(MANY, low=1)), row("Mod", real(MANY), real(MANY, low=0.1), fmod=1)]
     rows += [row(op, whole(MANY, low=1, dtype=dtype), whole(MANY, low=1, dtype=dtype)) for op in ("Add", "Mul", "Div", "Max", "Equal", "Less") for dtype in ("int64", "int32")]
     rows += [row(op, bits(), bits()) for op in ("And", "Or", "Xor", "Equal")] + [row("Not", bits())]

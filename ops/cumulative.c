@@ -35,7 +35,7 @@ typedef struct CumulativeRun {
     int64_t extent, inner;
 } CumulativeRun;
 
-enum { BLOCK = 256 };
+enum { BLOCK = 1024 };
 
 /* Elements of a block with the running results, in double, or in integers that wrap. */
 typedef union CumulativeBlock {

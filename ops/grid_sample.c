@@ -5,7 +5,7 @@
 #include "ops/kit.h"
 #include "ops/sampling.h"
 
-enum { SAMPLE_AXES = SMELT_MAX_RANK - 2, CUBIC_AXES = 3, MOST_TAPS = 64 /* 4^3, 2^6 */ };
+enum { CUBIC_AXES = 3 };
 
 Status parse_GridSample(const ParseCtx *ctx, const void **attrs) {
     static const struct {
@@ -69,12 +69,13 @@ typedef struct SampleRun {
     int32_t axes;
     int64_t points, plane; /* per batch entry: of the output, and elements of an input plane */
     int64_t stride[SMELT_MAX_RANK];
+    char *scratch; /* a PointBlock for each worker */
 } SampleRun;
 
-/* The taps of one point on one axis. */
+/* The taps of one point on one axis, but for those that read a zero. */
 typedef struct AxisTaps {
     int count;
-    int64_t offset[4]; /* elements; -1: a zero */
+    int64_t offset[4]; /* elements */
     double weight[4];
 } AxisTaps;
 
@@ -121,85 +122,140 @@ static double position_of(const SampleRun *run, int32_t axis, double coordinate)
         if (attrs->padding == PADDING_BORDER) x = fmin(fmax(x, 0), extent - 1);
         if (attrs->padding == PADDING_REFLECTION) x = reflect(x, low, high);
     }
-    return fmin(fmax(x, -limit), extent + limit);
+    x = x > -limit ? x : -limit;
+    return x < extent + limit ? x : extent + limit;
+}
+
+/* The tap at integer position x. */
+static void add_tap(const SampleRun *run, int32_t axis, double x, double weight, AxisTaps *taps) {
+    int64_t offset = element_at(run, axis, x);
+    if (offset < 0) return;
+    taps->offset[taps->count] = offset;
+    taps->weight[taps->count++] = weight;
 }
 
 static void axis_taps(const SampleRun *run, int32_t axis, double coordinate, AxisTaps *taps) {
     double x = position_of(run, axis, coordinate), floor_x = floor(x), part = x - floor_x;
+    taps->count = 0;
     switch (run->attrs->mode) {
     case SAMPLE_NEAREST:
-        taps->count = 1;
-        taps->offset[0] = element_at(run, axis, x);
-        taps->weight[0] = 1;
+        add_tap(run, axis, x, 1, taps);
         break;
     case SAMPLE_LINEAR:
-        taps->count = 2;
-        for (int i = 0; i < 2; ++i) {
-            taps->offset[i] = element_at(run, axis, floor_x + i);
-            taps->weight[i] = i == 0 ? 1 - part : part;
-        }
+        add_tap(run, axis, floor_x, 1 - part, taps);
+        add_tap(run, axis, floor_x + 1, part, taps);
         break;
     case SAMPLE_CUBIC:
-        taps->count = 4;
-        for (int i = 0; i < 4; ++i) {
-            taps->offset[i] = element_at(run, axis, floor_x + i - 1);
-            taps->weight[i] = cubic(part + 1 - i);
-        }
+        for (int i = 0; i < 4; ++i) add_tap(run, axis, floor_x + i - 1, cubic(part + 1 - i), taps);
         break;
     }
 }
 
 /* All taps of a point that are not zero, as offsets into a plane. */
-static int point_taps(const SampleRun *run, int64_t point, int64_t *offsets, double *weights) {
-    int count = 1;
+static int32_t point_taps(const SampleRun *run, int64_t point, int64_t *offsets, double *weights) {
+    int32_t count = 1;
     offsets[0] = 0;
     weights[0] = 1;
     for (int32_t axis = 0; axis < run->axes; ++axis) {
-        AxisTaps taps = {0};
-        int64_t old_offsets[MOST_TAPS];
-        double old_weights[MOST_TAPS];
-        int next = 0;
+        AxisTaps taps;
         /* the grid names the last axis first */
-        int64_t at = point * run->axes + run->axes - 1 - axis;
-        axis_taps(run, axis, kit_real(run->grid, at), &taps);
-        memcpy(old_offsets, offsets, (size_t)count * sizeof *offsets);
-        memcpy(old_weights, weights, (size_t)count * sizeof *weights);
-        for (int i = 0; i < count; ++i)
-            for (int tap = 0; tap < taps.count; ++tap) {
-                if (taps.offset[tap] < 0) continue;
-                offsets[next] = old_offsets[i] + taps.offset[tap];
-                weights[next++] = old_weights[i] * taps.weight[tap];
+        axis_taps(run, axis, kit_real(run->grid, point * run->axes + run->axes - 1 - axis), &taps);
+        /* from the back, where the products take the place of no factor that is still wanted */
+        for (int32_t i = count - 1; i >= 0; --i) {
+            int64_t offset = offsets[i];
+            double weight = weights[i];
+            for (int32_t tap = taps.count - 1; tap >= 0; --tap) {
+                offsets[i * taps.count + tap] = offset + taps.offset[tap];
+                weights[i * taps.count + tap] = weight * taps.weight[tap];
             }
-        count = next;
+        }
+        count *= taps.count;
     }
     return count;
 }
 
+/* The taps of a block of points, one point's after another's. */
+typedef struct PointBlock {
+    int64_t *offsets;
+    double *weights;
+    int32_t *counts; /* of each point */
+} PointBlock;
+
+static int64_t most_taps(const SampleAttrs *attrs, int32_t axes) {
+    int64_t taps = 1, each = attrs->mode == SAMPLE_NEAREST ? 1 : attrs->mode == SAMPLE_LINEAR ? 2 : 4;
+    for (int32_t i = 0; i < axes; ++i) taps *= each;
+    return taps;
+}
+
+/* Points of a block: so many that most of a plane's elements serve several of them while they are in cache.
+ */
+static int64_t block_points(const SampleAttrs *attrs, const Tensor *grid) {
+    enum { BLOCK_TAPS = 1 << 16 };
+    int64_t points = tensor_span(grid, 1, grid->rank - 1);
+    return clamp_i64(points, 1, BLOCK_TAPS / most_taps(attrs, grid->rank - 2));
+}
+
+static size_t worker_bytes(const SampleAttrs *attrs, const Tensor *grid) {
+    size_t points = (size_t)block_points(attrs, grid), taps = (size_t)most_taps(attrs, grid->rank - 2);
+    size_t bytes = points * (taps * (sizeof(int64_t) + sizeof(double)) + sizeof(int32_t));
+    return (bytes + 63) / 64 * 64;
+}
+
+size_t scratch_GridSample(const KernelCtx *ctx) {
+    return kit_worker_scratch(ctx, worker_bytes(ctx->attrs, ctx->inputs[1]));
+}
+
+static PointBlock block_of(const SampleRun *run, int worker) {
+    int64_t all = block_points(run->attrs, run->grid) * most_taps(run->attrs, run->axes);
+    char *own = run->scratch + (size_t)worker * worker_bytes(run->attrs, run->grid);
+    PointBlock block = {.offsets = (int64_t *)(void *)own};
+    block.weights = (double *)(block.offsets + all);
+    block.counts = (int32_t *)(block.weights + all);
+    return block;
+}
+
 /* The weighted sum of taps of the plane that begins at element `plane`. */
-static double sum_taps(const Tensor *x, int64_t plane, int count, const int64_t *offsets,
-                       const double *weights) {
+static inline double sum_taps(const Tensor *x, int64_t plane, int32_t count, const int64_t *offset,
+                              const double *weight) {
     double sum = 0;
     if (x->dtype == DTYPE_F32) {
         const float *from = (const float *)x->data + plane;
-        for (int i = 0; i < count; ++i) sum += weights[i] * (double)from[offsets[i]];
+        for (int32_t i = 0; i < count; ++i) sum += weight[i] * (double)from[offset[i]];
     } else {
-        for (int i = 0; i < count; ++i)
-            sum += weights[i] * dtype_load_f64(x->dtype, x->data, plane + offsets[i]);
+        for (int32_t i = 0; i < count; ++i)
+            sum += weight[i] * dtype_load_f64(x->dtype, x->data, plane + offset[i]);
     }
     return sum;
 }
 
+/* The points' samples of the plane that begins at element `plane`, to elements from `to` on. */
+static void sample_plane(const SampleRun *run, const PointBlock *block, int64_t count, int64_t plane,
+                         int64_t to) {
+    const int64_t *offset = block->offsets;
+    const double *weight = block->weights;
+    for (int64_t i = 0; i < count; ++i) {
+        int32_t taps = block->counts[i];
+        kit_set_real(run->y, to + i, sum_taps(run->x, plane, taps, offset, weight));
+        offset += taps;
+        weight += taps;
+    }
+}
+
+/* Plane after plane for each block of points, so that a plane stays in cache. */
 static void run_points(void *context, int64_t first, int64_t last, int worker) {
     const SampleRun *run = context;
-    int64_t channels = run->x->dim[1];
-    (void)worker;
-    for (int64_t point = first; point < last; ++point) {
-        int64_t offsets[MOST_TAPS], batch = point / run->points, at = point % run->points;
-        double weights[MOST_TAPS];
-        int count = run->plane == 0 ? 0 : point_taps(run, point, offsets, weights);
+    PointBlock block = block_of(run, worker);
+    int64_t channels = run->x->dim[1], most = block_points(run->attrs, run->grid);
+    for (int64_t point = first, count; point < last; point += count) {
+        int64_t batch = point / run->points, at = point % run->points, taps = 0;
+        count = min_i64(most, min_i64(last - point, run->points - at));
+        for (int64_t i = 0; i < count; ++i) {
+            block.counts[i] =
+                run->plane == 0 ? 0 : point_taps(run, point + i, block.offsets + taps, block.weights + taps);
+            taps += block.counts[i];
+        }
         for (int64_t c = batch * channels; c < (batch + 1) * channels; ++c)
-            kit_set_real(run->y, c * run->points + at,
-                         sum_taps(run->x, c * run->plane, count, offsets, weights));
+            sample_plane(run, &block, count, c * run->plane, c * run->points + at);
     }
 }
 
@@ -211,10 +267,12 @@ Status kernel_GridSample(KernelCtx *ctx) {
                      .y = ctx->outputs[0],
                      .axes = x->rank - 2,
                      .points = tensor_span(y, 2, y->rank),
-                     .plane = tensor_span(x, 2, x->rank)};
+                     .plane = tensor_span(x, 2, x->rank),
+                     .scratch = ctx->host->scratch};
     kit_strides(x->rank, x->dim, run.stride);
     if (run.points == 0) return STATUS_OK;
-    parallel_for(ctx->host->pool, x->dim[0] * run.points, 256, run_points, &run);
+    parallel_for(kit_worker_pool(ctx, worker_bytes(ctx->attrs, run.grid)), x->dim[0] * run.points, 256,
+                 run_points, &run);
     return STATUS_OK;
 }
 

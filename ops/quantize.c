@@ -169,17 +169,18 @@ static void read_parameters(const Quantization *run, int64_t first, int64_t coun
     }
 }
 
-SIMD_CLONES static void quantize_f32(int64_t count, const float *scales, const float *zeros, float *x,
-                                     bool round) {
+SIMD_CLONES static void quantize_f32(int64_t count, const float *scales, const float *zeros, const float *x,
+                                     bool round, float *y) {
     if (round)
-        for (int64_t i = 0; i < count; ++i) x[i] = rintf(x[i] / scales[i]) + zeros[i];
+        for (int64_t i = 0; i < count; ++i) y[i] = rintf(x[i] / scales[i]) + zeros[i];
     else
-        for (int64_t i = 0; i < count; ++i) x[i] = x[i] / scales[i] + zeros[i];
+        for (int64_t i = 0; i < count; ++i) y[i] = x[i] / scales[i] + zeros[i];
 }
 
-SIMD_CLONES static void dequantize_f32(int64_t count, const float *scales, const float *zeros, float *x) {
+SIMD_CLONES static void dequantize_f32(int64_t count, const float *scales, const float *zeros, const float *x,
+                                       float *y) {
     /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): read_parameters has filled count */
-    for (int64_t i = 0; i < count; ++i) x[i] = (x[i] - zeros[i]) * scales[i];
+    for (int64_t i = 0; i < count; ++i) y[i] = (x[i] - zeros[i]) * scales[i];
 }
 
 /* Integers saturate when stored. */
@@ -193,19 +194,28 @@ static void store_quantized(const Quantization *run, int64_t first, int64_t coun
     for (int64_t i = 0; i < count; ++i) out[i] = minifloat_from_float(to, values[i], run->saturate);
 }
 
+/* Elements from `first` on as f32: the tensor's own, or buffer after filling it. */
+static const float *read_block(const Tensor *in, int64_t first, int64_t count, float *buffer) {
+    if (in->dtype == DTYPE_F32) return (const float *)in->data + first;
+    dtype_read_f32(in->dtype, in->data, first, count, buffer);
+    return buffer;
+}
+
 static void quantize_blocks(const Quantization *run, int64_t first_block, int64_t last_block, bool forward) {
-    float x[QUANTIZE_BLOCK], scales[QUANTIZE_BLOCK], zeros[QUANTIZE_BLOCK];
+    float buffer[QUANTIZE_BLOCK], result[QUANTIZE_BLOCK], scales[QUANTIZE_BLOCK], zeros[QUANTIZE_BLOCK];
     for (int64_t block = first_block; block < last_block; ++block) {
         int64_t first = block * QUANTIZE_BLOCK;
         int64_t count = min_i64(QUANTIZE_BLOCK, tensor_count(run->in) - first);
-        dtype_read_f32(run->in->dtype, run->in->data, first, count, x);
+        const float *x = read_block(run->in, first, count, buffer);
+        bool direct = !forward && run->out->dtype == DTYPE_F32;
+        float *y = direct ? (float *)run->out->data + first : result;
         if (!run->per_tensor || block == first_block) read_parameters(run, first, count, scales, zeros);
         if (forward) {
-            quantize_f32(count, scales, zeros, x, !dtype_is_float(run->out->dtype));
-            store_quantized(run, first, count, x);
+            quantize_f32(count, scales, zeros, x, !dtype_is_float(run->out->dtype), y);
+            store_quantized(run, first, count, y);
         } else {
-            dequantize_f32(count, scales, zeros, x);
-            dtype_write_f32(run->out->dtype, run->out->data, first, count, x);
+            dequantize_f32(count, scales, zeros, x, y);
+            if (!direct) dtype_write_f32(run->out->dtype, run->out->data, first, count, y);
         }
     }
 }
@@ -289,8 +299,7 @@ static void range_pieces(void *context, int64_t first, int64_t last, int worker)
         run->low[piece] = run->high[piece] = 0;
         for (int64_t at = piece * length, count; at < end; at += count) {
             count = min_i64(QUANTIZE_BLOCK, end - at);
-            dtype_read_f32(run->x->dtype, run->x->data, at, count, block);
-            widen_range(count, block, &run->low[piece], &run->high[piece]);
+            widen_range(count, read_block(run->x, at, count, block), &run->low[piece], &run->high[piece]);
         }
     }
 }

@@ -112,7 +112,10 @@ static bool ends_with(const char *text, const char *ending) {
     return length >= tail && strcmp(text + length - tail, ending) == 0;
 }
 
-static Status load_ir(App *app, const char *path, Compiled *out) {
+static Status load_ir(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
+    if (settings->shapes.count > 0 || settings->profiles.count > 0)
+        return FAIL(&app->diag, STATUS_USAGE,
+                    "--shape and --profile-shape are for ONNX models: '%s' states its symbols itself", path);
     TRY(file_map(path, &out->text, &app->diag));
     const char *folder = path_folder(&app->arena, path);
     TRY_ALLOC(&app->diag, folder);
@@ -121,7 +124,7 @@ static Status load_ir(App *app, const char *path, Compiled *out) {
 }
 
 static Status load_graph(App *app, const char *path, const CompileSettings *settings, Compiled *out) {
-    if (ends_with(path, ".ir")) return load_ir(app, path, out);
+    if (ends_with(path, ".ir")) return load_ir(app, path, settings, out);
     if (settings->from != NULL) {
         diag_hint(&app->diag, "--dump-dir writes such files");
         return FAIL(&app->diag, STATUS_USAGE, "--from continues from an .ir file, got '%s'", path);

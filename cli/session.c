@@ -108,6 +108,23 @@ static Status check_input(App *app, const SmeltBinding *binding, const Tensor *i
                 dtype_name(input->dtype), dtype_name((DType)binding->dtype));
 }
 
+/* Names the sizes that did not work, which random inputs take from nowhere but the profile. */
+static Status explain_shapes(App *app, const Session *session, const Tensor *inputs, Status status) {
+    char text[128];
+    for (int i = 0; status == STATUS_BAD_DATA && i < session->input_count; ++i) {
+        const SmeltBinding *binding = &session->bindings[i];
+        bool dynamic = false;
+        for (int k = 0; k < binding->rank; ++k) dynamic = dynamic || binding->dims[k] < 0;
+        if (!dynamic) continue;
+        tensor_format(&inputs[i], text, sizeof text);
+        diag_hint(&app->diag,
+                  "input '%s' is %s here; --input gives another, and --shape or --profile-shape other sizes "
+                  "when a model is compiled",
+                  binding->name, text);
+    }
+    return status;
+}
+
 Status session_set_shapes(App *app, Session *session, const Tensor *inputs) {
     SmeltError error = {0};
     for (int i = 0; i < session->input_count; ++i) {
@@ -115,7 +132,8 @@ Status session_set_shapes(App *app, Session *session, const Tensor *inputs) {
         TRY_RUNTIME(app, smelt_context_set_shape(session->context, i, inputs[i].rank, inputs[i].dim, &error),
                     &error);
     }
-    return runtime_status(app, smelt_context_prepare(session->context, &error), &error);
+    Status status = runtime_status(app, smelt_context_prepare(session->context, &error), &error);
+    return explain_shapes(app, session, inputs, status);
 }
 
 /* Output i of the last run as a tensor. */
@@ -137,7 +155,8 @@ Status session_run(App *app, Session *session, const Tensor *inputs, Tensor *out
     void **buffers = ARENA_ARRAY(&app->arena, void *, session->binding_count);
     TRY_ALLOC(&app->diag, buffers);
     for (int i = 0; i < session->input_count; ++i) buffers[i] = inputs[i].data;
-    TRY_RUNTIME(app, smelt_context_run(session->context, buffers, NULL, &error), &error);
+    Status status = runtime_status(app, smelt_context_run(session->context, buffers, NULL, &error), &error);
+    TRY(explain_shapes(app, session, inputs, status));
     for (int i = session->input_count; i < session->binding_count; ++i)
         TRY(read_output(app, session, i, &outputs[i - session->input_count], &error));
     return STATUS_OK;
@@ -198,7 +217,7 @@ Status session_fill_random(App *app, const Session *session, uint64_t seed, uint
         int64_t dims[SMELT_MAX_RANK];
         if (inputs[i].data != NULL) continue;
         for (int k = 0; k < binding->rank; ++k)
-            dims[k] = binding->dims[k] >= 0 ? binding->dims[k] : max_i64(binding->min_dims[k], 1);
+            dims[k] = binding->dims[k] >= 0 ? binding->dims[k] : max_i64(binding->opt_dims[k], 1);
         TRY(sample_random((DType)binding->dtype, binding->rank, dims, most, &state, &app->arena, &inputs[i],
                           &app->diag));
     }

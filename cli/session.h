@@ -34,7 +34,7 @@ Status session_read_inputs(App *app, const Session *session, const char *folder,
  * data NULL. */
 Status session_read_named(App *app, const Session *session, const TextList *items, Tensor *inputs);
 /* Seeded random data where data is NULL: floats in [-1, 1), integers in [0, most]; dynamic dimensions take
- * the profile's minimum (at least 1). */
+ * the profile's optimum (at least 1). */
 Status session_fill_random(App *app, const Session *session, uint64_t seed, uint64_t most, Tensor *inputs);
 enum { RANDOM_INTEGER = 7 }; /* the largest one, where nothing else is asked for */
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
+
 int report_status(Status status, const Diag *diag, SmeltError *error) {
     if (error == NULL) return (int)status;
     error->status = (int)status;
@@ -96,20 +98,25 @@ int smelt_engine_binding_count(const SmeltEngine *engine) {
     return engine->plan.binding_count;
 }
 
-/* The range of a dim when all symbols are at their least and at their greatest; everything where that cannot
- * be told. */
-static void dim_range(const Plan *plan, PlanDim d, Arena *arena, int64_t *low, int64_t *high) {
-    int64_t *values = ARENA_ARRAY(arena, int64_t, plan->symbol_count);
-    *low = 0;
-    *high = INT64_MAX;
-    if (values == NULL || plan_dim_is_late(plan, d)) return;
-    int64_t least, greatest;
+typedef struct DimRange {
+    int64_t low, usual, high;
+} DimRange;
+
+/* A dim when all symbols are at their least, optimum and greatest; everything where that cannot be told. */
+static DimRange dim_range(const Plan *plan, PlanDim d, Arena *arena) {
+    int64_t *values = ARENA_ARRAY(arena, int64_t, plan->symbol_count), least, usual, greatest;
+    DimRange range = {0, 0, INT64_MAX};
+    if (values == NULL || plan_dim_is_late(plan, d)) return range;
     for (int32_t i = 0; i < plan->symbol_count; ++i) values[i] = plan->symbols[i].min;
-    if (!plan_dim_eval(plan, d, values, &least)) return;
+    if (!plan_dim_eval(plan, d, values, &least)) return range;
     for (int32_t i = 0; i < plan->symbol_count; ++i) values[i] = plan->symbols[i].max;
     if (!plan_dim_eval(plan, d, values, &greatest)) greatest = INT64_MAX;
-    *low = least < greatest ? least : greatest;
-    *high = least < greatest ? greatest : least;
+    for (int32_t i = 0; i < plan->symbol_count; ++i) values[i] = plan->symbols[i].opt;
+    if (!plan_dim_eval(plan, d, values, &usual)) usual = least;
+    range.low = min_i64(least, greatest);
+    range.high = max_i64(least, greatest);
+    range.usual = clamp_i64(usual, range.low, range.high);
+    return range;
 }
 
 int smelt_engine_binding(const SmeltEngine *engine, int index, SmeltBinding *binding, SmeltError *error) {
@@ -127,7 +134,10 @@ int smelt_engine_binding(const SmeltEngine *engine, int index, SmeltBinding *bin
                               .rank = value->rank};
     for (int32_t i = 0; i < value->rank; ++i) {
         binding->dims[i] = dim_is_exact(value->dim[i]) ? value->dim[i] : -1;
-        dim_range(plan, value->dim[i], &arena, &binding->min_dims[i], &binding->max_dims[i]);
+        DimRange range = dim_range(plan, value->dim[i], &arena);
+        binding->min_dims[i] = range.low;
+        binding->opt_dims[i] = range.usual;
+        binding->max_dims[i] = range.high;
     }
     arena_reset(&arena);
     return report_status(STATUS_OK, &diag, error);

@@ -46,9 +46,10 @@ typedef struct SmeltBinding {
     int is_output;
     int dtype;
     int rank;
-    int64_t dims[SMELT_RANK_LIMIT];     /* -1 where dynamic */
-    int64_t min_dims[SMELT_RANK_LIMIT]; /* what the plan was built for; equal where exact */
-    int64_t max_dims[SMELT_RANK_LIMIT]; /* INT64_MAX: no stated maximum */
+    int64_t dims[SMELT_RANK_LIMIT]; /* -1 where dynamic */
+    /* What the plan was built for; all equal where exact. opt_dims is the usual shape: what a profile gives
+     * as its optimum, else 1. INT64_MAX: no stated maximum. */
+    int64_t min_dims[SMELT_RANK_LIMIT], opt_dims[SMELT_RANK_LIMIT], max_dims[SMELT_RANK_LIMIT];
 } SmeltBinding;
 
 typedef struct SmeltEngine SmeltEngine;

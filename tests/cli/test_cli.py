@@ -162,6 +162,24 @@ class WholePath(CliTest):
         self.expect(smelt("diff", self.plan, other), MISMATCH, "difference")
 
 
+    def test_random_inputs_have_the_usual_size(self):
+        """Dynamic dimensions at the profile's optimum, and a hint where that does not fit."""
+        graph = self.folder / "pool.ir"
+        text = """smelt-ir 1
+graph "pool"
+symbol n min 1 opt %d max 64
+block "main" {
+  input %%x : f32[1,1,n]
+  %%y : ? = MaxPool(%%x) {kernel_shape = [2], strides = [2]}
+  output %%y
+}
+"""
+        graph.write_text(text % 10)
+        self.expect(smelt("run", graph, "--target=cpu", "--random"), OK, "y: f32[1,1,5]")
+        graph.write_text(text % 1)
+        self.expect(smelt("run", graph, "--target=cpu", "--random"), BAD_INPUT, "a kernel of 2", "hint: input 'x' is f32[1,1,1] here; --input gives another")
+        self.expect(smelt("run", graph, "--target=cpu", "--random", "--shape=x:1x1x4"), USAGE, "are for ONNX models")
+
     def test_outputs_keep_their_names(self):
         """An input that is an output too, two outputs of one value, a constant: on both targets."""
         text = """smelt-ir 1

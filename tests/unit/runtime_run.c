@@ -50,6 +50,7 @@ static void test_sample(void) {
     CHECK_INT(smelt_engine_binding(loaded.engine, 0, &binding, NULL), SMELT_OK);
     CHECK_INT(binding.dims[0], -1);
     CHECK_INT(binding.min_dims[0], 1);
+    CHECK_INT(binding.opt_dims[0], plan.symbols[0].opt);
     CHECK_INT(binding.max_dims[0], 8);
     CHECK_INT(binding.max_dims[1], 4);
     check_sample_run(&loaded, 3);

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/probe.h"
 #include "kernels/arch.h"
 
 static void print_list(void) {
@@ -24,23 +25,29 @@ static Status print_device(App *app, const Device *device) {
     return STATUS_OK;
 }
 
-static Status describe(App *app, const char *name) {
-    const Device *device = device_find(name);
+static Status describe(App *app, const char *name, const CompileSettings *settings) {
+    const Device *device = name != NULL ? device_find(name) : NULL;
+    if (name == NULL) TRY(probe_device(app, settings, &device));
     if (device != NULL) return print_device(app, device);
     diag_hint(&app->diag, "smelt device list");
     return FAIL(&app->diag, STATUS_USAGE, "there is no description '%s'", name);
 }
 
 Status command_device(App *app, const Command *self, int argc, char **argv) {
+    CompileSettings settings = {0};
+    const Option table[] = {{"device", 0, OPTION_INT, &settings.device, "N",
+                             "which GPU of this machine is described (0)", 0, 1023},
+                            {"cache-dir", 0, OPTION_TEXT, &settings.cache_dir, "DIR",
+                             "where compiled kernels are kept (~/.cache/smelt)", 0, 0}};
     TextList words = {0};
     bool done;
-    TRY(command_begin(app, self, argc, argv, NULL, 0, &words, 1, 2, &done));
+    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &words, 1, 2, &done));
     if (done) return STATUS_OK;
     bool lists = strcmp(words.items[0], "list") == 0 && words.count == 1;
     if (!lists && strcmp(words.items[0], "describe") != 0)
         return FAIL(&app->diag, STATUS_USAGE, "device: '%s' is neither 'list' nor 'describe'",
                     words.items[0]);
-    if (!lists) return describe(app, words.items[1]);
+    if (!lists) return describe(app, words.count > 1 ? words.items[1] : NULL, &settings);
     print_list();
     return STATUS_OK;
 }

@@ -159,16 +159,11 @@ static bool is_line(const char *text) {
     return strstr(text, " -> ") != NULL && strchr(text, '(') != NULL;
 }
 
-static Status infer_graph(Graph *graph, Diag *diag) {
-    const PassOptions options = {.stop_after = "infer_shapes"};
-    return passes_run(graph, &options, NULL, diag);
-}
-
 static Status load_line(App *app, const char *line, const CompileSettings *settings, Compiled *out) {
     *out = (Compiled){0};
     arena_init(&out->arena, &app->allocator);
     TRY(target_choose(app, settings, &out->target));
-    return problem_parse(line, infer_graph, &out->arena, &out->graph, &app->diag);
+    return problem_parse(line, compile_infer, &out->arena, &out->graph, &app->diag);
 }
 
 typedef struct TuneSettings {

@@ -275,6 +275,11 @@ static Status prepare_exact(App *app, const char *path, const CompileSettings *s
     }
 }
 
+Status compile_infer(Graph *graph, Diag *diag) {
+    const PassOptions options = {.stop_after = "infer_shapes"};
+    return passes_run(graph, &options, NULL, diag);
+}
+
 static Status compile_passed(App *app, const char *path, const CompileSettings *settings, Accuracy *accuracy,
                              Compiled *out) {
     Target target;

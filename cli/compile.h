@@ -80,6 +80,8 @@ Status compile_load(App *app, const char *path, const CompileSettings *settings,
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled);
 /* Lays memory out anew for the target. */
 Status compile_memory(App *app, const CompileSettings *settings, Compiled *compiled);
+/* Finds the types of all values: a GraphInfer. */
+Status compile_infer(Graph *graph, Diag *diag);
 /* Load and passes, for the target: what is to be lowered. */
 Status compile_graph(App *app, const char *path, const CompileSettings *settings, Compiled *out);
 /* All of it: load, passes, lower. */

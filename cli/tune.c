@@ -501,3 +501,48 @@ Status tune_graph(App *app, const CompileSettings *settings, const Target *targe
     arena_reset(&tuner.arena);
     return status;
 }
+
+/* -- single problems -- */
+
+/* Negative: it failed, for the reason in diag. */
+static double time_alone(Tuner *t, const Problem *problem, int32_t repeats, Diag *diag) {
+    const LowerTrial how = {.choice = choice_best(problem, t->device, NULL), .repeats = repeats};
+    Trial trial;
+    void **buffers;
+    double time = -1;
+    if (how.choice.tactic == NULL) {
+        (void)FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem->key);
+        return time;
+    }
+    if (trial_open(t, problem, &how, &trial, diag) && fill_inputs(&trial, &buffers))
+        time = trial_time(&trial, buffers);
+    if (time < 0) (void)FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem->key, trial.error.message);
+    trial_close(&trial);
+    return time;
+}
+
+static Status probe(Tuner *t, double *microseconds) {
+    Diag *diag = &t->app->diag;
+    const Block *block = &t->graph->blocks[MAIN_BLOCK];
+    Problem problem;
+    if (!use_table_build(t->graph, &t->arena, &t->uses)) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(problem_create(t->graph, &t->uses, block->nodes, block->node_count, &t->arena, &problem, diag));
+    double often = time_alone(t, &problem, REPEATS, diag);
+    double once = often >= 0 ? time_alone(t, &problem, 1, diag) : -1;
+    if (once < 0) return diag->status;
+    *microseconds = (often - once) / (REPEATS - 1);
+    if (*microseconds > 0) return STATUS_OK;
+    return FAIL(diag, STATUS_CUDA_FAILED, "%s takes no time", problem.key);
+}
+
+Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
+                  double *microseconds) {
+    Tuner tuner = {.app = app,
+                   .settings = settings,
+                   .graph = graph,
+                   .device = device,
+                   .arena = {.allocator = &app->allocator}};
+    Status status = probe(&tuner, microseconds);
+    arena_reset(&tuner.arena);
+    return status;
+}

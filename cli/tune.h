@@ -26,6 +26,10 @@ Status tune_for_build(App *app, const CompileSettings *settings, const Target *t
 /* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. */
 Status tune_every(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                   const char *filter, const TimingCache **out);
+/* Microseconds of the best guess for a graph of one step, as one of many launches in a row on the GPU that is
+ * here, which is the device. Fails with CUDA_FAILED where it does not run or takes no time. */
+Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
+                  double *microseconds);
 /* Times the best candidates of each problem of a graph that has been through the passes, where the cache
  * knows none. A candidate that fails, or whose numbers are not those of the reference, is left out with a
  * line. */

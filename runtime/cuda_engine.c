@@ -13,7 +13,7 @@ enum {
 /* -- devices -- */
 
 static Status describe_device(const CudaApi *api, int device, SmeltDevice *out, Diag *diag) {
-    int major = 0, minor = 0, clock = 0, width = 0;
+    int major = 0, minor = 0, clock = 0, width = 0, l2 = 0;
     *out = (SmeltDevice){.driver_version = api->version};
     TRY(cuda_result(api, api->device_name(out->name, sizeof out->name, device), STATUS_WRONG_DEVICE,
                     "the GPU's name", diag));
@@ -27,6 +27,8 @@ static Status describe_device(const CudaApi *api, int device, SmeltDevice *out, 
     if (api->device_attribute(&clock, CUDA_DEVICE_MEMORY_CLOCK, device) == CUDA_SUCCESS &&
         api->device_attribute(&width, CUDA_DEVICE_MEMORY_WIDTH, device) == CUDA_SUCCESS)
         out->bandwidth = 2e3 * (double)clock * (double)width / 8;
+    if (api->device_attribute(&out->clock, CUDA_DEVICE_CLOCK, device) != CUDA_SUCCESS) out->clock = 0;
+    if (api->device_attribute(&l2, CUDA_DEVICE_L2, device) == CUDA_SUCCESS && l2 > 0) out->l2 = (size_t)l2;
     return cuda_result(api, result, STATUS_WRONG_DEVICE, "the GPU's properties", diag);
 }
 

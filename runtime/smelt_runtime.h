@@ -84,6 +84,8 @@ typedef struct SmeltDevice {
     size_t memory;      /* bytes */
     double bandwidth;   /* of memory, bytes per second; 0: the driver does not say */
     int driver_version; /* of CUDA that the driver supports: 12040 */
+    int clock;          /* of the multiprocessors at most, kHz; 0: the driver does not say */
+    size_t l2;          /* bytes of L2; 0: the driver does not say */
 } SmeltDevice;
 /* GPU number index, without making a context on it. Fails with SMELT_WRONG_DEVICE where there is none. */
 SMELT_API int smelt_device(int index, SmeltDevice *device, SmeltError *error);

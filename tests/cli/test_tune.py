@@ -70,7 +70,7 @@ def measure_zeros(folder, cache):
     expect("all is kept", (0, str(whole)), 0, str(3 * 7))
     expect("and not measured again", (0, str("tuned" in run(*tune, driver=idle)[1])), 0, "False")
     expect("a plan says so", run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=sm_90", "--timing-cache", timings), 0, "z.plan")
-    expect("of each step", run("inspect", plan), 0, " (measured, 0.0 us)")
+    expect("of each step", run("inspect", plan), 0, " (measured, 1.0 us)")
     timings.unlink()
     process = subprocess.Popen([smelt, *map(str, tune)], env=environment_of(idle), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and rows_in(timings) == 0:
@@ -82,6 +82,15 @@ def measure_zeros(folder, cache):
     expect("some of it", (0, str(0 < kept <= whole)), 0, "True")
     expect("and goes on from there", run(*tune, driver=idle), 0, f"tuned: {whole - kept} tactics" if kept < whole else " us measured ")
     expect("to the same end", (0, str(rows_in(timings))), 0, str(whole))
+    mine = folder / "mine.gpu"
+    described = run("device", "describe", "--cache-dir", cache, driver=idle, quiet=True)
+    mine.write_text(described[1])
+    expect("a GPU is described", described, 0, "label measured")
+    expect("by a launch's time", described, 0, "launch_us 1\n")
+    expect("and plans are made for it", run("build", graph, "-o", plan, "--cache-dir", cache, f"--gpu={mine}"), 0, "z.plan")
+    expect("which they name", run("inspect", plan), 0, "fake_gpu_0 (measured)")
+    expect("no GPU to describe", run("device", "describe"), 4, "no GPU to describe: ")
+    expect("one whose kernels do not load", run("device", "describe", "--cache-dir", cache, gpu=True), 4, "does not load")
     # 64 MiB is what the driver has.
     products(graph, [(8192, 4096, 1), (64, 40, 48)])
     result = run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=native", "--tune=quick", "--timing-cache", timings, driver=idle)

@@ -25,7 +25,8 @@ typedef struct FakeFunction {
 
 const FakeFunction *fake_find_function(const char *name); /* NULL: there is none */
 
-extern const int fake_fill; /* what fresh memory holds */
+extern const int fake_fill;          /* what fresh memory holds */
+extern const float fake_launch_time; /* milliseconds that each launch between two events adds */
 
 /* Host address of device bytes that are all in one allocation; NULL: they are not. */
 uint8_t *fake_device_bytes(unsigned long long pointer, size_t size);

@@ -22,8 +22,8 @@ enum {
     MOST_COMPARED = 64,     /* candidates that one is compared with */
     MOST_DISTANCE = 4096,   /* steps between the first and the last */
     LAUNCH_BYTES = 1 << 20, /* that a GPU moves while it starts a kernel, about */
-    PEAK_SLACK = 1 << 16,
-    PEAK_SHARE = 16, /* the peak may grow by one part in so many */
+    PEAK_SLACK = 1 << 20,   /* bytes that count for nothing, though they may be all that a small model has */
+    PEAK_SHARE = 16,        /* the peak may grow by one part in so many */
     GROUPED_MACS =
         1 << 22 /* a convolution in groups without matrix units does in the time of a launch, about */
 };

@@ -99,14 +99,14 @@ static void print_failure(const App *app, Status status) {
 }
 
 /* What every invocation ends with: a result that nobody got is a failure. */
-static ExitCode finish(App *app, Status status) {
+static int finish(App *app, Status status) {
     bool lost = fflush(stdout) != 0 || ferror(stdout) != 0;
     if (lost && (status == STATUS_OK || status == STATUS_MISMATCH))
         status = FAIL(&app->diag, STATUS_IO, "standard output cannot be written");
     if (status != STATUS_OK && !(status == STATUS_MISMATCH && app->diag.status == STATUS_OK))
         print_failure(app, status);
     arena_reset(&app->arena);
-    return exit_code_of(status);
+    return (int)exit_code_of(status);
 }
 
 int main(int argc, char **argv) {

@@ -192,6 +192,7 @@ static BuildSettings build_settings(App *app, const CompileSettings *settings, c
                                     Progress *progress) {
     return (BuildSettings){.cuda = compiled->target.cuda,
                            .devices = compiled->target.devices,
+                           .tactics = settings->tactics,
                            .variant = (int32_t)settings->variant,
                            .passes = {.dump_dir = settings->dump_dir,
                                       .stop_after = settings->stop_after,

@@ -9,7 +9,7 @@
 
 typedef struct CompileSettings {
     const char *target, *gpu, *precision, *dump_dir, *stop_after, *from, *cache_dir, *io_precision, *calib,
-        *tune, *timing_cache;
+        *tune, *tactics, *timing_cache;
     TextList shapes, profiles, disabled, plugins, keep_fp32, force_fp16;
     double max_error;
     int64_t threads, device, variant;
@@ -42,6 +42,8 @@ typedef struct CompileSettings {
     {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
     {"tune", 0, OPTION_TEXT, &(settings).tune, "quick|full|off", \
      "times tactics on this machine's GPU and keeps the fastest (build and bench: quick; else off)", 0, 0}, \
+    {"tactics", 0, OPTION_TEXT, &(settings).tactics, "+NAME,-NAME", \
+     "switches tactics on that are optional (conv_tf32x3, matmul_tf32x3), or any off (docs/tuning.md)", 0, 0}, \
     {"timing-cache", 0, OPTION_TEXT, &(settings).timing_cache, "FILE", \
      "times to choose by, and where new ones go; by default one for each GPU in the cache folder", 0, 0}, \
     {"kernel-variant", 0, OPTION_INT, &(settings).variant, "N", \

@@ -5,6 +5,7 @@
 
 #include "kernels/arch.h"
 #include "kernels/nvrtc.h"
+#include "kernels/tactic.h"
 
 /* "nvidia_x100" */
 static const char *name_of_gpu(App *app, const char *gpu) {
@@ -79,8 +80,7 @@ static Status choose_native(App *app, const CompileSettings *settings, Target *o
     return STATUS_OK;
 }
 
-Status target_choose(App *app, const CompileSettings *settings, Target *out) {
-    *out = (Target){0};
+static Status choose_target(App *app, const CompileSettings *settings, Target *out) {
     if (settings->target == NULL && settings->gpu == NULL) return choose_native(app, settings, out);
     out->cuda = settings->target == NULL || strcmp(settings->target, "cuda") == 0;
     if (out->cuda) return parse_gpus(app, settings, out);
@@ -88,4 +88,12 @@ Status target_choose(App *app, const CompileSettings *settings, Target *out) {
         return FAIL(&app->diag, STATUS_USAGE, "--target is '%s', expected cuda or cpu", settings->target);
     if (settings->gpu != NULL) return FAIL(&app->diag, STATUS_USAGE, "--gpu goes with --target=cuda");
     return STATUS_OK;
+}
+
+Status target_choose(App *app, const CompileSettings *settings, Target *out) {
+    *out = (Target){0};
+    TRY(choose_target(app, settings, out));
+    if (settings->tactics != NULL && !out->cuda)
+        return FAIL(&app->diag, STATUS_USAGE, "--tactics goes with --target=cuda");
+    return tactics_switch(settings->tactics, &out->devices, &app->arena, &app->diag);
 }

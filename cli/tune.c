@@ -120,7 +120,7 @@ static bool is_native(App *app, const CompileSettings *settings, const Target *t
     /* What is for the architecture as such is for this one too; what is for another GPU of it is not. */
     const Device *arch = arch_for_sm(device.compute_capability);
     if (arch == NULL || strcmp(arch->arch, wanted->arch) != 0) return false;
-    if (wanted != arch && strcmp(wanted->gpu, device.name) != 0) return false;
+    if (strcmp(wanted->name, arch->name) != 0 && strcmp(wanted->gpu, device.name) != 0) return false;
     return tune_gpu_name(app, settings, gpu) == STATUS_OK;
 }
 

@@ -10,7 +10,7 @@
 struct SmeltBuilder {
     Allocator allocator;
     Arena arena;
-    const char *target, *gpu, *dump_dir, *cache_dir;
+    const char *target, *gpu, *tactics, *dump_dir, *cache_dir;
     const PrecisionName *precision;
     int threads;
     int32_t disabled_count, disabled_capacity;
@@ -85,6 +85,7 @@ static const struct {
 } builder_options[] = {
     {"target", 0, set_target},
     {"gpu", offsetof(SmeltBuilder, gpu), NULL},
+    {"tactics", offsetof(SmeltBuilder, tactics), NULL},
     {"precision", 0, set_precision},
     {"disable-pass", 0, disable_pass},
     {"dump-dir", offsetof(SmeltBuilder, dump_dir), NULL},
@@ -144,6 +145,7 @@ static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *di
                    .extra = b->plugins.passes,
                    .extra_count = b->plugins.pass_count,
                    .precision = &precision},
+        .tactics = b->tactics,
         .precision = b->precision->name,
         .model_hash = graph->model.hash,
         .jit = {.cache_folder = b->cache_dir, .dump_folder = b->dump_dir, .threads = b->threads}};
@@ -151,6 +153,9 @@ static Status build(SmeltBuilder *b, SmeltGraph *graph, SmeltPlan *out, Diag *di
     if (settings.cuda && b->gpu == NULL)
         return FAIL(diag, STATUS_USAGE, "the target cuda needs the option gpu: \"sm_90\"");
     if (settings.cuda) TRY(device_list_parse(b->gpu, NULL, NULL, &b->arena, &settings.devices, diag));
+    if (b->tactics != NULL && !settings.cuda)
+        return FAIL(diag, STATUS_USAGE, "the option tactics goes with the target cuda");
+    TRY(tactics_switch(b->tactics, &settings.devices, &b->arena, diag));
     graph->built = true;
     graph_touched(graph);
     TRY(thread_pool_create(b->threads, &b->allocator, &settings.passes.pool, diag));

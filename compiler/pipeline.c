@@ -23,10 +23,13 @@ static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassC
     CudaTarget *cuda = NULL;
     PassOptions options = settings->passes;
     Status status = cuda_target_create(&settings->devices, &arena, &cuda, diag);
-    const PassTarget target = {.refuses = target_refuses, .user = cuda};
+    PassTarget target = {.refuses = target_refuses, .user = cuda};
     options.strided = true;
     options.target = &target;
-    if (status == STATUS_OK) status = passes_run(graph, &options, ctx, diag);
+    if (status == STATUS_OK) {
+        target.f32_layout = cuda_target_wants_f32_layout(cuda);
+        status = passes_run(graph, &options, ctx, diag);
+    }
     if (ctx != NULL) ctx->target = NULL;
     cuda_target_destroy(cuda);
     arena_reset(&arena);
@@ -47,7 +50,7 @@ static Status add_option(LowerOptions *options, const char **lines, const char *
 
 static Status name_options(const BuildSettings *settings, Arena *arena, LowerOptions *out, Diag *diag) {
     const PassOptions *passes = &settings->passes;
-    const char **lines = ARENA_ARRAY(arena, const char *, 2 + passes->disabled_count + passes->extra_count);
+    const char **lines = ARENA_ARRAY(arena, const char *, 3 + passes->disabled_count + passes->extra_count);
     TRY_ALLOC(diag, lines);
     out->options = lines;
     TRY(add_option(
@@ -61,6 +64,8 @@ static Status name_options(const BuildSettings *settings, Arena *arena, LowerOpt
             out, lines,
             arena_printf(arena, "extra-pass.%s=%s", passes->extra[i].pass.name, passes->extra[i].place),
             diag));
+    if (settings->tactics != NULL)
+        TRY(add_option(out, lines, arena_printf(arena, "tactics=%s", settings->tactics), diag));
     if (settings->variant > 0)
         TRY(add_option(out, lines, arena_printf(arena, "kernel-variant=%d", settings->variant), diag));
     return STATUS_OK;

@@ -6,10 +6,11 @@
 #include "passes/precision.h"
 
 typedef struct BuildSettings {
-    bool cuda;                /* else the host */
-    DeviceList devices;       /* of a cuda target */
-    int32_t variant;          /* LowerCudaOptions.variant */
-    PassOptions passes;       /* but for what the target says: strided and target */
+    bool cuda;           /* else the host */
+    DeviceList devices;  /* of a cuda target */
+    const char *tactics; /* how the devices have been switched, for META (tactics_switch); NULL: not at all */
+    int32_t variant;     /* LowerCudaOptions.variant */
+    PassOptions passes;  /* but for what the target says: strided and target */
     const char *precision;    /* its name for META; NULL: "fp32" */
     const char *const *facts; /* "key=value": more entries of META */
     int32_t fact_count;

@@ -18,6 +18,7 @@ typedef struct Device {
 #include "kernels/device.def"
 #undef DEVICE_COUNT
 #undef DEVICE_RATE
+    const struct TacticSwitches *switches; /* of tactic.h, set by a build; NULL: none */
 } Device;
 
 /* Built-in ones, by name in order. */

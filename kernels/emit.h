@@ -37,8 +37,9 @@ typedef struct KernelArg {
     KernelArgKind kind;
     ValueId value; /* KERNEL_ARG_VALUE */
     bool written;
-    Dim number; /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
-                   memory */
+    bool turned; /* of a constant that lies plainly: its copy in channels-last order */
+    Dim number;  /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
+                    memory */
     const KernelMap *map; /* KERNEL_ARG_MAP */
 } KernelArg;
 
@@ -74,7 +75,9 @@ KernelWriter *kernel_begin(Emission *emission, const char *family);
 
 /* Parameters, found or added; the text to use in the body. Names stay valid for the emission's arena. Never
  * NULL: after an allocation failure they return "" and kernel_finish fails. */
-const char *kernel_pointer(KernelWriter *w, ValueId value);                /* "p0", a const T *__restrict__ */
+const char *kernel_pointer(KernelWriter *w, ValueId value); /* "p0", a const T *__restrict__ */
+const char *kernel_turned(KernelWriter *w,
+                          ValueId value); /* "p0", a constant's elements in channels-last order */
 const char *kernel_result(KernelWriter *w, ValueId value);                 /* "r0", a T * that is written */
 const char *kernel_number(KernelWriter *w, Dim d);                         /* "56" or "n0" (of type Index) */
 const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type); /* "s0", a type * into scratch */

@@ -185,8 +185,8 @@ const char *product_refuses(const Problem *problem) {
 
 /* -- text -- */
 
-/* Where the operand's matrix for product `batch` begins. */
-static const char *matrix_place(KernelWriter *w, const ProductText *product, const MatrixText *matrix) {
+const char *product_matrix_place(KernelWriter *w, const ProductText *product, const MatrixText *matrix,
+                                 const char *number) {
     DimTable *dims = kernel_emission(w)->graph->dims;
     Dim strides[SMELT_MAX_RANK] = {0};
     int32_t missing = product->batch.rank - matrix->batch.rank;
@@ -194,7 +194,7 @@ static const char *matrix_place(KernelWriter *w, const ProductText *product, con
         strides[i] = dim_mul(dims, matrix->stride[i - missing],
                              access_walks(dims, matrix->batch.dim[i - missing], product->batch.dim[i]));
     Access access = access_strided(dims, product->batch.rank, product->batch.dim, strides);
-    return access_index(w, &access, "batch");
+    return access_index(w, &access, number);
 }
 
 /* Number of the operand's matrix for product `batch`. */
@@ -224,7 +224,7 @@ static void write_operand(KernelWriter *w, const ProductText *product, const Mat
         zero = kernel_format(w, "ZeroPoint<%s>{%s}", cuda_type(problem_value(problem, matrix->zero)->dtype),
                              quantizer_text(w, product, matrix, matrix->zero));
     kernel_line(w, "const auto %s = matrix_lines<%s>(%s, %s, %s, %s, %s, %s, %s);", name, product->type,
-                elements, matrix_place(w, product, matrix), kernel_number(w, matrix->lines),
+                elements, product_matrix_place(w, product, matrix, "batch"), kernel_number(w, matrix->lines),
                 kernel_number(w, product->depth), kernel_number(w, matrix->line_stride),
                 kernel_number(w, matrix->step), zero);
 }

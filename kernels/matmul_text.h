@@ -24,6 +24,9 @@ typedef struct ProductText {
 /* Why the anchor is no product that device code can compute, or NULL. */
 const char *product_refuses(const Problem *problem);
 ProductText product_describe(const Problem *problem);
+/* Index of the first element of the operand's matrix for the product with this number (text). */
+const char *product_matrix_place(KernelWriter *w, const ProductText *product, const MatrixText *matrix,
+                                 const char *number);
 /* Writes the lines of the kernel that declare the operands `a` and `b` of product `batch`; begin: in front of
  * them which product it is. */
 void product_operands(KernelWriter *w, const ProductText *product);

@@ -19,6 +19,8 @@ int32_t tactic_count(void) {
     return (int32_t)(sizeof tactics / sizeof tactics[0]);
 }
 
+_Static_assert(sizeof tactics / sizeof tactics[0] <= MOST_TACTICS, "each tactic has its switches");
+
 const Tactic *tactic_at(int32_t index) {
     return tactics[index];
 }
@@ -27,6 +29,58 @@ void config_prefer(Config *configs, int32_t best) {
     Config first = configs[best];
     memmove(configs + 1, configs, (size_t)best * sizeof *configs);
     configs[0] = first;
+}
+
+/* -- which may be used -- */
+
+static int32_t find_name(const char *name, size_t length) {
+    for (int32_t i = 0; i < tactic_count(); ++i)
+        if (strlen(tactics[i]->name) == length && memcmp(tactics[i]->name, name, length) == 0) return i;
+    return -1;
+}
+
+static Status parse_switches(const char *text, TacticSwitches *out, Diag *diag) {
+    for (const char *at = text; *at != 0;) {
+        int32_t length = (int32_t)strcspn(at, ",");
+        int32_t index = length > 0 ? find_name(at + 1, (size_t)length - 1) : -1;
+        if (length == 0 || (at[0] != '+' && at[0] != '-'))
+            return FAIL(diag, STATUS_USAGE, "tactics: '%.*s' has no sign: expected +NAME or -NAME", length,
+                        at);
+        if (index < 0) return FAIL(diag, STATUS_USAGE, "tactics: there is no '%.*s'", length - 1, at + 1);
+        out->on[index] = at[0] == '+';
+        out->off[index] = at[0] == '-';
+        at += length + (at[length] == ',');
+    }
+    return STATUS_OK;
+}
+
+Status tactics_switch(const char *text, DeviceList *list, Arena *arena, Diag *diag) {
+    if (text == NULL) return STATUS_OK;
+    TacticSwitches *switches = ARENA_NEW(arena, TacticSwitches);
+    TRY_ALLOC(diag, switches);
+    TRY(parse_switches(text, switches, diag));
+    for (int32_t i = 0; i < list->count; ++i) {
+        Device *device = ARENA_NEW(arena, Device);
+        TRY_ALLOC(diag, device);
+        *device = *list->at[i];
+        device->switches = switches;
+        list->at[i] = device;
+    }
+    return STATUS_OK;
+}
+
+static bool is_on(const Tactic *tactic, const Device *device) {
+    const TacticSwitches *switches = device->switches;
+    if (switches == NULL) return !tactic->optional;
+    int32_t index = find_name(tactic->name, strlen(tactic->name));
+    return switches->on[index] || (!tactic->optional && !switches->off[index]);
+}
+
+bool tactics_want_f32_layout(const Device *device) {
+    bool want = false;
+    for (int32_t i = 0; i < tactic_count(); ++i)
+        want = want || (tactics[i]->f32_layout && is_on(tactics[i], device));
+    return want;
 }
 
 /* -- what no tactic takes -- */
@@ -123,6 +177,7 @@ static bool has_late_inputs(const Problem *problem) {
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device) {
     const char *why = tactic->refuses(problem, device);
     if (why != NULL) return why;
+    if (!is_on(tactic, device)) return tactic->optional ? "not switched on" : "switched off";
     if (tactic->arch != NULL && strcmp(device->arch, tactic->arch) != 0) return "another architecture";
     if (!sizes_are_known(problem, tactic->finds_sizes)) return "sizes that depend on data";
     /* Tensor maps, which tactics of one architecture use, are made when shapes are set. */

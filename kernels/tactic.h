@@ -24,6 +24,9 @@ typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
     bool strided;     /* its kernels read and write through strides: values in any layout, slices of others */
+    bool optional;    /* used only where it is switched on by name */
+    bool f32_layout;  /* where it is used, convolutions of f32 gain by channels-last values as those of f16 do
+                       */
     PrologueUse prologue;
     bool pools;       /* its kernels do a pool behind the anchor (Problem.pooling) */
     bool normalizes;  /* they normalise the rows of input 0 as they read them (problem_front_norm) */
@@ -44,6 +47,18 @@ typedef struct Tactic {
  * tactic_<name>`. */
 int32_t tactic_count(void);
 const Tactic *tactic_at(int32_t index);
+enum { MOST_TACTICS = 128 };
+/* Optional tactics that are used, and tactics that are not, by their index. */
+typedef struct TacticSwitches {
+    bool on[MOST_TACTICS], off[MOST_TACTICS];
+} TacticSwitches;
+/* Plans for these GPUs use tactics as the text says: "+conv_tf32x3,-conv_stem". NULL changes nothing. Fails
+ * with USAGE where a sign is missing or a name unknown. The list gets descriptions of its own, in arena. */
+Status tactics_switch(const char *text, DeviceList *list, Arena *arena, Diag *diag);
+
+/* Whether a tactic that may be used says so. */
+bool tactics_want_f32_layout(const Device *device);
+
 /* Why it cannot do the problem with its values as they lie, or NULL. */
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device);
 /* The first that applies, or NULL: then the step runs on the host. *why collects the refusals in arena. */

@@ -33,3 +33,7 @@ const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const Us
         return "it cannot be described";
     return tactic_choose(&problem, &target->device, &target->work, &why) != NULL ? NULL : why;
 }
+
+bool cuda_target_wants_f32_layout(const CudaTarget *target) {
+    return tactics_want_f32_layout(&target->device);
+}

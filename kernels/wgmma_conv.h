@@ -2,15 +2,12 @@
 #ifndef SMELT_KERNELS_WGMMA_CONV_H
 #define SMELT_KERNELS_WGMMA_CONV_H
 
-#include "kernels/conv_text.h"
+#include "kernels/conv_product.h"
 #include "kernels/wgmma_text.h"
 
 /* Why the copy engine cannot read the operands of a convolution, or NULL; windows are not looked at. *conv is
  * described where the anchor is a Conv of known shapes. */
 const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv);
-int32_t wgmma_conv_axes(const Problem *problem, const ConvText *conv); /* spatial ones */
-/* Rows of each image where the result's columns are planes, 0 where they lie in its rows. */
-Dim wgmma_conv_plane(const Problem *problem, const ConvText *conv);
 /* Rows are windows, columns output channels. */
 WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv);
 /* As (channel, tap, output channel), boxes of depth x 1 x cols; or spread: with channel and tap in one. */

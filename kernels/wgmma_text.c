@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "ir/cost.h"
 #include "kernels/window_text.h"
 
 enum {
@@ -58,17 +57,6 @@ bool wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
 }
 
 /* -- what it costs -- */
-
-int64_t wgmma_bytes(const Problem *problem) {
-    int64_t bytes = 0;
-    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
-        bool input = i < problem->input_count;
-        ValueId id = input ? problem->inputs[i] : problem->outputs[i - problem->input_count];
-        int64_t count = value_count_at_opt(problem->graph, id);
-        if (count > 0) bytes += count * (dtype_bits(problem->graph->values[id].dtype) / 8);
-    }
-    return bytes;
-}
 
 double wgmma_l2_rate(const Device *device) {
     return 1.29 * device_l2_per_clock(device);
@@ -218,30 +206,9 @@ void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Conf
                    wgmma_spreads(problem, config) ? "true" : "false");
 }
 
-const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols) {
-    Emission *emission = kernel_emission(w);
-    const char *one = kernel_text(w, cuda_real_literal(emission->arena, (double)alpha, true));
-    const char *two = kernel_text(w, cuda_real_literal(emission->arena, (double)beta, true));
-    if (c == NONE) return kernel_format(w, "WgmmaScale<float, false>{%s, %s, nullptr, 0}", one, two);
-    return kernel_format(w, "WgmmaScale<%s, %s>{%s, %s, %s, %s}", cuda_type(emission->graph->values[c].dtype),
-                         cols % EPILOGUE_LANES == 0 ? "true" : "false", one, two, kernel_pointer(w, c),
-                         kernel_number(w, cols));
-}
-
 static int32_t threads_of(const Config *config) {
     int32_t warpgroups = config->number[WGMMA_WARPGROUPS];
     return warpgroups * 128 + (warpgroups == 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
-}
-
-const char *wgmma_store(KernelWriter *w, const WgmmaProblem *problem, const char *finish, Dim pixels) {
-    /* Packs are of columns, whatever lies behind them in memory. */
-    bool packs = pixels == 0 && dim_is_exact(problem->cols) && problem->cols % EPILOGUE_LANES == 0;
-    int32_t lanes = packs ? problem_epilogue_lanes(kernel_emission(w)->problem) : 1;
-    const char *rows = kernel_number(w, problem->rows), *cols = kernel_number(w, problem->cols);
-    const char *numbers = kernel_format(w, "WgmmaRows{%s, %s}", rows, cols);
-    if (pixels != 0)
-        numbers = kernel_format(w, "WgmmaPlanes{%s, %s, %s}", rows, cols, kernel_number(w, pixels));
-    return kernel_format(w, "wgmma_store_to(%s, %s, %s)", numbers, finish, kernel_pack_epilogue(w, lanes));
 }
 
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
@@ -251,7 +218,7 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     Dim rows = dim_ceil_div(dims, problem->rows, wgmma_rows(config));
     Dim cols = dim_ceil_div(dims, problem->cols, config->number[WGMMA_COLS]);
     Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
-    kernel_line(w, "const WgmmaTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
+    kernel_line(w, "const ProductTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
     kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld);", load, store,
                 (long long)steps_of(problem, config));

@@ -4,8 +4,7 @@
 #define SMELT_KERNELS_WGMMA_TEXT_H
 
 #include "kernels/access.h"
-#include "kernels/emit_writer.h"
-#include "kernels/tactic.h"
+#include "kernels/sums_text.h"
 
 /* A batch of products of rows x cols sums. */
 typedef struct WgmmaProblem {
@@ -32,9 +31,6 @@ typedef enum WgmmaNumber {
     WGMMA_SLICES /* of the depth, each by a block of a cluster */
 } WgmmaNumber;
 
-/* What a step reads and writes at least, at the symbols' opt values. */
-int64_t wgmma_bytes(const Problem *problem);
-
 /* Why there is no such instruction for operands of these types, or NULL. */
 const char *wgmma_refuses(DType a, DType b);
 
@@ -58,13 +54,8 @@ KernelMap wgmma_spread_map(DimTable *dims, int32_t part, int32_t cols, ValueId v
 
 /* Declares `Tile`. */
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype);
-/* What constructs the store, which declares the epilogue. finish: what constructs WgmmaScale; pixels: rows of
- * each image where the result's columns are planes of them, else 0. */
-const char *wgmma_store(KernelWriter *w, const WgmmaProblem *problem, const char *finish, Dim pixels);
 /* The call and the launch. load: what constructs the operands' loader. */
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
                     const char *load, const char *store);
-/* "WgmmaScale<smelt_half, true>{0x1p+0f, 0x1p+0f, p2, 64}"; c may be NONE. */
-const char *wgmma_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols);
 
 #endif

@@ -148,11 +148,20 @@ static void tie_step(Assigner *a, const Step *step) {
     }
 }
 
+static bool is_half(DType dtype) {
+    return dtype_is_float(dtype) && dtype_bits(dtype) == 16;
+}
+
+/* Tensor cores take f32 as TF32. */
+static bool takes_f32(const Assigner *a) {
+    return a->graph->tf32 || (a->ctx->target != NULL && a->ctx->target->f32_layout);
+}
+
 /* A convolution that tensor cores take, if neighbours in memory are channels. */
 static bool is_tensor_conv(const Assigner *a, const Node *node) {
     if (node->op != OP_Conv && node->op != OP_ConvTranspose) return false;
     const Value *x = &a->graph->values[node->inputs[0]], *w = &a->graph->values[node->inputs[1]];
-    if (dtype_bits(x->dtype) != 16 || !dtype_is_float(x->dtype) || !x->has_shape || !w->has_shape)
+    if (!x->has_shape || !w->has_shape || !(is_half(x->dtype) || (x->dtype == DTYPE_F32 && takes_f32(a))))
         return false;
     return dim_is_exact(w->shape.dim[1]) && w->shape.dim[1] >= LEAST_CHANNELS;
 }

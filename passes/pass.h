@@ -26,6 +26,7 @@ typedef struct PassTarget {
      * where they can. uses may be NULL; they are then counted for the question. */
     const char *(*refuses)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
                            int32_t count);
+    bool f32_layout; /* convolutions of f32 gain by channels-last values there */
     void *user;
 } PassTarget;
 

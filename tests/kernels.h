@@ -7,6 +7,16 @@
 #include "kernels/tactic.h"
 #include "test.h"
 
+/* The device with every tactic switched on; in arena. */
+static inline const Device *with_all_tactics(const Device *device, Arena *arena) {
+    TacticSwitches *switches = ARENA_NEW(arena, TacticSwitches);
+    Device *copy = ARENA_NEW(arena, Device);
+    for (int32_t i = 0; i < tactic_count(); ++i) switches->on[i] = true;
+    *copy = *device;
+    copy->switches = switches;
+    return copy;
+}
+
 /* The next step of the main block from node `position` on, as a problem; returns the position behind it. */
 static inline int32_t next_problem(Graph *graph, int32_t position, Arena *arena, Problem *out, Diag *diag) {
     const Block *block = &graph->blocks[MAIN_BLOCK];

@@ -151,7 +151,7 @@ SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile>
             if (announces) barrier_arrive(ring.input_free + input.at * 8);
             input.next<Tile::inputs>();
         }
-        WgmmaPut<Tile, Store, 2 * Tile::repeat> put;
+        SumPut<Tile, Store, 2 * Tile::repeat> put;
 #pragma unroll
         for (int r = 0; r < 2 * Tile::repeat; ++r)
             put.rows[r] = tiles.row(place, warpgroup * Tile::repeat + r / 2, (int)wgmma_row() + r % 2 * 8);

@@ -3,6 +3,7 @@
 #ifndef SMELT_WGMMA_PRODUCT_CUH
 #define SMELT_WGMMA_PRODUCT_CUH
 
+#include "smelt/sums.cuh"
 #include "smelt/wgmma.cuh"
 
 namespace smelt {
@@ -42,22 +43,6 @@ struct WgmmaTile {
     static SMELT_DEVICE u32 b_at(u32 stage) { return stage + BLOCKS * A::bytes; }
 };
 
-// The tiles of a batch of products, counted so that those under way at one time share rows and columns.
-struct WgmmaTiles {
-    Index rows, cols, batch; // in tiles
-    static const int height = 8;
-    SMELT_DEVICE Index count() const { return rows * cols * batch; }
-    SMELT_DEVICE void find(Index tile, Index &row, Index &col, Index &matrix) const {
-        const Index each = rows * cols;
-        matrix = quotient(tile, each);
-        tile = residue(tile, each);
-        const Index band = quotient(tile, height * cols), inside = residue(tile, height * cols);
-        const Index lines = smaller((Index)height, rows - band * height);
-        row = band * height + residue(inside, lines);
-        col = quotient(inside, lines);
-    }
-};
-
 // A place in the ring: its number and how often the ring has been round.
 struct WgmmaStage {
     int at = 0;
@@ -90,7 +75,7 @@ template <class Tile> struct WgmmaShare {
 };
 
 template <class Tile, class Load>
-SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Load &load, int steps) {
+SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps) {
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
     for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
@@ -131,150 +116,6 @@ SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repe
     wgmma_commit();
 }
 
-// Four neighbouring threads have 2 neighbouring columns each of 4 groups of 8; afterwards each has one group whole.
-SMELT_DEVICE void gather_columns(const float (&from)[8], float (&to)[8]) {
-    const bool high = threadIdx.x & 2, odd = threadIdx.x & 1;
-    float half[8]; // groups 2 high and 2 high + 1: [group][thread pair][element]
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        const float kept = high ? from[4 + i] : from[i], given = high ? from[i] : from[4 + i];
-        const float taken = __shfl_xor_sync(0xffffffffu, given, 2);
-        half[i / 2 * 4 + i % 2] = high ? taken : kept;
-        half[i / 2 * 4 + 2 + i % 2] = high ? kept : taken;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        const float kept = odd ? half[4 + i] : half[i], given = odd ? half[i] : half[4 + i];
-        const float taken = __shfl_xor_sync(0xffffffffu, given, 1);
-        to[i / 2 * 4 + i % 2] = odd ? taken : kept;
-        to[i / 2 * 4 + 2 + i % 2] = odd ? kept : taken;
-    }
-}
-
-// -- results --
-
-// What is added to the sums of a column, from a vector with an element for each: alpha * sum + beta * c; c may be nullptr.
-// PACKED: the vector has a multiple of 8.
-template <class C, bool PACKED> struct WgmmaScale {
-    float alpha, beta;
-    const C *c;
-    Index cols;
-    struct Column { Pack<C, 8> at; };
-    SMELT_DEVICE void fetch_column(Index col, Column &column) const {
-        if (c == nullptr) return;
-        if (PACKED) {
-            if (col < cols) column.at = load_pack<8>(c, col);
-        } else {
-#pragma unroll
-            for (int k = 0; k < 8; ++k)
-                if (col + k < cols) column.at.at[k] = c[col + k];
-        }
-    }
-    SMELT_DEVICE float apply(float sum, const Column &column, int k) const {
-        return c == nullptr ? alpha * sum : alpha * sum + beta * fetch(column.at.at[k]);
-    }
-};
-
-// Numbers of a result's elements: rows one behind the other, or planes of `pixels` rows for each column.
-struct WgmmaRows {
-    Index rows, cols;
-    SMELT_DEVICE Index number(Index row, Index col, Index matrix) const { return (matrix * rows + row) * cols + col; }
-};
-struct WgmmaPlanes {
-    Index rows, cols, pixels;
-    SMELT_DEVICE Index number(Index row, Index col, Index) const {
-        const Index image = quotient(row, pixels);
-        return (image * cols + col) * pixels + (row - image * pixels);
-    }
-};
-
-// Finishes sums and passes them to the epilogue, 8 neighbouring columns of a row at a time or each for itself.
-template <class Numbers, class Finish, class Epilogue> struct WgmmaStore {
-    typedef typename Finish::Column Column;
-    typedef typename Epilogue::Operands Operands;
-    Numbers numbers;
-    Finish finish;
-    Epilogue epilogue;
-    SMELT_DEVICE void fetch_column(Index col, Column &column) const { finish.fetch_column(col, column); }
-    SMELT_DEVICE void fetch(Index row, Index col, Index matrix, Operands &operands) const {
-        if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
-            epilogue.read(numbers.number(row, col, matrix), operands);
-    }
-    // To L2, long before it is fetched.
-    SMELT_DEVICE void prefetch(Index row, Index col, Index matrix) const {
-        if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
-            epilogue.prefetch(numbers.number(row, col, matrix));
-    }
-    SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
-                          const Operands &operands) const {
-        if (row >= numbers.rows || col >= numbers.cols) return;
-        float x[8];
-#pragma unroll
-        for (int k = 0; k < 8; ++k) x[k] = finish.apply(sums[k], column, k);
-        if constexpr (Epilogue::lanes == 8) {
-            epilogue.write(numbers.number(row, col, matrix), x, operands);
-        } else {
-#pragma unroll
-            for (int k = 0; k < 8; ++k) {
-                if (col + k >= numbers.cols) return;
-                const float one[1] = {x[k]};
-                Operands own;
-                const Index i = numbers.number(row, col + k, matrix);
-                epilogue.read(i, own);
-                epilogue.write(i, one, own);
-            }
-        }
-    }
-};
-template <class Numbers, class Finish, class Epilogue>
-SMELT_DEVICE WgmmaStore<Numbers, Finish, Epilogue> wgmma_store_to(const Numbers &numbers, const Finish &finish,
-                                                                  const Epilogue &epilogue) {
-    return {numbers, finish, epilogue};
-}
-
-// Hands 8 neighbouring columns of a row at a time to the store. LINES: rows that a thread has parts of. What the store
-// reads is under way for a few groups of 32 columns ahead; begin asks for the first of them.
-template <class Tile, class Store, int LINES> struct WgmmaPut {
-    static const int groups = Tile::cols / 32;
-    // Registers: sums of a thread and what is read ahead.
-    static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2;
-    static const int most = room / LINES < 1 ? 1 : room / LINES, ahead = groups < most ? groups : most;
-    Index rows[LINES]; // of the result; as many as it has or more: nothing is stored
-    Index col, matrix;
-    typename Store::Operands operands[ahead][LINES];
-    typename Store::Column columns[ahead];
-
-    SMELT_DEVICE void ask(const Store &store, int g) {
-        store.fetch_column(col + g * 32, columns[g % ahead]);
-#pragma unroll
-        for (int r = 0; r < LINES; ++r) store.fetch(rows[r], col + g * 32, matrix, operands[g % ahead][r]);
-    }
-    // tile_col: of the block's tile.
-    SMELT_DEVICE void place(Index tile_col, Index tile_matrix) {
-        col = tile_col + threadIdx.x % 4 * 8;
-        matrix = tile_matrix;
-    }
-    SMELT_DEVICE void begin(const Store &store) {
-#pragma unroll
-        for (int g = 0; g < ahead; ++g) ask(store, g);
-    }
-    SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2]) {
-#pragma unroll
-        for (int g = 0; g < groups; ++g) {
-#pragma unroll
-            for (int r = 0; r < LINES; ++r) {
-                float mine[8], whole[8];
-#pragma unroll
-                for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
-                if (!Tile::spread) gather_columns(mine, whole);
-                store.put(rows[r], col + g * 32, matrix, Tile::spread ? mine : whole, columns[g % ahead],
-                          operands[g % ahead][r]);
-            }
-            if (g + ahead < groups) ask(store, g + ahead);
-        }
-    }
-};
-
 // The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
 SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
 
@@ -296,7 +137,7 @@ SMELT_DEVICE void wgmma_join(u32 memory, const Put &put, const Store &store, con
         const int g = unit / (Tile::repeat * 2), r = unit % (Tile::repeat * 2);
         typename Store::Operands operands;
         typename Store::Column column;
-        store.fetch_column(put.col + g * 32, column);
+        store.fetch_column(put.col + g * 32, put.matrix, column);
         store.fetch(put.rows[r], put.col + g * 32, put.matrix, operands);
         float mine[8] = {}, whole[8];
 #pragma unroll
@@ -310,7 +151,7 @@ SMELT_DEVICE void wgmma_join(u32 memory, const Put &put, const Store &store, con
 }
 
 template <class Tile, class Store>
-SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &tiles, const Store &store, int steps) {
+SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Store &store, int steps) {
     const int warpgroup = threadIdx.x / 128;
     const bool announces = threadIdx.x % 128 == 0;
     const WgmmaShare<Tile> share(steps);
@@ -319,7 +160,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &t
     for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
-        WgmmaPut<Tile, Store, 2 * Tile::repeat> put;
+        SumPut<Tile, Store, 2 * Tile::repeat> put;
         const Index first = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
 #pragma unroll
         for (int r = 0; r < 2 * Tile::repeat; ++r) put.rows[r] = first + r / 2 * 64 + r % 2 * 8;
@@ -354,7 +195,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles &t
 
 // steps: stages of one tile, at least as many as there are slices.
 template <class Tile, class Load, class Store>
-SMELT_DEVICE void wgmma_product(const WgmmaTiles &tiles, const Load &load, const Store &store, int steps) {
+SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps) {
     __shared__ u64 barriers[2 * Tile::stages];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
                                   shared_address(barriers + Tile::stages)};

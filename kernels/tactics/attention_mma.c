@@ -13,7 +13,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (why != NULL) return why;
     DType dtype = problem_input(problem, 0)->dtype;
     if (dtype != DTYPE_F16 && dtype != DTYPE_BF16) return "elements that are not of 16 bits";
-    if (device->sm < LEAST_SM) return "a GPU without these matrix units";
+    if (device->sm < LEAST_SM && dtype != DTYPE_F16) return "matrix units of sm_75";
     for (int32_t i = 0; i < 3; ++i) {
         HeadsText heads = attention_heads(problem, i);
         if (heads.size > MOST_FEATURES) return "heads of more than 128 features";

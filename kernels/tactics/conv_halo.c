@@ -222,7 +222,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 /* As (channel, x, y, z, image). */
 static KernelMap map_input(const Emission *emission, const Halo *halo, const Config *config) {
     const ConvText *conv = &halo->conv;
-    int32_t axes = wgmma_conv_axes(emission->problem, conv), depth = config->number[HALO_DEPTH];
+    int32_t axes = conv_axes(emission->problem, conv), depth = config->number[HALO_DEPTH];
     KernelMap map = {.value = conv->x, .rank = 5, .swizzle = ELEMENT * depth};
     Dim strides[SMELT_MAX_RANK];
     value_strides(emission->graph, conv->x, strides);
@@ -277,7 +277,6 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Halo halo;
     DimTable *dims = emission->graph->dims;
     (void)describe(emission->problem, &halo);
-    WgmmaProblem product = wgmma_conv_product(emission->problem, &halo.conv);
     KernelMap x = map_input(emission, &halo, config);
     KernelMap weights = wgmma_conv_weights(emission, &halo.conv, config->number[HALO_DEPTH],
                                            config->number[HALO_COLS], spreads(&halo));
@@ -286,8 +285,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     kernel_include(w, "wgmma_halo.cuh");
     declare_tile(w, &halo, config, emission->graph->values[halo.conv.x].dtype);
     const char *maps = kernel_format(w, "%s, %s", kernel_map(w, &x), kernel_map(w, &weights));
-    const char *finish = wgmma_scale(w, 1, 1, halo.conv.bias, halo.conv.outputs);
-    const char *store = wgmma_store(w, &product, finish, wgmma_conv_plane(emission->problem, &halo.conv));
+    SumsText sums = conv_sums(emission->problem, &halo.conv);
+    const char *store = sum_store(w, &sums, conv_scale(w, &halo.conv));
     kernel_line(w, "const HaloTiles<Tile> tiles = {%s, %lld};", window_numbers(w, &halo, config),
                 (long long)ceil_div_i64(halo.outputs, config->number[HALO_COLS]));
     kernel_line(w, "halo_product<Tile>(tiles, %s, %s);", maps, store);

@@ -24,9 +24,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     ConvText conv = conv_describe(problem);
     const Value *x = problem_value(problem, conv.x), *w = problem_value(problem, conv.w),
                 *y = problem_output(problem, 0);
-    if (device->sm < 80) return "matrix units of sm_75";
     if (x->dtype != w->dtype || (x->dtype != DTYPE_F16 && x->dtype != DTYPE_BF16))
         return "operands that are not both fp16 or bf16";
+    if (device->sm < 80 && x->dtype != DTYPE_F16) return "matrix units of sm_75";
     if (conv.groups != 1) return "groups";
     Dim terms = terms_of(problem, &conv);
     if (!dim_is_exact(terms) || terms > MOST_TERMS || terms < 1) return "more than 256 terms in a sum";

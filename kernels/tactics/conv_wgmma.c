@@ -41,7 +41,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     ConvText conv;
     const char *why = wgmma_conv_refuses(problem, &conv);
     (void)device;
-    return why != NULL ? why : window_refuses(&conv.window, wgmma_conv_axes(problem, &conv));
+    return why != NULL ? why : window_refuses(&conv.window, conv_axes(problem, &conv));
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -51,7 +51,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 }
 
 static KernelMap map_input(const Emission *emission, const ConvText *conv, const Config *config) {
-    int32_t axes = wgmma_conv_axes(emission->problem, conv), depth = config->number[WGMMA_DEPTH];
+    int32_t axes = conv_axes(emission->problem, conv), depth = config->number[WGMMA_DEPTH];
     KernelMap map = {.value = conv->x, .rank = axes + 2, .swizzle = 2 * depth, .windows = true};
     Dim strides[SMELT_MAX_RANK];
     value_strides(emission->graph, conv->x, strides);
@@ -86,7 +86,7 @@ static const char *window_numbers(KernelWriter *w, const ConvText *conv, int32_t
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     ConvText conv = conv_describe(emission->problem);
     WgmmaProblem product = wgmma_conv_product(emission->problem, &conv);
-    int32_t axes = wgmma_conv_axes(emission->problem, &conv);
+    int32_t axes = conv_axes(emission->problem, &conv);
     KernelMap x = map_input(emission, &conv, config);
     KernelMap weights = wgmma_conv_weights(emission, &conv, config->number[WGMMA_DEPTH],
                                            config->number[WGMMA_COLS], wgmma_spreads(&product, config));
@@ -97,9 +97,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *maps = kernel_format(w, "%s, %s", kernel_map(w, &x), kernel_map(w, &weights));
     const char *load =
         kernel_format(w, "WgmmaWindows<Tile, %d>{%s, %s}", axes, maps, window_numbers(w, &conv, axes));
-    const char *finish = wgmma_scale(w, 1, 1, conv.bias, conv.outputs);
-    const char *store = wgmma_store(w, &product, finish, wgmma_conv_plane(emission->problem, &conv));
-    return wgmma_finish(w, device, &product, config, load, store);
+    SumsText sums = conv_sums(emission->problem, &conv);
+    return wgmma_finish(w, device, &product, config, load, sum_store(w, &sums, conv_scale(w, &conv)));
 }
 
 static double cost(const Problem *problem, const Device *device, const Config *config) {

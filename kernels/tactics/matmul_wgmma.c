@@ -141,7 +141,7 @@ static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
                           .outer_b = product->b.outer,
                           .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 32 == 0,
                           .reads = problem->input_count > (product->c != NONE ? 3 : 2),
-                          .bytes = wgmma_bytes(problem),
+                          .bytes = problem_bytes(problem),
                           .known_rows = at_opt(problem, product->rows),
                           .known_cols = product->cols,
                           .known_batch = at_opt(problem, product->batch)};
@@ -183,8 +183,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *load =
         kernel_format(w, "WgmmaMatrices<Tile>{%s, %s, %s}", maps, product.a.matrices == 1 ? "false" : "true",
                       product.b.matrices == 1 ? "false" : "true");
-    const char *finish = wgmma_scale(w, product.alpha, product.beta, product.c, product.cols);
-    return wgmma_finish(w, device, &tiles, config, load, wgmma_store(w, &tiles, finish, 0));
+    SumsText sums = {.rows = product.rows, .cols = product.cols, .groups = 1};
+    const char *finish = sum_scale(w, product.alpha, product.beta, product.c, product.cols,
+                                   product.cols % EPILOGUE_LANES == 0);
+    return wgmma_finish(w, device, &tiles, config, load, sum_store(w, &sums, finish));
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",

@@ -387,6 +387,13 @@ class WithoutGpu(CliTest):
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--gpu=sm_90"), USAGE, "--gpu goes with --target=cuda")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_12"), USAGE, "unknown GPU architecture 'sm_12'")
 
+    def test_tactics_are_switched(self):
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tactics=-conv_tiles"), USAGE, "--tactics goes with --target=cuda")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--tactics=+conv_x"), USAGE, "tactics: there is no 'conv_x'")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--tactics=conv_tiles"), USAGE, "'conv_tiles' has no sign")
+        self.build("--gpu=sm_80", "--tactics=-conv_tiles,+conv_tf32x3")
+        self.expect(smelt("inspect", self.plan), OK, "tactics", "-conv_tiles,+conv_tf32x3", "conv_tf32x3 ")
+
     def test_gpus_by_name_and_file(self):
         mine = self.folder / "mine.gpu"
         mine.write_text(smelt("device", "describe", "rtx4090").stdout)

@@ -141,19 +141,28 @@ static inline void multiply_matrices(float (&c)[4], const unsigned (&a)[4], unsi
     const unsigned b[2] = {b0, b1};
     gpu_multiply(c, a, b, 16, ShimNumbers<T>::value);
 }
-template <class T> static inline void multiply_shallow(float (&c)[4], const unsigned (&a)[2], unsigned b) {
-    gpu_multiply(c, a, &b, 8, ShimNumbers<T>::value);
-}
 static inline void multiply_floats(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     const unsigned b[2] = {b0, b1};
     gpu_multiply(c, a, b, 8, GPU_TF32);
 }
-template <bool TRANSPOSED, unsigned COUNT>
-static inline void load_matrices(unsigned (&to)[COUNT], const void *row) {
-    gpu_load_matrices(to, row, COUNT, TRANSPOSED);
+static inline unsigned tf32_of(float x) {
+    const unsigned bits = __float_as_uint(x);
+    return isfinite(x) ? bits + 0x1000 & 0xffffe000u : bits;
 }
-template <int BYTES = 16> static inline void copy_later(void *to, const void *from, bool inside) {
-    gpu_copy_later(to, from, BYTES, inside);
+template <bool TRANSPOSED> static inline void load_matrices(unsigned (&to)[4], const void *row) {
+    gpu_load_matrices(to, row, 4, TRANSPOSED);
+}
+template <int BYTES> struct LaterCopy {
+    void begin(void *to, const void *from, int there) {
+        gpu_copy_later(to, from, BYTES, (unsigned)there);
+    }
+    void end() {}
+};
+static inline void copy_later(void *to, const void *from, bool inside) {
+    gpu_copy_later(to, from, 16, inside ? 16 : 0);
+}
+static inline unsigned char *block_memory() {
+    return (unsigned char *)gpu_shared_memory(GPU_DYNAMIC);
 }
 static inline void close_copies() {
     gpu_close_copies();

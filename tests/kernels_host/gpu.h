@@ -45,7 +45,8 @@ void gpu_load_matrices(unsigned *to, const void *row, unsigned count, bool trans
 
 /* -- copies of a thread (mma.cuh) -- */
 
-void gpu_copy_later(void *to, const void *from, unsigned bytes, bool inside);
+/* The first `there` bytes, and zeros. */
+void gpu_copy_later(void *to, const void *from, unsigned bytes, unsigned there);
 void gpu_close_copies(void);
 void gpu_wait_for_copies(unsigned open);
 
@@ -54,6 +55,7 @@ void gpu_wait_for_copies(unsigned open);
 enum { GPU_DYNAMIC = 0x410 /* where dynamic shared memory begins: no better aligned than promised */ };
 
 unsigned gpu_shared_address(const void *memory);
+void *gpu_shared_memory(unsigned address);
 float gpu_get_from(unsigned address, unsigned rank);
 void gpu_put(unsigned address, float x);
 

@@ -16,8 +16,8 @@ static void *grown(void *items, unsigned count, unsigned *capacity, size_t each)
 
 typedef struct Copy {
     void *to;
-    const void *from; /* NULL: zeros */
-    unsigned bytes, group;
+    const void *from;
+    unsigned bytes, there, group; /* there: that are read, the others are zeros */
 } Copy;
 
 typedef struct Copies {
@@ -28,16 +28,14 @@ typedef struct Copies {
 static Copies copies[MOST_THREADS];
 
 static void copy(const Copy *it) {
-    if (it->from != NULL)
-        memcpy(it->to, it->from, it->bytes);
-    else
-        memset(it->to, 0, it->bytes);
+    memcpy(it->to, it->from, it->there);
+    memset((char *)it->to + it->there, 0, it->bytes - it->there);
 }
 
-void gpu_copy_later(void *to, const void *from, unsigned bytes, bool inside) {
+void gpu_copy_later(void *to, const void *from, unsigned bytes, unsigned there) {
     Copies *own = &copies[own_thread()];
-    const Copy it = {to, inside ? from : NULL, bytes, own->groups};
-    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0)
+    const Copy it = {to, from, bytes, there, own->groups};
+    if ((uintptr_t)to % bytes != 0 || (uintptr_t)from % bytes != 0 || there > bytes)
         fail("a copy of %u bytes that is not aligned", bytes);
     if (coin()) {
         copy(&it);

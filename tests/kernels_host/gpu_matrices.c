@@ -1,4 +1,4 @@
-/* Matrix units: products are exact, sums are floats. */
+/* Matrix units: products are exact; sums are floats, of a warp cut off, as those of GPUs are, not rounded. */
 #include "tests/kernels_host/gpu_threads.h"
 
 #include <math.h>
@@ -17,6 +17,12 @@ static float narrow(uint16_t bits, GpuNumbers numbers) {
 }
 
 /* -- of a warp -- */
+
+/* Towards zero. */
+static float cut(double x) {
+    const float nearest = (float)x;
+    return isfinite(x) && fabs((double)nearest) > fabs(x) ? nextafterf(nearest, 0) : nearest;
+}
 
 typedef struct Fragments {
     float *c;
@@ -47,7 +53,9 @@ static void multiply(void *const *lanes, unsigned count) {
         for (unsigned i = 0; i < 4; ++i) {
             const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
             float *sum = &((const Fragments *)lanes[lane])->c[i];
-            for (unsigned k = 0; k < first->depth; ++k) *sum += a[row][k] * b[k][column];
+            double exact = (double)*sum;
+            for (unsigned k = 0; k < first->depth; ++k) exact += (double)a[row][k] * (double)b[k][column];
+            *sum = cut(exact);
         }
 }
 

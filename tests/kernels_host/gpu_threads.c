@@ -242,6 +242,10 @@ void gpu_cluster_wait(void) {
  */
 static const unsigned static_memory = 0x10000000;
 
+void *gpu_shared_memory(unsigned address) {
+    return shared_at(address, 1);
+}
+
 unsigned gpu_shared_address(const void *memory) {
     const char *at = memory;
     return static_memory + (unsigned)(int)(at - launched->data[own_rank()]);

@@ -126,10 +126,38 @@ static void test_planes(void) {
     }
 }
 
+static bool has_tactic(const Fixture *f, const Device *device, const char *name) {
+    Choice all[MOST];
+    int32_t count = choices_list(&f->problem, device, all, MOST);
+    bool found = false;
+    for (int32_t i = 0; i < count; ++i) found = found || strcmp(all[i].tactic->name, name) == 0;
+    return found;
+}
+
+static void test_switches(void) {
+    Fixture f;
+    Diag diag = {0};
+    set_up(&f, product);
+    DeviceList list = {1, {f.device}};
+    CHECK_OK(tactics_switch(NULL, &list, &f.arena, &diag), &diag);
+    CHECK(list.at[0] == f.device);
+    CHECK(has_tactic(&f, f.device, "matmul_tiles") && !has_tactic(&f, f.device, "matmul_tf32x3"));
+    CHECK_OK(tactics_switch("+matmul_tf32x3,-matmul_tiles", &list, &f.arena, &diag), &diag);
+    CHECK(!has_tactic(&f, list.at[0], "matmul_tiles") && has_tactic(&f, list.at[0], "matmul_tf32x3"));
+    CHECK_OK(tactics_switch("-matmul_tiles,+matmul_tiles,", &list, &f.arena, &diag), &diag);
+    CHECK(has_tactic(&f, list.at[0], "matmul_tiles") && !has_tactic(&f, list.at[0], "matmul_tf32x3"));
+    static const char *const wrong[] = {"matmul_tiles", "+", "+matmul_tile", "-matmul_tiles,,",
+                                        "+matmul_tiless"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i)
+        CHECK_INT(tactics_switch(wrong[i], &list, &f.arena, &diag), STATUS_USAGE);
+    arena_reset(&f.arena);
+}
+
 int main(void) {
     test_planes();
     test_preferred();
     test_measured();
     test_strange_rows();
+    test_switches();
     return test_result();
 }

@@ -90,9 +90,10 @@ static void add_graphs(Units *u, const char *only) {
 }
 
 int main(int argc, char **argv) {
-    Units u = {.device = arch_find("sm_90")};
+    Units u = {0};
     Jit *jit = NULL;
     JitOptions options = {.cache_folder = "kernel_cache"};
+    u.device = with_all_tactics(arch_find("sm_90"), &u.arena);
     add_graphs(&u, argc > 1 ? argv[1] : NULL);
     Status status = jit_create(&options, &u.arena, &jit, &u.diag);
     if (status == STATUS_WRONG_DEVICE && test_failures == 0) {

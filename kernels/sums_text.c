@@ -1,0 +1,43 @@
+#include "kernels/sums_text.h"
+
+#include "ir/cost.h"
+#include "kernels/window_text.h"
+
+int64_t problem_bytes(const Problem *problem) {
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
+        bool input = i < problem->input_count;
+        ValueId id = input ? problem->inputs[i] : problem->outputs[i - problem->input_count];
+        int64_t count = value_count_at_opt(problem->graph, id);
+        if (count > 0) bytes += count * (dtype_bits(problem->graph->values[id].dtype) / 8);
+    }
+    return bytes;
+}
+
+const char *sum_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols, bool packs) {
+    Emission *emission = kernel_emission(w);
+    const char *one = kernel_text(w, cuda_real_literal(emission->arena, (double)alpha, true));
+    const char *two = kernel_text(w, cuda_real_literal(emission->arena, (double)beta, true));
+    if (c == NONE) return kernel_format(w, "SumScale<float, false>{%s, %s, nullptr, 0}", one, two);
+    return kernel_format(w, "SumScale<%s, %s>{%s, %s, %s, %s}", cuda_type(emission->graph->values[c].dtype),
+                         packs ? "true" : "false", one, two, kernel_pointer(w, c), kernel_number(w, cols));
+}
+
+bool sums_are_packs(const Problem *problem, const SumsText *sums) {
+    /* Packs are of columns, whatever lies behind them in memory. */
+    return sums->pixels == 0 && dim_is_exact(sums->cols) && sums->cols % EPILOGUE_LANES == 0 &&
+           problem_epilogue_lanes(problem) == EPILOGUE_LANES;
+}
+
+const char *sum_store(KernelWriter *w, const SumsText *sums, const char *finish) {
+    int32_t lanes = sums_are_packs(kernel_emission(w)->problem, sums) ? EPILOGUE_LANES : 1;
+    DimTable *dims = kernel_emission(w)->graph->dims;
+    const char *rows = kernel_number(w, sums->rows),
+               *all = kernel_number(w, dim_mul(dims, sums->cols, sums->groups));
+    const char *numbers = kernel_format(w, "SumRows{%s, %s}", rows, all);
+    if (sums->pixels != 0)
+        numbers = kernel_format(w, "SumPlanes{%s, %s, %s}", rows, all, kernel_number(w, sums->pixels));
+    if (sums->groups > 1)
+        numbers = kernel_format(w, "sum_groups(%s, %s)", numbers, kernel_number(w, sums->cols));
+    return kernel_format(w, "store_sums(%s, %s, %s)", numbers, finish, kernel_pack_epilogue(w, lanes));
+}

@@ -110,6 +110,12 @@ static const char *const input_kinds[OP_COUNT] = {
     [OP_BlackmanWindow] = "i",
     [OP_MelWeightMatrix] = "iiirr",
     [OP_Dropout] = "rrb",
+    [OP_Resize] = ".rri",
+    [OP_AffineGrid] = "ri",
+    [OP_RotaryEmbedding] = "rrri",
+#define REDUCE(id, ...) [OP_##id] = ".i",
+#include "ops/reduce.def"
+#undef REDUCE
 };
 
 static bool is_of_kind(DType dtype, char kind) {

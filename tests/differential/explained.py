@@ -37,6 +37,19 @@ def negative_axes_and_policy(case, problem):
     return (min(case.attributes.get("axes", [0])) < 0 and case.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch" and "expected" in problem)
 
 
+def crops_at_scale_one(case, problem):
+    x, scales, sizes = case.inputs[0], operand(case, 2), operand(case, 3)
+    if case.attributes.get("coordinate_transformation_mode") != "tf_crop_and_resize" or "expected" not in problem:
+        return False
+    axes = case.attributes.get("axes", range(x.ndim))
+    asked = [(axis % x.ndim, sizes[i] / x.shape[axis] if sizes is not None else scales[i]) for i, axis in enumerate(axes)]
+    return any(axis >= 2 and scale == 1 for axis, scale in asked)
+
+
+def not_saturated(case, problem):
+    return case.attributes.get("saturate") == 0 and "nan, expected" in problem
+
+
 def masked_scores(case, problem):
     return case.attributes.get("qk_matmul_output_mode") and problem.startswith("output 3") and "-inf, expected -" in problem
 
@@ -75,11 +88,17 @@ KNOWN = [
     (("LpPool", "MaxPool", "AveragePool"), stride_beyond_kernel,
      "ONNX Runtime lets auto_pad SAME take away elements where the kernel is smaller than the stride, and begins later; of Conv it does not"),
     (("Resize",), negative_axes_and_policy, "ONNX Runtime keeps the aspect ratio of none of the axes that are counted from the end"),
+    (("Resize",), crops_at_scale_one, "ONNX Runtime does not crop an axis whose scale is 1"),
+    (("Cast",), not_saturated, "what is too large for an f8 that does not saturate is NaN in the standard, sometimes the greatest number in ONNX Runtime"),
     (("Attention",), masked_scores, "scores that are masked are -infinity in the standard, the least finite number in ONNX Runtime"),
     (("Attention",), causal_and_padded,
      "with nonpad_kv_seqlen ONNX Runtime counts a causal mask from the last key that is no padding, the standard from the first key"),
     (("Cast",), half_to_four_bits, "the standard rounds to 4 bits half to even, ONNX Runtime half away from zero"),
     (("ReduceLogSumExp", "ReduceLogSum"), whole_logarithms, "ONNX Runtime rounds in between when the elements are integers"),
+    (("MeanVarianceNormalization",), lambda case, problem: "0.0, expected nan" in problem,
+     "ONNX Runtime takes the root of a difference of squares, which rounding makes negative where all elements are equal"),
+    (("QLinearAveragePool",), lambda case, problem: case.attributes.get("ceil_mode") and case.attributes.get("count_include_pad") and "differ" in problem,
+     "ONNX Runtime's quantized average counts places behind the padding, which its AveragePool and the standard do not"),
     (("Squeeze",), decided_by_extents,
      "ranks are fixed in a plan: extents of 1 that only the run knows are not squeezed away, and the run refuses them"),
     (("ConvTranspose",), stride_beyond_kernel,

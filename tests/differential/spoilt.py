@@ -18,8 +18,9 @@ AXES = ("axis", "axes", "batch_axis", "time_axis", "scan_input_axes", "scan_outp
 SCHEMAS = schemas()
 
 
-# Operators of ai.onnx that were never released, which become others: those check what they get.
-FIRST = ("Affine", "Crop", "ImageScaler", "ParametricSoftplus", "ScaledTanh")
+# Operators of ai.onnx that were never released become others, and those check what they get.
+# Sum adds integers, too.
+WIDER = ("Sum", "Affine", "Crop", "ImageScaler", "ParametricSoftplus", "ScaledTanh")
 LENIENT = {("QGemm", "too few inputs"): "a zero point that is left out is 0", ("QLinearGlobalAveragePool", "too few inputs"): "a zero point that is left out is 0",
            ("QuantizeLinear", "axis is 99"): "one scale has no axis, and ONNX Runtime does not look at it, either",
            ("DequantizeLinear", "axis is 99"): "one scale has no axis, and ONNX Runtime does not look at it, either"}
@@ -66,7 +67,7 @@ def change_type(index, name):
 
 
 def spoil_types(case, schema):
-    listed = parameters(schema, len(case.inputs)) if case.domain == "" and case.op not in FIRST else []
+    listed = parameters(schema, len(case.inputs)) if case.domain == "" and case.op not in WIDER else []
     for index, (x, parameter) in enumerate(zip(case.inputs, listed)):
         if x is None or x.dtype.name not in allowed(schema, parameter):
             continue

@@ -53,18 +53,27 @@ static bool is_place_for(const Fusion *f, int32_t reader, int32_t i) {
     return form_has_operand(node, i);
 }
 
-/* Full-size tensors that what is in front of the anchor reads with one node more. */
+/* A tensor of full size from outside, which a member or a node more reads; one that `more` makes is none. */
+static bool is_full_operand(const Fusion *f, const Node *node, int32_t i, NodeId more, int64_t size) {
+    ValueId value = node->inputs[i];
+    if (value == NONE || !form_has_operand(node, i)) return false;
+    if (more != NONE && f->graph->values[value].producer == more) return false;
+    return fusion_find_producer(f, value) == NONE && value_count_at_opt(f->graph, value) >= size;
+}
+
+/* How many such tensors what is in front of the anchor reads, with one node more (NONE: without), as far as
+ * that matters. */
 static int32_t full_operands(const Fusion *f, NodeId more, int64_t size) {
+    ValueId found[FULL_OPERANDS + 1];
     int32_t count = 0;
     for (int32_t m = 0; m <= f->count; ++m) {
-        if (m < f->count && !f->members[m].in_front) continue;
+        if (m < f->count ? !f->members[m].in_front : more == NONE) continue;
         const Node *node = &f->graph->nodes[m < f->count ? f->members[m].node : more];
-        for (int32_t i = 0; i < node->input_count; ++i) {
-            ValueId value = node->inputs[i];
-            if (value == NONE || !form_has_operand(node, i) || f->graph->values[value].producer == more)
-                continue;
-            if (fusion_find_producer(f, value) == NONE && value_count_at_opt(f->graph, value) >= size)
-                count++;
+        for (int32_t i = 0; i < node->input_count && count <= FULL_OPERANDS; ++i) {
+            int32_t seen = 0;
+            if (!is_full_operand(f, node, i, more, size)) continue;
+            while (seen < count && found[seen] != node->inputs[i]) ++seen;
+            if (seen == count) found[count++] = node->inputs[i];
         }
     }
     return count;
@@ -153,7 +162,6 @@ static const char *contraction_refusal(const Fusion *f, NodeId producer, NodeFor
     if (form == FORM_PERMUTATION || form == FORM_SELECTION)
         return "contractions read their input many times, and in order";
     if (form == FORM_VIEW) return NULL;
-    if (full_operands(f, producer, size) > 1) return "it would read several large tensors many times";
     return is_dear(f, node, size) ? "it would be computed again for too many tiles and windows" : NULL;
 }
 
@@ -286,19 +294,28 @@ static void drop_views(Fusion *f) {
     }
 }
 
-/* A contraction gains nothing by a part of a chain: the rest would be a kernel all the same. */
-static void drop_front(Fusion *f) {
+/* A contraction gains nothing by a part of a chain, the rest of which would be a kernel all the same; nor
+ * where it would read several tensors in place of one. */
+static void check_front(Fusion *f) {
+    const Node *anchor = fusion_member(f, 0);
+    int64_t size = value_count_at_opt(f->graph, anchor->inputs[0]);
+    bool many = size > 0 && full_operands(f, NONE, size) > 1;
     int32_t kept = 0;
+    if (!many && !f->cut) return;
+    if (many)
+        pass_reject(f->ctx, f->graph->values[anchor->inputs[0]].producer,
+                    "cannot be computed as %s reads it: it would read several large tensors many times",
+                    op_def(anchor->op)->name);
     for (int32_t i = 0; i < f->count; ++i)
         if (!f->members[i].in_front) f->members[kept++] = f->members[i];
     f->count = kept;
 }
 
 void fusion_pull(Fusion *f) {
+    bool contracts = f->has_anchor && op_def(fusion_member(f, 0)->op)->op_class == OPCLASS_CONTRACTION;
     f->cut = false;
     for (int32_t reader = 0; reader < f->count; ++reader)
         for (int32_t i = 0; i < fusion_member(f, reader)->input_count; ++i) (void)pull_producer(f, reader, i);
-    if (f->cut && f->has_anchor && op_def(fusion_member(f, 0)->op)->op_class == OPCLASS_CONTRACTION)
-        drop_front(f);
+    if (contracts) check_front(f);
     drop_views(f);
 }

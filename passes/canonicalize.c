@@ -92,6 +92,10 @@ static bool has_neutral_zero(const Canon *c, const Node *node) {
     return same_shape(c, node) && holds_only(input_value(c, node, 1), 0);
 }
 
+static bool squeezes_nothing(const Canon *c, const Node *node) {
+    return same_shape(c, node) && !squeeze_is_assumed(c->graph, node);
+}
+
 static const struct {
     OpId op;
     Test test;
@@ -102,7 +106,7 @@ static const struct {
     {OP_CastLike, keeps_type},
     {OP_Reshape, same_shape},
     {OP_Flatten, same_shape},
-    {OP_Squeeze, same_shape},
+    {OP_Squeeze, squeezes_nothing},
     {OP_Unsqueeze, same_shape},
     {OP_Expand, same_shape},
     {OP_Tile, same_shape},
@@ -193,6 +197,8 @@ static Status merge_reshapes(Canon *c, NodeId id, bool *changed) {
     int64_t target[SMELT_MAX_RANK];
     AttrList none = {0};
     if (producer == NONE || !is_reshape(c->graph->nodes[producer].op)) return STATUS_OK;
+    if (squeeze_is_assumed(c->graph, node) || squeeze_is_assumed(c->graph, &c->graph->nodes[producer]))
+        return STATUS_OK;
     const Shape *from = &c->graph->values[c->graph->nodes[producer].inputs[0]].shape,
                 *to = &c->graph->values[node->outputs[0]].shape;
     if (!reshape_target(c->graph->dims, from, to, target)) return STATUS_OK;

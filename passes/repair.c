@@ -86,11 +86,10 @@ static bool may_squeeze(const Inference *inf, BlockId id) {
     if (axes == NULL || axes->data == NULL) return true;
     int64_t count = axes->shape.rank == 0 ? 1 : axes->shape.dim[0];
     for (int64_t i = 0; i < count; ++i) {
-        int64_t axis = dtype_load_i64(axes->dtype, axes->data, i), low, high;
+        int64_t axis = dtype_load_i64(axes->dtype, axes->data, i);
         if (axis < 0) axis += shape->rank;
         if (axis < 0 || axis >= shape->rank) return true;
-        dim_bounds(graph->dims, shape->dim[axis], &low, &high);
-        if (low > 1 || high < 1 || dim_divisor(graph->dims, shape->dim[axis]) != 1) return false;
+        if (!dim_may_be_one(graph->dims, shape->dim[axis])) return false;
     }
     return true;
 }

@@ -201,3 +201,17 @@ Status remove_dead(PassCtx *ctx) {
     sweep(ctx, &m);
     return STATUS_OK;
 }
+
+bool dim_may_be_one(DimTable *dims, Dim dim) {
+    int64_t low, high;
+    dim_bounds(dims, dim, &low, &high);
+    return low <= 1 && high >= 1 && dim_divisor(dims, dim) == 1;
+}
+
+bool squeeze_is_assumed(const Graph *graph, const Node *node) {
+    if (node->op != OP_Squeeze || (node->input_count > 1 && node->inputs[1] != NONE)) return false;
+    const Shape *shape = &graph->values[node->inputs[0]].shape;
+    for (int32_t i = 0; i < shape->rank; ++i)
+        if (!dim_is_exact(shape->dim[i]) && dim_may_be_one(graph->dims, shape->dim[i])) return true;
+    return false;
+}

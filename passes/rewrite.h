@@ -21,6 +21,11 @@ Status infer_outputs(Graph *graph, NodeId node, Arena *scratch, Diag *diag);
  * constant can tell it whatever the symbols are. */
 bool reshape_target(DimTable *dims, const Shape *from, const Shape *to, int64_t target[SMELT_MAX_RANK]);
 
+bool dim_may_be_one(DimTable *dims, Dim dim);
+/* A Squeeze that names no axes, of extents that only the run knows: it must stay, to refuse an extent of 1.
+ */
+bool squeeze_is_assumed(const Graph *graph, const Node *node);
+
 /* Removes nodes that no graph output depends on, and no longer asks for outputs that nobody reads. */
 Status remove_dead(PassCtx *ctx);
 

@@ -12,7 +12,7 @@ import onnxruntime.capi.onnxruntime_pybind11_state as state
 from case import GENERATORS, LATEST
 from undrawn import UNDRAWN
 
-DRAWS = 150  # of each generator
+DRAWS = 100  # of each generator
 TYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}
 TYPES.update((f"tensor({name})", name) for name in ("float16", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 

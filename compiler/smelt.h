@@ -215,7 +215,8 @@ SMELT_API int smelt_builder_create(SmeltBuilder **builder, SmeltError *error);
 SMELT_API void smelt_builder_destroy(SmeltBuilder *builder);
 /* The options of `smelt build` by their names: "target" (cpu is the default), "gpu" ("sm_80,h100,./my.gpu";
  * none need be there), "precision" ("fp16": by rules and the ranges of constants, without calibration),
- * "disable-pass" (may be given several times), "dump-dir", "cache-dir", "threads", "plugin-pass". */
+ * "disable-pass" (may be given several times), "tactics" ("+conv_tf32x3", for cuda), "dump-dir", "cache-dir",
+ * "threads", "plugin-pass". */
 SMELT_API int smelt_builder_set(SmeltBuilder *builder, const char *option, const char *value,
                                 SmeltError *error);
 /* A pass of the program's own, besides those of plugins. Strings are copied. */

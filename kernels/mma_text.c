@@ -34,8 +34,10 @@ static bool is_half(DType dtype) {
 }
 
 const char *mma_refuses(const Problem *problem, const Device *device, MmaPrecision precision) {
-    DType dtype = problem_input(problem, 0)->dtype;
-    if (problem_input(problem, 1)->dtype != dtype) return "operands of different types";
+    const Value *a = problem_input(problem, 0), *b = problem_input(problem, 1);
+    if (a == NULL || b == NULL) return "operands that are left out";
+    DType dtype = a->dtype;
+    if (b->dtype != dtype) return "operands of different types";
     if (precision == MMA_THREE_TERMS && dtype != DTYPE_F32) return "operands that are not fp32";
     if (dtype == DTYPE_F32 && precision == MMA_AS_STATED && !problem->graph->tf32)
         return "fp32 without --precision=tf32";

@@ -1,4 +1,4 @@
-/* assign_layout: channels-last where convolutions in half precision gain by it, plain elsewhere.
+/* assign_layout: channels-last where convolutions on matrix units gain by it, plain elsewhere.
  *
  * Values that a step reads and writes element upon element share a layout, so that steps whose kernels take
  * any layout tie their values into components; a component becomes channels-last where what its convolutions
@@ -152,16 +152,12 @@ static bool is_half(DType dtype) {
     return dtype_is_float(dtype) && dtype_bits(dtype) == 16;
 }
 
-/* Tensor cores take f32 as TF32. */
-static bool takes_f32(const Assigner *a) {
-    return a->graph->tf32 || (a->ctx->target != NULL && a->ctx->target->f32_layout);
-}
-
 /* A convolution that tensor cores take, if neighbours in memory are channels. */
 static bool is_tensor_conv(const Assigner *a, const Node *node) {
     if (node->op != OP_Conv && node->op != OP_ConvTranspose) return false;
     const Value *x = &a->graph->values[node->inputs[0]], *w = &a->graph->values[node->inputs[1]];
-    if (!x->has_shape || !w->has_shape || !(is_half(x->dtype) || (x->dtype == DTYPE_F32 && takes_f32(a))))
+    if (!x->has_shape || !w->has_shape ||
+        !(is_half(x->dtype) || (x->dtype == DTYPE_F32 && pass_f32_on_matrix_units(a->ctx))))
         return false;
     return dim_is_exact(w->shape.dim[1]) && w->shape.dim[1] >= LEAST_CHANNELS;
 }

@@ -90,8 +90,8 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
  * from it. */
 bool fusion_on_matrix_units(const Fusion *f, const Node *anchor) {
     DType dtype = f->graph->values[anchor->inputs[0]].dtype;
-    bool f32 = f->graph->tf32 || (f->ctx->target != NULL && f->ctx->target->f32_layout);
-    return dtype_is_float(dtype) && (dtype_bits(dtype) == 16 || (dtype == DTYPE_F32 && f32));
+    return dtype_is_float(dtype) &&
+           (dtype_bits(dtype) == 16 || (dtype == DTYPE_F32 && pass_f32_on_matrix_units(f->ctx)));
 }
 
 /* Why a pool cannot take the results of the convolution that the region is built around, as they are

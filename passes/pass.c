@@ -128,6 +128,10 @@ static void log_counters(const PassCtx *ctx, double seconds) {
     log_time(ctx->log, text, seconds, ctx->data_seconds);
 }
 
+bool pass_f32_on_matrix_units(const PassCtx *ctx) {
+    return ctx->graph->tf32 || (ctx->target != NULL && ctx->target->f32_layout);
+}
+
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes,
                                 int32_t count) {
     if (ctx->target == NULL) return NULL;

@@ -233,6 +233,21 @@ static void test_usage(void) {
     smelt_builder_destroy(builder);
 }
 
+static void test_tactics(void) {
+    SmeltGraph *graph = NULL;
+    SmeltBuilder *builder = NULL;
+    SmeltPlan *plan = NULL;
+    OK(smelt_builder_create(&builder, &error));
+    OK(smelt_graph_create("t", &graph, &error));
+    OK(smelt_builder_set(builder, "tactics", "+conv_x", &error));
+    REFUSED(smelt_build(builder, graph, &plan, &error), SMELT_USAGE, "goes with the target cuda");
+    OK(smelt_builder_set(builder, "target", "cuda", &error));
+    OK(smelt_builder_set(builder, "gpu", "sm_80", &error));
+    REFUSED(smelt_build(builder, graph, &plan, &error), SMELT_USAGE, "there is no 'conv_x'");
+    smelt_graph_destroy(graph);
+    smelt_builder_destroy(builder);
+}
+
 /* -- passes -- */
 
 typedef struct Seen {
@@ -317,6 +332,7 @@ int main(void) {
     test_look();
     test_edit();
     test_usage();
+    test_tactics();
     test_passes();
     test_load();
     return test_result();

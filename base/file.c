@@ -232,7 +232,7 @@ bool file_begins_with(const char *path, const void *bytes, size_t size) {
     FileMap map;
     Diag ignored = {0};
     if (file_map(path, &map, &ignored) != STATUS_OK) return false;
-    bool same = map.size >= size && memcmp(map.data, bytes, size) == 0;
+    bool same = map.data != NULL && map.size >= size && memcmp(map.data, bytes, size) == 0;
     file_unmap(&map);
     return same;
 }

@@ -13,7 +13,7 @@ void layout_order(Layout layout, int32_t rank, int32_t order[SMELT_MAX_RANK]) {
 
 void layout_strides(DimTable *dims, Layout layout, int32_t channel_padding, const Shape *shape,
                     Dim strides[SMELT_MAX_RANK]) {
-    int32_t order[SMELT_MAX_RANK];
+    int32_t order[SMELT_MAX_RANK] = {0};
     Dim stride = 1;
     layout_order(layout, shape->rank, order);
     for (int32_t i = shape->rank - 1; i >= 0; --i) {

@@ -99,7 +99,7 @@ static Status open_named(App *app, const char *path, const Target *target, const
     const char *arch = arena_printf(&app->arena, " sm_%d ", device->sm);
     TRY_ALLOC(&app->diag, arch);
     /* What stands for an architecture takes times of all its GPUs. */
-    bool stands = device == arch_find(device->arch);
+    bool stands = strcmp(device->name, arch_find(device->arch)->name) == 0;
     bool is_of = stands || strncmp((*out)->gpu, device->gpu, strlen(device->gpu)) == 0;
     if (gpu != NULL ? strcmp((*out)->gpu, gpu) == 0 : is_of && strstr((*out)->gpu, arch) != NULL)
         return STATUS_OK;

@@ -15,14 +15,11 @@ Status command_cache(App *app, const Command *self, int argc, char **argv) {
     if (strcmp(words.items[0], "merge") != 0)
         return FAIL(&app->diag, STATUS_USAGE, "cache: '%s' is not 'merge'", words.items[0]);
     if (output == NULL) return FAIL(&app->diag, STATUS_USAGE, "cache merge needs -o FILE");
-    TimingCache *all = NULL;
-    for (int32_t i = 1; i < words.count; ++i) {
-        TimingCache *next;
+    TimingCache *all, *next;
+    TRY(timing_cache_read(words.items[1], &app->arena, &all, &app->diag));
+    for (int32_t i = 2; i < words.count; ++i) {
         TRY(timing_cache_read(words.items[i], &app->arena, &next, &app->diag));
-        if (all == NULL)
-            all = next;
-        else
-            TRY(timing_cache_merge(all, next, &app->diag));
+        TRY(timing_cache_merge(all, next, &app->diag));
     }
     TRY(timing_cache_write(all, output, &app->diag));
     fprintf(stderr, "%s: %d times for %s\n", output, all->count, all->gpu);

@@ -52,6 +52,10 @@ class Usage(CliTest):
         for command in COMMANDS:
             self.expect(smelt(command, "--help"), OK, f"smelt {command}", "example:")
 
+    def test_operators_and_forms(self):
+        self.expect(smelt("ops"), OK, "\nSoftmax ", "\ncom.microsoft::FusedConv", "Conv Add", "\nSlice                                            1-9")
+        self.expect(smelt("ops", "--markdown"), OK, "| Softmax | 13 |", "| form | opsets | becomes |", "| com.microsoft::QGemm | all |")
+
     def test_no_command_and_unknown_command(self):
         self.expect(smelt(), USAGE, "usage:")
         self.expect(smelt("forge"), USAGE, "unknown command 'forge'")

@@ -306,7 +306,7 @@ def complaint(smelt, target, case, folder, must_refuse, limits):
         return None
     if done.returncode != BAD_INPUT:
         return f"exit {done.returncode}: {message[-300:]}"
-    if case.op in ("If", "Loop", "Scan") and "node '" in message:
+    if case.op in ("If", "Loop", "Scan") and re.search(r"(node|from) '", message):
         return None  # the fault is within the body
     if not (WHERE.search(message) and re.search(r"\([\w.]+(, opset \d+)?\)", message) or "\"bad\"" in message and case.op in message):
         return f"names neither node nor operator: {message}"

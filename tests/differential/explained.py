@@ -58,6 +58,14 @@ def causal_and_padded(case, problem):
     return case.attributes.get("is_causal") and operand(case, 6) is not None and "expected" in problem
 
 
+def causal_of_one(case, problem):
+    return case.attributes.get("is_causal") and case.inputs[0].shape[-2] == 1 and operand(case, 4) is not None and "expected" in problem
+
+
+def overflowing_softplus(case, problem):
+    return "Softplus" in case.attributes.get("activations", []) and ("expected nan" in problem or "expected inf" in problem)
+
+
 def half_to_four_bits(case, problem):
     x = case.inputs[0]
     return case.attributes["to"] in (wire.INT4, wire.UINT4) and x.dtype.kind == "f" and (abs(x % 1) == 0.5).any() and not problem.startswith("exit")
@@ -93,6 +101,8 @@ KNOWN = [
     (("Attention",), masked_scores, "scores that are masked are -infinity in the standard, the least finite number in ONNX Runtime"),
     (("Attention",), causal_and_padded,
      "with nonpad_kv_seqlen ONNX Runtime counts a causal mask from the last key that is no padding, the standard from the first key"),
+    (("Attention",), causal_of_one, "ONNX Runtime masks nothing for a single query; the standard masks the keys behind past and query"),
+    (("RNN", "GRU", "LSTM"), overflowing_softplus, "ONNX Runtime's Softplus within recurrences overflows where its argument is large"),
     (("Cast",), half_to_four_bits, "the standard rounds to 4 bits half to even, ONNX Runtime half away from zero"),
     (("ReduceLogSumExp", "ReduceLogSum"), whole_logarithms, "ONNX Runtime rounds in between when the elements are integers"),
     (("MeanVarianceNormalization",), lambda case, problem: "0.0, expected nan" in problem,

@@ -22,16 +22,19 @@
     X(I64, int64_t, INT64_MIN, INT64_MAX, 0x1.fffffffffffffp62)
 #define PLAIN_INTEGERS(X) SMALL_INTEGERS(X) LARGE_INTEGERS(X)
 
-/* to_U8 ... to_I64: nearest even, saturating, NaN becomes 0. The conversion is always in range, so that loops
- * over it need no branch. */
-#define DEFINE_ROUND(id, type, low, high, top)                                                               \
-    static inline type to_##id(double value) {                                                               \
-        double rounded = rint(value);                                                                        \
-        double inside = rounded < (double)(low) ? (double)(low) : rounded;                                   \
-        inside = inside > (top) ? (top) : inside;                                                            \
+/* Rounds to the nearest integer, half to even, saturating; NaN becomes 0. top: the largest Real in range. The
+ * conversion is always in range, so that loops over it need no branch. */
+#define DEFINE_ROUND_FROM(name, Real, round, type, low, high, top)                                           \
+    static inline type name(Real value) {                                                                    \
+        Real rounded = round(value);                                                                         \
+        Real inside = rounded < (Real)(low) ? (Real)(low) : rounded;                                         \
+        inside = inside > (Real)(top) ? (Real)(top) : inside;                                                \
         type result = (type)(inside == inside ? inside : 0);                                                 \
-        return rounded > (top) ? (high) : result;                                                            \
+        return rounded > (Real)(top) ? (high) : result;                                                      \
     }
+
+/* to_U8 ... to_I64 */
+#define DEFINE_ROUND(id, type, low, high, top) DEFINE_ROUND_FROM(to_##id, double, rint, type, low, high, top)
 PLAIN_INTEGERS(DEFINE_ROUND)
 #undef DEFINE_ROUND
 
@@ -47,20 +50,11 @@ PLAIN_INTEGERS(DEFINE_ROUND)
 SMALL_INTEGERS(DEFINE_ROUND_F32)
 #undef DEFINE_ROUND_F32
 
-/* And for the others, whose upper limits are no floats; top: the largest float in range. */
-#define DEFINE_ROUND_F32(id, type, low, high, top)                                                           \
-    static inline type f32_to_##id(float value) {                                                            \
-        float rounded = rintf(value);                                                                        \
-        float inside = rounded < (float)(low) ? (float)(low) : rounded;                                      \
-        inside = inside > (top) ? (top) : inside;                                                            \
-        type result = (type)(inside == inside ? inside : 0);                                                 \
-        return rounded > (top) ? (high) : result;                                                            \
-    }
-DEFINE_ROUND_F32(U32, uint32_t, 0, UINT32_MAX, 0x1.fffffep31f)
-DEFINE_ROUND_F32(I32, int32_t, INT32_MIN, INT32_MAX, 0x1.fffffep30f)
-DEFINE_ROUND_F32(U64, uint64_t, 0, UINT64_MAX, 0x1.fffffep63f)
-DEFINE_ROUND_F32(I64, int64_t, INT64_MIN, INT64_MAX, 0x1.fffffep62f)
-#undef DEFINE_ROUND_F32
+/* And for the others. */
+DEFINE_ROUND_FROM(f32_to_U32, float, rintf, uint32_t, 0, UINT32_MAX, 0x1.fffffep31)
+DEFINE_ROUND_FROM(f32_to_I32, float, rintf, int32_t, INT32_MIN, INT32_MAX, 0x1.fffffep30)
+DEFINE_ROUND_FROM(f32_to_U64, float, rintf, uint64_t, 0, UINT64_MAX, 0x1.fffffep63)
+DEFINE_ROUND_FROM(f32_to_I64, float, rintf, int64_t, INT64_MIN, INT64_MAX, 0x1.fffffep62)
 
 /* Sub-byte elements: low bits first. */
 static unsigned packed_get(const void *data, int64_t index, unsigned bits) {

@@ -155,8 +155,8 @@ def full_name(row):
 def missing(smelt, rows):
     """Operators that smelt lists and the table does not have."""
     listed = subprocess.run([smelt, "ops", "--markdown"], capture_output=True, text=True, check=True).stdout.splitlines()
-    names = {line.split("|")[1].strip() for line in listed if line.startswith("| ")} - {"operator"}
-    return sorted(names - {row.op for row in rows})
+    names = {line.split("|")[1].strip() for line in listed if line.startswith("| ")} - {"operator", "form"}
+    return sorted(names - {f"{row.domain}::{row.op}" if row.domain else row.op for row in rows})
 
 
 def format_row(row, mine, theirs):
@@ -178,7 +178,7 @@ def machine():
 def write_markdown(path, options, lines, summary):
     clock = ["--processor-time"] if options.processor_time else []
     command = " ".join(["bench/ops.py", f"--threads={options.threads}", f"--seconds={options.seconds}", f"--turns={options.turns}", *clock, f"--output={path}"])
-    head = ["# Operators on the CPU", "", f"Written by `{command}`; every operator on about a million elements beside ONNX Runtime's CPU operator,",
+    head = ["# Operators on the CPU", "", f"Written by `{command}`;", "every operator on about a million elements beside ONNX Runtime's CPU operator,",
             f"{datetime.date.today().isoformat()}, {machine()}, {os.cpu_count()} cores, threads: {options.threads}, ONNX Runtime {onnxruntime.__version__}.",
             f"Medians in milliseconds{' of processor time' if options.processor_time else ''}, both in turns; *no kernel*: ONNX Runtime's CPU provider does not run this one.", "", summary, "",
             "| operator | inputs | smelt ms | ONNX Runtime ms | ratio | |", "|---|---|---|---|---|---|"]

@@ -129,6 +129,7 @@ def contractions():
     rows += [row("ConvInteger", whole(*PLANES, dtype=U8), weights(whole(16, 16, 3, 3, dtype=U8)), **same)]
     quantized = [whole(*PLANES, dtype=U8), *scales(0.1, 9), weights(whole(16, 16, 3, 3, dtype=I8)), *scales(0.1, 0, I8), *scales(9, 9)]
     rows += [row("QLinearConv", *quantized, **same), row("QLinearConv", *quantized[:3], weights(whole(16, 1, 3, 3, dtype=I8)), *quantized[4:], group=16, **same)]
+    rows += [row("QLinearConv", whole(1, 256, 256, 16, dtype=U8), *quantized[1:], domain="com.microsoft", channels_last=1, **same)]
     rows += [row("MatMul", real(*SQUARE), weights(real(*SQUARE))), row("MatMul", real(64, 128, 128), real(64, 128, 128)), row("Gemm", real(*SQUARE), weights(real(*SQUARE)), real(1024), transB=1)]
     rows += [row(op, real(*SQUARE), weights(real(*SQUARE)), domain="com.microsoft", **extra) for op, extra in (("FusedMatMul", {"transA": 1}), ("TransposeMatMul", {"transB": 1}))]
     rows += [row("FusedGemm", real(*SQUARE), weights(real(*SQUARE)), real(1024), domain="com.microsoft", activation="Relu")]

@@ -93,6 +93,7 @@ void gpu_barrier_arrive(unsigned barrier, unsigned bytes) {
 }
 
 void gpu_barrier_wait(unsigned barrier, unsigned parity) {
+    may_pause();
     wait_while(&barrier_at(barrier)->state, 1, parity & 1);
 }
 

@@ -106,6 +106,7 @@ typedef struct Product {
 typedef struct Warpgroup {
     Product products[MOST_PRODUCTS];
     uint32_t complete, done; /* that all threads have come to; whose sums are there */
+    bool eager;              /* products of this group are done at once */
 } Warpgroup;
 
 typedef struct Groups {
@@ -207,12 +208,13 @@ void gpu_multiply_group(float *d, uint64_t a, uint64_t b, bool add, unsigned col
     if (++it->arrived < WARPGROUP) return;
     it->arrived = 0;
     ++group->complete;
-    if (coin()) run_products(group, group->complete);
+    if (group->eager) run_products(group, group->complete);
 }
 
 void gpu_commit_group(void) {
     Groups *own = &groups[own_thread()];
     own->ends[own->groups++ % MOST_GROUPS] = own->products;
+    if (threadIdx.x % WARPGROUP == 0) own_warpgroup()->eager = coin();
 }
 
 void gpu_wait_for_groups(unsigned pending) {

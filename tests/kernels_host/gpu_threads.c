@@ -36,7 +36,7 @@ static Thread threads[MOST_THREADS];
 static void *given[MOST_THREADS];
 static unsigned current, begun, alive[GPU_CLUSTER],
     first_block; /* alive: threads of a block that are not done */
-static bool backwards;
+static bool backwards, pauses;
 static Barrier block_barriers[GPU_CLUSTER], some_barriers[GPU_CLUSTER], warp_barriers[MOST_THREADS / WARP],
     cluster_barrier;
 static char *dynamic[GPU_CLUSTER];
@@ -145,11 +145,18 @@ void wait_while(const uint32_t *word, uint32_t mask, uint32_t value) {
     leave();
 }
 
+void may_pause(void) {
+    static const uint32_t never = 0;
+    if (pauses) wait_while(&never, 0, 0);
+}
+
 static bool run_ready(void) {
     bool any = false;
+    pauses = coin();
     for (unsigned i = 0; i < thread_total(); ++i) {
         const Thread *thread = &threads[in_order(i)];
-        if (thread->fiber == NULL || (*thread->word & thread->mask) == thread->value) continue;
+        if (thread->fiber == NULL || (thread->mask != 0 && (*thread->word & thread->mask) == thread->value))
+            continue;
         resume(in_order(i), thread->fiber);
         any = true;
     }

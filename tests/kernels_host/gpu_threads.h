@@ -14,8 +14,10 @@ enum {
 unsigned own_thread(void);
 unsigned thread_total(void);
 
-/* Until (*word & mask) is something else. */
+/* Until (*word & mask) is something else; mask 0: until the others have had their turn. */
 void wait_while(const uint32_t *word, uint32_t mask, uint32_t value);
+/* By chance, for all threads alike: lets the others run first. */
+void may_pause(void);
 /* The last lane to come does the work of all: lanes[i] is what lane i gave. */
 void together(void *mine, void (*work)(void *const *lanes, unsigned count));
 bool coin(void);

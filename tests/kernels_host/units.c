@@ -126,7 +126,7 @@ static void start_compiler(Units *units, Batch *batch) {
     Arena *arena = &units->arena;
     char *words[] = {arena_strdup(arena, units->compiler),
                      "-std=c++17",
-                     "-O1",
+                     "-Og",
                      "-w",
                      "-Wno-psabi",
                      "-fno-strict-aliasing",

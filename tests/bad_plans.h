@@ -213,7 +213,7 @@ static const BadPlan bad_plans[] = {
      false},
     {"weight_out_of_range", "value 1 has 20 bytes at weight 0, of 16", bad_weight_out_of_range, NULL, false},
     {"weight_offset", "value 1", bad_weight_offset, NULL, false},
-    {"huge_value", "the elements of value 2 overflow", bad_huge_value, NULL, false},
+    {"huge_value", "the bytes of value 2 overflow 64 bits", bad_huge_value, NULL, false},
     {"dtype", "value 2 has dtype 77", bad_dtype, NULL, false},
     {"rank", "value 2 has rank 2147483647", bad_rank, NULL, false},
     {"expression_underflow", "expression 1 is malformed", bad_expression_underflow, NULL, false},

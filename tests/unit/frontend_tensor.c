@@ -61,8 +61,8 @@ static void test_raw(void) {
     EXPECT_ELEMENTS(t, "bool[3]", 0, 1, 1);
     t = wire_raw("t", 22, "3", nibbles, 2); /* i4, two per byte */
     EXPECT_ELEMENTS(t, "i4[3]", 1, 2, -1);
-    t = wire_raw("t", WIRE_F32, "0,4611686018427387904", f32, 0);
-    expect_elements(__LINE__, &t, NULL, "f32[0,4611686018427387904]", 0, NULL);
+    t = wire_raw("t", WIRE_F32, "0,1152921504606846976", f32, 0);
+    expect_elements(__LINE__, &t, NULL, "f32[0,1152921504606846976]", 0, NULL);
 }
 
 static void test_typed(void) {

@@ -111,6 +111,7 @@ static Status check_opset(Importer *im, const char *domain, const char *op, int6
 
 static Status import_operator(Importer *im, Scope *scope, const Onnx__NodeProto *node, const char *label) {
     Form form = {.im = im,
+                 .node = node,
                  .domain = domain_of(node->domain),
                  .op = proto_text(node->op_type),
                  .name = label,

@@ -83,6 +83,7 @@ static const OpsetRow rows[] = {
      "=MatMul Add Split Unsqueeze Greater Where Range Less Cast Gather Squeeze Concat Attention"},
     {"ai.onnx.ml", "ArrayFeatureExtractor", 0, INT16_MAX, rewrite_array_feature_extractor, "=Reshape Gather"},
     {"ai.onnx.ml", "ZipMap", 0, INT16_MAX, rewrite_zip_map, "=Identity"},
+    {"com.microsoft", "BeamSearch", 0, INT16_MAX, rewrite_beam_search, ""},
     {"com.microsoft", "QuantizeLinear", 0, INT16_MAX, rewrite_same, "=QuantizeLinear"},
     {"com.microsoft", "DequantizeLinear", 0, INT16_MAX, rewrite_same, "=DequantizeLinear"},
     {"com.microsoft", "Trilu", 0, INT16_MAX, rewrite_same, "=Trilu"},

@@ -9,6 +9,7 @@
  * the functions below. */
 typedef struct Form {
     Importer *im;
+    const Onnx__NodeProto *node; /* the message, for what else it declares; only read */
     const char *domain, *op;
     int64_t opset;      /* of its domain, as imported */
     const char *name;   /* "" when the model gives none */

@@ -53,6 +53,7 @@ Status rewrite_array_feature_extractor(Form *form);
 Status rewrite_zip_map(Form *form);
 Status rewrite_embed_layer_norm(Form *form);
 Status rewrite_attention(Form *form);
+Status rewrite_beam_search(Form *form);
 
 /* opset_quantized.c: ONNX Runtime's quantized operators, as dequantize, compute, quantize */
 Status rewrite_qlinear_binary(Form *form);

@@ -1,5 +1,7 @@
 /* Layers of transformers that ONNX Runtime's optimizer writes (domain com.microsoft), and
  * ArrayFeatureExtractor of ai.onnx.ml. */
+#include <string.h>
+
 #include "base/dtype.h"
 #include "frontend/opset_rules.h"
 
@@ -205,5 +207,35 @@ Status rewrite_attention(Form *form) {
     if (wants_output(form, 1)) return add_attention(form, inputs);
     form->output_count = 1;
     FORM_BECOME(form, "Attention", inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5]);
+    return form->status;
+}
+
+/* -- BeamSearch -- */
+
+/* Extent `axis` of the first layer's state as the decoder declares it; 0: it does not. */
+static int64_t declared_extent(const Onnx__GraphProto *decoder, size_t axis) {
+    const Onnx__ValueInfoProto *state = decoder->n_input > 3 ? decoder->input[3] : NULL;
+    if (state == NULL || state->type == NULL || state->type->tensor_type == NULL) return 0;
+    const Onnx__TensorShapeProto *shape = state->type->tensor_type->shape;
+    return shape == NULL || shape->n_dim != 5 ? 0 : shape->dim[axis]->dim_value;
+}
+
+/* The state begins empty: how many heads it has, and of which size, only its declaration tells. */
+Status rewrite_beam_search(Form *form) {
+    const Attr *body = attr_find(&form->attrs, "decoder");
+    const Onnx__GraphProto *decoder = NULL;
+    for (size_t i = 0; i < form->node->n_attribute; ++i)
+        if (strcmp(proto_text(form->node->attribute[i]->name), "decoder") == 0)
+            decoder = form->node->attribute[i]->g;
+    if (body == NULL || body->kind != ATTR_BLOCK || decoder == NULL)
+        return form_refuse(form, "it has no graph 'decoder'");
+    int64_t heads = declared_extent(decoder, 2), size = declared_extent(decoder, 4);
+    if (heads < 1 || size < 1)
+        return form_refuse(form,
+                           "its decoder must declare states [2, batch, heads, length, size] with numbers "
+                           "for heads and size");
+    form_set_int(form, "num_layers", form->im->graph->blocks[body->ints[0]].param_count - 3);
+    form_set_int(form, "num_heads", heads);
+    form_set_int(form, "head_size", size);
     return form->status;
 }

@@ -7,7 +7,7 @@
 #include "ops/kit.h"
 #include "ops/strided.h"
 
-static Status parse_body(const ParseCtx *ctx, const char *name, int32_t *out) {
+Status control_body(const ParseCtx *ctx, const char *name, int32_t *out) {
     const Attr *attr = attr_find(ctx->list, name);
     if (attr == NULL || attr->kind != ATTR_BLOCK)
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "body '%s' is missing", name);
@@ -15,7 +15,7 @@ static Status parse_body(const ParseCtx *ctx, const char *name, int32_t *out) {
     return STATUS_OK;
 }
 
-static Status expect_scalar(InferCtx *ctx, int32_t input, DType dtype) {
+Status control_scalar(InferCtx *ctx, int32_t input, DType dtype) {
     const TypeInfo *type = infer_input(ctx, input);
     if (type == NULL) return STATUS_OK;
     Dim count = shape_count(ctx->dims, &type->shape);
@@ -86,14 +86,14 @@ static Status empty_stack(KernelCtx *ctx, int32_t output, int32_t axis) {
 Status parse_If(const ParseCtx *ctx, const void **attrs) {
     IfAttrs *out = ARENA_NEW(ctx->arena, IfAttrs);
     TRY_ALLOC(ctx->diag, out);
-    TRY(parse_body(ctx, "then_branch", &out->then_body));
-    TRY(parse_body(ctx, "else_branch", &out->else_body));
+    TRY(control_body(ctx, "then_branch", &out->then_body));
+    TRY(control_body(ctx, "else_branch", &out->else_body));
     *attrs = out;
     return STATUS_OK;
 }
 
 Status infer_If(InferCtx *ctx) {
-    return expect_scalar(ctx, 0, DTYPE_BOOL);
+    return control_scalar(ctx, 0, DTYPE_BOOL);
 }
 
 size_t scratch_If(const KernelCtx *ctx) {
@@ -116,7 +116,7 @@ Status kernel_If(KernelCtx *ctx) {
 Status parse_Loop(const ParseCtx *ctx, const void **attrs) {
     LoopAttrs *out = ARENA_NEW(ctx->arena, LoopAttrs);
     TRY_ALLOC(ctx->diag, out);
-    TRY(parse_body(ctx, "body", &out->body));
+    TRY(control_body(ctx, "body", &out->body));
     out->state_count = ctx->input_count > 2 ? ctx->input_count - 2 : 0;
     if (ctx->output_count < out->state_count)
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "%d outputs for %d states", ctx->output_count,
@@ -126,8 +126,8 @@ Status parse_Loop(const ParseCtx *ctx, const void **attrs) {
 }
 
 Status infer_Loop(InferCtx *ctx) {
-    TRY(expect_scalar(ctx, 0, DTYPE_I64));
-    TRY(expect_scalar(ctx, 1, DTYPE_BOOL));
+    TRY(control_scalar(ctx, 0, DTYPE_I64));
+    TRY(control_scalar(ctx, 1, DTYPE_BOOL));
     for (int32_t i = 2; i < ctx->input_count; ++i)
         if (ctx->inputs[i] == NULL) return FAIL(ctx->diag, STATUS_BAD_MODEL, "state %d is omitted", i - 2);
     return STATUS_OK;
@@ -246,7 +246,7 @@ Status parse_Scan(const ParseCtx *ctx, const void **attrs) {
     ScanAttrs *out = ARENA_NEW(ctx->arena, ScanAttrs);
     TRY_ALLOC(ctx->diag, out);
     int64_t inputs;
-    TRY(parse_body(ctx, "body", &out->body));
+    TRY(control_body(ctx, "body", &out->body));
     TRY(attr_int_in(ctx->list, "num_scan_inputs", 0, 1, ctx->input_count, &inputs, ctx->diag));
     out->input_count = (int32_t)inputs;
     out->state_count = ctx->input_count - out->input_count;

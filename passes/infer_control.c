@@ -1,10 +1,12 @@
-/* Types through the bodies of If, Loop and Scan.
+/* Types through the bodies of If, Loop, Scan and BeamSearch.
  *
  * What a body computes may have another shape in each run: dimensions that depend on it get late symbols
  * outside. A loop's state is what its body makes of it: where a dimension changes, it is late from the start
  * on. */
 #include <string.h>
 
+#include "base/checked.h"
+#include "ops/control.h"
 #include "passes/infer.h"
 #include "passes/rewrite.h"
 
@@ -286,6 +288,70 @@ static Status infer_scan(Inference *inf, NodeId id) {
     return STATUS_OK;
 }
 
+/* -- BeamSearch -- */
+
+/* Rows are beams of the batch; with each step the decoder sees fewer tokens and has a longer state. */
+static Status set_decoder_params(Inference *inf, const Node *node, const Block *body) {
+    DimTable *dims = inf->graph->dims;
+    int64_t heads, size;
+    TRY(attr_int_in(&node->attrs, "num_heads", 0, 1, INT32_MAX, &heads, inf->ctx->diag));
+    TRY(attr_int_in(&node->attrs, "head_size", 0, 1, INT32_MAX, &size, inf->ctx->diag));
+    Dim rows = dim_fresh(dims, "rows"), tokens = dim_fresh(dims, "tokens"), past = dim_fresh(dims, "past");
+    TypeInfo ids = {.dtype = DTYPE_I32, .shape = {.rank = 2, .dim = {rows, tokens}}};
+    TypeInfo state = {.dtype = DTYPE_F32, .shape = {.rank = 5, .dim = {2, rows, heads, past, size}}};
+    infer_set(inf, body->params[0], &ids);
+    infer_set(inf, body->params[1], &ids);
+    ids.shape.dim[1] = dim_add(dims, past, tokens);
+    infer_set(inf, body->params[2], &ids);
+    for (int32_t i = 3; i < body->param_count; ++i) infer_set(inf, body->params[i], &state);
+    return STATUS_OK;
+}
+
+static Status check_decoder_results(Inference *inf, const Block *body) {
+    for (int32_t i = 0; i < body->result_count; ++i) {
+        const TypeInfo *type = &inf->types[body->results[i]];
+        if (type->dtype != DTYPE_F32 || type->shape.rank != (i == 0 ? 3 : 5))
+            return FAIL(inf->ctx->diag, STATUS_BAD_MODEL, "result %d of its decoder is %s%s, expected %s", i,
+                        dtype_name(type->dtype),
+                        shape_print(inf->graph->dims, &type->shape, inf->ctx->scratch),
+                        i == 0 ? "f32 logits of rank 3" : "an f32 state of rank 5");
+    }
+    return STATUS_OK;
+}
+
+/* What an input of one element says, where that is known; else a late symbol. */
+static Dim known_extent(Inference *inf, const Node *node, int32_t input, int64_t fallback, const char *stem) {
+    if (input >= node->input_count || node->inputs[input] == NONE) return fallback;
+    const TypeInfo *type = &inf->types[node->inputs[input]];
+    if (type->data == NULL) return dim_fresh(inf->graph->dims, stem);
+    return max_i64(dtype_load_i64(type->dtype, type->data, 0), 0);
+}
+
+static Status infer_beam_search(Inference *inf, NodeId id) {
+    const Node *node = &inf->graph->nodes[id];
+    BlockId body;
+    int64_t layers;
+    TRY(find_body(inf, node, "decoder", &body));
+    TRY(attr_int_in(&node->attrs, "num_layers", 0, 1, INT32_MAX - 3, &layers, inf->ctx->diag));
+    if (inf->graph->blocks[body].param_count != 3 + layers)
+        return FAIL(inf->ctx->diag, STATUS_BAD_MODEL, "its decoder has %d parameters, expected %lld",
+                    inf->graph->blocks[body].param_count, 3 + (long long)layers);
+    TRY(check_results(inf, node, body, (int32_t)(1 + layers)));
+    TRY(set_decoder_params(inf, node, &inf->graph->blocks[body]));
+    TRY(infer_block(inf, body));
+    TRY(check_decoder_results(inf, &inf->graph->blocks[body]));
+    node = &inf->graph->nodes[id]; /* tables may have moved */
+    TypeInfo result = {.dtype = DTYPE_I32, .shape = {.rank = 3}};
+    result.shape.dim[0] = inf->types[node->inputs[0]].shape.dim[0];
+    result.shape.dim[1] = known_extent(inf, node, 4, 1, "returned");
+    result.shape.dim[2] = known_extent(inf, node, 1, BEAM_MAX_LENGTH, "max_length");
+    if (node->outputs[0] != NONE) infer_set(inf, node->outputs[0], &result);
+    result.dtype = DTYPE_F32;
+    result.shape.rank = 2;
+    if (node->output_count > 1 && node->outputs[1] != NONE) infer_set(inf, node->outputs[1], &result);
+    return STATUS_OK;
+}
+
 Status infer_control(Inference *inf, NodeId id, bool *inlined) {
     switch (inf->graph->nodes[id].op) {
     case OP_If:
@@ -294,6 +360,8 @@ Status infer_control(Inference *inf, NodeId id, bool *inlined) {
         return infer_loop(inf, id);
     case OP_Scan:
         return infer_scan(inf, id);
+    case OP_BeamSearch:
+        return infer_beam_search(inf, id);
     default:
         return FAIL(inf->ctx->diag, STATUS_INTERNAL, "no rule for its bodies");
     }

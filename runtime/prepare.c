@@ -270,11 +270,11 @@ static Status place_op(SmeltContext *context, int32_t index, Diag *diag) {
     return STATUS_OK;
 }
 
-/* What the operators of a host step ask for, at most. */
+/* What the operators of a host step ask for, at most. Those with bodies have memory of their own. */
 static void step_scratch(SmeltContext *context, const PlanStep *step, size_t *most, Diag *diag) {
     for (int32_t i = step->op_first; i < step->op_first + step->op_count; ++i) {
         const OpDef *def = op_def(context->engine->ops[i].id);
-        if (def->scratch == NULL || context->ops[i].late) continue;
+        if (def->scratch == NULL || context->ops[i].late || def->op_class == OPCLASS_CONTROL) continue;
         KernelCtx ctx = kernel_context(context, i, diag);
         bool shapes_known = true; /* an input's may be late where the output's is not */
         for (int32_t k = 0; k < ctx.input_count; ++k)

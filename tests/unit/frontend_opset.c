@@ -186,6 +186,37 @@ static void test_scan_over_batch(void) {
     EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "without sequence_lens only");
 }
 
+/* y = BeamSearch(i, m) with a decoder that declares its state so (NULL: has none). */
+static Wire beam_search_model(const char *state) {
+    Wire body = {0}, node = wire_call("com.microsoft", "BeamSearch", "search", "i,m", "y"), graph = {0};
+    graph_input(&body, wire_value("ids", WIRE_I32, "N,S"));
+    graph_input(&body, wire_value("positions", WIRE_I32, "N,S"));
+    graph_input(&body, wire_value("mask", WIRE_I32, "N,T"));
+    if (state != NULL) graph_input(&body, wire_value("past", WIRE_F32, state));
+    graph_output(&body, wire_value("ids", WIRE_F32, NULL));
+    graph_output(&body, wire_value("mask", WIRE_F32, NULL));
+    node_int(&node, "eos_token_id", 2);
+    node_int(&node, "pad_token_id", 2);
+    node_graph(&node, "decoder", &body);
+    graph_input(&graph, wire_value("i", WIRE_I32, "N,S"));
+    graph_input(&graph, wire_value("m", WIRE_I32, "1"));
+    graph_node(&graph, node);
+    graph_output(&graph, wire_value("y", WIRE_I32, NULL));
+    return wire_model(8, 15, graph);
+}
+
+static void test_beam_search(void) {
+    static const char *const wrong[] = {NULL, "2,N,H,P,8", "2,N,4,P,D", "2,N,4,8"};
+    Wire model = beam_search_model("2,N,4,P,8");
+    EXPECT_IMPORT(model);
+    EXPECT_TEXT("num_heads = 4, num_layers = 1");
+    EXPECT_TEXT("head_size = 8");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
+        model = beam_search_model(wrong[i]);
+        EXPECT_REFUSAL(model, STATUS_UNSUPPORTED, "must declare states");
+    }
+}
+
 static void test_resize(void) {
     static const float up[] = {1, 1, 2, 2}, down[] = {1, 1, 0.5f, 0.5f}, mixed[] = {1, 1, 2, 0.5f};
     if (op_find("", "Resize") == OP_NONE) {
@@ -379,6 +410,7 @@ int main(void) {
     test_norms();
     test_training_norm();
     test_scan_over_batch();
+    test_beam_search();
     test_resize();
     test_broadcast();
     test_legacy();

@@ -153,7 +153,7 @@ static Status add_event(Why *why, EventList *list, const char *pass, const char 
         last->times++;
         return STATUS_OK;
     }
-    if (!ARENA_RESERVE(&why->app->arena, list->items, list->count, list->capacity))
+    if (!ARENA_RESERVE(&why->app->arena, list->items, list->count, list->capacity) || list->items == NULL)
         return FAIL(&why->app->diag, STATUS_NO_MEMORY, "out of memory");
     const Node *row = &graph->nodes[node];
     list->items[list->count++] = (Event){.pass = pass,

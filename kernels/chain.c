@@ -237,7 +237,7 @@ static Status need_gathered(Chain *c, const Node *node, const View *view, ChainT
     const Shape *data = &value_of(c, node->inputs[0])->shape, *indices = &value_of(c, node->inputs[1])->shape;
     int32_t axis = axis_of(((const GatherAttrs *)node->parsed)->axis, data->rank),
             order[SMELT_MAX_RANK] = {0};
-    ChainTerm *term = ARENA_NEW(c->arena, ChainTerm), index;
+    ChainTerm *term = ARENA_NEW(c->arena, ChainTerm), index = no_term;
     if (term == NULL) return no_memory(c);
     if (view->index_count == VIEW_INDICES) return refuse(c, "a gather of a gather of a gather");
     for (int32_t i = 0; i < indices->rank; ++i) order[i] = axis + i;
@@ -395,7 +395,7 @@ static Status push_split(Chain *c, const Node *node) {
 }
 
 static Status push_node(Chain *c, const Node *node) {
-    View view;
+    View view = {0};
     ChainTerm term;
     int32_t number;
     bool hot = false;

@@ -74,7 +74,7 @@ const char *mma_matmul_refuses(const Problem *problem, const Device *device, Mma
 
 static MmaProblem product_of(const Problem *problem, MmaPrecision precision, ProductText *product) {
     MmaProblem out = mma_problem(problem, precision);
-    Side sides[2];
+    Side sides[2] = {{0}};
     (void)describe(problem, product, sides);
     bool adds = problem_anchor(problem)->op == OP_Gemm && problem_input(problem, 2) != NULL;
     out.sums = (SumsText){.rows = product->rows, .cols = product->cols, .groups = 1};

@@ -104,6 +104,7 @@ static const char *const input_kinds[OP_COUNT] = {
     [OP_CumSum] = "ni",
     [OP_CumProd] = "ni",
     [OP_TensorScatter] = "..i",
+    [OP_DFT] = "rii",
     [OP_STFT] = "riri",
     [OP_HannWindow] = "i",
     [OP_HammingWindow] = "i",

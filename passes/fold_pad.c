@@ -50,7 +50,7 @@ static bool read_axes(const Graph *graph, const Node *node, int32_t rank, int64_
 
 static const char *read_pad(const Graph *graph, const Node *node, Padding *out) {
     const Value *x = &graph->values[node->inputs[0]];
-    int64_t pads[2 * SMELT_MAX_RANK], axes[SMELT_MAX_RANK], pad_count, axis_count;
+    int64_t pads[2 * SMELT_MAX_RANK] = {0}, axes[SMELT_MAX_RANK] = {0}, pad_count, axis_count;
     *out = (Padding){.rank = x->shape.rank};
     const char *mode;
     if (attr_string(&node->attrs, "mode", "constant", &mode, NULL) != STATUS_OK ||

@@ -129,7 +129,7 @@ Status late_reserve(SmeltContext *context, int32_t value, Diag *diag) {
 
 Status late_on_host(SmeltContext *context, int32_t value, Diag *diag) {
     const Tensor *tensor = &context->tensors[value];
-    int64_t dims[SMELT_MAX_RANK];
+    int64_t dims[SMELT_MAX_RANK] = {0};
     if (context->values[value].known) return STATUS_OK;
     for (int32_t i = 0; i < tensor->rank; ++i) dims[i] = tensor->dim[i];
     return place_late(context, value, tensor->rank, dims, diag);
@@ -150,7 +150,7 @@ static Status stated_dims(SmeltContext *context, int32_t value, int64_t *dims, D
 
 static Status check_dims(SmeltContext *context, int32_t value, Diag *diag) {
     const Tensor *tensor = &context->tensors[value];
-    int64_t dims[SMELT_MAX_RANK];
+    int64_t dims[SMELT_MAX_RANK] = {0};
     TRY(stated_dims(context, value, dims, diag));
     for (int32_t i = 0; i < tensor->rank; ++i)
         if (dims[i] != tensor->dim[i])
@@ -174,7 +174,7 @@ static Status check_inputs(SmeltContext *context, const PlanStep *step, Diag *di
 
 static Status place_result(SmeltContext *context, int32_t value, Diag *diag) {
     Tensor *tensor = &context->tensors[value];
-    int64_t dims[SMELT_MAX_RANK];
+    int64_t dims[SMELT_MAX_RANK] = {0};
     if (context->values[value].known) TRY(check_dims(context, value, diag));
     TRY(stated_dims(context, value, dims, diag));
     for (int32_t i = 0; i < tensor->rank; ++i) tensor->dim[i] = dims[i];

@@ -64,7 +64,7 @@ static bool dense_strides(const SmeltContext *context, int32_t index, int64_t st
  * plan's word, within its span. */
 static bool lies_in_place(const SmeltContext *context, int32_t part, int32_t whole, const Dim *start) {
     const Tensor *small = &context->tensors[part], *large = &context->tensors[whole];
-    int64_t own[SMELT_MAX_RANK], strides[SMELT_MAX_RANK], offset = context->values[whole].offset;
+    int64_t own[SMELT_MAX_RANK] = {0}, strides[SMELT_MAX_RANK] = {0}, offset = context->values[whole].offset;
     if (small->dtype != large->dtype || dtype_bits(small->dtype) % 8 != 0) return false;
     if (context->plan->values[part].channels_last != context->plan->values[whole].channels_last) return false;
     if (tensor_count(small) == 0) return true;

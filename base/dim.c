@@ -304,6 +304,12 @@ bool shape_is_exact(const Shape *shape) {
     return true;
 }
 
+bool shape_is_late(const DimTable *table, const Shape *shape) {
+    for (int32_t i = 0; i < shape->rank; ++i)
+        if (dim_is_late(table, shape->dim[i])) return true;
+    return false;
+}
+
 bool shape_equal(const Shape *a, const Shape *b) {
     return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]) == 0;
 }

@@ -115,7 +115,8 @@ bool dim_postfix_verify(const DimCode *codes, int32_t count, int32_t symbol_coun
 /* Elements of a shape as a Dim (1 for rank 0). */
 Dim shape_count(DimTable *table, const Shape *shape);
 bool shape_is_exact(const Shape *shape);
-bool shape_equal(const Shape *a, const Shape *b); /* same rank and same Dims */
+bool shape_is_late(const DimTable *table, const Shape *shape); /* some dimension is */
+bool shape_equal(const Shape *a, const Shape *b);              /* same rank and same Dims */
 /* "[batch, 3, 2*h]" in arena. */
 const char *shape_print(const DimTable *table, const Shape *shape, Arena *arena);
 

@@ -31,6 +31,10 @@ int dtype_bits(DType dtype);
 static inline bool dtype_is_float(DType dtype) {
     return dtype_kind(dtype) == DTYPE_KIND_FLOAT;
 }
+/* f16, bf16 */
+static inline bool dtype_is_half(DType dtype) {
+    return dtype_is_float(dtype) && dtype_bits(dtype) == 16;
+}
 /* signed, unsigned */
 static inline bool dtype_is_integer(DType dtype) {
     return dtype_kind(dtype) == DTYPE_KIND_SIGNED || dtype_kind(dtype) == DTYPE_KIND_UNSIGNED;

@@ -328,7 +328,7 @@ static void read_halves(DType dtype, const void *data, int64_t first, int64_t co
 }
 
 void dtype_read_f64(DType dtype, const void *data, int64_t first, int64_t count, double *restrict out) {
-    if (dtype == DTYPE_F16 || dtype == DTYPE_BF16)
+    if (dtype_is_half(dtype))
         read_halves(dtype, data, first, count, out);
     else
         read_f64(dtype, data, first, count, out);

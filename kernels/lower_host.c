@@ -146,12 +146,10 @@ static Status extend_step(Lowering *l, NodeId id) {
         return status;
     }
     step->op_count++;
-    for (int32_t i = 0; i < node->output_count; ++i) {
-        if (node->outputs[i] == NONE) continue;
-        const Shape *shape = &l->graph->values[node->outputs[i]].shape;
-        for (int32_t d = 0; d < shape->rank; ++d)
-            if (dim_is_late(l->graph->dims, shape->dim[d])) step->late = true;
-    }
+    for (int32_t i = 0; i < node->output_count; ++i)
+        if (node->outputs[i] != NONE &&
+            shape_is_late(l->graph->dims, &l->graph->values[node->outputs[i]].shape))
+            step->late = true;
     return STATUS_OK;
 }
 

@@ -12,12 +12,6 @@ static Status store_constant(Lowering *l, const Value *from, PlanValue *to) {
 
 /* -- the others -- */
 
-static bool is_late(const Lowering *l, const Value *value) {
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (dim_is_late(l->graph->dims, value->shape.dim[i])) return true;
-    return false;
-}
-
 /* The plan's value that `value` shows under another shape, or NULL. */
 static const PlanValue *viewed_value(const Lowering *l, const Value *value) {
     if (value->producer == NONE || value->output_index != 0) return NULL;
@@ -45,7 +39,7 @@ static Status store_computed(Lowering *l, ValueId id, const Value *from, PlanVal
         to->storage = PLAN_BUFFER;
         to->index = from->buffer;
         TRY(lower_dim(l, from->buffer_offset, &to->offset));
-    } else if (from->producer == NONE || is_late(l, from)) {
+    } else if (from->producer == NONE || shape_is_late(l->graph->dims, &from->shape)) {
         to->storage = PLAN_OWN;
     } else if (viewed != NULL && (viewed->storage == PLAN_WEIGHT || viewed->storage == PLAN_BINDING)) {
         to->storage = viewed->storage;

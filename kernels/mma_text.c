@@ -29,10 +29,6 @@ enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 /* -- what it is -- */
 
-static bool is_half(DType dtype) {
-    return dtype == DTYPE_F16 || dtype == DTYPE_BF16;
-}
-
 const char *mma_refuses(const Problem *problem, const Device *device, MmaPrecision precision) {
     const Value *a = problem_input(problem, 0), *b = problem_input(problem, 1);
     if (a == NULL || b == NULL) return "operands that are left out";
@@ -41,7 +37,7 @@ const char *mma_refuses(const Problem *problem, const Device *device, MmaPrecisi
     if (precision == MMA_THREE_TERMS && dtype != DTYPE_F32) return "operands that are not fp32";
     if (dtype == DTYPE_F32 && precision == MMA_AS_STATED && !problem->graph->tf32)
         return "fp32 without --precision=tf32";
-    if (dtype != DTYPE_F32 && !is_half(dtype)) return "operands that are not fp16, bf16 or fp32";
+    if (dtype != DTYPE_F32 && !dtype_is_half(dtype)) return "operands that are not fp16, bf16 or fp32";
     if (dtype != DTYPE_F16 && device->sm < LEAST_SM) return "matrix units of sm_75";
     return NULL;
 }

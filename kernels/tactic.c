@@ -166,11 +166,9 @@ static PrologueUse wanted_prologue(const Problem *problem) {
 }
 
 static bool has_late_inputs(const Problem *problem) {
-    for (int32_t i = 0; i < problem->input_count; ++i) {
-        const Shape *shape = &problem_value(problem, problem->inputs[i])->shape;
-        for (int32_t k = 0; k < shape->rank; ++k)
-            if (dim_is_late(problem->graph->dims, shape->dim[k])) return true;
-    }
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        if (shape_is_late(problem->graph->dims, &problem_value(problem, problem->inputs[i])->shape))
+            return true;
     return false;
 }
 

@@ -108,7 +108,7 @@ static bool is_minifloat(DType dtype) {
 }
 
 static DType choose_carrier(DType from, DType to) {
-    bool half = to == DTYPE_F16 || to == DTYPE_BF16;
+    bool half = dtype_is_half(to);
     if (!dtype_is_float(from) && !dtype_is_float(to)) return DTYPE_I64;
     if (!dtype_is_float(from) && half) return from == DTYPE_U64 ? DTYPE_F64 : DTYPE_I64;
     bool packed = dtype_is_integer(to) && dtype_bits(to) < 8;

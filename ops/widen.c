@@ -21,7 +21,7 @@ typedef struct Wide {
 } Wide;
 
 static bool is_narrow(const Tensor *tensor) {
-    return tensor != NULL && (tensor->dtype == DTYPE_F16 || tensor->dtype == DTYPE_BF16);
+    return tensor != NULL && dtype_is_half(tensor->dtype);
 }
 
 /* Gives a tensor of f32 its place behind the others; false where sizes overflow. */

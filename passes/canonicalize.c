@@ -224,8 +224,7 @@ static Status fix_target(Canon *c, NodeId id, bool *changed) {
                 *to = &c->graph->values[node->outputs[0]].shape;
     if (node->op != OP_Reshape || value_is_constant(c->graph, node->inputs[1])) return STATUS_OK;
     /* What only the run can tell must be checked then: it may not fit. */
-    for (int32_t i = 0; i < to->rank; ++i)
-        if (dim_is_late(c->graph->dims, to->dim[i])) return STATUS_OK;
+    if (shape_is_late(c->graph->dims, to)) return STATUS_OK;
     if (!reshape_target(c->graph->dims, from, to, target)) return STATUS_OK;
     ValueId shape = graph_add_constant_i64(c->graph, NULL, to->rank, target);
     ValueId *inputs = ARENA_ARRAY(c->graph->arena, ValueId, 2);

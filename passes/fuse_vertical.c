@@ -64,10 +64,7 @@ static bool input_is_ready(const Fusion *f, ValueId value) {
 }
 
 static bool is_late(const Graph *graph, ValueId value) {
-    const Shape *shape = &graph->values[value].shape;
-    for (int32_t i = 0; i < shape->rank; ++i)
-        if (dim_is_late(graph->dims, shape->dim[i])) return true;
-    return false;
+    return shape_is_late(graph->dims, &graph->values[value].shape);
 }
 
 /* Why a node may not be part of this region or of any, but for what it is and reads; NULL when it may. */
@@ -89,9 +86,7 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
 /* Matrix units do a contraction as it stands: what they read they copy as it lies, and a pool would keep them
  * from it. */
 bool fusion_on_matrix_units(const Fusion *f, const Node *anchor) {
-    DType dtype = f->graph->values[anchor->inputs[0]].dtype;
-    return dtype_is_float(dtype) &&
-           (dtype_bits(dtype) == 16 || (dtype == DTYPE_F32 && pass_f32_on_matrix_units(f->ctx)));
+    return pass_on_matrix_units(f->ctx, f->graph->values[anchor->inputs[0]].dtype);
 }
 
 /* Why a pool cannot take the results of the convolution that the region is built around, as they are

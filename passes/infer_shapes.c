@@ -285,12 +285,9 @@ static void count_results(PassCtx *ctx) {
     for (ValueId v = 0; v < ctx->graph->value_count; ++v) {
         const Value *value = &ctx->graph->values[v];
         if (value->producer == NONE || !value->has_shape) continue;
-        bool is_late = false;
-        for (int32_t i = 0; i < value->shape.rank; ++i)
-            is_late = is_late || dim_is_late(ctx->graph->dims, value->shape.dim[i]);
         values++;
         symbolic += !shape_is_exact(&value->shape);
-        late += is_late;
+        late += shape_is_late(ctx->graph->dims, &value->shape);
     }
     pass_count_add(ctx, "values", values);
     pass_count_add(ctx, "symbolic", symbolic);

@@ -5,10 +5,7 @@
 
 bool memory_is_late(const Graph *graph, ValueId id) {
     const Value *value = &graph->values[id];
-    if (!value->has_shape) return true;
-    for (int32_t i = 0; i < value->shape.rank; ++i)
-        if (dim_is_late(graph->dims, value->shape.dim[i])) return true;
-    return false;
+    return !value->has_shape || shape_is_late(graph->dims, &value->shape);
 }
 
 bool memory_is_view(const Graph *graph, const Node *node) {

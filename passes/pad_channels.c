@@ -38,9 +38,8 @@ typedef struct Padder {
 static bool is_candidate(const Graph *graph, ValueId id) {
     const Value *value = &graph->values[id];
     return value->producer != NONE && graph->nodes[value->producer].block == MAIN_BLOCK &&
-           value->data == NULL && value->has_shape && value->shape.rank > 2 && dtype_is_float(value->dtype) &&
-           dtype_bits(value->dtype) == 16 && dim_is_exact(value->shape.dim[CHANNELS]) &&
-           value->shape.dim[CHANNELS] % PACK != 0;
+           value->data == NULL && value->has_shape && value->shape.rank > 2 && dtype_is_half(value->dtype) &&
+           dim_is_exact(value->shape.dim[CHANNELS]) && value->shape.dim[CHANNELS] % PACK != 0;
 }
 
 static bool is_spatial(const Value *value) {

@@ -128,8 +128,9 @@ static void log_counters(const PassCtx *ctx, double seconds) {
     log_time(ctx->log, text, seconds, ctx->data_seconds);
 }
 
-bool pass_f32_on_matrix_units(const PassCtx *ctx) {
-    return ctx->graph->tf32 || (ctx->target != NULL && ctx->target->f32_layout);
+bool pass_on_matrix_units(const PassCtx *ctx, DType dtype) {
+    bool f32 = ctx->graph->tf32 || (ctx->target != NULL && ctx->target->f32_layout);
+    return dtype_is_half(dtype) || (f32 && dtype == DTYPE_F32);
 }
 
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes,

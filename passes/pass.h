@@ -48,8 +48,9 @@ typedef struct PassCtx {
     const struct PrecisionOptions *precision; /* passes/precision.h; NULL: as the model has it */
 } PassCtx;
 
-/* Whether contractions of f32 are rounded to TF32 or made of several such products. */
-bool pass_f32_on_matrix_units(const PassCtx *ctx);
+/* Whether matrix units do contractions of this type: half precision, and f32 where it is rounded to TF32 or
+ * made of several such products. */
+bool pass_on_matrix_units(const PassCtx *ctx, DType dtype);
 
 typedef struct Pass {
     const char *name; /* "fold_constants" */

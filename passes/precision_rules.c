@@ -136,9 +136,7 @@ static bool has_late_result(const Graph *graph, const Node *node) {
     for (int32_t i = 0; i < node->output_count; ++i) {
         if (node->outputs[i] == NONE) continue;
         const Value *value = &graph->values[node->outputs[i]];
-        if (!value->has_shape) return true;
-        for (int32_t k = 0; k < value->shape.rank; ++k)
-            if (dim_is_late(graph->dims, value->shape.dim[k])) return true;
+        if (!value->has_shape || shape_is_late(graph->dims, &value->shape)) return true;
     }
     return false;
 }

@@ -13,7 +13,8 @@ typedef struct CheckOptions {
     TextList data;
     const char *atol_text, *report;
     double rtol, min_cosine; /* rtol < 0: not given */
-    double goal;             /* of reduced precision: the largest tensor_error; 0: f32 */
+    double range_error;      /* 0: not given */
+    double goal; /* the largest tensor_error, of reduced precision or asked for; 0: element by element */
     int64_t seed, most;
     bool quiet, batch;
 } CheckOptions;
@@ -259,6 +260,8 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
         {"rtol", 0, OPTION_REAL, &o.rtol, "R",
          "relative tolerance (1e-3; at reduced precision errors are measured by the output's range: 0.02)", 0,
          0},
+        {"range-error", 0, OPTION_REAL, &o.range_error, "E",
+         "instead of both: largest difference relative to the output's range, 0 included", 0, 0},
         {"atol", 0, OPTION_TEXT, &o.atol_text, "A[,A...]", "absolute tolerance, one or per output (1e-7)", 0,
          0},
         {"min-cosine", 0, OPTION_REAL, &o.min_cosine, "C", "least cosine of outputs (not asked for)", 0, 0},
@@ -279,6 +282,10 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
     PrecisionChoice choice;
     TRY(precision_choose(app, &o.compile, &choice));
     o.goal = choice.max_error > 0 ? choice.max_error : choice.goal;
+    if (o.range_error > 0) o.goal = o.range_error;
+    if (o.range_error > 0 && (o.rtol >= 0 || o.atol_text != NULL))
+        return FAIL(&app->diag, STATUS_USAGE,
+                    "--range-error takes the place of --rtol and --atol: give one or the other");
     if (o.batch != (models.count == 0))
         return FAIL(&app->diag, STATUS_USAGE, "check takes one model, or --batch and none");
     if (o.report != NULL) TRY(file_can_replace(o.report, &app->diag));

@@ -78,6 +78,8 @@ class Usage(CliTest):
             self.expect(smelt(command, self.plan, option, *data), USAGE, option.split("=")[0] + " is for models")
         self.expect(smelt("check", self.plan), USAGE, "a plan does not say what is right")
         self.expect(smelt("check", self.plan, "--data", self.data, "--atol=0.1", "--precision=fp16"), OK, "check: passed")
+        self.expect(smelt("check", self.model, "--data", self.data, "--range-error=1e-4"), OK, "check: passed")
+        self.expect(smelt("check", self.model, "--data", self.data, "--range-error=1e-4", "--rtol=0.1"), USAGE, "--range-error takes the place of")
         self.expect(smelt("check", self.model, "--data", self.data, "--atol=0.1,0.2"), USAGE, "--atol has 2 tolerances for 1 outputs")
 
     def test_help_keeps_its_columns(self):
@@ -125,6 +127,7 @@ class WholePath(CliTest):
         wrong = self.folder / "wrong"
         shutil.copytree(self.data, wrong)
         shutil.copy(MODELS / "mnist-8" / "test_data_set_1" / "output_0.pb", wrong)
+        self.expect(smelt("check", self.model, "--data", wrong, "--range-error=1e-2", "--quiet"), MISMATCH, "FAILED")
         done = smelt("check", self.model, "--data", wrong, "--report", self.folder / "r.json")
         self.expect(done, MISMATCH, "check: FAILED", "Plus214_Output_0", "element", "got", "expected")
         self.assertFalse(json.loads((self.folder / "r.json").read_text())["passed"])

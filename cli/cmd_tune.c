@@ -75,26 +75,19 @@ static Status find_steps(Report *r) {
 
 /* -- tables -- */
 
-/* Those with a measured time first, the fastest of them before others. */
+/* Those with a measured time, or an estimate, first, the fastest of them before others. */
 static void list_choices(Report *r, const Row *row) {
     int32_t total = choices_rank(&row->problem, r->device, r->choices, MOST_CHOICES);
     r->choice_count = total < MOST_CHOICES ? total : MOST_CHOICES;
     for (int32_t i = 0, measured = 0; i < r->choice_count && r->timings != NULL; ++i) {
         Choice choice = r->choices[i];
-        const Timing *timing = timing_cache_find(r->timings, row->problem.key, choice.tactic, &choice.config);
-        if (timing == NULL) continue;
-        choice.source = CHOICE_MEASURED;
-        choice.microseconds = timing->microseconds;
+        if (!choice_take_time(r->timings, &row->problem, &choice)) continue;
         int32_t at = measured++;
         for (int32_t k = i; k > at; --k) r->choices[k] = r->choices[k - 1];
         for (; at > 0 && r->choices[at - 1].microseconds > choice.microseconds; --at)
             r->choices[at] = r->choices[at - 1];
         r->choices[at] = choice;
     }
-}
-
-static const char *source_of(const Choice *choice) {
-    return choice->source == CHOICE_MEASURED ? "measured" : "modelled";
 }
 
 static void print_choice(const Row *row, const Choice *choice) {
@@ -106,7 +99,8 @@ static void print_choice(const Row *row, const Choice *choice) {
     snprintf(name, sizeof name, "%s.%d", choice->tactic->name, choice->tactic->version);
     if (us > 0)
         printf("  %-24s %-24s %10.2f us %s %9.2f TFLOP/s %9.1f GB/s %6.1f %%\n", name, config, us,
-               source_of(choice), row->cost.flops / us * 1e-6, bytes / us * 1e-3, 100 * row->roofline / us);
+               choice_source_name(choice->source), row->cost.flops / us * 1e-6, bytes / us * 1e-3,
+               100 * row->roofline / us);
     else
         printf("  %-24s %-24s not timed, and no model\n", name, config);
 }
@@ -130,7 +124,8 @@ static void print_json_choice(const Choice *choice) {
     for (int32_t i = 0; i < choice->config.count; ++i)
         printf("%s%d", i > 0 ? ", " : "", choice->config.number[i]);
     if (choice->microseconds > 0)
-        printf("], \"us\": %.3f, \"source\": \"%s\"}", choice->microseconds, source_of(choice));
+        printf("], \"us\": %.3f, \"source\": \"%s\"}", choice->microseconds,
+               choice_source_name(choice->source));
     else
         printf("]}");
 }

@@ -1,30 +1,17 @@
 #include "cli/tune.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdatomic.h>
 #include <string.h>
 
-#include "cli/samples.h"
-#include "ir/cost.h"
+#include "cli/trial.h"
 #include "kernels/arch.h"
-#include "kernels/choice.h"
-#include "kernels/extract.h"
+#include "kernels/interpolate.h"
 #include "kernels/jit_cache.h"
-#include "kernels/lower.h"
-#include "runtime/smelt_runtime.h"
 
-/* A candidate is timed in a plan that runs the problem alone, many times over in one CUDA graph, with its
- * operands in the cache, as a step in front would leave them; what the plan does besides is timed without the
- * candidate and taken off. */
-enum {
-    REPEATS = 24,
-    WARM_RUNS = 3,
-    TIMED_RUNS = 5,
-    MOST_CANDIDATES = 64,
-    MOST_INTEGER = 1,     /* of integer inputs, which may be indices */
-    HOST_MACS = 200000000 /* above which the reference is a plain kernel on the GPU */
-};
-static const double half_error = 2e-2, float_error = 1e-3; /* relative to the reference's largest element */
+enum { MOST_CANDIDATES = 64 };
+static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
+    close = 1.05;                   /* what is within it is timed again */
 
 typedef struct Candidates {
     Problem problem;
@@ -43,7 +30,9 @@ typedef struct Tuner {
     int32_t problem_count, problem_capacity;
     Candidates *problems;
     NameMap known; /* problem -> 0 */
-    int32_t timed, failed;
+    int32_t candidate_count, timed, failed;
+    double compile_seconds, time_seconds;
+    Trials trials;
 } Tuner;
 
 /* -- which GPU -- */
@@ -124,29 +113,47 @@ static bool is_native(App *app, const CompileSettings *settings, const Target *t
     return tune_gpu_name(app, settings, gpu) == STATUS_OK;
 }
 
-static Status read_effort(App *app, const char *effort, int32_t *candidates) {
+static Status read_effort(App *app, const char *effort, TuneOptions *out) {
     static const struct Effort {
         const char *name;
-        int32_t candidates;
-    } efforts[] = {{"off", 0}, {"quick", 8}, {"full", MOST_CANDIDATES}};
+        int32_t candidates, neighbours;
+    } efforts[] = {{"off", 0, 0}, {"quick", 8, 4}, {"full", MOST_CANDIDATES, MOST_CANDIDATES}};
     for (size_t i = 0; i < sizeof efforts / sizeof efforts[0]; ++i) {
         if (strcmp(effort, efforts[i].name) != 0) continue;
-        *candidates = efforts[i].candidates;
+        out->candidates = efforts[i].candidates;
+        out->neighbours = efforts[i].neighbours;
         return STATUS_OK;
     }
     return FAIL(&app->diag, STATUS_USAGE, "--tune is '%s', expected quick, full or off", effort);
 }
 
 Status tune_check(App *app, const CompileSettings *settings) {
-    int32_t candidates;
-    return settings->tune != NULL ? read_effort(app, settings->tune, &candidates) : STATUS_OK;
+    TuneOptions ignored;
+    return settings->tune != NULL ? read_effort(app, settings->tune, &ignored) : STATUS_OK;
+}
+
+/* Estimates of the graph's problems that the cache does not know, by others that it does. */
+static Status estimate_unknown(App *app, const Target *target, const Graph *graph, TimingCache *cache) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    UseTable uses;
+    if (cache == NULL || cache->count == 0) return STATUS_OK;
+    if (!use_table_build(graph, &app->arena, &uses))
+        return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
+    for (int32_t first = 0, end; first < block->node_count; first = end) {
+        Problem problem;
+        end = step_end(graph, block, first);
+        TRY(problem_create(graph, &uses, block->nodes + first, end - first, &app->arena, &problem,
+                           &app->diag));
+        TRY(timing_cache_estimate(cache, &problem, target->devices.at[0], compile_infer, &app->diag));
+    }
+    return STATUS_OK;
 }
 
 static Status tune_with(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                         TuneOptions options, const TimingCache **out) {
     TimingCache *cache = NULL;
     const char *gpu, *path = settings->timing_cache;
-    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &options.candidates));
+    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &options));
     /* What is reproducible is so on every machine, whichever GPU is there. */
     bool native = !settings->reproducible && is_native(app, settings, target, &gpu);
     bool tunes = native && options.candidates > 0 && settings->variant == 0;
@@ -155,10 +162,10 @@ static Status tune_with(App *app, const CompileSettings *settings, const Target 
     else if (native)
         TRY(open_default(app, path = default_path(app, settings, gpu), gpu, &cache));
     *out = cache;
-    if (!tunes) return STATUS_OK;
     options.path = path;
     options.cache = cache;
-    return tune_graph(app, settings, target, graph, &options);
+    if (tunes) TRY(tune_graph(app, settings, target, graph, &options));
+    return estimate_unknown(app, target, graph, cache);
 }
 
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
@@ -220,143 +227,6 @@ static Status find_problems(Tuner *t) {
     return STATUS_OK;
 }
 
-/* -- plans of one problem -- */
-
-/* trial NULL: for the host. */
-static Status make_plan(const Tuner *t, const Problem *problem, const LowerTrial *trial, Arena *arena,
-                        Plan *plan, Diag *diag) {
-    Graph *graph;
-    TRY(problem_extract(problem, arena, &graph, diag));
-    const PassOptions passes = {.start_from = "plan_memory", .strided = trial != NULL};
-    TRY(passes_run(graph, &passes, NULL, diag));
-    const LowerOptions host = {.target = "cpu"};
-    if (trial == NULL) return lower_to_host(graph, &host, arena, plan, diag);
-    const LowerCudaOptions cuda = {.base = {.target = "cuda"},
-                                   .devices = {1, {t->device}},
-                                   .trial = trial,
-                                   .jit = {.cache_folder = t->settings->cache_dir, .threads = 1}};
-    return lower_to_cuda(graph, &cuda, arena, plan, diag);
-}
-
-/* A plan that is loaded, with inputs to run it on. */
-typedef struct Trial {
-    Arena arena;
-    void *bytes;
-    SmeltEngine *engine;
-    SmeltContext *context;
-    SmeltError error;
-} Trial;
-
-static void trial_close(Trial *trial) {
-    smelt_context_destroy(trial->context);
-    smelt_engine_destroy(trial->engine);
-    free(trial->bytes);
-    arena_reset(&trial->arena);
-}
-
-static bool trial_open(Tuner *t, const Problem *problem, const LowerTrial *how, Trial *trial, Diag *diag) {
-    Plan plan;
-    *trial = (Trial){.arena = {.allocator = &t->app->allocator}};
-    if (make_plan(t, problem, how, &trial->arena, &plan, diag) != STATUS_OK) return false;
-    ByteWriter bytes = byte_writer(&trial->arena);
-    if (plan_write_bytes(&plan, &bytes, diag) != STATUS_OK) return false;
-    trial->bytes = aligned_alloc(64, (bytes.size + 63) / 64 * 64);
-    if (trial->bytes == NULL) return false;
-    memcpy(trial->bytes, bytes.data, bytes.size);
-    const SmeltEngineOptions options = {.device = (int)t->settings->device};
-    return smelt_engine_load_memory(trial->bytes, bytes.size, &options, &trial->engine, &trial->error) ==
-               SMELT_OK &&
-           smelt_context_create(trial->engine, NULL, &trial->context, &trial->error) == SMELT_OK;
-}
-
-/* Seeded random inputs, the same for each candidate of a problem; in the trial's arena. */
-static bool fill_inputs(Trial *trial, void ***buffers) {
-    int count = smelt_engine_binding_count(trial->engine);
-    uint64_t state = 1;
-    *buffers = ARENA_ARRAY(&trial->arena, void *, count);
-    if (*buffers == NULL) return false;
-    Diag diag = {0};
-    bool filled = true;
-    for (int i = 0; i < count && filled; ++i) {
-        SmeltBinding binding;
-        Tensor tensor;
-        filled = smelt_engine_binding(trial->engine, i, &binding, &trial->error) == SMELT_OK;
-        if (!filled || binding.is_output) continue;
-        filled = sample_random((DType)binding.dtype, binding.rank, binding.dims, MOST_INTEGER, &state,
-                               &trial->arena, &tensor, &diag) == STATUS_OK;
-        if (filled) (*buffers)[i] = tensor.data;
-    }
-    return filled;
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Median microseconds of the work on the GPU; negative: it failed. */
-static double trial_time(Trial *trial, void *const *buffers) {
-    double times[TIMED_RUNS];
-    if (smelt_context_timing(trial->context, 1, &trial->error) != SMELT_OK) return -1;
-    for (int i = 0; i < WARM_RUNS + TIMED_RUNS; ++i) {
-        SmeltRunTimes run;
-        if (smelt_context_run(trial->context, buffers, NULL, &trial->error) != SMELT_OK ||
-            smelt_context_run_times(trial->context, &run, &trial->error) != SMELT_OK)
-            return -1;
-        if (i >= WARM_RUNS) times[i - WARM_RUNS] = run.compute;
-    }
-    qsort(times, TIMED_RUNS, sizeof *times, compare_doubles);
-    return times[TIMED_RUNS / 2];
-}
-
-/* -- numbers -- */
-
-/* The largest difference between results, relative to the reference's largest element and to what its type
- * allows; above 1 they are not the same. */
-static double results_differ(const Trial *reference, const Trial *trial) {
-    double worst = 0;
-    int count = smelt_engine_binding_count(reference->engine);
-    for (int i = 0; i < count; ++i) {
-        SmeltBinding binding;
-        const void *expected, *got;
-        size_t size, got_size;
-        SmeltError error;
-        if (smelt_engine_binding(reference->engine, i, &binding, &error) != SMELT_OK) return HUGE_VAL;
-        if (!binding.is_output) continue;
-        if (smelt_context_output(reference->context, i, &expected, &size, &error) != SMELT_OK ||
-            smelt_context_output(trial->context, i, &got, &got_size, &error) != SMELT_OK || size != got_size)
-            return HUGE_VAL;
-        double range = 0, difference = 0;
-        int bits = dtype_bits((DType)binding.dtype);
-        for (int64_t e = 0; e < (int64_t)(size * 8 / (size_t)bits); ++e) {
-            double x = dtype_load_f64((DType)binding.dtype, expected, e);
-            double y = dtype_load_f64((DType)binding.dtype, got, e);
-            if (isnan(x) != isnan(y)) return HUGE_VAL;
-            if (!isfinite(x) || !isfinite(y)) continue;
-            range = fmax(range, fabs(x));
-            difference = fmax(difference, fabs(x - y));
-        }
-        double allowed = (bits < 32 ? half_error : float_error) * range;
-        if (difference > 0) worst = fmax(worst, allowed > 0 ? difference / allowed : HUGE_VAL);
-    }
-    return worst;
-}
-
-/* The host kernels; for large problems the first candidate without a cost model, whose plain kernels are
- * tested against those. */
-static bool open_reference(Tuner *t, const Candidates *c, Trial *out, void ***buffers, Diag *diag) {
-    int64_t macs = 0;
-    for (int32_t i = 0; i < c->problem.node_count; ++i) macs += node_macs(t->graph, c->problem.nodes[i]);
-    LowerTrial plain = {.repeats = 1};
-    Choice all[4 * MOST_CANDIDATES];
-    int32_t count = choices_rank(&c->problem, t->device, all, 4 * MOST_CANDIDATES);
-    for (int32_t i = 0; i < count && i < 4 * MOST_CANDIDATES && plain.choice.tactic == NULL; ++i)
-        if (all[i].source == CHOICE_PREFERRED) plain.choice = all[i];
-    bool on_host = macs <= HOST_MACS || plain.choice.tactic == NULL;
-    return trial_open(t, &c->problem, on_host ? NULL : &plain, out, diag) && fill_inputs(out, buffers) &&
-           smelt_context_run(out->context, *buffers, NULL, &out->error) == SMELT_OK;
-}
-
 /* -- timing -- */
 
 static void report_failure(Tuner *t, const Candidates *c, const Choice *choice, const char *why) {
@@ -368,124 +238,126 @@ static void report_failure(Tuner *t, const Candidates *c, const Choice *choice, 
     arena_reset(&arena);
 }
 
-/* Microseconds of a plan with so many repeats of the choice; negative: it failed, for the reason in *why. */
-static double time_repeats(Tuner *t, const Candidates *c, const Choice *choice, int32_t repeats,
-                           const Trial *reference, void *const *buffers, const char **why) {
-    const LowerTrial how = {.choice = *choice, .repeats = repeats};
-    Trial trial;
-    Diag diag = {0};
-    double time = -1;
-    if (trial_open(t, &c->problem, &how, &trial, &diag)) time = trial_time(&trial, buffers);
-    *why = NULL;
-    if (time >= 0 && results_differ(reference, &trial) > 1) {
-        *why = "its results are not those of the reference";
-        time = -1;
-    }
-    if (time < 0 && *why == NULL)
-        *why = arena_strdup(&t->arena, diag.text[0] != '\0' ? diag.text : trial.error.message);
-    if (time < 0 && *why == NULL) *why = "out of memory";
-    trial_close(&trial);
-    return time;
-}
-
 static Status note_time(Tuner *t, const Candidates *c, const Choice *choice, double microseconds) {
     const Timing row = {.problem = c->problem.key,
                         .tactic = timing_tactic_name(&t->arena, choice->tactic),
                         .config = choice->config,
                         .microseconds = fmax(microseconds, 0.001)};
     TRY_ALLOC(&t->app->diag, row.tactic);
-    t->timed++;
+    if (timing_cache_find(t->options->cache, row.problem, choice->tactic, &row.config) == NULL) t->timed++;
     return timing_cache_add(t->options->cache, &row) ? STATUS_OK
                                                      : FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-/* What a plan takes besides the choice, which alone takes `once` and REPEATS times `often`. */
-static double rest_of(double once, double often) {
-    double each = (often - once) / (REPEATS - 1);
-    return once - each;
-}
-
-static Status time_candidates(Tuner *t, const Candidates *c, const Trial *reference, void *const *buffers) {
-    double rest = 0;
-    bool has_rest = false;
-    for (int32_t i = 0; i < c->count; ++i) {
-        const char *why;
-        double often = time_repeats(t, c, &c->choices[i], REPEATS, reference, buffers, &why);
-        if (often >= 0 && !has_rest) {
-            double once = time_repeats(t, c, &c->choices[i], 1, reference, buffers, &why);
-            has_rest = once >= 0;
-            if (has_rest) rest = rest_of(once, often);
-        }
-        if (often >= 0 && has_rest)
-            TRY(note_time(t, c, &c->choices[i], (often - rest) / REPEATS));
-        else
-            report_failure(t, c, &c->choices[i], why);
-    }
-    return STATUS_OK;
-}
-
 static Status time_problem(Tuner *t, const Candidates *c) {
-    Trial reference;
-    Diag diag = {0};
-    void **buffers;
-    Status status = STATUS_OK;
-    if (open_reference(t, c, &reference, &buffers, &diag))
-        status = time_candidates(t, c, &reference, buffers);
-    else
-        log_line(&t->app->log, LOG_INFO, "not timed: %s: %.200s", c->problem.key,
-                 diag.text[0] != '\0' ? diag.text : reference.error.message);
-    trial_close(&reference);
-    if (status != STATUS_OK || t->options->path == NULL) return status;
+    const Choice known = choice_best(&c->problem, t->device, t->options->cache);
+    double best = known.source == CHOICE_MEASURED ? known.microseconds : HUGE_VAL, start = clock_seconds();
+    if (!trials_begin(&t->trials, &c->problem, true)) {
+        log_line(&t->app->log, LOG_INFO, "not timed: %s: %.200s", c->problem.key, t->trials.why);
+        return STATUS_OK;
+    }
+    double begun = clock_seconds();
+    for (int32_t i = 0; i < c->count; ++i) {
+        double time = trials_time(&t->trials, &c->choices[i], hopeless * best);
+        if (time < 0)
+            report_failure(t, c, &c->choices[i], t->trials.why);
+        else
+            TRY(note_time(t, c, &c->choices[i], time));
+        if (time >= 0) best = fmin(best, time);
+    }
+    log_line(&t->app->log, LOG_NODE, "%.3f s for operands and reference, %.3f s for %d candidates: %s",
+             begun - start, clock_seconds() - begun, c->count, c->problem.key);
+    if (t->options->path == NULL) return STATUS_OK;
     return timing_cache_write(t->options->cache, t->options->path, &t->app->diag);
 }
 
 /* -- compilation ahead -- */
 
-/* Fills the cache of kernels with all cores; what fails here fails again, and is reported, when it is timed.
- */
-static void compile_range(void *context, int64_t first, int64_t last, int worker) {
-    const Tuner *t = context;
-    (void)worker;
-    for (int64_t i = first; i < last; ++i) {
+/* Candidates of all problems, that all cores take one after the other. */
+typedef struct Compilation {
+    const Tuner *tuner;
+    Progress *progress;
+    _Atomic int32_t next, done;
+} Compilation;
+
+static void compile_some(void *context, int64_t first, int64_t last, int worker) {
+    Compilation *all = context;
+    const Tuner *t = all->tuner;
+    int32_t total = t->problem_count * MOST_CANDIDATES;
+    (void)first, (void)last;
+    for (int32_t i; (i = atomic_fetch_add(&all->next, 1)) < total;) {
         const Candidates *c = &t->problems[i / MOST_CANDIDATES];
         if (i % MOST_CANDIDATES >= c->count) continue;
-        const LowerTrial how = {.choice = c->choices[i % MOST_CANDIDATES], .repeats = 1};
-        Allocator allocator = {0}; /* one for each thread */
-        Arena arena;
-        Diag diag = {0};
-        Plan plan;
-        arena_init(&arena, &allocator);
-        (void)make_plan(t, &c->problem, &how, &arena, &plan, &diag);
-        arena_reset(&arena);
+        trials_compile(&t->trials, &c->problem, &c->choices[i % MOST_CANDIDATES]);
+        int32_t done = atomic_fetch_add(&all->done, 1) + 1;
+        if (worker == 0) progress_step(all->progress, "compiled", done, t->candidate_count);
     }
 }
 
-static Status compile_all(Tuner *t) {
-    ThreadPool *pool = NULL;
-    TRY(thread_pool_create((int)t->settings->threads, &t->app->allocator, &pool, &t->app->diag));
-    parallel_for(pool, (int64_t)t->problem_count * MOST_CANDIDATES, 1, compile_range, t);
-    thread_pool_destroy(pool);
-    return STATUS_OK;
+/* Fills the cache of kernels with all cores. */
+static void compile_all(Tuner *t, Progress *progress) {
+    Compilation all = {.tuner = t, .progress = progress};
+    parallel_for(t->trials.pool, thread_pool_size(t->trials.pool), 1, compile_some, &all);
 }
 
-static Status tune_all(Tuner *t) {
+/* Compiles and times the candidates that there are. */
+static Status run_stage(Tuner *t) {
     Progress progress;
-    if (!use_table_build(t->graph, &t->arena, &t->uses))
-        return FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(find_problems(t));
-    if (t->problem_count == 0) return STATUS_OK;
+    Status status = STATUS_OK;
+    t->candidate_count = 0;
+    for (int32_t i = 0; i < t->problem_count; ++i) t->candidate_count += t->problems[i].count;
     double start = clock_seconds();
-    progress_begin(&progress, "tactics");
-    Status status = compile_all(t);
+    progress_begin(&progress, "candidates");
+    compile_all(t, &progress);
+    progress_end(&progress);
     double compiled = clock_seconds();
+    progress_begin(&progress, "problems");
     for (int32_t i = 0; status == STATUS_OK && i < t->problem_count; ++i) {
+        if (t->problems[i].count == 0) continue;
         progress_step(&progress, t->problems[i].choices[0].tactic->name, i, t->problem_count);
         status = time_problem(t, &t->problems[i]);
     }
     progress_end(&progress);
+    t->compile_seconds += compiled - start;
+    t->time_seconds += clock_seconds() - compiled;
+    return status;
+}
+
+/* Once the best is known: what is near it, and again what is as good, so that noise decides less. */
+static void find_second_stage(const Tuner *t, Candidates *c) {
+    const TuneOptions *options = t->options;
+    const Choice best = choice_best(&c->problem, t->device, options->cache);
+    Choice first[MOST_CANDIDATES];
+    int32_t count = c->count, again = 0;
+    memcpy(first, c->choices, sizeof first);
+    c->count = 0;
+    if (best.source != CHOICE_MEASURED) return;
+    int32_t near = choices_near(&c->problem, t->device, &best, c->choices, MOST_CANDIDATES);
+    c->count = near < MOST_CANDIDATES ? near : MOST_CANDIDATES;
+    drop_timed(t, c);
+    if (c->count > options->neighbours) c->count = options->neighbours;
+    int32_t fresh = c->count;
+    for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i) {
+        const Timing *row =
+            timing_cache_find(options->cache, c->problem.key, first[i].tactic, &first[i].config);
+        if (row == NULL || row->microseconds > close * best.microseconds) continue;
+        c->choices[c->count++] = first[i];
+        again++;
+    }
+    if (again == 1) c->count = fresh;
+}
+
+static Status tune_all(Tuner *t) {
+    if (!use_table_build(t->graph, &t->arena, &t->uses))
+        return FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(find_problems(t));
+    if (t->problem_count == 0) return STATUS_OK;
+    Status status = run_stage(t);
+    for (int32_t i = 0; i < t->problem_count; ++i) find_second_stage(t, &t->problems[i]);
+    if (status == STATUS_OK) status = run_stage(t);
     log_line(&t->app->log, LOG_INFO,
              "tuned: %d tactics and configs of %d problems, %d left out; %.1f s to compile, %.1f s to time",
-             t->timed, t->problem_count, t->failed, compiled - start, clock_seconds() - compiled);
+             t->timed, t->problem_count, t->failed, t->compile_seconds, t->time_seconds);
     return status;
 }
 
@@ -497,29 +369,14 @@ Status tune_graph(App *app, const CompileSettings *settings, const Target *targe
                    .graph = graph,
                    .device = target->devices.at[0],
                    .arena = {.allocator = &app->allocator}};
-    Status status = tune_all(&tuner);
+    Status status = trials_open(&tuner.trials, app, settings, tuner.device);
+    if (status == STATUS_OK) status = tune_all(&tuner);
+    trials_close(&tuner.trials);
     arena_reset(&tuner.arena);
     return status;
 }
 
 /* -- single problems -- */
-
-/* Negative: it failed, for the reason in diag. */
-static double time_alone(Tuner *t, const Problem *problem, int32_t repeats, Diag *diag) {
-    const LowerTrial how = {.choice = choice_best(problem, t->device, NULL), .repeats = repeats};
-    Trial trial;
-    void **buffers;
-    double time = -1;
-    if (how.choice.tactic == NULL) {
-        (void)FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem->key);
-        return time;
-    }
-    if (trial_open(t, problem, &how, &trial, diag) && fill_inputs(&trial, &buffers))
-        time = trial_time(&trial, buffers);
-    if (time < 0) (void)FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem->key, trial.error.message);
-    trial_close(&trial);
-    return time;
-}
 
 static Status probe(Tuner *t, double *microseconds) {
     Diag *diag = &t->app->diag;
@@ -527,12 +384,13 @@ static Status probe(Tuner *t, double *microseconds) {
     Problem problem;
     if (!use_table_build(t->graph, &t->arena, &t->uses)) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     TRY(problem_create(t->graph, &t->uses, block->nodes, block->node_count, &t->arena, &problem, diag));
-    double often = time_alone(t, &problem, REPEATS, diag);
-    double once = often >= 0 ? time_alone(t, &problem, 1, diag) : -1;
-    if (once < 0) return diag->status;
-    *microseconds = (often - once) / (REPEATS - 1);
+    const Choice choice = choice_best(&problem, t->device, NULL);
+    if (choice.tactic == NULL) return FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem.key);
+    TRY(trials_open(&t->trials, t->app, t->settings, t->device));
+    *microseconds = -1;
+    if (trials_begin(&t->trials, &problem, false)) *microseconds = trials_time(&t->trials, &choice, HUGE_VAL);
     if (*microseconds > 0) return STATUS_OK;
-    return FAIL(diag, STATUS_CUDA_FAILED, "%s takes no time", problem.key);
+    return FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem.key, t->trials.why);
 }
 
 Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
@@ -543,6 +401,7 @@ Status tune_probe(App *app, const CompileSettings *settings, const Device *devic
                    .device = device,
                    .arena = {.allocator = &app->allocator}};
     Status status = probe(&tuner, microseconds);
+    trials_close(&tuner.trials);
     arena_reset(&tuner.arena);
     return status;
 }

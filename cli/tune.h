@@ -7,6 +7,7 @@
 
 typedef struct TuneOptions {
     int32_t candidates; /* of each problem, best guesses first */
+    int32_t neighbours; /* of the best of them, that are timed then */
     bool
         every; /* problems that can be done in one way too, and what others of a problem were timed without */
     const char *filter; /* of problems, those whose line contains it; NULL: all */

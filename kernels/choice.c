@@ -68,32 +68,55 @@ int32_t choices_rank(const Problem *problem, const Device *device, Choice *out, 
     return each_choice(problem, device, insert, &list);
 }
 
+typedef struct NearList {
+    ChoiceList list;
+    const Choice *near;
+    int32_t total;
+} NearList;
+
+static void insert_near(void *user, const Choice *choice) {
+    NearList *near = user;
+    const Config *a = &choice->config, *b = &near->near->config;
+    int32_t different = 0;
+    if (choice->tactic != near->near->tactic || a->count != b->count) return;
+    for (int32_t i = 0; i < a->count; ++i) different += a->number[i] != b->number[i];
+    if (different != 1) return;
+    near->total++;
+    insert(&near->list, choice);
+}
+
+int32_t choices_near(const Problem *problem, const Device *device, const Choice *near, Choice *out,
+                     int32_t capacity) {
+    NearList list = {{out, 0, capacity}, near, 0};
+    each_choice(problem, device, insert_near, &list);
+    return list.total;
+}
+
 /* Times this close are the same: then the order decides, so that two tunings agree. */
 static const double noise = 1.02;
 
-typedef struct MeasuredSearch {
+typedef struct TimeSearch {
     const Problem *problem;
     const TimingCache *timings;
     double limit; /* the least time so far, or what is as good as it */
     bool limited;
     Choice found;
-} MeasuredSearch;
+} TimeSearch;
 
 static void look_up(void *user, const Choice *choice) {
-    MeasuredSearch *search = user;
-    const Timing *row =
-        timing_cache_find(search->timings, search->problem->key, choice->tactic, &choice->config);
-    if (row == NULL) return;
-    if (!search->limited && row->microseconds < search->limit) search->limit = row->microseconds;
-    if (!search->limited || search->found.tactic != NULL || row->microseconds > search->limit) return;
-    search->found = (Choice){choice->tactic, choice->config, CHOICE_MEASURED, row->microseconds};
+    TimeSearch *search = user;
+    Choice timed = *choice;
+    if (!choice_take_time(search->timings, search->problem, &timed)) return;
+    if (!search->limited && timed.microseconds < search->limit) search->limit = timed.microseconds;
+    if (!search->limited || search->found.tactic != NULL || timed.microseconds > search->limit) return;
+    search->found = timed;
 }
 
 /* The first that is as good as the best of those that apply and have a time in the cache. */
-static bool find_measured(const Problem *problem, const Device *device, const TimingCache *timings,
-                          Choice *out) {
-    MeasuredSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};
-    if (timings == NULL || !timing_cache_knows(timings, problem->key)) return false;
+static bool find_timed(const Problem *problem, const Device *device, const TimingCache *timings,
+                       Choice *out) {
+    TimeSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};
+    if (timings == NULL) return false;
     each_choice(problem, device, look_up, &search);
     search.limited = true;
     search.limit *= noise;
@@ -102,23 +125,41 @@ static bool find_measured(const Problem *problem, const Device *device, const Ti
     return search.found.tactic != NULL;
 }
 
+bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice) {
+    if (timings == NULL) return false;
+    bool measured = timing_cache_knows(timings, problem->key);
+    const TimingCache *rows = measured ? timings : timings->estimates;
+    const Timing *row =
+        rows != NULL ? timing_cache_find(rows, problem->key, choice->tactic, &choice->config) : NULL;
+    if (row == NULL) return false;
+    choice->source = measured ? CHOICE_MEASURED : CHOICE_INTERPOLATED;
+    choice->microseconds = row->microseconds;
+    return true;
+}
+
 Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings) {
     Choice best;
-    if (find_measured(problem, device, timings, &best)) return best;
+    if (find_timed(problem, device, timings, &best)) return best;
     best = (Choice){0};
     choices_rank(problem, device, &best, 1);
     return best;
 }
 
+const char *choice_source_name(ChoiceSource source) {
+    static const char *const names[] = {[CHOICE_PREFERRED] = "the preferred one",
+                                        [CHOICE_MODELLED] = "modelled",
+                                        [CHOICE_INTERPOLATED] = "interpolated",
+                                        [CHOICE_MEASURED] = "measured",
+                                        [CHOICE_ASKED] = "asked for"};
+    return names[source];
+}
+
 const char *choice_text(const Choice *choice, Arena *arena) {
-    static const char *const sources[] = {[CHOICE_PREFERRED] = "the preferred one",
-                                          [CHOICE_MODELLED] = "modelled",
-                                          [CHOICE_MEASURED] = "measured",
-                                          [CHOICE_ASKED] = "asked for"};
     const char *text = choice->tactic->name;
     for (int32_t i = 0; text != NULL && i < choice->config.count; ++i)
         text = arena_printf(arena, "%s%s%d", text, i == 0 ? " " : ",", choice->config.number[i]);
     if (text == NULL || choice->microseconds <= 0)
-        return text == NULL ? NULL : arena_printf(arena, "%s (%s)", text, sources[choice->source]);
-    return arena_printf(arena, "%s (%s, %.1f us)", text, sources[choice->source], choice->microseconds);
+        return text == NULL ? NULL : arena_printf(arena, "%s (%s)", text, choice_source_name(choice->source));
+    return arena_printf(arena, "%s (%s, %.1f us)", text, choice_source_name(choice->source),
+                        choice->microseconds);
 }

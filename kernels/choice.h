@@ -5,17 +5,18 @@
 #include "kernels/timing_cache.h"
 
 typedef enum ChoiceSource {
-    CHOICE_PREFERRED, /* the table's order: no time is known and no tactic that applies has a cost model */
-    CHOICE_MODELLED,  /* least by the tactics' cost models */
-    CHOICE_MEASURED,  /* least in the timing cache */
-    CHOICE_ASKED      /* by options */
+    CHOICE_PREFERRED,    /* the table's order: no time is known and no tactic that applies has a cost model */
+    CHOICE_MODELLED,     /* least by the tactics' cost models */
+    CHOICE_INTERPOLATED, /* least of the timing cache's estimates */
+    CHOICE_MEASURED,     /* least in the timing cache */
+    CHOICE_ASKED         /* by options */
 } ChoiceSource;
 
 typedef struct Choice {
     const Tactic *tactic; /* NULL: none applies */
     Config config;
     ChoiceSource source;
-    double microseconds; /* measured or modelled; 0: unknown */
+    double microseconds; /* measured, interpolated or modelled; 0: unknown */
 } Choice;
 
 /* All that applies, in the order of the table and of their configs. Returns how many there are, of which at
@@ -24,8 +25,15 @@ int32_t choices_list(const Problem *problem, const Device *device, Choice *out, 
 /* All that applies, best guess first: modelled ones by their time, the others behind them in the order of the
  * table and of their configs. Returns how many there are, of which at most capacity are written. */
 int32_t choices_rank(const Problem *problem, const Device *device, Choice *out, int32_t capacity);
+/* The same of those that are near one: of its tactic, with a config that differs in one number. */
+int32_t choices_near(const Problem *problem, const Device *device, const Choice *near, Choice *out,
+                     int32_t capacity);
 /* The best one. timings may be NULL. */
 Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings);
+/* Takes the time that the cache has of the choice, or estimates. False: none. timings may be NULL. */
+bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice);
+/* "measured" and so on, for people. */
+const char *choice_source_name(ChoiceSource source);
 /* "conv_wgmma 128,64,4 (measured, 21.8 us)" in arena; NULL: out of memory. */
 const char *choice_text(const Choice *choice, Arena *arena);
 

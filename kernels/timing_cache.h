@@ -25,6 +25,8 @@ typedef struct TimingCache {
     const char *gpu; /* "NVIDIA H200 sm_90a driver 13.0": times of another one mean nothing */
     int32_t count, capacity;
     Timing *rows; /* sorted */
+    struct TimingCache *
+        estimates; /* of problems that it has no rows of (kernels/interpolate.h); NULL: none. Never written */
 } TimingCache;
 
 /* An empty one. NULL: out of memory. */

@@ -23,6 +23,9 @@ struct CudaEngine {
     CudaKernel *kernels; /* per kernel of the plan */
 };
 
+/* The driver and a GPU's context, without a plan. Close it in either case. */
+Status cuda_device_open(CudaEngine *cuda, const SmeltEngineOptions *options, Diag *diag);
+void cuda_device_close(CudaEngine *cuda);
 /* Chooses the device, checks that the plan is for it, and uploads kernels and weights. */
 Status cuda_engine_open(SmeltEngine *engine, const SmeltEngineOptions *options, Diag *diag);
 void cuda_engine_close(SmeltEngine *engine); /* accepts any state */

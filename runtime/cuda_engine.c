@@ -74,7 +74,7 @@ static Status use_current_context(CudaEngine *cuda, Diag *diag) {
                        "the current CUDA context's GPU", diag);
 }
 
-static Status open_device(CudaEngine *cuda, const SmeltEngineOptions *options, Diag *diag) {
+Status cuda_device_open(CudaEngine *cuda, const SmeltEngineOptions *options, Diag *diag) {
     TRY(cuda_api_open(options->cuda_library, &cuda->api, diag));
     if (options->use_current_context != 0) {
         TRY(use_current_context(cuda, diag));
@@ -85,6 +85,10 @@ static Status open_device(CudaEngine *cuda, const SmeltEngineOptions *options, D
         cuda->owns_context = true;
     }
     return describe_device(&cuda->api, cuda->device, &cuda->info, diag);
+}
+
+void cuda_device_close(CudaEngine *cuda) {
+    if (cuda->owns_context) (void)cuda->api.primary_release(cuda->device);
 }
 
 /* -- what the plan is for -- */
@@ -239,7 +243,7 @@ Status cuda_engine_open(SmeltEngine *engine, const SmeltEngineOptions *options, 
     static const SmeltEngineOptions defaults = {0};
     engine->cuda = ARENA_NEW(&engine->arena, CudaEngine);
     TRY_ALLOC(diag, engine->cuda);
-    TRY(open_device(engine->cuda, options != NULL ? options : &defaults, diag));
+    TRY(cuda_device_open(engine->cuda, options != NULL ? options : &defaults, diag));
     TRY(check_driver(engine, diag));
     TRY(cuda_enter(engine->cuda, diag));
     Status status = load_kernels(engine, diag);
@@ -257,5 +261,5 @@ void cuda_engine_close(SmeltEngine *engine) {
         if (cuda->weights != 0) (void)cuda->api.memory_free(cuda->weights);
         cuda_leave(cuda);
     }
-    if (cuda->owns_context) (void)cuda->api.primary_release(cuda->device);
+    cuda_device_close(cuda);
 }

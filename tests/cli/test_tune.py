@@ -71,6 +71,13 @@ def measure_zeros(folder, cache):
     expect("and not measured again", (0, str("tuned" in run(*tune, driver=idle)[1])), 0, "False")
     expect("a plan says so", run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=sm_90", "--timing-cache", timings), 0, "z.plan")
     expect("of each step", run("inspect", plan), 0, " (measured, 1.0 us)")
+    near = folder / "near.ir"
+    zeros(near, [48])
+    build = ["build", near, "-o", plan, "--cache-dir", cache, "--gpu=sm_90", "--timing-cache", timings]
+    expect("a problem between those", run(*build), 0, "z.plan")
+    expect("is estimated", run("inspect", plan), 0, " (interpolated, ")
+    expect("not measured", run("tune", near, "--gpu=sm_90", "--timing-cache", timings), 0, " us interpolated ")
+    expect("and not kept", run("inspect", timings), 0, f"{whole} times of 3 problems")
     timings.unlink()
     process = subprocess.Popen([smelt, *map(str, tune)], env=environment_of(idle), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and rows_in(timings) == 0:

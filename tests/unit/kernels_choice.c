@@ -126,6 +126,25 @@ static void test_planes(void) {
     }
 }
 
+/* Neighbours differ in one number, and in nothing else. */
+static void test_near(void) {
+    Fixture f;
+    Choice near[MOST];
+    set_up(&f, product);
+    int32_t count = choices_near(&f.problem, f.device, &f.all[0], near, MOST), expected = 0;
+    CHECK(count > 0 && count < f.count - 1);
+    for (int32_t i = 0; i < f.count; ++i) {
+        int32_t different = 0;
+        for (int32_t n = 0; n < f.all[0].config.count; ++n)
+            different += f.all[i].config.number[n] != f.all[0].config.number[n];
+        expected += f.all[i].tactic == f.all[0].tactic && different == 1;
+    }
+    CHECK_INT(count, expected);
+    for (int32_t i = 0; i < count; ++i) CHECK(near[i].tactic == f.all[0].tactic);
+    CHECK_INT(choices_near(&f.problem, f.device, &f.all[0], near, 1), count);
+    arena_reset(&f.arena);
+}
+
 static bool has_tactic(const Fixture *f, const Device *device, const char *name) {
     Choice all[MOST];
     int32_t count = choices_list(&f->problem, device, all, MOST);
@@ -158,6 +177,7 @@ int main(void) {
     test_preferred();
     test_measured();
     test_strange_rows();
+    test_near();
     test_switches();
     return test_result();
 }

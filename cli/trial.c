@@ -1,0 +1,478 @@
+#include "cli/trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "cli/samples.h"
+#include "ir/cost.h"
+#include "kernels/extract.h"
+#include "kernels/lower.h"
+#include "runtime/engine.h"
+
+/* A candidate is timed in a plan that runs the problem alone, many times over in one CUDA graph, with its
+ * operands in the cache, as a step in front would leave them; what the plan does besides is timed without the
+ * candidate and taken off. */
+enum {
+    MOST_REPEATS = 24,
+    LEAST_REPEATS = 4,
+    TIMED_RUNS = 5,
+    RANDOM_ELEMENTS = 1048573, /* of large inputs, which repeat them: a prime, that no extent has */
+    MOST_INTEGER = 1,          /* of integer inputs, which may be indices */
+    HOST_MACS = 200000000,     /* above which the reference is a plain kernel on the GPU */
+    BLOCK = 512,               /* elements that are compared at a time */
+    GRAIN = 1 << 16,
+    MOST_WORKERS = 1024,
+    MOST_PLAIN = 256 /* choices among which one is a reference */
+};
+static const double long_time = 2500;                      /* microseconds of a plan */
+static const double half_error = 2e-2, float_error = 1e-3; /* relative to the reference's largest element */
+
+/* -- plans of one problem -- */
+
+/* how NULL: for the host. */
+static Status make_plan(const Trials *t, const Problem *problem, const LowerTrial *how, Arena *arena,
+                        Plan *plan, Diag *diag) {
+    Graph *graph;
+    TRY(problem_extract(problem, arena, &graph, diag));
+    const PassOptions passes = {.start_from = "plan_memory", .strided = how != NULL};
+    TRY(passes_run(graph, &passes, NULL, diag));
+    const LowerOptions host = {.target = "cpu"};
+    if (how == NULL) return lower_to_host(graph, &host, arena, plan, diag);
+    const LowerCudaOptions cuda = {.base = {.target = "cuda"},
+                                   .devices = {1, {t->device}},
+                                   .trial = how,
+                                   .jit = {.cache_folder = t->settings->cache_dir, .threads = 1}};
+    return lower_to_cuda(graph, &cuda, arena, plan, diag);
+}
+
+void trials_compile(const Trials *t, const Problem *problem, const Choice *choice) {
+    const LowerTrial how = {.choice = *choice, .repeats = 1};
+    Allocator allocator = {0}; /* one for each thread */
+    Arena arena;
+    Diag diag = {0};
+    Plan plan;
+    arena_init(&arena, &allocator);
+    /* What fails here fails again, and is reported, when it is timed. */
+    (void)make_plan(t, problem, &how, &arena, &plan, &diag);
+    arena_reset(&arena);
+}
+
+/* A plan that is loaded. */
+typedef struct Trial {
+    Arena arena;
+    void *bytes;
+    SmeltEngine *engine;
+    SmeltContext *context;
+} Trial;
+
+static void trial_close(Trial *trial) {
+    smelt_context_destroy(trial->context);
+    smelt_engine_destroy(trial->engine);
+    free(trial->bytes);
+    arena_reset(&trial->arena);
+}
+
+static bool say(Trials *t, const char *why) {
+    snprintf(t->why, sizeof t->why, "%.*s", (int)sizeof t->why - 1, why);
+    return false;
+}
+
+/* Of the work on the GPU that failed nothing in its context can be trusted: the next trial makes another. */
+static bool fail(Trials *t, int status, const char *why) {
+    if (status == STATUS_CUDA_FAILED) t->is_open = false;
+    return say(t, why);
+}
+
+static bool trial_open(Trials *t, const LowerTrial *how, Trial *trial) {
+    Plan plan;
+    Diag diag = {0};
+    SmeltError error = {0};
+    *trial = (Trial){.arena = {.allocator = &t->app->allocator}};
+    ByteWriter bytes = byte_writer(&trial->arena);
+    if (make_plan(t, t->problem, how, &trial->arena, &plan, &diag) != STATUS_OK ||
+        plan_write_bytes(&plan, &bytes, &diag) != STATUS_OK)
+        return say(t, diag.text);
+    trial->bytes = aligned_alloc(64, (bytes.size + 63) / 64 * 64);
+    if (trial->bytes == NULL) return say(t, "out of memory");
+    memcpy(trial->bytes, bytes.data, bytes.size);
+    const SmeltEngineOptions options = {.device = (int)t->settings->device};
+    if (smelt_engine_load_memory(trial->bytes, bytes.size, &options, &trial->engine, &error) == SMELT_OK &&
+        smelt_context_create(trial->engine, NULL, &trial->context, &error) == SMELT_OK)
+        return true;
+    return fail(t, error.status, error.message);
+}
+
+/* -- the GPU -- */
+
+static bool check(Trials *t, Status status, const Diag *diag) {
+    return status == STATUS_OK || fail(t, (int)status, diag->text);
+}
+
+static Status open_gpu(Trials *t, Diag *diag) {
+    const SmeltEngineOptions options = {.device = (int)t->settings->device};
+    const CudaApi *api = &t->cuda.api;
+    TRY(cuda_device_open(&t->cuda, &options, diag));
+    TRY(cuda_enter(&t->cuda, diag));
+    int result = api->stream_create(&t->stream, CUDA_STREAM_NON_BLOCKING);
+    for (int i = 0; i < 2 && result == CUDA_SUCCESS; ++i)
+        result = api->event_create(&t->marks[i], CUDA_EVENT_DEFAULT);
+    cuda_leave(&t->cuda);
+    return cuda_result(api, result, STATUS_CUDA_FAILED, "a stream", diag);
+}
+
+static void release_operands(Trials *t) {
+    for (int i = 0; i < t->memory_count; ++i) device_release(&t->cuda, &t->operands[i].memory);
+    device_release(&t->cuda, &t->zeros);
+    t->memory_count = 0;
+}
+
+static void close_gpu(Trials *t) {
+    const CudaApi *api = &t->cuda.api;
+    if (t->cuda.context != NULL && cuda_enter(&t->cuda, NULL) == STATUS_OK) {
+        release_operands(t);
+        pinned_release(&t->cuda, &t->download);
+        for (int i = 0; i < 2; ++i)
+            if (t->marks[i] != NULL) (void)api->event_destroy(t->marks[i]);
+        if (t->stream != NULL) (void)api->stream_destroy(t->stream);
+        cuda_leave(&t->cuda);
+    }
+    cuda_device_close(&t->cuda);
+    for (int i = 0; i < MOST_OPERANDS; ++i) t->operands[i].memory = t->zeros = (DeviceMemory){0};
+    t->cuda = (CudaEngine){0};
+    t->download = (OwnMemory){0};
+    t->stream = t->marks[0] = t->marks[1] = NULL;
+    t->memory_count = 0;
+    t->is_open = false;
+}
+
+static Status copy_in(Trials *t, const DeviceMemory *to, const void *from, size_t size, Diag *diag) {
+    if (size == 0) return STATUS_OK;
+    return cuda_result(&t->cuda.api, t->cuda.api.copy_in(to->data, from, size), STATUS_CUDA_FAILED,
+                       "a copy to the GPU", diag);
+}
+
+/* Operands' memory, and inputs in it. */
+static Status try_placing(Trials *t, Diag *diag) {
+    size_t most = 0;
+    for (int i = 0; i < t->operand_count; ++i) {
+        Operand *operand = &t->operands[i];
+        if (i >= t->memory_count) t->memory_count = i + 1;
+        TRY(device_reserve(&t->cuda, &operand->memory, operand->size, "inputs and outputs", diag));
+        if (!operand->binding.is_output)
+            TRY(copy_in(t, &operand->memory, operand->elements, operand->size, diag));
+        else if (operand->size > most)
+            most = operand->size;
+    }
+    TRY(pinned_reserve(&t->cuda, &t->download, most, diag));
+    if (most <= t->zeros.capacity) return STATUS_OK;
+    memset(t->download.data, 0, most);
+    TRY(device_reserve(&t->cuda, &t->zeros, most, "inputs and outputs", diag));
+    return copy_in(t, &t->zeros, t->download.data, most, diag);
+}
+
+/* In memory that stays from the problem before, where that does not leave too little. */
+static Status place_operands(Trials *t, Diag *diag) {
+    Diag first = {0};
+    TRY(cuda_enter(&t->cuda, diag));
+    Status status = try_placing(t, &first);
+    if (status != STATUS_OK) {
+        release_operands(t);
+        status = try_placing(t, diag);
+    }
+    cuda_leave(&t->cuda);
+    return status;
+}
+
+static bool ready_gpu(Trials *t) {
+    Diag diag = {0};
+    if (t->is_open) return true;
+    close_gpu(t);
+    Status status = open_gpu(t, &diag);
+    if (status == STATUS_OK) status = place_operands(t, &diag);
+    t->is_open = status == STATUS_OK;
+    return check(t, status, &diag);
+}
+
+/* -- numbers -- */
+
+typedef struct Comparison {
+    const Operand *operand;
+    const void *got; /* NULL: only the expected range is asked for */
+    double range[MOST_WORKERS], difference[MOST_WORKERS];
+} Comparison;
+
+static void compare_block(Comparison *c, int64_t first, int64_t count, int worker) {
+    double expected[BLOCK], got[BLOCK], range = c->range[worker], difference = c->difference[worker];
+    DType dtype = (DType)c->operand->binding.dtype;
+    dtype_read_f64(dtype, c->operand->elements, first, count, expected);
+    dtype_read_f64(dtype, c->got != NULL ? c->got : c->operand->elements, first, count, got);
+    for (int64_t i = 0; i < count; ++i) {
+        double x = expected[i], y = got[i];
+        if (isnan(x) != isnan(y)) difference = HUGE_VAL;
+        if (!isfinite(x) || !isfinite(y)) continue;
+        range = fmax(range, fabs(x));
+        difference = fmax(difference, fabs(x - y));
+    }
+    c->range[worker] = range;
+    c->difference[worker] = difference;
+}
+
+static void compare_range(void *context, int64_t first, int64_t last, int worker) {
+    for (int64_t at = first; at < last; at += BLOCK)
+        compare_block(context, at, min_i64(BLOCK, last - at), worker);
+}
+
+/* The largest difference, relative to what may be; above 1 they are not the same. Sets the expected range
+ * where nothing is compared. */
+static double compare(Trials *t, Operand *operand, const void *got) {
+    Comparison c = {.operand = operand, .got = got};
+    int bits = dtype_bits((DType)operand->binding.dtype);
+    double range = 0, difference = 0;
+    parallel_for(t->pool, (int64_t)(operand->size * 8 / (size_t)bits), GRAIN, compare_range, &c);
+    for (int i = 0; i < MOST_WORKERS; ++i) {
+        range = fmax(range, c.range[i]);
+        difference = fmax(difference, c.difference[i]);
+    }
+    if (got == NULL) operand->range = range;
+    double allowed = (bits < 32 ? half_error : float_error) * operand->range;
+    return difference > 0 ? difference / fmax(allowed, 1e-300) : 0;
+}
+
+/* Of the last run. */
+static Status download(Trials *t, const Operand *operand, Diag *diag) {
+    const CudaApi *api = &t->cuda.api;
+    int result = api->copy_out_async(t->download.data, operand->memory.data, operand->size, t->stream);
+    if (result == CUDA_SUCCESS) result = api->stream_synchronize(t->stream);
+    return cuda_result(api, result, STATUS_CUDA_FAILED, "a copy from the GPU", diag);
+}
+
+/* Compares results with what is expected, or keeps them as that. */
+static bool check_results(Trials *t, bool keep) {
+    for (int i = 0; i < t->operand_count; ++i) {
+        Operand *operand = &t->operands[i];
+        Diag diag = {0};
+        if (!operand->binding.is_output || operand->size == 0) continue;
+        if (!keep && operand->elements == NULL) continue;
+        if (!check(t, download(t, operand, &diag), &diag)) return false;
+        if (keep) {
+            operand->elements = arena_alloc(&t->arena, operand->size);
+            if (operand->elements == NULL) return say(t, "out of memory");
+            memcpy(operand->elements, t->download.data, operand->size);
+        } else if (compare(t, operand, t->download.data) > 1) {
+            return say(t, "its results are not those of the reference");
+        }
+    }
+    return true;
+}
+
+/* -- runs -- */
+
+static bool run(Trials *t, const Trial *trial) {
+    void *places[MOST_OPERANDS];
+    SmeltError error;
+    for (int i = 0; i < t->operand_count; ++i) places[i] = (void *)(uintptr_t)t->operands[i].memory.data;
+    return smelt_context_enqueue(trial->context, t->stream, places, NULL, &error) == SMELT_OK ||
+           fail(t, error.status, error.message);
+}
+
+static Status clear_results(Trials *t, Diag *diag) {
+    int result = CUDA_SUCCESS;
+    for (int i = 0; i < t->operand_count && result == CUDA_SUCCESS; ++i)
+        if (t->operands[i].binding.is_output && t->operands[i].size > 0)
+            result = t->cuda.api.copy_async(t->operands[i].memory.data, t->zeros.data, t->operands[i].size,
+                                            t->stream);
+    return cuda_result(&t->cuda.api, result, STATUS_CUDA_FAILED, "a copy on the GPU", diag);
+}
+
+/* Results that no run before has left there. */
+static bool run_and_check(Trials *t, const Trial *trial, bool keep) {
+    Diag diag = {0};
+    return check(t, clear_results(t, &diag), &diag) && run(t, trial) && check_results(t, keep);
+}
+
+/* Microseconds of one run; negative: it failed. */
+static double time_run(Trials *t, const Trial *trial) {
+    const CudaApi *api = &t->cuda.api;
+    Diag diag = {0};
+    float milliseconds = 0;
+    int result = api->event_record(t->marks[0], t->stream);
+    if (result == CUDA_SUCCESS && !run(t, trial)) return -1;
+    if (result == CUDA_SUCCESS) result = api->event_record(t->marks[1], t->stream);
+    if (result == CUDA_SUCCESS) result = api->stream_synchronize(t->stream);
+    if (result == CUDA_SUCCESS) result = api->event_elapsed(&milliseconds, t->marks[0], t->marks[1]);
+    Status status = cuda_result(api, result, STATUS_CUDA_FAILED, "a run on the GPU", &diag);
+    return check(t, status, &diag) ? 1e3 * (double)milliseconds : -1;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of some runs behind the first two, of which one makes the graph; of one that is above the limit
+ * there are no more. */
+static double time_runs(Trials *t, const Trial *trial, double limit) {
+    double times[TIMED_RUNS];
+    int count = 0;
+    if (time_run(t, trial) < 0) return -1;
+    while (count < TIMED_RUNS) {
+        times[count] = time_run(t, trial);
+        if (times[count] < 0) return -1;
+        if (times[count++] > limit) break;
+    }
+    qsort(times, (size_t)count, sizeof *times, compare_doubles);
+    return times[count / 2];
+}
+
+static double time_plan(Trials *t, const Choice *choice, int32_t repeats, double limit) {
+    const LowerTrial how = {.choice = *choice, .repeats = repeats};
+    Trial trial = {0};
+    double time = -1;
+    if (!ready_gpu(t)) return time;
+    if (trial_open(t, &how, &trial) && cuda_enter(&t->cuda, NULL) == STATUS_OK) {
+        if (run_and_check(t, &trial, false)) time = time_runs(t, &trial, limit);
+        cuda_leave(&t->cuda);
+    }
+    trial_close(&trial);
+    return time;
+}
+
+double trials_time(Trials *t, const Choice *choice, double limit) {
+    double once = 0;
+    if (t->rest < 0) {
+        once = time_plan(t, choice, 1, HUGE_VAL);
+        if (once < 0) return -1;
+        t->repeats = (int32_t)clamp_i64((int64_t)(long_time / fmax(once, 1)), LEAST_REPEATS, MOST_REPEATS);
+    }
+    double often = time_plan(t, choice, t->repeats, fmax(t->rest, 0) + limit * t->repeats);
+    if (often < 0) return -1;
+    if (t->rest < 0) t->rest = fmax(once - (often - once) / (t->repeats - 1), 0);
+    return fmax((often - t->rest) / t->repeats, 0.001);
+}
+
+/* -- a problem -- */
+
+/* Seeded random elements, the same for each candidate of a problem. */
+static bool fill_input(Trials *t, Operand *operand, uint64_t *state) {
+    DType dtype = (DType)operand->binding.dtype;
+    int64_t count = (int64_t)(operand->size * 8 / (size_t)dtype_bits(dtype));
+    int64_t drawn = min_i64(count, RANDOM_ELEMENTS);
+    Tensor tensor;
+    Diag diag = {0};
+    if (sample_random(dtype, 1, &drawn, MOST_INTEGER, state, &t->arena, &tensor, &diag) != STATUS_OK)
+        return say(t, diag.text);
+    operand->elements = tensor.data;
+    if (drawn == count) return true;
+    size_t period = tensor_bytes(&tensor);
+    uint8_t *all = arena_alloc(&t->arena, operand->size);
+    if (all == NULL) return say(t, "out of memory");
+    for (size_t at = 0; at < operand->size; at += period)
+        memcpy(all + at, tensor.data, operand->size - at < period ? operand->size - at : period);
+    operand->elements = all;
+    return true;
+}
+
+static bool describe_operands(Trials *t, const Trial *trial) {
+    uint64_t state = 1;
+    SmeltError error;
+    int count = smelt_engine_binding_count(trial->engine);
+    if (count > MOST_OPERANDS) return say(t, "too many inputs and outputs");
+    for (int i = 0; i < count; ++i) {
+        Operand *operand = &t->operands[i];
+        *operand = (Operand){.memory = operand->memory};
+        if (smelt_engine_binding(trial->engine, i, &operand->binding, &error) != SMELT_OK)
+            return say(t, error.message);
+        const SmeltBinding *b = &operand->binding;
+        if (!dims_storage((DType)b->dtype, b->rank, b->dims, &operand->size))
+            return say(t, "sizes that depend on data");
+        if (!b->is_output && !fill_input(t, operand, &state)) return false;
+    }
+    t->operand_count = count;
+    return true;
+}
+
+/* What the plan on the host computes. */
+static bool run_on_host(Trials *t, const Trial *trial) {
+    void *buffers[MOST_OPERANDS];
+    SmeltError error;
+    for (int i = 0; i < t->operand_count; ++i) {
+        Operand *operand = &t->operands[i];
+        if (operand->binding.is_output) operand->elements = arena_alloc(&t->arena, operand->size);
+        if (operand->elements == NULL) return say(t, "out of memory");
+        buffers[i] = operand->elements;
+    }
+    return smelt_context_run(trial->context, buffers, NULL, &error) == SMELT_OK || say(t, error.message);
+}
+
+/* For problems that the host would take long for: the first candidate without a cost model, whose plain
+ * kernels are tested against the host's. */
+static bool find_plain(const Trials *t, Choice *out) {
+    Choice all[MOST_PLAIN];
+    int64_t macs = 0;
+    for (int32_t i = 0; i < t->problem->node_count; ++i)
+        macs += node_macs(t->problem->graph, t->problem->nodes[i]);
+    if (macs <= HOST_MACS) return false;
+    int32_t count = choices_rank(t->problem, t->device, all, MOST_PLAIN);
+    for (int32_t i = 0; i < count && i < MOST_PLAIN; ++i) {
+        if (all[i].source != CHOICE_PREFERRED) continue;
+        *out = all[i];
+        return true;
+    }
+    return false;
+}
+
+static bool expect_results(Trials *t, const Trial *host) {
+    LowerTrial plain = {.repeats = 1};
+    if (!find_plain(t, &plain.choice)) {
+        if (!run_on_host(t, host)) return false;
+    } else {
+        Trial trial = {0};
+        bool done = ready_gpu(t) && trial_open(t, &plain, &trial) && cuda_enter(&t->cuda, NULL) == STATUS_OK;
+        if (done) {
+            done = run_and_check(t, &trial, true);
+            cuda_leave(&t->cuda);
+        }
+        trial_close(&trial);
+        if (!done) return false;
+    }
+    for (int i = 0; i < t->operand_count; ++i)
+        if (t->operands[i].binding.is_output) (void)compare(t, &t->operands[i], NULL);
+    return true;
+}
+
+static bool set_up(Trials *t, bool expected) {
+    Trial host = {0};
+    Diag diag = {0};
+    bool done = trial_open(t, NULL, &host) && describe_operands(t, &host);
+    if (done) done = t->is_open ? check(t, place_operands(t, &diag), &diag) : ready_gpu(t);
+    done = done && (!expected || expect_results(t, &host));
+    trial_close(&host);
+    return done;
+}
+
+bool trials_begin(Trials *t, const Problem *problem, bool expected) {
+    arena_reset(&t->arena);
+    t->problem = problem;
+    t->operand_count = 0;
+    t->rest = -1;
+    return set_up(t, expected);
+}
+
+/* -- all of them -- */
+
+Status trials_open(Trials *t, App *app, const CompileSettings *settings, const Device *device) {
+    const JitOptions jit = {.cache_folder = settings->cache_dir};
+    *t = (Trials){.app = app, .settings = settings, .device = device};
+    arena_init(&t->arena, &app->allocator);
+    TRY(thread_pool_create((int)settings->threads, &app->allocator, &t->pool, &app->diag));
+    return jit_create(&jit, &app->arena, &t->jit, &app->diag);
+}
+
+void trials_close(Trials *t) {
+    close_gpu(t);
+    jit_destroy(t->jit);
+    thread_pool_destroy(t->pool);
+    arena_reset(&t->arena);
+}

@@ -1,0 +1,56 @@
+/* Choices for one problem, run alone on the GPU that is here. */
+#ifndef SMELT_CLI_TRIAL_H
+#define SMELT_CLI_TRIAL_H
+
+#include "base/parallel.h"
+#include "cli/target.h"
+#include "kernels/choice.h"
+#include "runtime/cuda.h"
+
+/* An input or a result of the problem at hand. */
+typedef struct Operand {
+    SmeltBinding binding;
+    size_t size;         /* bytes */
+    void *elements;      /* of an input, or as a result should be; NULL: not known */
+    double range;        /* of a result: its largest element */
+    DeviceMemory memory; /* stays from problem to problem */
+} Operand;
+
+enum { MOST_OPERANDS = 64, RESULT_TEXT = 512 };
+
+/* The GPU's context, and the compiler's library, stay open from the first trial to the last: to open them
+ * takes longer than to time a candidate. */
+typedef struct Trials {
+    App *app;
+    const CompileSettings *settings;
+    const Device *device;
+    ThreadPool *pool;
+    Jit *jit;
+    CudaEngine cuda;
+    bool is_open;
+    CudaHandle stream, marks[2];
+    DeviceMemory zeros; /* as many as the largest result has bytes */
+    OwnMemory download; /* pinned */
+    Arena arena;        /* of the problem at hand */
+    const Problem *problem;
+    int operand_count, memory_count; /* operands whose memory is from an earlier problem stay */
+    Operand operands[MOST_OPERANDS];
+    int32_t repeats;       /* of a launch in one timed plan */
+    double rest;           /* microseconds that such a plan takes besides; negative: not known yet */
+    char why[RESULT_TEXT]; /* the last trial failed */
+} Trials;
+
+/* Fails with WRONG_DEVICE where there is no compiler. Close it in either case. */
+Status trials_open(Trials *trials, App *app, const CompileSettings *settings, const Device *device);
+void trials_close(Trials *trials);
+/* Compiles the choice's kernels into the cache of kernels; for any thread. */
+void trials_compile(const Trials *trials, const Problem *problem, const Choice *choice);
+/* The problem that is timed next, with random inputs, and results as they should be where expected says so.
+ * False: it cannot be timed, for the reason in trials->why. */
+bool trials_begin(Trials *trials, const Problem *problem, bool expected);
+/* Microseconds that one launch of the choice takes among many in a row; limit: what takes longer is timed no
+ * more exactly than to know that. Negative: it does not run, or its results are not as they should be:
+ * trials->why. */
+double trials_time(Trials *trials, const Choice *choice, double limit);
+
+#endif

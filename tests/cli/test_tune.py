@@ -20,6 +20,7 @@ block "main" {
   output %c
 }
 """
+OTHER = "smelt-timings 1\ngpu Other GPU sm_90 driver 13.0\nend 0 8350594203131f1e\n"
 failures = 0
 
 
@@ -148,6 +149,13 @@ def main():
         own = cache / "timings" / "Fake_GPU_0_sm_90_driver_13.0.txt"
         own.write_bytes(whole[:-3])
         expect("its own cache cut off", run(*build, "--gpu=native", "--tune=off", gpu=True), 0, "is left aside")
+        own.write_text(OTHER)
+        expect("its own cache of another GPU", run(*build, "--gpu=native", "--tune=off", gpu=True), 0, "is left aside: it is of another GPU")
+        (folder / "other.txt").write_text(OTHER)
+        timings.write_bytes(whole)
+        expect("merging caches of two GPUs", run("cache", "merge", timings, folder / "other.txt", "-o", folder / "all.txt"), 2, "do not go together")
+        timings.write_bytes(whole.replace(b"Fake GPU 0", b"Fake GPU 1"))
+        expect("a cache that was edited", run(*build, "--gpu=sm_90", "--timing-cache", timings), 3, "the hash does not fit: the file was edited")
         # What is reproducible is so whatever GPU is here and whatever was measured before; a named cache is part of the input.
         own.write_bytes(whole[:-3])
         here, there, named = folder / "here.plan", folder / "there.plan", folder / "named.plan"

@@ -17,7 +17,6 @@
 enum {
     MOST_REPEATS = 24,
     LEAST_REPEATS = 4,
-    TIMED_RUNS = 5,
     RANDOM_ELEMENTS = 1048573, /* of large inputs, which repeat them: a prime, that no extent has */
     MOST_INTEGER = 1,          /* of integer inputs, which may be indices */
     HOST_MACS = 200000000,     /* above which the reference is a plain kernel on the GPU */
@@ -36,7 +35,7 @@ static Status make_plan(const Trials *t, const Problem *problem, const LowerTria
                         Plan *plan, Diag *diag) {
     Graph *graph;
     TRY(problem_extract(problem, arena, &graph, diag));
-    const PassOptions passes = {.start_from = "plan_memory", .strided = how != NULL};
+    const PassOptions passes = {.start_from = "plan_memory", .strided = how != NULL, .apart = true};
     TRY(passes_run(graph, &passes, NULL, diag));
     const LowerOptions host = {.target = "cpu"};
     if (how == NULL) return lower_to_host(graph, &host, arena, plan, diag);
@@ -313,11 +312,11 @@ static int compare_doubles(const void *a, const void *b) {
 
 /* The median of some runs behind the first two, of which one makes the graph; of one that is above the limit
  * there are no more. */
-static double time_runs(Trials *t, const Trial *trial, double limit) {
-    double times[TIMED_RUNS];
+static double time_runs(Trials *t, const Trial *trial, int runs, double limit) {
+    double times[MOST_RUNS];
     int count = 0;
     if (time_run(t, trial) < 0) return -1;
-    while (count < TIMED_RUNS) {
+    while (count < runs) {
         times[count] = time_run(t, trial);
         if (times[count] < 0) return -1;
         if (times[count++] > limit) break;
@@ -326,27 +325,27 @@ static double time_runs(Trials *t, const Trial *trial, double limit) {
     return times[count / 2];
 }
 
-static double time_plan(Trials *t, const Choice *choice, int32_t repeats, double limit) {
+static double time_plan(Trials *t, const Choice *choice, int32_t repeats, int runs, double limit) {
     const LowerTrial how = {.choice = *choice, .repeats = repeats};
     Trial trial = {0};
     double time = -1;
     if (!ready_gpu(t)) return time;
     if (trial_open(t, &how, &trial) && cuda_enter(&t->cuda, NULL) == STATUS_OK) {
-        if (run_and_check(t, &trial, false)) time = time_runs(t, &trial, limit);
+        if (run_and_check(t, &trial, false)) time = time_runs(t, &trial, runs, limit);
         cuda_leave(&t->cuda);
     }
     trial_close(&trial);
     return time;
 }
 
-double trials_time(Trials *t, const Choice *choice, double limit) {
+double trials_time(Trials *t, const Choice *choice, int runs, double limit) {
     double once = 0;
     if (t->rest < 0) {
-        once = time_plan(t, choice, 1, HUGE_VAL);
+        once = time_plan(t, choice, 1, runs, HUGE_VAL);
         if (once < 0) return -1;
         t->repeats = (int32_t)clamp_i64((int64_t)(long_time / fmax(once, 1)), LEAST_REPEATS, MOST_REPEATS);
     }
-    double often = time_plan(t, choice, t->repeats, fmax(t->rest, 0) + limit * t->repeats);
+    double often = time_plan(t, choice, t->repeats, runs, fmax(t->rest, 0) + limit * t->repeats);
     if (often < 0) return -1;
     if (t->rest < 0) t->rest = fmax(once - (often - once) / (t->repeats - 1), 0);
     return fmax((often - t->rest) / t->repeats, 0.001);

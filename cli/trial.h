@@ -16,7 +16,7 @@ typedef struct Operand {
     DeviceMemory memory; /* stays from problem to problem */
 } Operand;
 
-enum { MOST_OPERANDS = 64, RESULT_TEXT = 512 };
+enum { MOST_OPERANDS = 64, MOST_RUNS = 32, RESULT_TEXT = 512 };
 
 /* The GPU's context, and the compiler's library, stay open from the first trial to the last: to open them
  * takes longer than to time a candidate. */
@@ -48,9 +48,9 @@ void trials_compile(const Trials *trials, const Problem *problem, const Choice *
 /* The problem that is timed next, with random inputs, and results as they should be where expected says so.
  * False: it cannot be timed, for the reason in trials->why. */
 bool trials_begin(Trials *trials, const Problem *problem, bool expected);
-/* Microseconds that one launch of the choice takes among many in a row; limit: what takes longer is timed no
- * more exactly than to know that. Negative: it does not run, or its results are not as they should be:
- * trials->why. */
-double trials_time(Trials *trials, const Choice *choice, double limit);
+/* Microseconds that one launch of the choice takes among many in a row, the median of `runs`, at most
+ * MOST_RUNS; limit: what takes longer is timed no more exactly than to know that. Negative: it does not run,
+ * or its results are not as they should be: trials->why. */
+double trials_time(Trials *trials, const Choice *choice, int runs, double limit);
 
 #endif

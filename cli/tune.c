@@ -9,13 +9,17 @@
 #include "kernels/interpolate.h"
 #include "kernels/jit_cache.h"
 
-enum { MOST_CANDIDATES = 64 };
+enum {
+    MOST_CANDIDATES = 64,
+    RUNS = 5,
+    EXACT_RUNS = 25 /* of those that are as good as the best */
+};
 static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
     close = 1.05;                   /* what is within it is timed again */
 
 typedef struct Candidates {
     Problem problem;
-    int32_t count;
+    int32_t count, fresh; /* those behind the fresh ones are timed again */
     Choice choices[MOST_CANDIDATES];
 } Candidates;
 
@@ -211,6 +215,7 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     int32_t total = choices_rank(&found.problem, t->device, found.choices, most);
     found.count = total < most ? total : most;
     if (t->options->every) drop_timed(t, &found);
+    found.fresh = found.count;
     if (found.count == 0 || (total < 2 && !t->options->every)) return STATUS_OK;
     if (!ARENA_RESERVE(&t->arena, t->problems, t->problem_count, t->problem_capacity))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
@@ -238,14 +243,15 @@ static void report_failure(Tuner *t, const Candidates *c, const Choice *choice, 
     arena_reset(&arena);
 }
 
-static Status note_time(Tuner *t, const Candidates *c, const Choice *choice, double microseconds) {
+static Status note_time(Tuner *t, const Candidates *c, int32_t index, double microseconds) {
+    const Choice *choice = &c->choices[index];
     const Timing row = {.problem = c->problem.key,
                         .tactic = timing_tactic_name(&t->arena, choice->tactic),
                         .config = choice->config,
                         .microseconds = fmax(microseconds, 0.001)};
     TRY_ALLOC(&t->app->diag, row.tactic);
-    if (timing_cache_find(t->options->cache, row.problem, choice->tactic, &row.config) == NULL) t->timed++;
-    return timing_cache_add(t->options->cache, &row) ? STATUS_OK
+    t->timed += index < c->fresh;
+    return timing_cache_set(t->options->cache, &row) ? STATUS_OK
                                                      : FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
@@ -258,11 +264,12 @@ static Status time_problem(Tuner *t, const Candidates *c) {
     }
     double begun = clock_seconds();
     for (int32_t i = 0; i < c->count; ++i) {
-        double time = trials_time(&t->trials, &c->choices[i], hopeless * best);
+        double time =
+            trials_time(&t->trials, &c->choices[i], i < c->fresh ? RUNS : EXACT_RUNS, hopeless * best);
         if (time < 0)
             report_failure(t, c, &c->choices[i], t->trials.why);
         else
-            TRY(note_time(t, c, &c->choices[i], time));
+            TRY(note_time(t, c, i, time));
         if (time >= 0) best = fmin(best, time);
     }
     log_line(&t->app->log, LOG_NODE, "%.3f s for operands and reference, %.3f s for %d candidates: %s",
@@ -336,7 +343,7 @@ static void find_second_stage(const Tuner *t, Candidates *c) {
     c->count = near < MOST_CANDIDATES ? near : MOST_CANDIDATES;
     drop_timed(t, c);
     if (c->count > options->neighbours) c->count = options->neighbours;
-    int32_t fresh = c->count;
+    c->fresh = c->count;
     for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i) {
         const Timing *row =
             timing_cache_find(options->cache, c->problem.key, first[i].tactic, &first[i].config);
@@ -344,7 +351,7 @@ static void find_second_stage(const Tuner *t, Candidates *c) {
         c->choices[c->count++] = first[i];
         again++;
     }
-    if (again == 1) c->count = fresh;
+    if (again == 1) c->count = c->fresh;
 }
 
 static Status tune_all(Tuner *t) {
@@ -388,7 +395,8 @@ static Status probe(Tuner *t, double *microseconds) {
     if (choice.tactic == NULL) return FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem.key);
     TRY(trials_open(&t->trials, t->app, t->settings, t->device));
     *microseconds = -1;
-    if (trials_begin(&t->trials, &problem, false)) *microseconds = trials_time(&t->trials, &choice, HUGE_VAL);
+    if (trials_begin(&t->trials, &problem, false))
+        *microseconds = trials_time(&t->trials, &choice, RUNS, HUGE_VAL);
     if (*microseconds > 0) return STATUS_OK;
     return FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem.key, t->trials.why);
 }

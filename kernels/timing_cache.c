@@ -57,11 +57,11 @@ static bool is_plain_text(const char *text) {
     return true;
 }
 
-bool timing_cache_add(TimingCache *cache, const Timing *row) {
+static bool put_row(TimingCache *cache, const Timing *row, bool lowers) {
     if (!is_plain_text(row->problem)) return true;
     int32_t place = place_of(cache, row);
     if (place < cache->count && compare_rows(&cache->rows[place], row) == 0) {
-        if (row->microseconds < cache->rows[place].microseconds)
+        if (!lowers || row->microseconds < cache->rows[place].microseconds)
             cache->rows[place].microseconds = row->microseconds;
         return true;
     }
@@ -75,6 +75,14 @@ bool timing_cache_add(TimingCache *cache, const Timing *row) {
     cache->rows[place] = copy;
     cache->count++;
     return true;
+}
+
+bool timing_cache_add(TimingCache *cache, const Timing *row) {
+    return put_row(cache, row, true);
+}
+
+bool timing_cache_set(TimingCache *cache, const Timing *row) {
+    return put_row(cache, row, false);
 }
 
 Status timing_cache_merge(TimingCache *to, const TimingCache *from, Diag *diag) {

@@ -38,6 +38,8 @@ Status timing_cache_write(const TimingCache *cache, const char *path, Diag *diag
 /* Adds a row or lowers the time of the one that is there. Problems with control characters are left out.
  * False: out of memory. */
 bool timing_cache_add(TimingCache *cache, const Timing *row);
+/* The same, but that the time is the new one whatever it was. */
+bool timing_cache_set(TimingCache *cache, const Timing *row);
 /* All rows of `from`, which must be for the same GPU (USAGE). */
 Status timing_cache_merge(TimingCache *to, const TimingCache *from, Diag *diag);
 /* The row, or NULL. */

@@ -267,6 +267,7 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
                            .diag = diag,
                            .pool = options->pool,
                            .strided = options->strided,
+                           .apart = options->apart,
                            .target = options->target,
                            .precision = options->precision};
     Status status = read_options(&runner, diag);

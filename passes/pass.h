@@ -44,6 +44,7 @@ typedef struct PassCtx {
     Rejection *rejections;    /* in the graph's arena, over all passes */
     ThreadPool *pool;         /* for folding; may be NULL */
     bool strided;             /* operators with OPF_STRIDED take values in any layout, and slices */
+    bool apart;               /* no result takes the place of an operand: steps can be repeated */
     const PassTarget *target; /* NULL: nothing more is known */
     const struct PrecisionOptions *precision; /* passes/precision.h; NULL: as the model has it */
 } PassCtx;
@@ -94,7 +95,7 @@ typedef struct PassOptions {
     void (*progress)(void *user, const char *pass, int32_t index, int32_t count);
     void *user;
     ThreadPool *pool;
-    bool strided; /* as in PassCtx; false: the host */
+    bool strided, apart; /* as in PassCtx; strided false: the host */
     const PassTarget *target;
 } PassOptions;
 

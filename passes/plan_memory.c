@@ -304,15 +304,16 @@ static Status place_output(Planner *p, const Node *node, int32_t index) {
     if (p->on_device && p->lives[output].last_step == p->step) return STATUS_OK; /* in registers */
     if (p->slots[output].within != NONE) return place_value(p, output);
     uint32_t flags = index == 0 ? op_def(node->op)->flags : 0;
+    bool in_place = !p->ctx->apart;
     ValueId input = NONE;
     if (index == 0 && memory_is_view(p->graph, node)) {
         input = p->graph->values[node->inputs[0]].buffer != NONE ? node->inputs[0] : NONE;
         if (input != NONE) pass_count_add(p->ctx, "views", 1);
-    } else if ((flags & OPF_IN_PLACE) != 0) {
+    } else if (in_place && (flags & OPF_IN_PLACE) != 0) {
         input = in_place_input(p, node, output);
         if (input != NONE) pass_count_add(p->ctx, "in place", 1);
     }
-    if (input == NONE && p->on_device) {
+    if (in_place && input == NONE && p->on_device) {
         input = in_place_operand(p, node, output);
         if (input != NONE) pass_count_add(p->ctx, "in place", 1);
     }

@@ -58,6 +58,10 @@ static void test_merge(void) {
     CHECK_OK(timing_cache_merge(to, from, &diag), &diag);
     CHECK_INT(to->count, 5);
     CHECK(timing_cache_knows(to, "c"));
+    const Tactic two = {.name = "two", .version = 1};
+    CHECK(timing_cache_find(to, "b", &two, &rows[0].config)->microseconds == 3);
+    CHECK(timing_cache_set(to, &rows[0]));
+    CHECK(timing_cache_find(to, "b", &two, &rows[0].config)->microseconds == 9);
     CHECK_INT(timing_cache_merge(to, timing_cache_create(&arena, "another"), &diag), STATUS_USAGE);
     arena_reset(&arena);
 }

@@ -179,7 +179,32 @@ static void test_no_memory_plan(void) {
     arena_reset(&l.arena);
 }
 
+/* A chain of negations takes turns in two buffers where results lie apart, and one where they need not. */
+static void test_apart(void) {
+    static const char text[] = "smelt-ir 1\n"
+                               "graph \"t\"\n"
+                               "block \"main\" {\n"
+                               "  input %x : f32[64]\n"
+                               "  %a : f32[64] = Neg(%x)\n"
+                               "  %b : f32[64] = Neg(%a)\n"
+                               "  %c : f32[64] = Neg(%b)\n"
+                               "  output %c\n"
+                               "}\n";
+    for (int apart = 0; apart < 2; ++apart) {
+        Arena arena = {0};
+        Diag diag = {0};
+        Graph *graph;
+        const PassOptions passes = {.start_from = "plan_memory", .apart = apart == 1};
+        CHECK_OK(graph_parse(text, strlen(text), "test.ir", NULL, &arena, &graph, &diag), &diag);
+        CHECK_OK(passes_run(graph, &passes, NULL, &diag), &diag);
+        ValueId a = graph->nodes[0].outputs[0], b = graph->nodes[1].outputs[0];
+        CHECK((graph->values[a].buffer != graph->values[b].buffer) == (apart == 1));
+        arena_reset(&arena);
+    }
+}
+
 int main(void) {
+    test_apart();
     test_storage();
     test_bodies();
     test_regions();

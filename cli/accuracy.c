@@ -21,7 +21,8 @@ typedef struct Pair {
 static CompileSettings reference_settings(const CompileSettings *settings) {
     CompileSettings plain = *settings;
     plain.target = "cpu";
-    plain.gpu = plain.precision = plain.io_precision = plain.calib = plain.dump_dir = plain.stop_after = NULL;
+    plain.gpu = plain.tactics = plain.precision = plain.io_precision = plain.calib = NULL;
+    plain.dump_dir = plain.stop_after = NULL;
     plain.keep_fp32 = plain.force_fp16 = (TextList){0};
     plain.max_error = 0;
     plain.variant = 0;

@@ -47,6 +47,27 @@ static void print_summary(const Session *session, const Measurement *m) {
     printf("Queries: %lld\n", (long long)m->count);
 }
 
+/* What of the GPU's work NVIDIA's libraries do; the goal is none. */
+static Status print_library_share(App *app, const Session *session, bool timed) {
+    SmeltStepProfile step;
+    SmeltError error = {0};
+    double all = 0, theirs = 0;
+    int launches = 0, calls = 0;
+    for (int i = 0; i < smelt_context_step_count(session->context); ++i) {
+        if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
+            return run_failed(app, &error);
+        launches += step.launches;
+        calls += step.library_calls;
+        if (step.launches > 0) all += step.microseconds;
+        if (step.library_calls > 0) theirs += step.microseconds;
+    }
+    if (launches == 0 || (calls == 0 && !timed)) return STATUS_OK;
+    printf("Library calls: %d of %d launches", calls, launches);
+    if (timed && all > 0) printf(", %.2f %% of the time on the GPU", 100 * theirs / all);
+    printf(" (the goal is none)\n");
+    return STATUS_OK;
+}
+
 /* Rates are of what a step must move and compute at least (ops/cost.h); the roofline is the GPU's memory
  * bandwidth. */
 static Status print_profile(App *app, const Session *session) {
@@ -76,7 +97,7 @@ static Status print_profile(App *app, const Session *session) {
             printf("%7.1f%%  ", 100 * rate / device.bandwidth);
         else
             printf("%8s  ", "");
-        printf("%-4s %-28s ", step.launches > 0 ? "GPU" : "host", step.name);
+        printf("%-4s %-28s ", step.library_calls > 0 ? "lib" : step.launches > 0 ? "GPU" : "host", step.name);
         for (const char *c = step.origins; *c != '\0'; ++c) putchar(*c == '\n' ? ' ' : *c);
         putchar('\n');
     }
@@ -120,6 +141,7 @@ static Status bench(App *app, const BenchOptions *o, Session *session) {
            byte_text((double)smelt_context_workspace(session->context)).text);
     print_summary(session, &m);
     if (o->profile) TRY(print_profile(app, session));
+    TRY(print_library_share(app, session, o->profile));
     return o->json != NULL ? write_json(app, o, session, &m) : STATUS_OK;
 }
 

@@ -138,7 +138,7 @@ static Status check_against_plain(App *app, const CheckOptions *o, const char *p
     CheckOptions plain = *o;
     plain.compile.dump_dir = NULL;
     plain.compile.target = "cpu";
-    plain.compile.gpu = NULL;
+    plain.compile.gpu = plain.compile.tactics = NULL;
     plain.compile.disabled = (TextList){0};
     plain.compile.precision = plain.compile.io_precision = plain.compile.calib = NULL;
     plain.compile.keep_fp32 = plain.compile.force_fp16 = (TextList){0};

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "kernels/arch.h"
 #include "kernels/nvrtc.h"
+#include "plan_format/library.h"
 #include "runtime/smelt_runtime.h"
 
 static void report_gpu(int index, const SmeltDevice *device) {
@@ -41,6 +42,19 @@ static void report_nvrtc(void) {
     if (diag.hint[0] != '\0') printf("%-16s hint: %s\n", "", diag.hint);
 }
 
+static void report_library(PlanLibrary which) {
+    const LibraryName *name = &library_names[which];
+    Library library;
+    Diag diag = {0};
+    if (library_open(which, &library, &diag) == STATUS_OK) {
+        printf("%-16s %s (%s)\n", name->name, library.version, library.path);
+        return;
+    }
+    printf("%-16s %s\n", name->name, diag.text);
+    printf("%-16s only plans that are built with --tactics=+%s need it\n", "", name->key);
+    printf("%-16s hint: %s\n", "", diag.hint);
+}
+
 Status command_doctor(App *app, const Command *self, int argc, char **argv) {
     TextList none = {0};
     bool done;
@@ -50,5 +64,6 @@ Status command_doctor(App *app, const Command *self, int argc, char **argv) {
     printf("%-16s %ld\n", "CPU cores", sysconf(_SC_NPROCESSORS_ONLN));
     report_gpus();
     report_nvrtc();
+    for (int i = 0; i < PLAN_LIBRARIES; ++i) report_library((PlanLibrary)i);
     return STATUS_OK;
 }

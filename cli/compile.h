@@ -43,7 +43,7 @@ typedef struct CompileSettings {
     {"tune", 0, OPTION_TEXT, &(settings).tune, "quick|full|off", \
      "times tactics on this machine's GPU and keeps the fastest (build and bench: quick; else off)", 0, 0}, \
     {"tactics", 0, OPTION_TEXT, &(settings).tactics, "+NAME,-NAME", \
-     "switches tactics on that are optional (conv_tf32x3, matmul_tf32x3), or any off (docs/tuning.md)", 0, 0}, \
+     "switches tactics on that are optional (conv_tf32x3, matmul_tf32x3, cublaslt, cudnn), or any off (docs/tuning.md)", 0, 0}, \
     {"timing-cache", 0, OPTION_TEXT, &(settings).timing_cache, "FILE", \
      "times to choose by, and where new ones go; by default one for each GPU in the cache folder", 0, 0}, \
     {"kernel-variant", 0, OPTION_INT, &(settings).variant, "N", \

@@ -259,7 +259,7 @@ static void each_kernel(const Why *why, int32_t step, void (*visit)(ByteWriter *
     if (step < 0 || step >= plan->step_count) return;
     const PlanStep *row = &plan->steps[step];
     for (int32_t i = 0; i < row->launch_count; ++i)
-        visit(out, plan->kernels[plan->launches[row->launch_first + i].kernel].entry, i == 0);
+        visit(out, plan_launch_name(plan, row->launch_first + i), i == 0);
 }
 
 /* -- printing -- */

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "kernels/problem.h"
+#include "plan_format/plan.h"
 
 typedef enum KernelArgKind {
     KERNEL_ARG_VALUE,
@@ -43,7 +44,16 @@ typedef struct KernelArg {
     const KernelMap *map; /* KERNEL_ARG_MAP */
 } KernelArg;
 
+/* Instead of a kernel, a library: the operands are arguments in order, then, where it has one, the workspace.
+ */
+enum { CALL_OPERANDS = 3 + PLAN_CALL_AFTER };
+typedef struct KernelCall {
+    PlanCall call; /* but for operand_first */
+    PlanOperand operands[CALL_OPERANDS];
+} KernelCall;
+
 typedef struct KernelLaunch {
+    const KernelCall *call; /* NULL: of a kernel, as what follows says */
     const char *entry;  /* name of the kernel in its cubin; derived from the source, so that equal units share
                            a cubin */
     const char *source; /* the whole translation unit */

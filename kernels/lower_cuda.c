@@ -2,6 +2,7 @@
 
 #include "kernels/arch.h"
 #include "kernels/lowering.h"
+#include "plan_format/library.h"
 
 enum { MOST_VARIANTS = 1024 };
 
@@ -14,7 +15,9 @@ typedef struct CudaLowering {
     Device device;   /* what all of them can do: tactics choose for it */
     Arena work;      /* units and problems, until they are compiled */
     NameMap kernels; /* unit -> kernel */
-    int32_t kernel_capacity, launch_capacity, arg_capacity, map_capacity, request_capacity, request_count;
+    NameMap calls;   /* text of a library call -> call */
+    int32_t kernel_capacity, launch_capacity, arg_capacity, map_capacity, request_capacity, request_count,
+        call_capacity, operand_capacity;
     JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
     bool *known_symbols;  /* that the steps so far find */
     int32_t symbol_count;
@@ -53,6 +56,60 @@ static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char
                                        .param_count = launch->arg_count,
                                        .cubin_first = *out * c->devices->count,
                                        .cubin_count = c->devices->count};
+    return STATUS_OK;
+}
+
+/* All numbers of a call as text. */
+static const char *call_key(const CudaLowering *c, const KernelCall *from) {
+    ByteWriter key = byte_writer(c->base.arena);
+    const PlanCall *call = &from->call;
+    write_format(&key, "%d %d %d %lld", call->library, call->choice, call->tf32, (long long)call->workspace);
+    for (int i = 0; i < PLAN_CALL_AFTER; ++i) write_format(&key, " %d", call->after[i]);
+    for (int i = 0; i < PLAN_CALL_AXES; ++i)
+        write_format(&key, " %d,%d,%d,%d", call->step[i], call->dilation[i], call->low[i], call->high[i]);
+    for (int32_t o = 0; o < call->operand_count; ++o) {
+        write_format(&key, " %d %d", from->operands[o].dtype, from->operands[o].rank);
+        for (int i = 0; i < PLAN_CALL_RANK; ++i)
+            write_format(&key, " %lld:%lld", (long long)from->operands[o].dim[i],
+                         (long long)from->operands[o].stride[i]);
+    }
+    write_u8(&key, 0);
+    return key.failed ? NULL : (const char *)key.data;
+}
+
+/* The plan's call; one that is there already is shared. */
+static Status add_call(CudaLowering *c, const KernelCall *from, int32_t *kernel) {
+    Lowering *l = &c->base;
+    Plan *plan = l->plan;
+    const char *key = call_key(c, from);
+    TRY_ALLOC(l->diag, key);
+    int32_t known = name_map_find(&c->calls, key);
+    *kernel = -1 - (known >= 0 ? known : plan->call_count);
+    if (known >= 0) return STATUS_OK;
+    if (!name_map_set(&c->calls, &c->work, key, plan->call_count) ||
+        !ARENA_RESERVE(l->arena, plan->calls, plan->call_count, c->call_capacity))
+        return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+    plan->calls[plan->call_count] = from->call;
+    plan->calls[plan->call_count++].operand_first = plan->operand_count;
+    for (int32_t i = 0; i < from->call.operand_count; ++i) {
+        if (!ARENA_RESERVE(l->arena, plan->operands, plan->operand_count, c->operand_capacity))
+            return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
+        plan->operands[plan->operand_count++] = from->operands[i];
+    }
+    return STATUS_OK;
+}
+
+/* META names the libraries that are called, with the versions that were found when their tactics were
+ * switched on. */
+static Status note_libraries(CudaLowering *c) {
+    bool called[PLAN_LIBRARIES] = {false};
+    for (int32_t i = 0; i < c->base.plan->call_count; ++i) called[c->base.plan->calls[i].library] = true;
+    for (int i = 0; i < PLAN_LIBRARIES; ++i) {
+        if (!called[i]) continue;
+        const char *key = arena_printf(c->base.arena, "library.%s", library_names[i].key);
+        TRY_ALLOC(c->base.diag, key);
+        TRY(lower_meta(&c->base, key, c->device.switches->libraries[i]));
+    }
     return STATUS_OK;
 }
 
@@ -113,7 +170,8 @@ static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *
     Lowering *l = &c->base;
     PlanLaunch launch = {
         .shared_bytes = from->shared_bytes, .arg_first = l->plan->arg_count, .arg_count = from->arg_count};
-    TRY(add_kernel(c, from, work, &launch.kernel));
+    TRY(from->call != NULL ? add_call(c, from->call, &launch.kernel)
+                           : add_kernel(c, from, work, &launch.kernel));
     for (int32_t i = 0; i < 3; ++i) {
         launch.block[i] = from->block[i];
         TRY(lower_dim(l, from->grid[i], &launch.grid[i]));
@@ -339,6 +397,7 @@ static Status lower_all(CudaLowering *c) {
     TRY(lower_graph(&c->base));
     TRY(lower_meta(&c->base, "gpu", list_archs(c)));
     TRY(lower_meta(&c->base, "device", device_list_text(c->devices, c->base.arena)));
+    TRY(note_libraries(c));
     TRY(compile_kernels(c));
     log_line(c->base.options->log, LOG_INFO, "%d steps on the GPU with %d kernels, %d on the host",
              c->device_steps, c->base.plan->kernel_count, c->host_steps);

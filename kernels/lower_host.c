@@ -28,7 +28,7 @@ static Status lower_pair(Lowering *l, const char *prefix, const char *pair) {
 }
 
 static Status lower_build(Lowering *l) {
-    enum { FIXED_KEYS = 8 }; /* three are left for the target */
+    enum { FIXED_KEYS = 8 + PLAN_LIBRARIES }; /* three are left for the target, and the libraries */
     const LowerOptions *options = l->options;
     l->plan->meta = ARENA_ARRAY(l->arena, PlanMeta, FIXED_KEYS + options->option_count + options->fact_count);
     TRY_ALLOC(l->diag, l->plan->meta);

@@ -3,7 +3,8 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "plan_format/library.h"
 
 /* Newest first; the bare name comes with development packages. */
 static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
@@ -38,16 +39,9 @@ static bool find_library(Nvrtc *nvrtc) {
     return false;
 }
 
-/* ISO C has no conversion from object to function pointers; POSIX promises that the bits are right. */
-static bool find_symbol(const Nvrtc *nvrtc, const char *name, void *function) {
-    void *symbol = dlsym(nvrtc->library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 static const char *find_symbols(Nvrtc *nvrtc) {
 #define NVRTC(name, parameters)                                                                              \
-    if (!find_symbol(nvrtc, #name, &nvrtc->name)) return #name;
+    if (!library_function(nvrtc->library, #name, &nvrtc->name)) return #name;
 #include "kernels/nvrtc.def"
 #undef NVRTC
     return NULL;

@@ -4,6 +4,7 @@
 
 #include "kernels/chain.h"
 #include "kernels/norm_text.h"
+#include "plan_format/library.h"
 
 #define TACTIC(name) extern const Tactic tactic_##name;
 #include "kernels/tactics.def"
@@ -54,11 +55,24 @@ static Status parse_switches(const char *text, TacticSwitches *out, Diag *diag) 
     return STATUS_OK;
 }
 
+/* A tactic that is called as a library needs it. */
+static Status find_libraries(TacticSwitches *switches, Diag *diag) {
+    for (int i = 0; i < PLAN_LIBRARIES; ++i) {
+        Library library;
+        int32_t index = find_name(library_names[i].key, strlen(library_names[i].key));
+        if (index < 0 || !switches->on[index]) continue;
+        TRY(library_open((PlanLibrary)i, &library, diag));
+        memcpy(switches->libraries[i], library.version, sizeof library.version);
+    }
+    return STATUS_OK;
+}
+
 Status tactics_switch(const char *text, DeviceList *list, Arena *arena, Diag *diag) {
     if (text == NULL) return STATUS_OK;
     TacticSwitches *switches = ARENA_NEW(arena, TacticSwitches);
     TRY_ALLOC(diag, switches);
     TRY(parse_switches(text, switches, diag));
+    TRY(find_libraries(switches, diag));
     for (int32_t i = 0; i < list->count; ++i) {
         Device *device = ARENA_NEW(arena, Device);
         TRY_ALLOC(diag, device);

@@ -51,9 +51,12 @@ enum { MOST_TACTICS = 128 };
 /* Optional tactics that are used, and tactics that are not, by their index. */
 typedef struct TacticSwitches {
     bool on[MOST_TACTICS], off[MOST_TACTICS];
+    char libraries[PLAN_LIBRARIES]
+                  [16]; /* versions of those whose tactics are on, which are called as they; else "" */
 } TacticSwitches;
 /* Plans for these GPUs use tactics as the text says: "+conv_tf32x3,-conv_stem". NULL changes nothing. Fails
- * with USAGE where a sign is missing or a name unknown. The list gets descriptions of its own, in arena. */
+ * with USAGE where a sign is missing or a name unknown, with WRONG_DEVICE where a library is not here. The
+ * list gets descriptions of its own, in arena. */
 Status tactics_switch(const char *text, DeviceList *list, Arena *arena, Diag *diag);
 
 /* Whether a tactic that may be used says so. */

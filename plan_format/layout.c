@@ -266,6 +266,30 @@ static void record_map(Codec *c, void *record) {
     codec_reserved(c);
 }
 
+static void record_operand(Codec *c, void *record) {
+    PlanOperand *operand = record;
+    codec_i32(c, &operand->dtype);
+    codec_i32(c, &operand->rank);
+    for (int i = 0; i < PLAN_CALL_RANK; ++i) codec_i64(c, &operand->dim[i]);
+    for (int i = 0; i < PLAN_CALL_RANK; ++i) codec_i64(c, &operand->stride[i]);
+}
+
+static void record_call(Codec *c, void *record) {
+    PlanCall *call = record;
+    codec_i32(c, &call->library);
+    codec_i32(c, &call->choice);
+    codec_flag(c, &call->tf32);
+    codec_i32(c, &call->operand_first);
+    codec_i32(c, &call->operand_count);
+    for (int i = 0; i < PLAN_CALL_AFTER; ++i) codec_i32(c, &call->after[i]);
+    for (int i = 0; i < PLAN_CALL_AXES; ++i) codec_i32(c, &call->step[i]);
+    for (int i = 0; i < PLAN_CALL_AXES; ++i) codec_i32(c, &call->dilation[i]);
+    for (int i = 0; i < PLAN_CALL_AXES; ++i) codec_i32(c, &call->low[i]);
+    for (int i = 0; i < PLAN_CALL_AXES; ++i) codec_i32(c, &call->high[i]);
+    codec_reserved(c);
+    codec_i64(c, &call->workspace);
+}
+
 static void record_op(Codec *c, void *record) {
     PlanOp *op = record;
     uint32_t place = 0;
@@ -332,7 +356,9 @@ static const RecordKind meta_kind = {"entry", 8, sizeof(PlanMeta), record_meta},
                         step_launches_kind = {"step's launches", 16, sizeof(PlanStep), record_step_launches},
                         launch_kind = {"launch", 56, sizeof(PlanLaunch), record_launch},
                         arg_kind = {"argument", 24, sizeof(PlanArg), record_arg},
-                        map_kind = {"map", 144, sizeof(PlanMap), record_map};
+                        map_kind = {"map", 144, sizeof(PlanMap), record_map},
+                        operand_kind = {"operand", 88, sizeof(PlanOperand), record_operand},
+                        call_kind = {"call", 96, sizeof(PlanCall), record_call};
 
 static Status read_padding(Codec *c) {
     while (c->in.position % PLAN_SECTION_ALIGNMENT != 0) {
@@ -451,6 +477,11 @@ static Status tables_kernels(Codec *c, Plan *plan) {
     return codec_table(c, &kernel_kind, (void **)&plan->kernels, &plan->kernel_count);
 }
 
+static Status tables_calls(Codec *c, Plan *plan) {
+    TRY(codec_table(c, &operand_kind, (void **)&plan->operands, &plan->operand_count));
+    return codec_table(c, &call_kind, (void **)&plan->calls, &plan->call_count);
+}
+
 static Status tables_debug(Codec *c, Plan *plan) {
     TRY(codec_known_table(c, &value_name_kind, plan->values, plan->value_count));
     TRY(codec_known_table(c, &origins_kind, plan->ops, plan->op_count));
@@ -467,6 +498,7 @@ const SectionLayout plan_sections[PLAN_SECTION_KINDS] = {
     [PLAN_KERNELS] = {"KERNELS", false, true, false, "code", tables_kernels},
     [PLAN_STEPS] = {"STEPS", true, true, true, "attributes", tables_steps},
     [PLAN_DEBUG] = {"DEBUG", false, false, false, NULL, tables_debug},
+    [PLAN_CALLS] = {"CALLS", false, true, false, NULL, tables_calls},
 };
 
 static const uint32_t pool_record[POOL_COUNT] = {1, 4, 1};

@@ -25,6 +25,7 @@ typedef enum PlanSectionKind {
     PLAN_KERNELS,
     PLAN_STEPS,
     PLAN_DEBUG,
+    PLAN_CALLS,
     PLAN_SECTION_KINDS
 } PlanSectionKind;
 

@@ -2,7 +2,10 @@
 
 #include "base/checked.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "plan_format/library.h"
 
 const char *plan_meta(const Plan *plan, const char *key) {
     for (int32_t i = 0; i < plan->meta_count; ++i)
@@ -122,4 +125,28 @@ int64_t plan_map_bytes(const PlanMap *map, int64_t element, const int64_t dim[PL
             !checked_add_i64(bytes, steps, &bytes))
             return -1;
     return bytes;
+}
+
+int64_t plan_operand_bytes(const PlanOperand *operand) {
+    int64_t elements = 1, steps, bytes;
+    for (int32_t i = 0; i < operand->rank; ++i)
+        if (!checked_mul_i64(operand->dim[i] - 1, operand->stride[i], &steps) ||
+            !checked_add_i64(elements, steps, &elements))
+            return -1;
+    return checked_mul_i64(elements, dtype_bits((DType)operand->dtype) / 8, &bytes) ? bytes : -1;
+}
+
+bool plan_operand_is_vector(const PlanOperand *operand, const PlanOperand *result) {
+    return operand->dim[0] == 1 && operand->dim[1] == 1 && operand->dim[2] == result->dim[2];
+}
+
+const char *plan_library_version(const Plan *plan, PlanLibrary library) {
+    char key[32];
+    snprintf(key, sizeof key, "library.%s", library_names[library].key);
+    return plan_meta(plan, key);
+}
+
+const char *plan_launch_name(const Plan *plan, int32_t launch) {
+    int32_t kernel = plan->launches[launch].kernel;
+    return kernel >= 0 ? plan->kernels[kernel].entry : library_names[plan->calls[-1 - kernel].library].key;
 }

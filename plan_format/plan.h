@@ -11,7 +11,7 @@
 
 enum {
     PLAN_MAJOR = 1,
-    PLAN_MINOR = 3,
+    PLAN_MINOR = 4,
     PLAN_ALIGNMENT = 256,        /* of WEIGHTS in the file, and of buffers in the arena */
     PLAN_WEIGHT_ALIGNMENT = 64,  /* of each constant in WEIGHTS */
     PLAN_MAX_DEPTH = 32,         /* of bodies within bodies */
@@ -20,7 +20,10 @@ enum {
     PLAN_MAP_RANK = 5,           /* of a tensor map */
     PLAN_MAP_AXES = 3,           /* of the windows of one */
     PLAN_MAP_BYTES = 128,        /* of one as a kernel's parameter */
-    PLAN_MAX_COUNTS = 16         /* late symbols that one step on the device finds */
+    PLAN_MAX_COUNTS = 16,        /* late symbols that one step on the device finds */
+    PLAN_CALL_RANK = 5,          /* of an operand of a library call */
+    PLAN_CALL_AXES = 3,          /* of the windows of one */
+    PLAN_CALL_AFTER = 4          /* operations behind its product */
 };
 
 /* A dimension, size or offset: an exact number, or an index into the plan's expressions, encoded like a Dim.
@@ -127,6 +130,45 @@ typedef struct PlanArg {
     PlanDim number; /* of NUMBER: any integer; of SCRATCH: bytes from its start; of MAP: which; else 0 */
 } PlanArg;
 
+/* Libraries that may be called: cuBLASLt for products of matrices, cuDNN for convolutions. */
+typedef enum PlanLibrary {
+#define LIBRARY(id, key, name, variable, version, file, older) PLAN_##id,
+#include "plan_format/libraries.def"
+#undef LIBRARY
+    PLAN_LIBRARIES
+} PlanLibrary;
+
+/* What is done behind the product, element by element. */
+typedef enum PlanAfter {
+    PLAN_AFTER_NONE,
+#define AFTER(id, name, cudnn, cublaslt) PLAN_AFTER_##id,
+#include "plan_format/after.def"
+#undef AFTER
+    PLAN_AFTER_COUNT
+} PlanAfter;
+
+/* A tensor as a library sees it. */
+typedef struct PlanOperand {
+    int32_t dtype, rank;
+    int64_t dim[PLAN_CALL_RANK];    /* batch, rows, columns; image, channel, spatial axes */
+    int64_t stride[PLAN_CALL_RANK]; /* elements */
+} PlanOperand;
+
+/* Operands are the two factors (of a convolution its input and weights), what is added in order, the result.
+ * Groups are what the channels of input and weights say. */
+typedef struct PlanCall {
+    int32_t library; /* PlanLibrary */
+    int32_t
+        choice; /* of the ways that the library offers for it within the workspace, its best guess first */
+    bool tf32;  /* f32 operands may be rounded to TF32 */
+    int32_t operand_first, operand_count;
+    int32_t after[PLAN_CALL_AFTER]; /* PlanAfter */
+    int32_t step[PLAN_CALL_AXES], dilation[PLAN_CALL_AXES], low[PLAN_CALL_AXES], high[PLAN_CALL_AXES];
+    int64_t workspace; /* bytes of scratch memory that it may use */
+} PlanCall;
+
+/* Of a call: -1 - its number as the kernel; a grid and block of 1; as arguments the operands, then, where it
+ * has one, its workspace. */
 typedef struct PlanLaunch {
     int32_t kernel;
     int32_t block[3];     /* threads */
@@ -169,7 +211,8 @@ typedef struct Plan {
     int32_t major, minor;
     uint64_t size; /* bytes of the file, when it came from one */
     int32_t meta_count, symbol_count, code_count, expression_count, value_count, buffer_count, binding_count,
-        op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count, map_count;
+        op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count, map_count,
+        call_count, operand_count;
     PlanMeta *meta;
     Symbol *symbols; /* SYMBOL_INPUT ones first */
     DimCode *codes;
@@ -180,11 +223,13 @@ typedef struct Plan {
     PlanOp *ops;
     PlanStep *steps;
     PlanProgram *programs;
-    PlanCubin *cubins; /* these five are empty but in GPU plans */
+    PlanCubin *cubins; /* these seven are empty but in GPU plans */
     PlanKernel *kernels;
     PlanLaunch *launches;
     PlanArg *args;
     PlanMap *maps; /* arguments of kind MAP have them in order */
+    PlanCall *calls;
+    PlanOperand *operands; /* calls divide them in order */
     int64_t arena_size, arena_lower_bound;
     bool fixed;             /* buffers' offsets hold for every allowed shape */
     const uint8_t *weights; /* aligned to 64 bytes at least */
@@ -213,6 +258,20 @@ int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int
  * fit in 63 bits. */
 int64_t plan_map_bytes(const PlanMap *map, int64_t element, const int64_t dim[PLAN_MAP_RANK],
                        const int64_t stride[PLAN_MAP_RANK - 1]);
+
+/* Bytes from the first to behind the last element; -1: more than fit in 63 bits. */
+int64_t plan_operand_bytes(const PlanOperand *operand);
+/* A row that is added to all rows of the result. */
+bool plan_operand_is_vector(const PlanOperand *operand, const PlanOperand *result);
+/* What is wrong with a call, or NULL: its numbers and those of its operands, not what a plan says around it.
+ */
+const char *plan_call_refusal(const PlanCall *call, const PlanOperand *operands);
+/* A library can do it behind a product. */
+bool plan_after_fits(PlanLibrary library, int32_t after);
+/* The version of a library that the plan was made with, from META; NULL: it names none. */
+const char *plan_library_version(const Plan *plan, PlanLibrary library);
+/* The kernel's entry, or the library's key. */
+const char *plan_launch_name(const Plan *plan, int32_t launch);
 
 /* Writes through a temporary file and rename; the same plan gives the same bytes. */
 Status plan_write(const Plan *plan, const char *path, Diag *diag);

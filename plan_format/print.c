@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "plan_format/library.h"
 
 enum { LISTED_WEIGHTS = 20, ORIGINS_WIDTH = 100, TYPE_WIDTH = 28, NAME_WIDTH = 26 };
 
@@ -125,6 +126,15 @@ static void print_kernels(const Plan *plan, ByteWriter *out) {
                  plan->launch_count, host_steps);
 }
 
+/* What the plan needs besides the driver. */
+static void print_library(const Plan *plan, PlanLibrary library, ByteWriter *out) {
+    const char *version = plan_library_version(plan, library);
+    if (version == NULL) return;
+    write_format(out, "  needs      %s ", library_names[library].name);
+    print_text(out, version);
+    write_u8(out, '\n');
+}
+
 static void print_summary(const Plan *plan, ByteWriter *out) {
     write_format(out, "plan %d.%d for ", plan->major, plan->minor);
     print_text(out, meta_or(plan, "target", "an unknown target"));
@@ -135,6 +145,7 @@ static void print_summary(const Plan *plan, ByteWriter *out) {
     print_meta_line(plan, "opset", "opset", out);
     print_meta_line(plan, "device", "device", out);
     print_meta_line(plan, "driver", "driver", out);
+    for (int i = 0; i < PLAN_LIBRARIES; ++i) print_library(plan, (PlanLibrary)i, out);
     print_meta_line(plan, "error", "error", out);
     print_meta_line(plan, "kept f32", "kept", out);
     for (int32_t i = 0; i < plan->meta_count; ++i) {
@@ -214,9 +225,35 @@ static void print_dim(const Plan *plan, PlanDim d, ByteWriter *out) {
         print_text(out, text);
 }
 
+/* "cudnn f16[1, 64, 56, 56] * f16[64, 64, 3, 3] + add + relu, choice 0, workspace 0 B" */
+static void print_call(const Plan *plan, int32_t index, ByteWriter *out) {
+    static const char *const after[] = {
+        "",
+#define AFTER(id, name, cudnn, cublaslt) name,
+#include "plan_format/after.def"
+#undef AFTER
+    };
+    const PlanCall *call = &plan->calls[index];
+    write_format(out, "%s", library_names[call->library].key);
+    for (int32_t i = 0; i < 2; ++i) {
+        const PlanOperand *operand = &plan->operands[call->operand_first + i];
+        write_format(out, "%s%s[", i > 0 ? " * " : " ", dtype_name((DType)operand->dtype));
+        for (int32_t d = 0; d < operand->rank; ++d)
+            write_format(out, "%s%lld", d > 0 ? ", " : "", (long long)operand->dim[d]);
+        write_u8(out, ']');
+    }
+    for (int32_t i = 0; i < PLAN_CALL_AFTER && call->after[i] != PLAN_AFTER_NONE; ++i)
+        write_format(out, " + %s", after[call->after[i]]);
+    write_format(out, ", choice %d, workspace %lld B", call->choice, (long long)call->workspace);
+}
+
 void print_launch(const Plan *plan, int32_t index, ByteWriter *out) {
     const PlanLaunch *launch = &plan->launches[index];
-    print_text(out, plan->kernels[launch->kernel].entry);
+    if (launch->kernel < 0) {
+        print_call(plan, -1 - launch->kernel, out);
+        return;
+    }
+    print_text(out, plan_launch_name(plan, index));
     write_format(out, ", grid ");
     for (int i = 0; i < 3; ++i) {
         if (i > 0) write_format(out, " x ");

@@ -174,9 +174,10 @@ static void json_arg(const Plan *plan, const PlanArg *arg, ByteWriter *out) {
     write_u8(out, '}');
 }
 
-static void json_launch(const Plan *plan, const PlanLaunch *launch, ByteWriter *out) {
-    write_format(out, "{\"kernel\": ");
-    write_json_text(out, plan->kernels[launch->kernel].entry);
+static void json_launch(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanLaunch *launch = &plan->launches[index];
+    write_format(out, launch->kernel < 0 ? "{\"library\": " : "{\"kernel\": ");
+    write_json_text(out, plan_launch_name(plan, index));
     write_format(out, ", \"grid\": [");
     for (int i = 0; i < 3; ++i) {
         if (i > 0) write_format(out, ", ");
@@ -202,7 +203,7 @@ static void json_device(const Plan *plan, const PlanStep *step, ByteWriter *out)
     write_format(out, ", \"launches\": [");
     for (int32_t i = 0; i < step->launch_count; ++i) {
         if (i > 0) write_format(out, ", ");
-        json_launch(plan, &plan->launches[step->launch_first + i], out);
+        json_launch(plan, step->launch_first + i, out);
     }
     write_u8(out, ']');
 }

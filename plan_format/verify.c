@@ -198,6 +198,7 @@ Status plan_verify(const Plan *plan, Arena *scratch, Diag *diag) {
     TRY(verify_values(&v));
     TRY(verify_bindings(&v));
     TRY(verify_kernels(&v));
+    TRY(verify_calls(&v));
     TRY(verify_flow(&v));
     return verify_launches(&v);
 }

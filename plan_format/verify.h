@@ -42,6 +42,10 @@ Status verify_launches(const Verifier *v);
 /* The same for map number `index` of value, an argument of a launch. */
 Status verify_map(const Verifier *v, int32_t launch, int32_t index, int32_t value);
 
+/* The same for calls of libraries, and for launch number `index`, which is one. */
+Status verify_calls(const Verifier *v);
+Status verify_call_launch(const Verifier *v, int32_t index, PlanDim scratch);
+
 /* A number of a launch names an expression that exists and does not depend on data. */
 Status verify_launch_dim(const Verifier *v, int32_t launch, PlanDim d, const char *what);
 /* Bytes that a value has in memory, -1 where they are not exact. */

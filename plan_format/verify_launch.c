@@ -209,15 +209,21 @@ static Status verify_arg(LaunchPass *pass, int32_t index) {
     return STATUS_OK;
 }
 
+static int32_t param_count(const Plan *plan, const PlanLaunch *launch) {
+    if (launch->kernel >= 0) return plan->kernels[launch->kernel].param_count;
+    const PlanCall *call = &plan->calls[-1 - launch->kernel];
+    return call->operand_count + (call->workspace > 0);
+}
+
 static Status verify_launch(LaunchPass *pass, int32_t *arg_end) {
     const Verifier *v = pass->v;
     const PlanLaunch *launch = &v->plan->launches[pass->launch];
-    if (launch->kernel < 0 || launch->kernel >= v->plan->kernel_count)
-        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d is of kernel %d, of %d", pass->launch,
-                    launch->kernel, v->plan->kernel_count);
+    if (launch->kernel >= v->plan->kernel_count || launch->kernel < -v->plan->call_count)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d is of kernel %d, of %d, with %d calls",
+                    pass->launch, launch->kernel, v->plan->kernel_count, v->plan->call_count);
     TRY(verify_division(v, "STEPS: launch", pass->launch, launch->arg_first, launch->arg_count, arg_end,
                         v->plan->arg_count, "arguments"));
-    int32_t params = v->plan->kernels[launch->kernel].param_count;
+    int32_t params = param_count(v->plan, launch);
     if (launch->arg_count != params)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d arguments, its kernel %d takes %d",
                     pass->launch, launch->arg_count, launch->kernel, params);
@@ -229,6 +235,8 @@ static Status verify_launch(LaunchPass *pass, int32_t *arg_end) {
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "STEPS: launch %d has %d maps and %d arguments in all, more than %d bytes", pass->launch,
                     maps, params, MOST_PARAM_BYTES);
+    if (launch->kernel < 0)
+        return verify_call_launch(v, pass->launch, v->plan->steps[pass->step].scratch_bytes);
     return STATUS_OK;
 }
 

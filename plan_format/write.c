@@ -3,8 +3,8 @@
 #include "plan_format/layout.h"
 
 /* Small sections first, so that a reader that only wants them touches the start of the file. */
-static const PlanSectionKind file_order[] = {PLAN_META,  PLAN_BINDINGS, PLAN_DIMS,    PLAN_MEMORY,
-                                             PLAN_STEPS, PLAN_DEBUG,    PLAN_KERNELS, PLAN_WEIGHTS};
+static const PlanSectionKind file_order[] = {PLAN_META,  PLAN_BINDINGS, PLAN_DIMS,    PLAN_MEMORY, PLAN_STEPS,
+                                             PLAN_CALLS, PLAN_DEBUG,    PLAN_KERNELS, PLAN_WEIGHTS};
 enum { MOST_SECTIONS = sizeof file_order / sizeof *file_order };
 
 typedef struct Image {
@@ -26,7 +26,8 @@ typedef struct SectionTable {
 static SectionTable choose_sections(const Plan *plan) {
     SectionTable table = {0};
     for (int i = 0; i < MOST_SECTIONS; ++i)
-        if (file_order[i] != PLAN_KERNELS || plan->kernel_count > 0)
+        if ((file_order[i] != PLAN_KERNELS || plan->kernel_count > 0) &&
+            (file_order[i] != PLAN_CALLS || plan->call_count > 0))
             table.entries[table.count++].kind = file_order[i];
     return table;
 }

@@ -367,6 +367,13 @@ static void step_cost(const SmeltContext *context, const PlanStep *step, SmeltSt
     out->bytes = total < INT64_MAX ? (int64_t)total : INT64_MAX;
 }
 
+static int count_calls(const Plan *plan, const PlanStep *step) {
+    int count = 0;
+    for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
+        count += plan->launches[l].kernel < 0;
+    return count;
+}
+
 static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *profile, Diag *diag) {
     if (index < 0 || index >= context->plan->step_count)
         return FAIL(diag, STATUS_USAGE, "there is no step %d, of %d", index, context->plan->step_count);
@@ -377,7 +384,8 @@ static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *p
                                   .origins = time->origins,
                                   .runs = time->runs,
                                   .microseconds = time->microseconds,
-                                  .launches = step->launch_count};
+                                  .launches = step->launch_count,
+                                  .library_calls = count_calls(context->plan, step)};
     if (context->prepared) step_cost(context, step, profile);
     return STATUS_OK;
 }

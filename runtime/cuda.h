@@ -20,7 +20,8 @@ struct CudaEngine {
     SmeltDevice info;
     bool kernels_wait; /* for those in front of them, so that they may be launched early */
     CudaPointer weights;
-    CudaKernel *kernels; /* per kernel of the plan */
+    CudaKernel *kernels;            /* per kernel of the plan */
+    struct LibraryCalls *libraries; /* libraries.h; NULL: the plan calls none */
 };
 
 /* The driver and a GPU's context, without a plan. Close it in either case. */

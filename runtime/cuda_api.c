@@ -3,7 +3,8 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "plan_format/library.h"
 
 Status cuda_result(const CudaApi *api, int result, Status status, const char *what, Diag *diag) {
     const char *name = NULL, *text = NULL;
@@ -21,18 +22,11 @@ static Status no_driver(Diag *diag, const char *path) {
     return STATUS_WRONG_DEVICE;
 }
 
-/* ISO C has no conversion from object to function pointers; POSIX promises that the bits are right. */
-static bool find_symbol(const CudaApi *api, const char *name, void *function) {
-    void *symbol = dlsym(api->library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 /* The first function that is missing, or NULL. */
 static const char *find_symbols(CudaApi *api) {
 #define CUDA(name, symbol, parameters)                                                                       \
-    if (!find_symbol(api, #symbol, &api->name)) return #symbol;
-#define CUDA_OPTIONAL(name, symbol, parameters) (void)find_symbol(api, #symbol, &api->name);
+    if (!library_function(api->library, #symbol, &api->name)) return #symbol;
+#define CUDA_OPTIONAL(name, symbol, parameters) (void)library_function(api->library, #symbol, &api->name);
 #include "runtime/cuda_api.def"
 #undef CUDA
 #undef CUDA_OPTIONAL

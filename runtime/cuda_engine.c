@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/cuda.h"
+#include "runtime/libraries.h"
 
 enum {
     FREE_SHARED = 48 << 10, /* bytes that a block may have without asking */
@@ -194,6 +195,7 @@ static Status load_kernel(SmeltEngine *engine, int32_t index, int32_t architectu
 static Status check_launch(SmeltEngine *engine, int32_t index, int32_t *shared, Diag *diag) {
     const PlanLaunch *launch = &engine->plan.launches[index];
     CudaEngine *cuda = engine->cuda;
+    if (launch->kernel < 0) return STATUS_OK;
     CudaHandle function = cuda->kernels[launch->kernel].function;
     TRY(check_arguments(engine, index, function, diag));
     int threads = 0, wanted = launch->block[0] * launch->block[1] * launch->block[2];
@@ -248,6 +250,7 @@ Status cuda_engine_open(SmeltEngine *engine, const SmeltEngineOptions *options, 
     TRY(cuda_enter(engine->cuda, diag));
     Status status = load_kernels(engine, diag);
     if (status == STATUS_OK) status = load_weights(engine, diag);
+    if (status == STATUS_OK) status = libraries_open(engine, diag);
     cuda_leave(engine->cuda);
     return status;
 }
@@ -256,6 +259,7 @@ void cuda_engine_close(SmeltEngine *engine) {
     CudaEngine *cuda = engine->cuda;
     if (cuda == NULL || cuda->context == NULL) return;
     if (cuda_enter(cuda, NULL) == STATUS_OK) {
+        libraries_close(engine);
         for (int32_t i = 0; cuda->kernels != NULL && i < engine->plan.kernel_count; ++i)
             if (cuda->kernels[i].module != NULL) (void)cuda->api.module_unload(cuda->kernels[i].module);
         if (cuda->weights != 0) (void)cuda->api.memory_free(cuda->weights);

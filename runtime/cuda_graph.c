@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "runtime/cuda.h"
+#include "runtime/libraries.h"
 
 enum { GRAPH_LAUNCHES = 3 /* below which a graph gains nothing */ };
 
@@ -79,6 +80,7 @@ Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag 
     const CudaEngine *engine = context->cuda->engine;
     int result;
     if (state->skipped) return STATUS_OK;
+    if (launch->kernel < 0) return libraries_launch(context, index, stream, diag);
     if (engine->kernels_wait)
         result = launch_early(engine, launch, state, stream);
     else

@@ -155,6 +155,7 @@ typedef struct SmeltStepProfile {
     int64_t bytes;       /* of its inputs and outputs for the shapes that are set: the least it must move */
     double flops;        /* additions, multiplications, functions that it asks for (ops/cost.h counts) */
     int launches;        /* of kernels on a GPU; 0: it runs on the host, or only renames values */
+    int library_calls;   /* of these launches, calls of NVIDIA's libraries */
 } SmeltStepProfile;
 SMELT_API int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error);
 SMELT_API int smelt_context_step_count(const SmeltContext *context);

@@ -174,7 +174,7 @@ static void test_geometry(void) {
 }
 
 static void test_arguments(void) {
-    RULE(plan.launches[1].kernel = 3, "launch 1 is of kernel 3, of 3");
+    RULE(plan.launches[1].kernel = 3, "launch 1 is of kernel 3, of 3, with 0 calls");
     RULE(plan.launches[1].kernel = -1, "launch 1 is of kernel -1");
     RULE(plan.kernels[1].param_count = 5, "launch 1 has 4 arguments, its kernel 1 takes 5");
     RULE(plan.launches[1].arg_first = 5, "launch 1 has 4 arguments from 5; expected from 4");

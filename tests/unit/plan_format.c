@@ -162,7 +162,7 @@ static void test_versions(void) {
     Arena arena = {0};
     ByteWriter bytes = sample_bytes(&arena, false);
     sample_store(bytes.data + 8, 2, 2);
-    expect(bytes.data, bytes.size, STATUS_BAD_PLAN, "version 2.3; this smelt reads 1.x");
+    expect(bytes.data, bytes.size, STATUS_BAD_PLAN, "version 2.4; this smelt reads 1.x");
     sample_store(bytes.data + 8, 2, 1);
     sample_store(bytes.data + 10, 2, 7); /* a higher minor version, with nothing new */
     sample_fix_checksums(bytes.data, bytes.size);

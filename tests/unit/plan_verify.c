@@ -122,7 +122,7 @@ static void test_programs(void) {
     RULE(plan.programs[1].step_count = 0, "programs hold 2 steps and 4 operators, of 3 and 5");
     RULE(plan.steps[1].op_count = 0, "step 1 has no operators");
     RULE(plan.steps[1].op_first = 2, "step 1 has 1 operators from 2; expected from 3");
-    RULE(plan.steps[1].kind = 2, "step 1 is of kind 2, which version 1.3 has not");
+    RULE(plan.steps[1].kind = 2, "step 1 is of kind 2, which version 1.4 has not");
     RULE(plan.programs[0].owner = 0, "program 0 is owned by operator 0");
     RULE(plan.programs[1].owner = -1, "program 1 is owned by operator -1, of 5");
     RULE(plan.programs[1].owner = 4, "program 1 is owned by operator 4 of a later program");

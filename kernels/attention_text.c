@@ -168,13 +168,13 @@ static const char *sizes_text(KernelWriter *w, const HeadsText *q, const HeadsTe
                          kernel_number(w, q->packed ? row : v->size));
 }
 
-const char *attention_block_text(KernelWriter *w) {
+const char *attention_block_text(KernelWriter *w, const char *epilogue) {
     const Problem *problem = kernel_emission(w)->problem;
     HeadsText q = attention_heads(problem, 0), k = attention_heads(problem, 1),
               v = attention_heads(problem, 2);
     ValueId valid = anchor_input(problem, ATTENTION_VALID);
-    return kernel_format(
-        w, "%s, %s, %s, %s, %s, %s, %s, %s", heads_text(w, &q), heads_text(w, &k), heads_text(w, &v),
-        sizes_text(w, &q, &k, &v), attention_rule_text(w, "float", q.size), attention_mask_text(w),
-        valid != NONE ? kernel_pointer(w, valid) : "(const long long *)nullptr", kernel_epilogue(w));
+    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s, %s", heads_text(w, &q), heads_text(w, &k),
+                         heads_text(w, &v), sizes_text(w, &q, &k, &v),
+                         attention_rule_text(w, "float", q.size), attention_mask_text(w),
+                         valid != NONE ? kernel_pointer(w, valid) : "(const long long *)nullptr", epilogue);
 }

@@ -30,7 +30,7 @@ const char *attention_block_refuses(const Problem *problem);
 Dim attention_block_count(const Problem *problem, int32_t queries);
 /* Features that can be read with one access. */
 int32_t attention_lanes(const Problem *problem, const HeadsText *heads);
-/* Their arguments, from the queries to the epilogue. */
-const char *attention_block_text(KernelWriter *w);
+/* Their arguments, from the queries to the epilogue (text). */
+const char *attention_block_text(KernelWriter *w, const char *epilogue);
 
 #endif

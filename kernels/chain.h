@@ -47,6 +47,7 @@ typedef struct ChainStep {
     Dim offset;
     int32_t index_count, index[VIEW_INDICES]; /* steps */
     Dim index_stride[VIEW_INDICES];
+    const char *pack; /* CHAIN_READ: the pack whose element k it is (packs.h), NULL: it is read by itself */
 } ChainStep;
 
 /* A value at the places that a view shows is in a register. */
@@ -106,5 +107,9 @@ bool chain_result_is_packed(const Chain *chain, ValueId value, int32_t lanes);
 /* Writes the statements that compute every result from the operands' registers, for element `number` (text).
  */
 void chain_write_steps(const Chain *chain, const char *number, const char *indent, ByteWriter *out);
+/* The statements of step i alone. */
+void chain_write_step(const Chain *chain, int32_t i, const char *number, const char *indent, ByteWriter *out);
+/* The place in memory that a CHAIN_READ reads, from the registers of its indices. */
+const char *chain_read_index(const Chain *chain, const ChainStep *step, const char *number);
 
 #endif

@@ -63,6 +63,23 @@ static bool is_square(const Statement *s) {
            dtype_load_f64(y->dtype, y->data, 0) == 2;
 }
 
+/* Where the result has 16 bits or fewer, cheaper functions do (cuda/pointwise.cuh). NULL: there is none. */
+static const char *quick_expression(const Statement *s) {
+    static const struct {
+        OpId op;
+        const char *text;
+    } quick[] = {{OP_Erf, "quick::erf(x)"},
+                 {OP_Exp, "quick::exp(x)"},
+                 {OP_Tanh, "quick::tanh(x)"},
+                 {OP_Sigmoid, "quick::logistic(x)"},
+                 {OP_Swish, "x * quick::logistic(alpha * x)"},
+                 {OP_Gelu, "alpha == 0 ? quick::gelu(x) : quick::gelu_tanh(x)"}};
+    bool narrow = dtype_is_float(result_dtype(s)) && dtype_bits(result_dtype(s)) <= 16;
+    for (size_t i = 0; narrow && i < sizeof quick / sizeof quick[0]; ++i)
+        if (quick[i].op == s->node->op) return quick[i].text;
+    return NULL;
+}
+
 static void write_expression(const Statement *s, const char *result) {
     int32_t operands = op_def(s->node->op)->max_in;
     bool select = s->attrs->signature == POINTWISE_SELECT;
@@ -75,7 +92,8 @@ static void write_expression(const Statement *s, const char *result) {
     write_attribute(s, "alpha", s->attrs->alpha);
     write_attribute(s, "beta", s->attrs->beta);
     write_format(s->out, "%s    %s = ", s->indent, result);
-    const char *expression = is_square(s) ? "x * x" : op_def(s->node->op)->expression;
+    const char *expression = is_square(s) ? "x * x" : quick_expression(s);
+    if (expression == NULL) expression = op_def(s->node->op)->expression;
     if (select)
         write_format(s->out, "T(%s);\n", expression);
     else
@@ -136,33 +154,45 @@ static void write_index(const Statement *s, const char *result) {
                  text_of(s, s->step->terms[0]), kernel_number(s->chain->w, s->step->extent));
 }
 
+const char *chain_read_index(const Chain *chain, const ChainStep *step, const char *number) {
+    ByteWriter text = byte_writer(chain->arena);
+    write_format(&text, "%s", access_index(chain->w, &step->access, number));
+    if (step->offset != 0) write_format(&text, " + %s", kernel_number(chain->w, step->offset));
+    for (int32_t n = 0; n < step->index_count; ++n)
+        write_format(&text, " + b%d * %s", step->index[n], kernel_number(chain->w, step->index_stride[n]));
+    write_u8(&text, 0);
+    return kernel_text(chain->w, text.failed ? NULL : (const char *)text.data);
+}
+
 static void write_read(const Statement *s, const char *result) {
     KernelWriter *w = s->chain->w;
     const ChainStep *step = s->step;
-    write_format(s->out, "%sconst %s %s = fetch(%s[%s", s->indent,
-                 cuda_register_type(s->chain->graph->values[step->value].dtype), result,
-                 kernel_pointer(w, step->value), access_index(w, &step->access, s->number));
-    if (step->offset != 0) write_format(s->out, " + %s", kernel_number(w, step->offset));
-    for (int32_t n = 0; n < step->index_count; ++n)
-        write_format(s->out, " + b%d * %s", step->index[n], kernel_number(w, step->index_stride[n]));
-    write_format(s->out, "]);\n");
+    const char *type = cuda_register_type(s->chain->graph->values[step->value].dtype);
+    if (step->pack != NULL)
+        write_format(s->out, "%sconst %s %s = fetch(%s.at[k]);\n", s->indent, type, result, step->pack);
+    else
+        write_format(s->out, "%sconst %s %s = fetch(%s[%s]);\n", s->indent, type, result,
+                     kernel_pointer(w, step->value), chain_read_index(s->chain, step, s->number));
+}
+
+void chain_write_step(const Chain *chain, int32_t i, const char *number, const char *indent,
+                      ByteWriter *out) {
+    const ChainStep *step = &chain->steps[i];
+    Statement s = {
+        .chain = chain, .step = step, .node = step->node, .number = number, .indent = indent, .out = out};
+    const char *result = kernel_text(chain->w, arena_printf(chain->arena, "b%d", i));
+    if (step->kind == CHAIN_INDEX)
+        write_index(&s, result);
+    else if (step->kind == CHAIN_READ)
+        write_read(&s, result);
+    else if (op_def(step->node->op)->op_class == OPCLASS_POINTWISE)
+        write_pointwise(&s, result);
+    else
+        write_conversion(&s, result);
+    if (step->kind == CHAIN_NODE && step->node->op == OP_QuantizeLinear)
+        kernel_include(chain->w, "quantize.cuh");
 }
 
 void chain_write_steps(const Chain *chain, const char *number, const char *indent, ByteWriter *out) {
-    for (int32_t i = 0; i < chain->step_count; ++i) {
-        const ChainStep *step = &chain->steps[i];
-        Statement s = {
-            .chain = chain, .step = step, .node = step->node, .number = number, .indent = indent, .out = out};
-        const char *result = kernel_text(chain->w, arena_printf(chain->arena, "b%d", i));
-        if (step->kind == CHAIN_INDEX)
-            write_index(&s, result);
-        else if (step->kind == CHAIN_READ)
-            write_read(&s, result);
-        else if (op_def(step->node->op)->op_class == OPCLASS_POINTWISE)
-            write_pointwise(&s, result);
-        else
-            write_conversion(&s, result);
-        if (step->kind == CHAIN_NODE && step->node->op == OP_QuantizeLinear)
-            kernel_include(chain->w, "quantize.cuh");
-    }
+    for (int32_t i = 0; i < chain->step_count; ++i) chain_write_step(chain, i, number, indent, out);
 }

@@ -152,6 +152,12 @@ int32_t problem_epilogue_lanes(const Problem *problem);
  * Prologue`, of the nodes in front of the anchor. Where the value leaves the region, load_first computes and
  * stores it, once for each element and before load_as reads it in the same thread. */
 const char *kernel_prologue(KernelWriter *w);
+/* The same for `lanes` consecutive elements from number i on, in two parts:
+ *     struct Operands
+ *     void read(Index i, Operands &o) const
+ *     void value(Index i, const Operands &o, float (&x)[lanes]) const
+ * i as for kernel_pack_epilogue. Where the value leaves the region, value() stores it as well. */
+const char *kernel_pack_prologue(KernelWriter *w, int32_t lanes);
 const char *problem_prologue_refuses(const Problem *problem);
 /* Whether what the prologue computes is also a result of the step. */
 bool problem_prologue_leaves(const Problem *problem);

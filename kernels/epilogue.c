@@ -82,7 +82,7 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     kernel_struct_begin(w);
     if (chain_prepare(w, emission->problem, CHAIN_BEHIND, &chain) != STATUS_OK) return kernel_text(w, NULL);
     write_format(&text, "    static const int lanes = %s;\n    struct Operands {\n", count);
-    packs_declare(&chain, lanes, count, "        ", &text);
+    packs_declare(&chain, lanes, count, "o.", "        ", &text);
     write_format(&text, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
     packs_load(&chain, lanes, count, "o.", &text);
     write_format(&text, "    }\n    SMELT_DEVICE void prefetch(Index i) const {\n");
@@ -92,7 +92,7 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
         "    }\n    SMELT_DEVICE void write(Index i, const float (&x)[%s], const Operands &o) const {\n"
         "        using namespace math;\n",
         count);
-    packs_compute(&chain, lanes, count, "o.", seed, &text);
+    packs_compute(&chain, lanes, count, "o.", seed, NONE, &text);
     write_format(&text, "    }\n");
     return kernel_struct_end(w, "Epilogue", &text);
 }

@@ -5,14 +5,25 @@
 #include "ops/norm.h"
 
 void norm_write_inverse(KernelWriter *w, const Node *node, ByteWriter *out) {
-    write_format(out, "    SMELT_DEVICE double inverse(double variance) const { return ");
+    write_format(out, "    template <class V> SMELT_DEVICE V inverse(V variance) const { return ");
     if (node->op == OP_MeanVarianceNormalization)
-        write_format(out, "1 / (math::sqrt(variance) + 1e-9); }\n");
+        write_format(out, "1 / (math::sqrt(variance) + (V)1e-9); }\n");
     else
         write_format(
-            out, "1 / math::sqrt(variance + %s); }\n",
+            out, "1 / math::sqrt(variance + (V)%s); }\n",
             kernel_text(w, cuda_real_literal(kernel_emission(w)->arena,
                                              (double)((const NormAttrs *)node->parsed)->epsilon, false)));
+}
+
+void norm_write_statistics(KernelWriter *w, ByteWriter *out) {
+    const Problem *problem = kernel_emission(w)->problem;
+    const Node *node = problem_anchor(problem);
+    write_format(out, "    SMELT_DEVICE void statistics(Index row, double mean, double inverse) const {\n");
+    if (problem_output(problem, 1) != NULL)
+        write_format(out, "        store(%s, row, mean);\n", kernel_result(w, node->outputs[1]));
+    if (problem_output(problem, 2) != NULL)
+        write_format(out, "        store(%s, row, inverse);\n", kernel_result(w, node->outputs[2]));
+    write_format(out, "    }\n");
 }
 
 static bool holds(const Problem *problem, NodeId node) {

@@ -4,9 +4,13 @@
 
 #include "kernels/emit_writer.h"
 
-/* Writes "double inverse(double variance) const" of a Layer-, RMS-, Instance-, Group- or
+/* Writes "V inverse(V variance) const", for any type of floats, of a Layer-, RMS-, Instance-, Group- or
  * MeanVarianceNormalization. */
 void norm_write_inverse(KernelWriter *w, const Node *node, ByteWriter *out);
+
+/* Writes "void statistics(Index row, double mean, double inverse) const", which stores the anchor's results 1
+ * and 2, where they are wanted. */
+void norm_write_statistics(KernelWriter *w, ByteWriter *out);
 
 /* A product whose input 0 is a LayerNormalization or RMSNormalization over the depth, which the step computes
  * as it reads: that node, or NULL. */

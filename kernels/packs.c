@@ -17,32 +17,6 @@ static const char *held_type(const Chain *chain, ValueId value) {
     return cuda_register_type(chain->graph->values[value].dtype);
 }
 
-void packs_declare(const Chain *chain, int32_t lanes, const char *count, const char *indent,
-                   ByteWriter *out) {
-    for (int32_t k = 0; k < chain->operand_count; ++k)
-        if (packs_fetch(&chain->operands[k], lanes) == FETCH_PACK)
-            write_format(out, "%sPack<%s, %s> v%d;\n", indent, stored_type(chain, chain->operands[k].value),
-                         count, k);
-}
-
-void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out) {
-    for (int32_t k = 0; k < chain->operand_count; ++k) {
-        const ChainOperand *operand = &chain->operands[k];
-        if (packs_fetch(operand, lanes) == FETCH_PACK)
-            write_format(out, "        %sv%d = load_pack<%s>(%s, %s);\n", into, k, count, operand->text,
-                         access_index(chain->w, &operand->access, "i"));
-    }
-}
-
-void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out) {
-    for (int32_t k = 0; k < chain->operand_count; ++k) {
-        const ChainOperand *operand = &chain->operands[k];
-        if (packs_fetch(operand, lanes) == FETCH_PACK)
-            write_format(out, "        prefetch_l2(%s + (%s));\n", operand->text,
-                         access_index(chain->w, &operand->access, "i"));
-    }
-}
-
 /* What is the same for all lanes. */
 static void write_common(const Chain *chain, int32_t lanes, ByteWriter *out) {
     for (int32_t k = 0; k < chain->operand_count; ++k) {
@@ -54,6 +28,87 @@ static void write_common(const Chain *chain, int32_t lanes, ByteWriter *out) {
         else if (fetch == FETCH_SPLAT)
             write_format(out, "        const %s a%d = fetch(%s[%s]);\n", held_type(chain, operand->value), k,
                          operand->text, access_index(chain->w, &operand->access, "i"));
+    }
+}
+
+/* -- reads through indices that all lanes share -- */
+
+static bool step_is_common(const Chain *chain, int32_t i, int32_t lanes);
+
+static bool term_is_common(const Chain *chain, ChainTerm term, int32_t lanes) {
+    if (term.number < 0) return true;
+    if (term.is_step) return step_is_common(chain, term.number, lanes);
+    Fetch fetch = packs_fetch(&chain->operands[term.number], lanes);
+    return fetch == FETCH_LITERAL || fetch == FETCH_SPLAT;
+}
+
+static bool step_is_common(const Chain *chain, int32_t i, int32_t lanes) {
+    const ChainStep *step = &chain->steps[i];
+    int32_t terms = step->kind == CHAIN_NODE ? step->node->input_count : 1;
+    if (step->kind == CHAIN_READ) return false;
+    for (int32_t t = 0; t < terms; ++t)
+        if (!term_is_common(chain, step->terms[t], lanes)) return false;
+    return true;
+}
+
+/* One vector access: the lanes have the same indices, and lie one behind the other. */
+static bool read_is_pack(const Chain *chain, const ChainStep *step, int32_t lanes) {
+    if (step->kind != CHAIN_READ || !access_is_packed(&step->access, lanes)) return false;
+    bool together = dim_is_exact(step->offset) && step->offset % lanes == 0;
+    for (int32_t n = 0; n < step->index_count; ++n)
+        together = together && dim_is_exact(step->index_stride[n]) && step->index_stride[n] % lanes == 0 &&
+                   step_is_common(chain, step->index[n], lanes);
+    return together;
+}
+
+void packs_declare(Chain *chain, int32_t lanes, const char *count, const char *into, const char *indent,
+                   ByteWriter *out) {
+    for (int32_t k = 0; k < chain->operand_count; ++k)
+        if (packs_fetch(&chain->operands[k], lanes) == FETCH_PACK)
+            write_format(out, "%sPack<%s, %s> v%d;\n", indent, stored_type(chain, chain->operands[k].value),
+                         count, k);
+    for (int32_t i = 0; i < chain->step_count; ++i) {
+        ChainStep *step = &chain->steps[i];
+        if (!read_is_pack(chain, step, lanes)) continue;
+        step->pack = kernel_text(chain->w, arena_printf(chain->arena, "%su%d", into, i));
+        write_format(out, "%sPack<%s, %s> u%d;\n", indent, stored_type(chain, step->value), count, i);
+    }
+}
+
+/* Reads whose places depend on indices, which are found first. */
+static void load_selected(const Chain *chain, int32_t lanes, const char *count, ByteWriter *out) {
+    bool any = false;
+    for (int32_t i = 0; i < chain->step_count; ++i) any = any || chain->steps[i].pack != NULL;
+    if (!any) return;
+    write_format(out, "        {\n        using namespace math;\n");
+    write_common(chain, lanes, out);
+    for (int32_t i = 0; i < chain->step_count; ++i) {
+        const ChainStep *step = &chain->steps[i];
+        if (step->pack != NULL)
+            write_format(out, "        %s = load_pack<%s>(%s, %s);\n", step->pack, count,
+                         kernel_pointer(chain->w, step->value), chain_read_index(chain, step, "i"));
+        else if (step_is_common(chain, i, lanes))
+            chain_write_step(chain, i, "i", "        ", out);
+    }
+    write_format(out, "        }\n");
+}
+
+void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out) {
+    for (int32_t k = 0; k < chain->operand_count; ++k) {
+        const ChainOperand *operand = &chain->operands[k];
+        if (packs_fetch(operand, lanes) == FETCH_PACK)
+            write_format(out, "        %sv%d = load_pack<%s>(%s, %s);\n", into, k, count, operand->text,
+                         access_index(chain->w, &operand->access, "i"));
+    }
+    load_selected(chain, lanes, count, out);
+}
+
+void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out) {
+    for (int32_t k = 0; k < chain->operand_count; ++k) {
+        const ChainOperand *operand = &chain->operands[k];
+        if (packs_fetch(operand, lanes) == FETCH_PACK)
+            write_format(out, "        prefetch_l2(%s + (%s));\n", operand->text,
+                         access_index(chain->w, &operand->access, "i"));
     }
 }
 
@@ -109,13 +164,15 @@ static void write_result_packs(const Chain *chain, int32_t lanes, const char *co
 }
 
 void packs_compute(const Chain *chain, int32_t lanes, const char *count, const char *from, ValueId seed,
-                   ByteWriter *out) {
+                   ValueId given, ByteWriter *out) {
     write_common(chain, lanes, out);
     write_result_packs(chain, lanes, count, seed, false, out);
     write_format(out, "#pragma unroll\n        for (int k = 0; k < %s; ++k) {\n", count);
     write_lane_operands(chain, lanes, from, out);
     chain_write_steps(chain, "(i + k)", "            ", out);
     write_lane_results(chain, lanes, seed, out);
+    if (given != NONE)
+        write_format(out, "            x[k] = convert<float>(%s);\n", chain_register(chain, given));
     write_format(out, "        }\n");
     write_result_packs(chain, lanes, count, seed, true, out);
 }

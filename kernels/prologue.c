@@ -1,6 +1,7 @@
 #include "kernels/chain.h"
 #include "kernels/emit_writer.h"
 #include "kernels/norm_text.h"
+#include "kernels/packs.h"
 
 const char *problem_prologue_refuses(const Problem *problem) {
     if (problem_front_norm(problem) != NULL) return problem_front_norm_refuses(problem);
@@ -80,5 +81,26 @@ const char *kernel_prologue(KernelWriter *w) {
     if (chain_prepare(w, problem, CHAIN_IN_FRONT, &chain) != STATUS_OK) return kernel_text(w, NULL);
     write_element(&emission->graph->values[id], &text);
     write_functions(&chain, id, problem_prologue_leaves(problem), &text);
+    return kernel_struct_end(w, "Prologue", &text);
+}
+
+const char *kernel_pack_prologue(KernelWriter *w, int32_t lanes) {
+    Emission *emission = kernel_emission(w);
+    ValueId id = problem_anchor(emission->problem)->inputs[0];
+    const char *count = kernel_text(w, arena_printf(emission->arena, "%d", lanes));
+    Chain chain;
+    ByteWriter text = byte_writer(emission->arena);
+    kernel_struct_begin(w);
+    if (chain_prepare(w, emission->problem, CHAIN_IN_FRONT, &chain) != STATUS_OK) return kernel_text(w, NULL);
+    write_format(&text, "    struct Operands {\n");
+    packs_declare(&chain, lanes, count, "o.", "        ", &text);
+    write_format(&text, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
+    packs_load(&chain, lanes, count, "o.", &text);
+    write_format(&text,
+                 "    }\n    SMELT_DEVICE void value(Index i, const Operands &o, float (&x)[%s]) const {\n"
+                 "        using namespace math;\n",
+                 count);
+    packs_compute(&chain, lanes, count, "o.", NONE, id, &text);
+    write_format(&text, "    }\n");
     return kernel_struct_end(w, "Prologue", &text);
 }

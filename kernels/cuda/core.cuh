@@ -121,6 +121,41 @@ SMELT_DEVICE u16 half_of_float(float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
     return bits;
 }
+
+// 2^x and 1 / x, to about 2 units in the last place; numbers below the normal ones are 0.
+SMELT_DEVICE float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+SMELT_DEVICE float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// Two halves, or two bf16, in a register: the larger of each; the number where one of two is NaN.
+SMELT_DEVICE u32 larger_halves(u32 a, u32 b) {
+    u32 y;
+#if __CUDA_ARCH__ >= 800
+    asm("max.f16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+#else
+    const float low = ::fmaxf(half_to_float((u16)a), half_to_float((u16)b));
+    y = half_of_float(low) | (u32)half_of_float(::fmaxf(half_to_float((u16)(a >> 16)), half_to_float((u16)(b >> 16)))) << 16;
+#endif
+    return y;
+}
+SMELT_DEVICE u32 larger_bf16s(u32 a, u32 b) {
+    u32 y;
+#if __CUDA_ARCH__ >= 800
+    asm("max.bf16x2 %0, %1, %2;" : "=r"(y) : "r"(a), "r"(b));
+#else
+    const float low = ::fmaxf(float_of_bits(a << 16), float_of_bits(b << 16));
+    const float high = ::fmaxf(float_of_bits(a & 0xffff0000u), float_of_bits(b & 0xffff0000u));
+    y = bits_of_float(low) >> 16 | (bits_of_float(high) & 0xffff0000u);
+#endif
+    return y;
+}
 #endif
 
 // The u16 that bf16 rounds to, to nearest even.

@@ -50,7 +50,7 @@ SMELT_DEVICE MatrixLines<A, X, Zero> matrix_lines(X p, Index first, Index lines,
 template <class A, int COUNT> struct LineMoments { A high[COUNT], low[COUNT], inverse[COUNT]; };
 
 // Finish, generated:
-//     double inverse(double variance)    what deviations are multiplied with
+//     V inverse(V variance)              what deviations are multiplied with
 //     A value(Index k, A normalized)     element k of a line
 template <class A, int COUNT, class Lines, class Finish> struct NormalizedLines {
     const Lines &own;

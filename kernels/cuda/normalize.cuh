@@ -76,7 +76,7 @@ template <class A> struct Center {
 };
 
 // Finish, generated:
-//     double inverse(double variance)                 what deviations are multiplied with
+//     V inverse(V variance)                           what deviations are multiplied with
 //     A value(Index i, A normalized)                  element number i of the result
 //     void statistics(Index row, double mean, double inverse)
 template <class Team, class A, bool CENTERED, class X, class S, class Finish, class E>

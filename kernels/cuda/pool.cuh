@@ -1,4 +1,4 @@
-// Pools over windows and over whole planes, and back.
+// Pools over windows, and back.
 #ifndef SMELT_POOL_CUH
 #define SMELT_POOL_CUH
 
@@ -37,6 +37,12 @@ template <class A, int P> struct NormOf {
         return P == 1 ? sum : P == 2 ? math::sqrt(sum) : math::pow(sum, 1 / (A)P);
     }
 };
+
+template <class A> SMELT_DEVICE void combine(MaxOf<A> &pool, const MaxOf<A> &other) {
+    if (other.where >= 0 && (pool.where < 0 || other.value > pool.value)) pool = other;
+}
+template <class A> SMELT_DEVICE void combine(MeanOf<A> &pool, const MeanOf<A> &other) { pool.sum += other.sum; }
+template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const NormOf<A, P> &other) { pool.sum += other.sum; }
 
 // What becomes of the place of a maximum: nothing, or the index that MaxPool reports: over the whole input, spatial axes
 // in row-major order, or in the opposite order.
@@ -109,7 +115,86 @@ SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, 
     }
 }
 
-// The same in channels-last layout, for LANES channels in each thread; count of such packs.
+// The same in channels-last layout, for LANES neighbouring channels in each thread. What a pool makes of such packs, elements of
+// which are of type T: it may keep them as they lie in memory.
+template <class T, class Pool, int LANES> struct PackPool {
+    Pool pool[LANES];
+    SMELT_DEVICE void add(const Pack<T, LANES> &v) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) pool[l].add((float)fetch(v.at[l]), 0);
+    }
+    SMELT_DEVICE void combine(const PackPool &other) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) smelt::combine(pool[l], other.pool[l]);
+    }
+    SMELT_DEVICE float result(int l, Index count) const { return pool[l].result(count); }
+};
+template <class T, int LANES> struct PairsPool {
+    union { u32 pairs[LANES / 2]; Pack<T, LANES> pack; };
+    SMELT_DEVICE PairsPool() {
+#pragma unroll
+        for (int l = 0; l < LANES / 2; ++l) pairs[l] = Same<T, smelt_half>::value ? 0xfc00fc00u : 0xff80ff80u;
+    }
+    SMELT_DEVICE void add(const Pack<T, LANES> &v) {
+        PairsPool other;
+        other.pack = v;
+        combine(other);
+    }
+    SMELT_DEVICE void combine(const PairsPool &other) {
+#pragma unroll
+        for (int l = 0; l < LANES / 2; ++l)
+            pairs[l] = Same<T, smelt_half>::value ? larger_halves(pairs[l], other.pairs[l]) : larger_bf16s(pairs[l], other.pairs[l]);
+    }
+    SMELT_DEVICE float result(int l, Index) const { return fetch(pack.at[l]); }
+};
+template <int LANES> struct PackPool<smelt_half, MaxOf<float>, LANES> : PairsPool<smelt_half, LANES> {};
+template <int LANES> struct PackPool<smelt_bf16, MaxOf<float>, LANES> : PairsPool<smelt_bf16, LANES> {};
+
+// STRIP neighbouring places along the last axis in each thread, whose columns of elements are pooled once for all windows that
+// they are in; count of such strips. WIDTH, STEP: extent and stride of windows along the last axis, where nothing is dilated.
+template <int LANES, int STRIP, int WIDTH, int STEP, class Pool, bool COUNT_PADDING, class T, class E>
+SMELT_DEVICE void pool_strips(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
+                              Index channels, const E &epilogue) {
+    const int COLUMNS = (STRIP - 1) * STEP + WIDTH;
+    const Index packs = quotient(channels, (Index)LANES), along = ceil_div(window.out[2], (Index)STRIP);
+    for (Index i = thread_index(); i < count; i += thread_count()) {
+        const Index strip = quotient(i, packs), channel = (i - strip * packs) * LANES, line = quotient(strip, along);
+        const Index first = (strip - line * along) * STRIP, plane = quotient(line, window.out[1]);
+        const Index entry = quotient(plane, window.out[0]);
+        const Place place{{plane - entry * window.out[0], line - plane * window.out[1], first}};
+        const PoolTaps<COUNT_PADDING> taps(window, pad_end, place);
+        const Index base = strides.plane(entry, channel);
+        PackPool<T, Pool, LANES> columns[COLUMNS];
+        for (Index z = taps.first[0]; z < taps.last[0]; ++z)
+            for (Index y = taps.first[1]; y < taps.last[1]; ++y) {
+                const Index row = base + strides.place(taps.start[0] + z * window.dilation[0], taps.start[1] + y * window.dilation[1], 0);
+                Pack<T, LANES> v[COLUMNS];
+#pragma unroll
+                for (int c = 0; c < COLUMNS; ++c)
+                    if (inside(taps.start[2] + c, window.in[2])) v[c] = load_pack<LANES>(x, row + (taps.start[2] + c) * strides.axis[2]);
+#pragma unroll
+                for (int c = 0; c < COLUMNS; ++c)
+                    if (inside(taps.start[2] + c, window.in[2])) columns[c].add(v[c]);
+            }
+#pragma unroll
+        for (int o = 0; o < STRIP; ++o) {
+            if (first + o >= window.out[2]) break;
+            PackPool<T, Pool, LANES> own = columns[o * STEP];
+#pragma unroll
+            for (int c = 1; c < WIDTH; ++c) own.combine(columns[o * STEP + c]);
+            const PoolTaps<COUNT_PADDING> at(window, pad_end, Place{{place.at[0], place.at[1], first + o}});
+            const Index number = (line * window.out[2] + first + o) * channels + channel;
+            typename E::Operands operands;
+            epilogue.read(number, operands);
+            float value[LANES];
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) value[l] = own.result(l, at.divisor);
+            epilogue.write(number, value, operands);
+        }
+    }
+}
+
+// Any other windows of packs, a place in each thread.
 template <int LANES, class Pool, bool COUNT_PADDING, class T, class E>
 SMELT_DEVICE void pool_packs(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
                              Index channels, const E &epilogue) {
@@ -117,49 +202,16 @@ SMELT_DEVICE void pool_packs(const T *x, const Strides &strides, Index count, co
         const Index number = i * LANES, row = quotient(number, channels), entry = quotient(row, window.out_count());
         const Index base = strides.plane(entry, number - row * channels);
         const PoolTaps<COUNT_PADDING> taps(window, pad_end, place_in(window.out, row - entry * window.out_count()));
-        Pool pool[LANES];
+        PackPool<T, Pool, LANES> pool;
         taps.each(window, [&](Index z, Index y, Index column) {
-            const Pack<T, LANES> v = load_pack<LANES>(x, base + strides.place(z, y, column));
-#pragma unroll
-            for (int l = 0; l < LANES; ++l) pool[l].add((float)fetch(v.at[l]), 0);
+            pool.add(load_pack<LANES>(x, base + strides.place(z, y, column)));
         });
         typename E::Operands operands;
         epilogue.read(number, operands);
         float value[LANES];
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) value[l] = pool[l].result(taps.divisor);
+        for (int l = 0; l < LANES; ++l) value[l] = pool.result(l, taps.divisor);
         epilogue.write(number, value, operands);
-    }
-}
-
-// -- planes --
-
-template <class A> SMELT_DEVICE void combine(MaxOf<A> &pool, const MaxOf<A> &other) {
-    if (other.where >= 0 && (pool.where < 0 || other.value > pool.value)) pool = other;
-}
-template <class A> SMELT_DEVICE void combine(MeanOf<A> &pool, const MeanOf<A> &other) { pool.sum += other.sum; }
-template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const NormOf<A, P> &other) { pool.sum += other.sum; }
-
-// COLUMNS planes for each block of THREADS, which read them side by side; always added up in the same order. Slices, generated,
-// says where element k of a plane lies: at base(plane) + at(k).
-template <class A, class Pool, int THREADS, int COLUMNS, class X, class S, class E>
-SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index extent, const E &epilogue) {
-    struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
-    __shared__ Bytes shared[THREADS];
-    Pool *const pools = reinterpret_cast<Pool *>(shared);
-    const int LANES = THREADS / COLUMNS, lane = (int)threadIdx.x / COLUMNS, column = (int)threadIdx.x % COLUMNS;
-    for (Index first = (Index)blockIdx.x * COLUMNS; first < planes; first += (Index)gridDim.x * COLUMNS) {
-        const Index plane = first + column, base = slices.base(smaller(plane, planes - 1));
-        Pool pool;
-        for (Index i = (Index)lane; i < extent; i += LANES) pool.add(load_as<A>(x, base + slices.at(i)), i);
-        __syncthreads();
-        pools[threadIdx.x] = pool;
-        __syncthreads();
-        for (int half = LANES / 2; half > 0; half /= 2) {
-            if (lane < half) combine(pools[threadIdx.x], pools[(int)threadIdx.x + half * COLUMNS]);
-            __syncthreads();
-        }
-        if (lane == 0 && plane < planes) epilogue(plane, pools[threadIdx.x].result(extent));
     }
 }
 

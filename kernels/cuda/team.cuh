@@ -116,6 +116,28 @@ struct BlockTeam {
     }
 };
 
+// WARPS warps for a row, ROWS rows in a block of WARPS * ROWS * 32 threads: one where WARPS > 1.
+template <int WARPS, int ROWS> struct LineTeam {
+    static_assert(WARPS == 1 || ROWS == 1, "the block waits for all of a row's warps");
+    static const int size = WARPS * 32;
+    static SMELT_DEVICE int lane() { return (int)threadIdx.x % size; }
+    static SMELT_DEVICE Index first() { return (Index)blockIdx.x * ROWS + (Index)threadIdx.x / size; }
+    static SMELT_DEVICE Index step() { return (Index)gridDim.x * ROWS; }
+    template <class Merge, class A> static SMELT_DEVICE A all(A a) {
+        a = WarpTeam::all<Merge>(a);
+        if constexpr (WARPS > 1) {
+            __shared__ A part[WARPS];
+            __syncthreads(); // the threads may still read what the last call left
+            if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = a;
+            __syncthreads();
+            a = part[0];
+#pragma unroll
+            for (int i = 1; i < WARPS; ++i) a = Merge::merge(a, part[i]);
+        }
+        return a;
+    }
+};
+
 // 32 neighbouring rows in each block, which neighbouring threads read side by side.
 struct ColumnTeam {
     static const int size = 8;

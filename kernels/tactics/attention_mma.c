@@ -34,8 +34,9 @@ static int64_t shared_memory(int64_t size, int64_t width, const int32_t *number)
 /* The most queries to a block that leave no multiprocessor idle come first; where there are few, warps share
  * the keys. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    static const int32_t numbers[][NUMBERS] = {{4, 1, 64, 2}, {4, 1, 32, 2}, {2, 2, 32, 2}, {2, 2, 16, 2},
-                                               {1, 4, 32, 1}, {1, 4, 16, 2}, {1, 4, 16, 1}, {1, 2, 16, 1}};
+    static const int32_t numbers[][NUMBERS] = {{8, 1, 64, 2}, {7, 1, 64, 2}, {4, 1, 64, 2}, {4, 1, 32, 2},
+                                               {2, 2, 32, 2}, {2, 2, 16, 2}, {1, 4, 32, 1}, {1, 4, 16, 2},
+                                               {1, 4, 16, 1}, {1, 2, 16, 1}};
     HeadsText q = attention_heads(problem, 0), v = attention_heads(problem, 2);
     int32_t count = 0, best = -1, shared = 0;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; ++i) {
@@ -62,13 +63,14 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     kernel_include(w, "attention_mma.cuh");
     kernel_line(w, "typedef MatrixTile<%d, %d, %d, %lld, %lld, %d> Tile;", number[BANDS], number[SHARES],
                 number[KEYS], (long long)q.size, (long long)v.size, number[BUFFERS]);
-    kernel_line(w, "attention_matrices<Tile>(%s);", attention_block_text(w));
+    const char *epilogue = kernel_pack_epilogue(w, problem_epilogue_lanes(problem));
+    kernel_line(w, "attention_matrices<Tile>(%s);", attention_block_text(w, epilogue));
     return kernel_finish(w, attention_block_count(problem, 16 * number[BANDS]), 1, 1,
                          number[BANDS] * number[SHARES] * WARP, 0);
 }
 
 const Tactic tactic_attention_mma = {.name = "attention_mma",
-                                     .version = 1,
+                                     .version = 2,
                                      .strided = true,
                                      .refuses = refuses,
                                      .configs = configs,

@@ -66,7 +66,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 config->number[KEYS], (long long)q.size, (long long)v.size, attention_lanes(problem, &q),
                 attention_lanes(problem, &k), attention_lanes(problem, &v),
                 config->number[REUSE] != 0 ? "true" : "false");
-    kernel_line(w, "attention_tiles<Tile>(%s);", attention_block_text(w));
+    kernel_line(w, "attention_tiles<Tile>(%s);", attention_block_text(w, kernel_epilogue(w)));
     return kernel_finish(w, attention_block_count(problem, config->number[QUERIES]), 1, 1, THREADS, 0);
 }
 

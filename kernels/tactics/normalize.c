@@ -128,18 +128,12 @@ static void write_value(KernelWriter *w, ByteWriter *out) {
 }
 
 static const char *declare_finish(KernelWriter *w) {
-    const Problem *problem = kernel_emission(w)->problem;
-    const Node *node = problem_anchor(problem);
+    const Node *node = problem_anchor(kernel_emission(w)->problem);
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     kernel_struct_begin(w);
     norm_write_inverse(w, node, &text);
     write_value(w, &text);
-    write_format(&text, "    SMELT_DEVICE void statistics(Index row, double mean, double inverse) const {\n");
-    if (problem_output(problem, 1) != NULL)
-        write_format(&text, "        store(%s, row, mean);\n", kernel_result(w, node->outputs[1]));
-    if (problem_output(problem, 2) != NULL)
-        write_format(&text, "        store(%s, row, inverse);\n", kernel_result(w, node->outputs[2]));
-    write_format(&text, "    }\n");
+    norm_write_statistics(w, &text);
     return kernel_struct_end(w, "Finish", &text);
 }
 

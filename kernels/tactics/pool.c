@@ -1,8 +1,15 @@
-/* MaxPool, AveragePool and LpPool: a thread for each output element. */
+/* MaxPool, AveragePool and LpPool: a thread for each output element, or for some neighbouring ones. */
+#include "ir/cost.h"
 #include "kernels/chain.h"
 #include "kernels/pool_text.h"
 
-enum { THREADS = 256 };
+enum {
+    THREADS = 256,
+    MOST_STRIP = 4, /* places of a thread */
+    MOST_WIDTH = 4, /* windows that strips are for */
+    LANES = 0,      /* numbers of a config */
+    STRIP = 1
+};
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -22,31 +29,54 @@ static const char *indices_text(KernelWriter *w, const Node *node) {
                          kernel_result(w, node->outputs[1]), strides_text(w, node->outputs[1]));
 }
 
+/* Whether neighbouring windows share elements along the last axis, for which strips are. */
+static bool is_for_strips(const Problem *problem) {
+    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    int32_t last = problem_input(problem, 0)->shape.rank - 3;
+    return attrs->window.dilation[last] == 1 && attrs->window.kernel[last] <= MOST_WIDTH &&
+           attrs->window.stride[last] <= MOST_WIDTH;
+}
+
 /* Elements of a thread: packs of channels where they are neighbours in memory and their places are not
- * wanted. */
+ * wanted; of these strips along the last axis, the longest that leave no multiprocessor idle. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     int32_t count = 0;
-    (void)device;
     if (problem_output(problem, 1) == NULL && !problem_has_front(problem) &&
-        refuse_unless_packs(problem) == NULL)
-        out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
-    out[count++] = (Config){.count = 1, .number = {1}};
+        refuse_unless_packs(problem) == NULL) {
+        int32_t best = 0;
+        Dim elements = shape_count(problem->graph->dims, &problem_output(problem, 0)->shape);
+        int64_t packs = dim_at_opt(problem->graph, elements) / EPILOGUE_LANES;
+        for (int32_t strip = MOST_STRIP; strip > 0 && is_for_strips(problem); strip /= 2) {
+            if (packs / strip < (int64_t)device->sm_count * THREADS * 2 && strip > 1) ++best;
+            out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, strip}};
+        }
+        if (count > 0)
+            config_prefer(out, best);
+        else
+            out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, 1}};
+    }
+    out[count++] = (Config){.count = 2, .number = {1, 1}};
     return count;
 }
 
 static void write_call(KernelWriter *w, const Node *node, const WindowDims *window, Dim count,
-                       int32_t lanes) {
-    const Value *values = kernel_emission(w)->graph->values;
+                       const Config *config) {
+    const Problem *problem = kernel_emission(w)->problem;
+    const Value *values = problem->graph->values;
     const PoolAttrs *attrs = node->parsed;
     const char *type = cuda_compute_type(values[node->inputs[0]].dtype),
                *pool = pool_type_text(w, node, type);
     const char *counts = attrs->count_include_pad != 0 ? "true" : "false";
     const char *padding = extents_text(w, window->pad_end, WINDOW_AXES);
+    int32_t lanes = config->number[LANES], last = WINDOW_AXES - 1;
     if (lanes > 1) {
-        kernel_line(w, "pool_packs<%d, %s, %s>(%s, %s, %s, %s, Place{%s}, %s, %s);", lanes, pool, counts,
-                    kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]),
-                    kernel_number(w, count), window_text(w, window), padding,
-                    kernel_dim(w, node->outputs[0], 1), kernel_pack_epilogue(w, lanes));
+        const char *function = kernel_format(w, "pool_packs<%d, %s, %s>", lanes, pool, counts);
+        if (is_for_strips(problem))
+            function = kernel_format(w, "pool_strips<%d, %d, %d, %d, %s, %s>", lanes, config->number[STRIP],
+                                     (int)window->kernel[last], (int)window->stride[last], pool, counts);
+        kernel_line(w, "%s(%s, %s, %s, %s, Place{%s}, %s, %s);", function, kernel_pointer(w, node->inputs[0]),
+                    strides_text(w, node->inputs[0]), kernel_number(w, count), window_text(w, window),
+                    padding, kernel_dim(w, node->outputs[0], 1), kernel_pack_epilogue(w, lanes));
         return;
     }
     const char *elements = kernel_prologue(w), *epilogue = kernel_epilogue(w);
@@ -54,6 +84,14 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
                 elements, number_strides_text(w, node->inputs[0]), kernel_number(w, count),
                 window_text(w, window), padding, numbering_text(w, node->outputs[0]), indices_text(w, node),
                 epilogue);
+}
+
+/* Strips, packs or elements of the result. */
+static Dim work_of(DimTable *dims, const Shape *y, const Config *config) {
+    Shape strips = *y;
+    Dim *last = &strips.dim[y->rank - 1];
+    *last = dim_ceil_div(dims, *last, config->number[STRIP]);
+    return dim_floor_div(dims, shape_count(dims, &strips), config->number[LANES]);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -67,13 +105,14 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
-    Dim count = dim_floor_div(dims, shape_count(dims, &y->shape), config->number[0]);
-    write_call(w, node, &window, count, config->number[0]);
+    Dim count = work_of(dims, &y->shape, config);
+    kernel_count(w, node->outputs[0]); /* is indexed with */
+    write_call(w, node, &window, count, config);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_pool = {.name = "pool",
-                            .version = 3,
+                            .version = 4,
                             .strided = true,
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,

@@ -1,8 +1,22 @@
 /* GlobalAveragePool, GlobalMaxPool and GlobalLpPool: a block for each plane. */
+#include "base/checked.h"
+#include "ir/cost.h"
+#include "kernels/chain.h"
 #include "kernels/pool_text.h"
 #include "kernels/slices.h"
 
-enum { MOST_BLOCKS = 1 << 16, LEAST_THREADS = 32, MOST_THREADS = 1024, COLUMNS = 32 };
+enum {
+    MOST_BLOCKS = 1 << 16,
+    LEAST_THREADS = 32,
+    MOST_THREADS = 1024,
+    COLUMNS = 32,
+    LANES = 8,          /* channels of a pack */
+    MOST_PACKS = 8,     /* side by side */
+    PACK_THREADS = 256, /* of a block that reads packs */
+    MOST_SLICES = 8,    /* blocks of a cluster */
+    LEAST_PLACES = 4,   /* of a thread */
+    CLUSTERS_SM = 90
+};
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -22,16 +36,95 @@ static Slices planes_of(const Problem *problem) {
     return slices_in(problem->graph, problem_anchor(problem)->inputs[0], walked, order, NONE);
 }
 
+/* -- configs: how planes are read, and the threads or blocks of them -- */
+
+/* Packs of channels that are neighbours in memory. */
+static bool has_packs(const Problem *problem) {
+    const Value *x = problem_input(problem, 0);
+    const Access access =
+        access_value(problem->graph, problem_anchor(problem)->inputs[0], &x->shape, x->layout);
+    return channels_are_inner(x) && cuda_compute_type(x->dtype)[0] == 'f' && !problem_has_front(problem) &&
+           access_is_packed(&access, LANES) && access_value_is_aligned(x) && dim_is_exact(x->shape.dim[1]);
+}
+
+/* Side by side, in a block: as many as fill it best. */
+static int32_t packs_of(const Problem *problem) {
+    int64_t packs = problem_input(problem, 0)->shape.dim[1] / LANES;
+    int32_t best = 1;
+    for (int32_t count = 2; count <= MOST_PACKS; count *= 2)
+        if (round_up_i64(packs, count) <= packs + packs / 8) best = count;
+    return best;
+}
+
+static Dim groups_of(const Problem *problem) {
+    int64_t packs = problem_input(problem, 0)->shape.dim[1] / LANES;
+    return dim_mul(problem->graph->dims, problem_input(problem, 0)->shape.dim[0],
+                   ceil_div_i64(packs, packs_of(problem)));
+}
+
+/* As many blocks for the same planes as keep the device busy, while threads have some places each. */
+static int32_t slices_for(const Problem *problem, const Device *device) {
+    int64_t groups = dim_at_opt(problem->graph, groups_of(problem));
+    int64_t places = dim_at_opt(problem->graph, planes_of(problem).extent);
+    int32_t slices = 1;
+    while (device->sm >= CLUSTERS_SM && slices < MOST_SLICES && groups * slices < 2 * device->sm_count &&
+           places * packs_of(problem) >= (int64_t)PACK_THREADS * LEAST_PLACES * 2 * slices)
+        slices *= 2;
+    return slices;
+}
+
 /* About four elements for each thread. Neighbouring planes are read together where they lie side by side. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Slices planes = planes_of(problem);
-    int32_t threads = LEAST_THREADS, columns = planes.along ? 1 : COLUMNS;
-    (void)device;
+    int32_t threads = LEAST_THREADS, columns = planes.along ? 1 : COLUMNS, count = 0;
     while (threads < MOST_THREADS &&
            (!dim_is_exact(planes.extent) || planes.extent * columns > 4 * (int64_t)threads))
         threads *= 2;
-    out[0] = (Config){.count = 2, .number = {threads, columns}};
-    return 1;
+    if (has_packs(problem)) {
+        int32_t best = slices_for(problem, device);
+        out[count++] = (Config){.count = 3, .number = {PACK_THREADS, 0, best}};
+        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2)
+            if (slices != best && (slices == 1 || device->sm >= CLUSTERS_SM))
+                out[count++] = (Config){.count = 3, .number = {PACK_THREADS, 0, slices}};
+    }
+    out[count++] = (Config){.count = 3, .number = {threads, columns, 1}};
+    return count;
+}
+
+/* -- emission -- */
+
+/* "Places{}": where element i of a plane is, from the first on. */
+static const char *declare_places(KernelWriter *w) {
+    const Problem *problem = kernel_emission(w)->problem;
+    const Shape *x = &problem_input(problem, 0)->shape;
+    Dim strides[SMELT_MAX_RANK];
+    ByteWriter text = byte_writer(kernel_emission(w)->arena);
+    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
+    const Access places = access_strided(problem->graph->dims, x->rank - 2, x->dim + 2, strides + 2);
+    kernel_struct_begin(w);
+    write_format(&text, "    SMELT_DEVICE Index at(Index i) const { return %s; }\n",
+                 access_index(w, &places, "i"));
+    return kernel_struct_end(w, "Places", &text);
+}
+
+static Status emit_packs(Emission *emission, int32_t slices) {
+    const Problem *problem = emission->problem;
+    const Node *node = problem_anchor(problem);
+    KernelWriter *w = kernel_begin(emission, "pool_planes");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "pool_planes.cuh");
+    const char *pool = pool_type_text(w, node, "float");
+    Slices planes = planes_of(problem);
+    const char *where = declare_places(w), *epilogue = kernel_epilogue(w);
+    int32_t packs = packs_of(problem);
+    int64_t channels = problem_input(problem, 0)->shape.dim[1];
+    kernel_line(w, "pool_plane_packs<%d, %d, %d, %s>(%s, %s, %s, %lld, %s, %lld, %s);", LANES, packs, slices,
+                pool, kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]), where,
+                (long long)channels, kernel_number(w, planes.extent),
+                (long long)ceil_div_i64(channels, packs * LANES), epilogue);
+    kernel_cluster(w, slices);
+    Dim blocks = dim_mul(emission->graph->dims, groups_of(problem), slices);
+    return kernel_finish(w, blocks, 1, 1, PACK_THREADS, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -39,11 +132,12 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     DimTable *dims = emission->graph->dims;
     const Node *node = problem_anchor(problem);
     const Value *x = problem_input(problem, 0);
-    KernelWriter *w = kernel_begin(emission, "pool_planes");
     int32_t threads = config->number[0], columns = config->number[1];
     (void)device;
+    if (columns == 0) return emit_packs(emission, config->number[2]);
+    KernelWriter *w = kernel_begin(emission, "pool_planes");
     TRY_ALLOC(emission->diag, w);
-    kernel_include(w, "pool.cuh");
+    kernel_include(w, "pool_planes.cuh");
     const char *type = float_type(x->dtype), *pool = pool_type_text(w, node, type);
     Slices planes = planes_of(problem);
     const char *elements = kernel_prologue(w), *where = slices_declare(w, &planes),
@@ -55,7 +149,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool_planes = {.name = "pool_planes",
-                                   .version = 2,
+                                   .version = 3,
                                    .prologue = PROLOGUE_READS,
                                    .strided = true,
                                    .refuses = refuses,

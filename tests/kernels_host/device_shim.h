@@ -83,6 +83,23 @@ static inline unsigned short half_of_float(float x) {
         return (unsigned short)(sign | (__float_as_uint(__uint_as_float(magnitude) + 0.5f) - 0x3f000000u));
     return (unsigned short)(sign | (magnitude - 0x38000000u + 0xfff + (magnitude >> 13 & 1)) >> 13);
 }
+static inline float power_of_two(float x) {
+    return exp2f(x);
+}
+static inline float reciprocal(float x) {
+    return 1.0f / x;
+}
+static inline unsigned larger_halves(unsigned a, unsigned b) {
+    unsigned y = 0;
+    for (int i = 0; i < 32; i += 16)
+        y |= (unsigned)half_of_float(fmaxf(half_to_float((unsigned short)(a >> i)), half_to_float((unsigned short)(b >> i)))) << i;
+    return y;
+}
+static inline unsigned larger_bf16s(unsigned a, unsigned b) {
+    const float low = fmaxf(__uint_as_float(a << 16), __uint_as_float(b << 16));
+    const float high = fmaxf(__uint_as_float(a & 0xffff0000u), __uint_as_float(b & 0xffff0000u));
+    return __float_as_uint(low) >> 16 | (__float_as_uint(high) & 0xffff0000u);
+}
 } // namespace smelt
 
 // Threads never run at the same time.
@@ -169,9 +186,6 @@ static inline void close_copies() {
 }
 template <int OPEN> static inline void wait_for_copies() {
     gpu_wait_for_copies(OPEN);
-}
-static inline float power_of_two(float x) {
-    return exp2f(x);
 }
 
 // -- wgmma.cuh --

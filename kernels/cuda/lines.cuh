@@ -1,0 +1,139 @@
+// Normalisations of rows that lie in memory element behind element, each in the registers of its team (LineTeam): memory is
+// read and written once, in packs.
+//
+// X and E are what kernel_pack_prologue and kernel_pack_epilogue generate, Slices as in reduce.cuh. packs: those of a row.
+#ifndef SMELT_LINES_CUH
+#define SMELT_LINES_CUH
+
+#include "smelt/pointwise.cuh"
+#include "smelt/team.cuh"
+
+namespace smelt {
+
+// What a thread has of a row: pack p is the row's pack number lane + p * size.
+template <class Team, int PACKS, int LANES> struct Line {
+    float x[PACKS][LANES];
+
+    static SMELT_DEVICE int pack(int p) { return Team::lane() + p * Team::size; }
+
+    template <class X> SMELT_DEVICE void read(const X &from, Index first, int packs) {
+        typename X::Operands operands[PACKS];
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p)
+            if (pack(p) < packs) from.read(first + pack(p) * LANES, operands[p]);
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p)
+            if (pack(p) < packs) from.value(first + pack(p) * LANES, operands[p], x[p]);
+    }
+
+    // value(p, l) of the thread's elements, merged; those next to each other in tree order.
+    template <class Merge, class A, class Value> static SMELT_DEVICE A merged(int packs, const Value &value) {
+        A part[LANES];
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) part[l] = Merge::template start<A>();
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p)
+#pragma unroll
+            for (int l = 0; l < LANES; ++l)
+                if (pack(p) < packs) part[l] = Merge::merge(part[l], value(p, l));
+#pragma unroll
+        for (int half = LANES / 2; half > 0; half /= 2)
+#pragma unroll
+            for (int l = 0; l < half; ++l) part[l] = Merge::merge(part[l], part[l + half]);
+        return part[0];
+    }
+
+    // Gives value(p, l) to the epilogue, whose reads are made by then.
+    template <class E, class Value>
+    SMELT_DEVICE void write(const E &epilogue, const typename E::Operands (&operands)[PACKS], Index first, int packs,
+                            const Value &value) const {
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p) {
+            if (pack(p) >= packs) continue;
+            float y[LANES];
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) y[l] = value(p, l);
+            epilogue.write(first + pack(p) * LANES, y, operands[p]);
+        }
+    }
+
+    template <class E> static SMELT_DEVICE void read_behind(const E &epilogue, typename E::Operands (&to)[PACKS], Index first, int packs) {
+#pragma unroll
+        for (int p = 0; p < PACKS; ++p)
+            if (pack(p) < packs) epilogue.read(first + pack(p) * LANES, to[p]);
+    }
+};
+
+struct Apart { float sum, squares; };
+SMELT_DEVICE Apart add(const Apart &a, const Apart &b) { return Apart{a.sum + b.sum, a.squares + b.squares}; }
+SMELT_DEVICE Apart shuffled(const Apart &a, int mask) { return Apart{shuffled(a.sum, mask), shuffled(a.squares, mask)}; }
+struct SumApart {
+    template <class A> static SMELT_DEVICE A start() { return A{0.0f, 0.0f}; }
+    template <class A> static SMELT_DEVICE A merge(const A &a, const A &b) { return add(a, b); }
+};
+
+// Finish, generated:
+//     struct Parameters                                        of a pack
+//     void read(Index k, Parameters &p) const                  of the elements from number k of a row on; may come before the
+//                                                              kernel in front has ended
+//     V inverse(V variance) const                              what deviations are multiplied with
+//     float value(const Parameters &p, int l, float normalized) const
+//     void statistics(Index row, double mean, double inverse) const
+template <class Team, int PACKS, bool CENTERED, class X, class S, class Finish, class E>
+SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int packs, const Finish &finish, const E &epilogue) {
+    const int LANES = E::lanes;
+    typedef Line<Team, PACKS, LANES> Row;
+    typename Finish::Parameters parameters[PACKS];
+#pragma unroll
+    for (int p = 0; p < PACKS; ++p)
+        if (Row::pack(p) < packs) finish.read(Row::pack(p) * LANES, parameters[p]);
+    wait_for_previous_kernel();
+    const float part = 1.0f / (float)(packs * LANES);
+    for (Index number = Team::first(); number < rows; number += Team::step()) {
+        const Index to = slices.row(number);
+        Row row;
+        typename E::Operands operands[PACKS];
+        row.read(x, slices.base(number), packs);
+        Row::read_behind(epilogue, operands, to, packs);
+        float mean = 0.0f;
+        if (CENTERED)
+            mean = part * Team::template all<Sum>(Row::template merged<Sum, float>(packs, [&](int p, int l) { return row.x[p][l]; }));
+        // The mean's rounding is taken off as well: elements near a large mean lose nothing to it.
+        const Apart apart = Team::template all<SumApart>(Row::template merged<SumApart, Apart>(packs, [&](int p, int l) {
+            const float d = row.x[p][l] - mean;
+            return Apart{d, d * d};
+        }));
+        const float low = CENTERED ? apart.sum * part : 0.0f;
+        const float inverse = finish.inverse(larger(apart.squares * part - low * low, 0.0f));
+        if (Team::lane() == 0) finish.statistics(number, (double)mean + (double)low, (double)inverse);
+        row.write(epilogue, operands, to, packs, [&](int p, int l) {
+            return finish.value(parameters[p], l, ((row.x[p][l] - mean) - low) * inverse);
+        });
+    }
+}
+
+template <class Team, int PACKS, bool LOGARITHM, class X, class S, class E>
+SMELT_DEVICE void softmax_lines(const X &x, const S &slices, Index rows, int packs, const E &epilogue) {
+    typedef Line<Team, PACKS, E::lanes> Row;
+    for (Index number = Team::first(); number < rows; number += Team::step()) {
+        const Index to = slices.row(number);
+        Row row;
+        typename E::Operands operands[PACKS];
+        row.read(x, slices.base(number), packs);
+        Row::read_behind(epilogue, operands, to, packs);
+        const float m = Team::template all<LargestNumber>(
+            Row::template merged<LargestNumber, float>(packs, [&](int p, int l) { return row.x[p][l]; }));
+        const float sum = Team::template all<Sum>(Row::template merged<Sum, float>(packs, [&](int p, int l) {
+            const float e = math::exp(row.x[p][l] - m);
+            if (!LOGARITHM) row.x[p][l] = e;
+            return e;
+        }));
+        const float factor = 1.0f / sum, shift = m + math::log(sum);
+        row.write(epilogue, operands, to, packs,
+                  [&](int p, int l) { return LOGARITHM ? row.x[p][l] - shift : row.x[p][l] * factor; });
+    }
+}
+
+} // namespace smelt
+
+#endif

@@ -11,7 +11,7 @@ enum {
     MOST_SLICES = 16,
     LEAST_STEPS = 4, /* of a slice */
     MOST_COPIES = 8, /* of a thread for one stage of an operand: each has registers */
-    MOST_SUMS = 64,  /* of a thread, where operands have 32 bits or are held in registers */
+    MOST_SUMS = 64,  /* of a thread, where operands of matrix units have 32 bits or are held in registers */
     KEPT_CONFIGS = 12,
     WARP = 32,
     MOST_RESIDENT = 8,
@@ -34,7 +34,8 @@ const char *mma_refuses(const Problem *problem, const Device *device, MmaPrecisi
     if (a == NULL || b == NULL) return "operands that are left out";
     DType dtype = a->dtype;
     if (b->dtype != dtype) return "operands of different types";
-    if (precision == MMA_THREE_TERMS && dtype != DTYPE_F32) return "operands that are not fp32";
+    if (precision != MMA_AS_STATED && dtype != DTYPE_F32) return "operands that are not fp32";
+    if (precision == MMA_PLAIN) return NULL;
     if (dtype == DTYPE_F32 && precision == MMA_AS_STATED && !problem->graph->tf32)
         return "fp32 without --precision=tf32";
     if (dtype != DTYPE_F32 && !dtype_is_half(dtype)) return "operands that are not fp16, bf16 or fp32";
@@ -45,7 +46,9 @@ const char *mma_refuses(const Problem *problem, const Device *device, MmaPrecisi
 MmaProblem mma_problem(const Problem *problem, MmaPrecision precision) {
     return (MmaProblem){.batch = 1,
                         .dtype = problem_input(problem, 0)->dtype,
-                        .terms = precision == MMA_THREE_TERMS ? 3 : 1,
+                        .terms = precision == MMA_PLAIN         ? 0
+                                 : precision == MMA_THREE_TERMS ? 3
+                                                                : 1,
                         .bytes = problem_bytes(problem)};
 }
 
@@ -81,9 +84,13 @@ static int64_t at_opt(const Problem *problem, Dim d) {
 
 /* -- what it costs -- */
 
+#define FMA_SHARE 0.7 /* of the rate of the GPU's description, which operands from shared memory leave */
+
 /* Multiplications and additions of a multiprocessor in a cycle. What wgmma or tcgen05 are made for, mma.sync
  * reaches about 0.6 of the rate of. */
 static double products_per_clock(const Device *device, const MmaProblem *product) {
+    if (product->terms == 0)
+        return FMA_SHARE * device->fp32_tflops * 1e6 / device->clock_mhz / device->sm_count;
     double rate =
         device->sm == 90 || device->sm == 100 ? 0.6 * device->fp16_per_clock : device->fp16_per_clock;
     if (product->dtype != DTYPE_F32) return rate;
@@ -161,8 +168,8 @@ static bool is_legal(const Problem *problem, const Device *device, const MmaProb
     if (n[MMA_STAGES] < 2 || shared_bytes(product, config) > device->shared_per_block) return false;
     bool narrow = device->sm < LEAST_SM; /* the next stage is in registers, too */
     if (narrow && n[MMA_DEPTH] * element_size(product) > LINE) return false;
-    if ((narrow || product->dtype == DTYPE_F32) && n[MMA_WARP_ROWS] * n[MMA_WARP_COLS] / WARP > MOST_SUMS)
-        return false;
+    bool held = narrow || (product->dtype == DTYPE_F32 && product->terms > 0);
+    if (held && n[MMA_WARP_ROWS] * n[MMA_WARP_COLS] / WARP > MOST_SUMS) return false;
     if (!copies_fit(config, product->outer_a, n[MMA_ROWS], product->copy_a) ||
         !copies_fit(config, product->outer_b, n[MMA_COLS], product->copy_b))
         return false;

@@ -1,5 +1,5 @@
-/* Products of matrices by mma.sync (cuda/mma_product.cuh): which tiles are legal, what they cost, and the
- * text of their kernels. */
+/* Products of matrices by mma.sync, or in the same tiles without it (cuda/mma_product.cuh): which tiles are
+ * legal, what they cost, and the text of their kernels. */
 #ifndef SMELT_KERNELS_MMA_TEXT_H
 #define SMELT_KERNELS_MMA_TEXT_H
 
@@ -8,8 +8,8 @@
 typedef struct MmaProblem {
     SumsText sums;
     Dim batch, depth;
-    DType dtype;            /* f16, bf16, f32 */
-    int32_t terms;          /* products of TF32 for each one of f32: 1 or 3; else 1 */
+    DType dtype;   /* f16, bf16, f32 */
+    int32_t terms; /* products of TF32 for each one of f32: 1 or 3; 0: without matrix units; else 1 */
     int32_t copy_a, copy_b; /* elements that are copied together */
     bool outer_a, outer_b;  /* the operand's depth is not its innermost dimension */
     bool reads;             /* the epilogue reads something of the result's size */
@@ -29,8 +29,9 @@ typedef enum MmaNumber {
 } MmaNumber;
 
 typedef enum MmaPrecision {
-    MMA_AS_STATED,  /* f16 and bf16; f32 as TF32 where the graph says so */
-    MMA_THREE_TERMS /* f32, as accurate as it */
+    MMA_AS_STATED,   /* f16 and bf16; f32 as TF32 where the graph says so */
+    MMA_THREE_TERMS, /* f32, as accurate as it */
+    MMA_PLAIN        /* f32 without matrix units */
 } MmaPrecision;
 
 /* Why there is no such instruction for operands of these types, or NULL. */

@@ -148,11 +148,11 @@ static void tie_step(Assigner *a, const Step *step) {
     }
 }
 
-/* A convolution that tensor cores take, if neighbours in memory are channels. */
+/* A convolution that is faster where neighbours in memory are channels. */
 static bool is_tensor_conv(const Assigner *a, const Node *node) {
     if (node->op != OP_Conv && node->op != OP_ConvTranspose) return false;
     const Value *x = &a->graph->values[node->inputs[0]], *w = &a->graph->values[node->inputs[1]];
-    if (!x->has_shape || !w->has_shape || !pass_on_matrix_units(a->ctx, x->dtype)) return false;
+    if (!x->has_shape || !w->has_shape || !pass_copies_channels(a->ctx, x->dtype)) return false;
     return dim_is_exact(w->shape.dim[1]) && w->shape.dim[1] >= LEAST_CHANNELS;
 }
 

@@ -15,7 +15,8 @@
 
 enum {
     NAME_PARTS = 6,
-    MOST_POOLED = 64 /* elements of a window that a tile of a convolution holds */
+    MOST_POOLED = 64,     /* elements of a window that a tile of a convolution holds */
+    LARGE_MACS = 20000000 /* of a contraction whose own kernels save more than a pass over memory */
 };
 
 const Node *fusion_member(const Fusion *f, int32_t i) {
@@ -83,10 +84,10 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
     return *form == FORM_OTHER ? why : fusion_place_refusal(f, id);
 }
 
-/* Matrix units do a contraction as it stands: what they read they copy as it lies, and a pool would keep them
- * from it. */
-bool fusion_on_matrix_units(const Fusion *f, const Node *anchor) {
-    return pass_on_matrix_units(f->ctx, f->graph->values[anchor->inputs[0]].dtype);
+bool fusion_copies(const Fusion *f, NodeId anchor) {
+    DType dtype = f->graph->values[f->graph->nodes[anchor].inputs[0]].dtype;
+    return pass_on_matrix_units(f->ctx, dtype) ||
+           (pass_copies_channels(f->ctx, dtype) && node_macs(f->graph, anchor) >= LARGE_MACS);
 }
 
 /* Why a pool cannot take the results of the convolution that the region is built around, as they are
@@ -104,7 +105,7 @@ static const char *pool_refusal(const Fusion *f, NodeId user) {
     if (node->inputs[0] != fusion_member(f, from)->outputs[0] || f->members[from].stage != 0)
         return "it reads the result in another order";
     if (windows.taps > MOST_POOLED) return "its windows are larger than what is computed at a time";
-    if (fusion_on_matrix_units(f, anchor)) return "matrix units do the convolution alone";
+    if (fusion_copies(f, f->members[0].node)) return "the convolution alone has faster kernels";
     return NULL;
 }
 

@@ -38,9 +38,9 @@ bool fusion_value_escapes(const Fusion *f, ValueId value);
  * NULL when it may. */
 const char *fusion_place_refusal(const Fusion *f, NodeId id);
 const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form);
-/* Matrix units do a contraction as it stands: what they read they copy as it lies, and a pool would keep them
- * from it. */
-bool fusion_on_matrix_units(const Fusion *f, const Node *anchor);
+/* Whether a contraction is done as it stands, by matrix units or because it is large: what such kernels read
+ * they copy as it lies, and a pool would keep it from them. */
+bool fusion_copies(const Fusion *f, NodeId anchor);
 
 /* Pulls in what members read, and what that is computed from. */
 void fusion_pull(Fusion *f);

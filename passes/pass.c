@@ -129,8 +129,12 @@ static void log_counters(const PassCtx *ctx, double seconds) {
 }
 
 bool pass_on_matrix_units(const PassCtx *ctx, DType dtype) {
-    bool f32 = ctx->graph->tf32 || (ctx->target != NULL && ctx->target->f32_layout);
-    return dtype_is_half(dtype) || (f32 && dtype == DTYPE_F32);
+    return dtype_is_half(dtype) || (ctx->graph->tf32 && dtype == DTYPE_F32);
+}
+
+bool pass_copies_channels(const PassCtx *ctx, DType dtype) {
+    return pass_on_matrix_units(ctx, dtype) ||
+           (dtype == DTYPE_F32 && ctx->target != NULL && ctx->target->f32_layout);
 }
 
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes,

@@ -49,9 +49,10 @@ typedef struct PassCtx {
     const struct PrecisionOptions *precision; /* passes/precision.h; NULL: as the model has it */
 } PassCtx;
 
-/* Whether matrix units do contractions of this type: half precision, and f32 where it is rounded to TF32 or
- * made of several such products. */
+/* Whether matrix units do contractions of this type: half precision, and f32 where it is rounded to TF32. */
 bool pass_on_matrix_units(const PassCtx *ctx, DType dtype);
+/* Whether contractions of this type have kernels that copy neighbouring channels together. */
+bool pass_copies_channels(const PassCtx *ctx, DType dtype);
 
 typedef struct Pass {
     const char *name; /* "fold_constants" */

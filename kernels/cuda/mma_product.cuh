@@ -1,5 +1,6 @@
 // Products of matrices by mma.sync, on every architecture. A block computes a tile: stages of both operands come to shared
-// memory (cp.async), warps take parts of them as the instruction wants them (ldmatrix) and keep the sums in registers.
+// memory (cp.async), warps take parts of them as the instruction wants them (ldmatrix) and keep the sums in registers. Floats that
+// must not be rounded are multiplied without matrix units, by threads that have the same sums.
 //
 // An operand whose lines lie along the depth (rows of the left matrix, columns of the right one) is given by an object with
 //     struct Line                                  what is known of a line beforehand
@@ -50,9 +51,21 @@ template <class T, int LINES, int DEPTH, bool OUTER, bool SPREAD> struct MmaOper
             load_matrices<OUTER>(to, from + place(row, lane % 8, OUTER ? line + half * 8 : (step * 2 + part) * pack));
         }
     }
+    // Four elements along the depth, number `quad`, of the line that lies in row `row`.
+    static SMELT_DEVICE Pack<T, 4> four(const u8 *from, int row, int quad) {
+        Pack<T, 4> to;
+        if constexpr (OUTER) {
+#pragma unroll
+            for (int k = 0; k < 4; ++k) to.at[k] = *reinterpret_cast<const T *>(from + place(quad * 4 + k, quad * 4 + k, row));
+        } else {
+            to = *reinterpret_cast<const Pack<T, 4> *>(from + place(row, row, quad * 4));
+        }
+        return to;
+    }
 };
 
-// A block's tile: WARP_ROWS x WARP_COLS of it for each warp, multiples of 16 x 32. TERMS: 1, or for floats 3, see MmaPart.
+// A block's tile: WARP_ROWS x WARP_COLS of it for each warp, multiples of 16 x 32. TERMS: 1, or for floats 3, see MmaPart, or 0:
+// not on matrix units.
 // COPY_A, COPY_B: elements that are copied together.
 template <class ELEMENT, int TERMS, int ROWS, int COLS, int WARP_ROWS, int WARP_COLS, int DEPTH, int STAGES, int COPY_A, int COPY_B,
           bool OUTER_A, bool OUTER_B>
@@ -191,6 +204,27 @@ template <> struct MmaStep<float, 3> {
     }
 };
 
+// A warp's products of one stage without matrix units: a thread's sums are those of mma.sync's result.
+template <class Tile>
+SMELT_DEVICE void fma_multiply(const u8 *stage, int row, int col, float (&sums)[Tile::warp_rows / 16][Tile::warp_cols / 2]) {
+    const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+    for (int quad = 0; quad < Tile::depth / 4; ++quad) {
+        Pack<float, 4> a[Tile::warp_rows / 8];
+#pragma unroll
+        for (int i = 0; i < Tile::warp_rows / 8; ++i) a[i] = Tile::A::four(stage, row + i * 8 + lane / 4, quad);
+#pragma unroll
+        for (int j = 0; j < Tile::warp_cols / 4; ++j) {
+            const Pack<float, 4> b = Tile::B::four(stage + Tile::A::bytes, col + j / 2 * 8 + lane % 4 * 2 + j % 2, quad);
+#pragma unroll
+            for (int k = 0; k < 4; ++k)
+#pragma unroll
+                for (int i = 0; i < Tile::warp_rows / 8; ++i)
+                    sums[i / 2][j / 2 * 4 + i % 2 * 2 + j % 2] += a[i].at[k] * b.at[k];
+        }
+    }
+}
+
 // A warp's products of one stage; row, col: its first ones of the tile.
 template <class Tile>
 SMELT_DEVICE void mma_multiply(const u8 *stage, int row, int col, float (&sums)[Tile::warp_rows / 16][Tile::warp_cols / 2]) {
@@ -248,7 +282,10 @@ SMELT_DEVICE void mma_product(const MmaPlace &place, const A &a, const B &b, Ind
         __syncthreads(); // the stage is there for all, and nobody reads the one before
         if (more) copy(step + Tile::stages - 1);
         close_copies();
-        mma_multiply<Tile>(memory + step % Tile::stages * Tile::stage_bytes, row, col, sums);
+        if constexpr (Tile::terms == 0)
+            fma_multiply<Tile>(memory + step % Tile::stages * Tile::stage_bytes, row, col, sums);
+        else
+            mma_multiply<Tile>(memory + step % Tile::stages * Tile::stage_bytes, row, col, sums);
         if (more) {
             copy_a.end();
             copy_b.end();

@@ -1,29 +1,4 @@
 /* Convolutions of FP32 as three products of TF32, which are as accurate, on matrix units. */
 #include "kernels/mma_conv.h"
 
-static const char *refuses(const Problem *problem, const Device *device) {
-    return mma_conv_refuses(problem, device, MMA_THREE_TERMS);
-}
-
-static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    return mma_conv_configs(problem, device, MMA_THREE_TERMS, out);
-}
-
-static Status emit(const Config *config, const Device *device, Emission *emission) {
-    (void)device;
-    return mma_conv_emit(config, MMA_THREE_TERMS, "conv_tf32x3", emission);
-}
-
-static double cost(const Problem *problem, const Device *device, const Config *config) {
-    return mma_conv_cost(problem, device, MMA_THREE_TERMS, config);
-}
-
-const Tactic tactic_conv_tf32x3 = {.name = "conv_tf32x3",
-                                   .version = 1,
-                                   .strided = true,
-                                   .optional = true,
-                                   .f32_layout = true,
-                                   .refuses = refuses,
-                                   .configs = configs,
-                                   .emit = emit,
-                                   .cost = cost};
+MMA_CONV_TACTIC(conv_tf32x3, MMA_THREE_TERMS, .version = 1, .optional = true, .f32_layout = true);

@@ -1,4 +1,4 @@
-/* How far products of matrices in FP32 are from those in double: by the tactic without matrix units, with
+/* How far products of matrices in FP32 are from those in double: by the tactics without matrix units, with
  * operands rounded to TF32, and by three products of TF32. Device code runs on the host (tests/kernels_host),
  * whose matrix units cut sums off as those of GPUs do. Errors are relative to the sum of the terms'
  * magnitudes.
@@ -12,8 +12,8 @@
 #include "kernels/arch.h"
 #include "tests/kernels_host/units.h"
 
-enum { ROWS = 48, COLS = 40, DEPTH = 2048, KINDS = 3, TACTICS = 3 };
-static const char *const names[TACTICS] = {"matmul_tiles", "matmul_mma", "matmul_tf32x3"};
+enum { ROWS = 48, COLS = 40, DEPTH = 2048, KINDS = 3, TACTICS = 4 };
+static const char *const names[TACTICS] = {"matmul_tiles", "matmul_mma", "matmul_tf32x3", "matmul_fma"};
 static const char *const kinds[KINDS] = {"of both signs", "positive", "of all sizes"};
 static const char text[] =
     "smelt-ir 1\ngraph \"g\" opset 22\ntf32\nblock \"main\" {\n  input %a : f32[48,2048]\n"
@@ -43,7 +43,7 @@ static void fill(Test *t, float *p, int count, int kind) {
     }
 }
 
-/* The last number of all three's configs is how many slices the depth is cut into: one, in one launch. */
+/* The last number of all their configs is how many slices the depth is cut into: one, in one launch. */
 static const KernelLaunch *emit(Test *t, const char *name) {
     const Device *device = with_all_tactics(arch_find("sm_80"), &t->arena);
     const Tactic *tactic = NULL;
@@ -122,6 +122,7 @@ int main(int argc, char **argv) {
             printf("%-14s %-14s %.2g\n", kinds[kind], names[i], errors[i]);
         }
         CHECK(errors[2] <= errors[0]);
+        CHECK(errors[3] <= errors[0]);
         CHECK(errors[1] > 10 * errors[2] && errors[1] < 0x1p-10);
     }
     units_destroy(t.units);

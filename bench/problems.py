@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Every unique convolution and matrix product of models: what a GPU needs at least, what smelt takes, what torch takes.
 
-    bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--markdown]
+    bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--libraries] [--markdown]
 
 The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache); without,
 `smelt tune` measures them on the GPU that is here, and --torch times the same contraction with torch (cuDNN with its search
-on, cuBLAS) in the same run: without what smelt fuses behind it but for a bias, which flatters torch. Times are of one launch
+on, cuBLAS) in the same run: without what smelt fuses behind it but for a bias, which flatters torch. --libraries has smelt time
+cuDNN and cuBLASLt as tactics, with the same operations behind the contraction as far as they can fuse them. Times are of one launch
 out of many in a CUDA graph, with operands in L2 as far as they fit. The last lines say how many problems are slower than
-torch, by how much at most, and in the median.
+each, by how much at most, and in the median.
 """
 import argparse
 import json
@@ -19,6 +20,7 @@ import sys
 CONTRACTION = re.compile(r"(?:^|\+ )\*?(Conv|ConvTranspose|MatMul|Gemm)\(([^)]*)\)((?: \w+=\S+)*)")
 VALUE = re.compile(r" (\w+)\[([\d, ]*)\]( channels_last)?(?: padding \d+)?(?: strides\[[\d, ]*\])?(=[-\w.,+]*)?")
 REPEATS = 24
+LIBRARIES = ("cudnn", "cublaslt")
 
 
 def problems_of(arguments, model):
@@ -26,6 +28,8 @@ def problems_of(arguments, model):
     for option in ("gpu", "timing_cache", "cache_dir", "tune"):
         if getattr(arguments, option):
             command.append(f"--{option.replace('_', '-')}={getattr(arguments, option)}")
+    if arguments.libraries:
+        command.append("--tactics=" + ",".join(f"+{name}" for name in LIBRARIES))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{model}: {done.stderr.strip()}")
@@ -121,23 +125,39 @@ def torch_time(line):
     return event_time(run) * 1e3 / REPEATS
 
 
-def best_of(problem):
-    timed = [choice for choice in problem["choices"] if "us" in choice]
+def best_of(problem, libraries=False):
+    timed = [choice for choice in problem["choices"] if "us" in choice and (choice["tactic"] in LIBRARIES) == libraries]
     return min(timed, key=lambda choice: choice["us"]) if timed else None
 
 
+def library_time(problem):
+    """Microseconds, or None: what was not measured is a guess."""
+    best = best_of({"choices": [choice for choice in problem["choices"] if choice.get("source") == "measured"]}, True)
+    return best["us"] if best else None
+
+
+def peers_of(arguments):
+    """What stands beside smelt: a name, and its time of a problem."""
+    torch = [("torch", lambda problem: torch_time(problem["problem"]))] if arguments.torch else []
+    return torch + ([("library", library_time)] if arguments.libraries else [])
+
+
 def row_of(arguments, problem):
-    best, peer = best_of(problem), torch_time(problem["problem"]) if arguments.torch else None
+    best, peers = best_of(problem), [time(problem) for _, time in peers_of(arguments)]
     us = best["us"] if best else None
     number = lambda value: f"{value:.2f}" if value is not None else "-"  # noqa: E731
     cells = [short(problem["problem"]), str(problem["steps"]), f"{problem['flops'] * 1e-9:.3f}", f"{problem['bytes'] * 1e-6:.2f}",
              f"{problem['roofline_us']:.2f}", number(us), f"{100 * problem['roofline_us'] / us:.0f}" if us else "-",
              f"{best['tactic']} {','.join(map(str, best['config']))} ({best['source']})" if best else "-"]
-    return cells + ([number(peer), f"{us / peer:.2f}" if us and peer else "-"] if arguments.torch else []), us, peer
+    for peer in peers:
+        cells += [number(peer), f"{us / peer:.2f}" if us and peer else "-"]
+    return cells, us, peers
 
 
 def print_table(arguments, problems):
-    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "smelt us", "% of floor", "tactic"] + (["torch us", "ratio"] if arguments.torch else [])
+    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "smelt us", "% of floor", "tactic"]
+    for name, _ in peers_of(arguments):
+        heads += [f"{name} us", "ratio"]
     rows = [row_of(arguments, problem) for problem in problems]
     table = [heads] + [row[0] for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
@@ -161,6 +181,7 @@ def main():
     parser.add_argument("--cache-dir")
     parser.add_argument("--tune", default="full")
     parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--libraries", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     problems = collect(arguments)
@@ -168,9 +189,10 @@ def main():
     timed = [(row[1], problem) for row, problem in zip(rows, problems) if row[1]]
     print(f"\n{len(problems)} problems in {sum(p['steps'] for p in problems)} steps; floor {sum(p['roofline_us'] * p['steps'] for p in problems):.1f} us, "
           f"smelt {sum(us * p['steps'] for us, p in timed):.1f} us in the {sum(p['steps'] for _, p in timed)} steps that have a time")
-    ratios = [row[1] / row[2] for row in rows if row[1] and row[2]]
-    if ratios:
-        print(f"beside torch: {sum(r > 1 for r in ratios)} of {len(ratios)} slower, the slowest {max(ratios):.2f} of its time, median {statistics.median(ratios):.2f}")
+    for i, (name, _) in enumerate(peers_of(arguments)):
+        ratios = [row[1] / row[2][i] for row in rows if row[1] and row[2][i]]
+        if ratios:
+            print(f"beside {name}: {sum(r > 1 for r in ratios)} of {len(ratios)} slower, the slowest {max(ratios):.2f} of its time, median {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -184,24 +184,49 @@ Status tune_every(App *app, const CompileSettings *settings, const Target *targe
 
 /* -- problems -- */
 
+static bool has_time(const Tuner *t, const Problem *problem, const Choice *choice) {
+    return timing_cache_find(t->options->cache, problem->key, choice->tactic, &choice->config) != NULL;
+}
+
+/* Tactics that were switched on by name, as far as they have no time yet. */
+static int32_t list_asked(const Tuner *t, const Problem *problem, Choice out[MOST_CANDIDATES]) {
+    int32_t count = choices_asked(problem, t->device, out, MOST_CANDIDATES), kept = 0;
+    for (int32_t i = 0; i < count; ++i)
+        if (!has_time(t, problem, &out[i])) out[kept++] = out[i];
+    return kept;
+}
+
 /* Problems that are not worth a choice, or have one. */
 static bool is_left_out(const Tuner *t, const Problem *problem) {
     const TuneOptions *options = t->options;
     if (t->graph->nodes[problem->nodes[0]].op == OP_Reformat || name_map_find(&t->known, problem->key) >= 0)
         return true;
     if (options->every) return options->filter != NULL && strstr(problem->key, options->filter) == NULL;
-    return problem->anchor == NONE || timing_cache_knows(options->cache, problem->key);
+    Choice asked[MOST_CANDIDATES];
+    return problem->anchor == NONE ||
+           (timing_cache_knows(options->cache, problem->key) && list_asked(t, problem, asked) == 0);
 }
 
 /* Those that the cache has no time of. */
 static void drop_timed(const Tuner *t, Candidates *found) {
     int32_t kept = 0;
-    for (int32_t i = 0; i < found->count; ++i) {
-        const Choice *choice = &found->choices[i];
-        if (timing_cache_find(t->options->cache, found->problem.key, choice->tactic, &choice->config) == NULL)
-            found->choices[kept++] = *choice;
-    }
+    for (int32_t i = 0; i < found->count; ++i)
+        if (!has_time(t, &found->problem, &found->choices[i])) found->choices[kept++] = found->choices[i];
     found->count = kept;
+}
+
+/* What was asked for is tried however bad the model thinks it is: it takes the last places. */
+static void add_asked(const Tuner *t, Candidates *found, int32_t most) {
+    Choice asked[MOST_CANDIDATES];
+    int32_t count = list_asked(t, &found->problem, asked);
+    for (int32_t i = 0; i < count && i < most; ++i) {
+        bool is_there = false;
+        for (int32_t k = 0; k < found->count; ++k)
+            is_there = is_there || found->choices[k].tactic == asked[i].tactic;
+        if (is_there) continue;
+        if (found->count == most) found->count--;
+        found->choices[found->count++] = asked[i];
+    }
 }
 
 static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
@@ -214,7 +239,8 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     int32_t most = t->options->candidates < MOST_CANDIDATES ? t->options->candidates : MOST_CANDIDATES;
     int32_t total = choices_rank(&found.problem, t->device, found.choices, most);
     found.count = total < most ? total : most;
-    if (t->options->every) drop_timed(t, &found);
+    if (t->options->every || timing_cache_knows(t->options->cache, found.problem.key)) drop_timed(t, &found);
+    add_asked(t, &found, most);
     found.fresh = found.count;
     if (found.count == 0 || (total < 2 && !t->options->every)) return STATUS_OK;
     if (!ARENA_RESERVE(&t->arena, t->problems, t->problem_count, t->problem_capacity))

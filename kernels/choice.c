@@ -92,6 +92,18 @@ int32_t choices_near(const Problem *problem, const Device *device, const Choice 
     return list.total;
 }
 
+static void append_asked(void *user, const Choice *choice) {
+    ChoiceList *list = user;
+    bool is_first = list->kept == 0 || list->out[list->kept - 1].tactic != choice->tactic;
+    if (choice->tactic->optional && is_first) append(user, choice);
+}
+
+int32_t choices_asked(const Problem *problem, const Device *device, Choice *out, int32_t capacity) {
+    ChoiceList list = {out, 0, capacity};
+    each_choice(problem, device, append_asked, &list);
+    return list.kept;
+}
+
 /* Times this close are the same: then the order decides, so that two tunings agree. */
 static const double noise = 1.02;
 

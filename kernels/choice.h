@@ -28,6 +28,9 @@ int32_t choices_rank(const Problem *problem, const Device *device, Choice *out, 
 /* The same of those that are near one: of its tactic, with a config that differs in one number. */
 int32_t choices_near(const Problem *problem, const Device *device, const Choice *near, Choice *out,
                      int32_t capacity);
+/* The best guess of each optional tactic that is switched on and applies: who names it wants it tried.
+ * Returns how many are written, at most capacity. */
+int32_t choices_asked(const Problem *problem, const Device *device, Choice *out, int32_t capacity);
 /* The best one. timings may be NULL. */
 Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings);
 /* Takes the time that the cache has of the choice, or estimates. False: none. timings may be NULL. */

@@ -166,6 +166,10 @@ static void test_switches(void) {
     CHECK(has_tactic(&f, f.device, "matmul_tiles") && !has_tactic(&f, f.device, "matmul_tf32x3"));
     CHECK_OK(tactics_switch("+matmul_tf32x3,-matmul_tiles", &list, &f.arena, &diag), &diag);
     CHECK(!has_tactic(&f, list.at[0], "matmul_tiles") && has_tactic(&f, list.at[0], "matmul_tf32x3"));
+    Choice asked[2];
+    CHECK_INT(choices_asked(&f.problem, f.device, asked, 2), 0);
+    CHECK_INT(choices_asked(&f.problem, list.at[0], asked, 2), 1);
+    CHECK_STR(asked[0].tactic->name, "matmul_tf32x3");
     CHECK_OK(tactics_switch("-matmul_tiles,+matmul_tiles,", &list, &f.arena, &diag), &diag);
     CHECK(has_tactic(&f, list.at[0], "matmul_tiles") && !has_tactic(&f, list.at[0], "matmul_tf32x3"));
     static const char *const wrong[] = {"matmul_tiles", "+", "+matmul_tile", "-matmul_tiles,,",

@@ -2,6 +2,7 @@
 """Calls of cuBLASLt and cuDNN, which the fake driver has too: switches, what a plan says of them, and results."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,9 +10,9 @@ import tempfile
 smelt, fake = sys.argv[1:3]
 HERE = {"SMELT_CUDA_LIBRARY": fake, "SMELT_CUBLASLT_LIBRARY": fake, "SMELT_CUDNN_LIBRARY": fake}
 GONE = {"SMELT_CUDA_LIBRARY": fake, "SMELT_CUBLASLT_LIBRARY": "/nowhere/a.so", "SMELT_CUDNN_LIBRARY": "/nowhere/b.so"}
-# Everything else that could do these steps, so that nothing needs a kernel.
-ALONE = "--tactics=+cublaslt,+cudnn," + ",".join("-" + name for name in (
-    "conv_mma", "conv_halo", "conv_stem", "conv_depthwise", "conv_tiles", "conv_direct", "matmul_lines", "matmul_few", "matmul_mma", "matmul_tiles"))
+# Everything else that could do these steps is off, so that nothing needs a kernel.
+TACTICS = (pathlib.Path(__file__).resolve().parents[2] / "kernels" / "tactics.def").read_text()
+ALONE = "--tactics=+cublaslt,+cudnn," + ",".join("-" + name for name in re.findall(r"^TACTIC\(((?:conv|matmul)_\w+)\)", TACTICS, re.MULTILINE))
 WEIGHTS = ", ".join(str((7 * i) % 11 - 5) for i in range(4 * 3 * 3 * 2))
 GRAPH = f"""smelt-ir 1
 graph "calls"

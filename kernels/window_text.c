@@ -181,6 +181,12 @@ ValueId anchor_input(const Problem *problem, int32_t i) {
     return i < anchor->input_count ? anchor->inputs[i] : NONE;
 }
 
+bool inputs_are_constant(const Problem *problem, const Node *node, int32_t first) {
+    for (int32_t i = first; i < node->input_count; ++i)
+        if (node->inputs[i] != NONE && problem_value(problem, node->inputs[i])->data == NULL) return false;
+    return true;
+}
+
 const char *float_type(DType dtype) {
     return dtype == DTYPE_F64 ? "double" : "float";
 }

@@ -56,6 +56,9 @@ bool output_ranks_like(const Problem *problem, int32_t input);
  */
 bool input_has_shape(const Problem *problem, int32_t input, int32_t rank, const Dim *dims);
 ValueId anchor_input(const Problem *problem, int32_t i); /* NONE where it has none */
+/* Whether the node's inputs from number `first` on are constants, which may be read before the kernels in
+ * front of this one have ended. */
+bool inputs_are_constant(const Problem *problem, const Node *node, int32_t first);
 
 /* "float", "double" for f64: what sums of floats are computed in. */
 const char *float_type(DType dtype);

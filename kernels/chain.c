@@ -442,8 +442,8 @@ static Status check_results(Chain *c) {
     const Node *anchor = problem_anchor(c->problem);
     for (int32_t o = 0; o < c->problem->output_count; ++o) {
         ValueId value = c->problem->outputs[o];
-        if (c->problem->pooling != NONE && find_hot(c, value) == NULL)
-            return refuse(c, "a result in front of a pool");
+        if (anchor != problem_last(c->problem) && find_hot(c, value) == NULL)
+            return refuse(c, "a result in front of a pool or of a second contraction");
         if (value != anchor->inputs[0] && inner_producer(c->problem, value) != anchor &&
             find_hot(c, value) == NULL)
             return refuse(c, "a result that the anchor has no part in");
@@ -451,11 +451,11 @@ static Status check_results(Chain *c) {
     return STATUS_OK;
 }
 
-/* A pool reads what is made of the anchor's result, element by element. */
-static Status check_pooled(Chain *c) {
+/* A pool, or a second contraction, reads what is made of the result in front of it, element by element. */
+static Status check_between(Chain *c) {
     const ChainKnown *read = find_hot(c, problem_last(c->problem)->inputs[0]);
     if (read == NULL || read->view != 0 || read->is_slice)
-        return refuse(c, "a pool of the result in another order");
+        return refuse(c, "a result that is read in another order");
     return STATUS_OK;
 }
 
@@ -472,9 +472,11 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
-    if (place == CHAIN_BEFORE_POOL) {
-        TRY(build_behind(c, problem_anchor(c->problem), problem_last(c->problem)));
-        return c->refusal != NULL ? STATUS_OK : check_pooled(c);
+    if (place == CHAIN_BETWEEN) {
+        NodeId squeeze = c->problem->squeeze;
+        const Node *first = squeeze != NONE ? &c->graph->nodes[squeeze] : problem_anchor(c->problem);
+        TRY(build_behind(c, first, problem_last(c->problem)));
+        return c->refusal != NULL ? STATUS_OK : check_between(c);
     }
     if (place == CHAIN_BEHIND) {
         TRY(build_behind(c, problem_last(c->problem), NULL));

@@ -80,9 +80,10 @@ typedef struct Chain {
 } Chain;
 
 /* The tensor whose elements are numbered: the anchor's result, or that of a pool behind it; its input, where
- * `in_front`; the first result of a problem without an anchor. With a pool, CHAIN_BEFORE_POOL goes on from
- * the anchor's result to what the pool reads. */
-typedef enum ChainPlace { CHAIN_RESULTS, CHAIN_BEHIND, CHAIN_BEFORE_POOL, CHAIN_IN_FRONT } ChainPlace;
+ * `in_front`; the first result of a problem without an anchor. With a pool, CHAIN_BETWEEN goes on from
+ * the anchor's result to what the pool reads; with two contractions behind a pool, from the first's result to
+ * what the second reads. */
+typedef enum ChainPlace { CHAIN_RESULTS, CHAIN_BEHIND, CHAIN_BETWEEN, CHAIN_IN_FRONT } ChainPlace;
 
 /* Why a problem's nodes are no such chain, or NULL. */
 const char *chain_refuses(const Problem *problem, ChainPlace place);

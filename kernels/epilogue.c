@@ -2,7 +2,8 @@
 #include "kernels/packs.h"
 
 const char *problem_epilogue_refuses(const Problem *problem) {
-    const char *why = problem->pooling == NONE ? NULL : chain_refuses(problem, CHAIN_BEFORE_POOL);
+    const char *why =
+        problem_last(problem) == problem_anchor(problem) ? NULL : chain_refuses(problem, CHAIN_BETWEEN);
     if (why != NULL || problem->node_count == 1) return why;
     return chain_refuses(problem, CHAIN_BEHIND);
 }
@@ -52,15 +53,14 @@ const char *kernel_epilogue(KernelWriter *w) {
     return kernel_struct_end(w, "Epilogue", &text);
 }
 
-const char *kernel_before_pool(KernelWriter *w) {
+const char *kernel_between(KernelWriter *w) {
     Emission *emission = kernel_emission(w);
     ValueId read = problem_last(emission->problem)->inputs[0];
     const char *type = cuda_register_type(emission->graph->values[read].dtype), *held;
     Chain chain;
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
-    if (chain_prepare(w, emission->problem, CHAIN_BEFORE_POOL, &chain) != STATUS_OK)
-        return kernel_text(w, NULL);
+    if (chain_prepare(w, emission->problem, CHAIN_BETWEEN, &chain) != STATUS_OK) return kernel_text(w, NULL);
     held = chain_register(&chain, read);
     write_format(&text,
                  "    typedef %s Element;\n"
@@ -70,7 +70,7 @@ const char *kernel_before_pool(KernelWriter *w) {
     write_operands(&chain, &text);
     chain_write_steps(&chain, "i", "        ", &text);
     write_format(&text, "        return %s;\n    }\n", held);
-    return kernel_struct_end(w, "Before", &text);
+    return kernel_struct_end(w, "Between", &text);
 }
 
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {

@@ -60,5 +60,5 @@ const char *pool_behind_text(KernelWriter *w) {
     kernel_include(w, "conv_pool.cuh");
     return kernel_format(w, "pool_behind<%s>(%s, %s, %s)", pool_type_text(w, node, type),
                          window_text(w, &windows), numbering_text(w, problem_anchor(problem)->outputs[0]),
-                         kernel_before_pool(w));
+                         kernel_between(w));
 }

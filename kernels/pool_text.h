@@ -17,7 +17,7 @@ const char *pool_behind_refuses(const Problem *problem);
 int64_t pool_behind_taps(const Problem *problem);
 /* Threads that divide a window among themselves where each window is done by itself. */
 int32_t pool_behind_team(const Problem *problem);
-/* "pool_behind<MaxOf<float>>(Window{...}, Numbering<false>{...}, Before{...})", which declares Before. */
+/* "pool_behind<MaxOf<float>>(Window{...}, Numbering<false>{...}, Between{...})", which declares Between. */
 const char *pool_behind_text(KernelWriter *w);
 
 #endif

@@ -176,6 +176,10 @@ static bool may_round(const Boundary *b) {
     return false;
 }
 
+static bool contracts(const Graph *graph, NodeId node) {
+    return op_def(graph->nodes[node].op)->op_class == OPCLASS_CONTRACTION;
+}
+
 /* A region says what its anchor is; a node alone is one unless it is pointwise. */
 static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count) {
     const Node *first = &graph->nodes[nodes[0]];
@@ -183,7 +187,7 @@ static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count
     NodeId anchor = first->region != NONE ? graph->regions[first->region].anchor : NONE;
     for (int32_t i = 0; i < count; ++i)
         if (nodes[i] == anchor) return anchor;
-    return NONE;
+    return contracts(graph, nodes[0]) ? nodes[0] : NONE; /* a part of a region of several contractions */
 }
 
 static void write_key(const Boundary *b, NodeId anchor, Arena *arena, ByteWriter *out) {
@@ -218,10 +222,23 @@ static void write_key(const Boundary *b, NodeId anchor, Arena *arena, ByteWriter
 
 /* The first pool behind a contraction. */
 static NodeId find_pooling(const Graph *graph, const NodeId *nodes, int32_t count, NodeId anchor) {
-    if (anchor == NONE || op_def(graph->nodes[anchor].op)->op_class != OPCLASS_CONTRACTION) return NONE;
+    if (anchor == NONE || !contracts(graph, anchor)) return NONE;
     for (int32_t i = 0; i < count; ++i)
         if (op_def(graph->nodes[nodes[i]].op)->op_class == OPCLASS_POOLING) return nodes[i];
     return NONE;
+}
+
+/* The first two contractions behind a pool. */
+static void find_squeeze(Problem *problem) {
+    const Graph *graph = problem->graph;
+    NodeId found[2] = {NONE, NONE};
+    int32_t count = 0;
+    if (problem->anchor == NONE || op_def(problem_anchor(problem)->op)->op_class != OPCLASS_POOLING) return;
+    for (int32_t i = 0; i < problem->node_count && count < 2; ++i)
+        if (contracts(graph, problem->nodes[i])) found[count++] = problem->nodes[i];
+    if (count < 2) return;
+    problem->squeeze = found[0];
+    problem->excite = found[1];
 }
 
 static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
@@ -235,10 +252,13 @@ static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
                      .nodes = copy,
                      .anchor = anchor,
                      .pooling = find_pooling(b->graph, b->nodes, b->node_count, anchor),
+                     .squeeze = NONE,
+                     .excite = NONE,
                      .input_count = b->input_count,
                      .output_count = b->output_count,
                      .inputs = b->inputs,
                      .outputs = b->outputs};
+    find_squeeze(out);
     return STATUS_OK;
 }
 
@@ -278,7 +298,8 @@ const Node *problem_anchor(const Problem *problem) {
 }
 
 const Node *problem_last(const Problem *problem) {
-    return problem->pooling == NONE ? problem_anchor(problem) : &problem->graph->nodes[problem->pooling];
+    NodeId last = problem->pooling != NONE ? problem->pooling : problem->excite;
+    return last == NONE ? problem_anchor(problem) : &problem->graph->nodes[last];
 }
 
 const Value *problem_value(const Problem *problem, ValueId value) {

@@ -10,6 +10,7 @@ typedef struct Problem {
     const NodeId *nodes; /* in order; the anchor, if any, is first among those that are not its prologue */
     NodeId anchor;       /* the first node that is not pointwise; NONE: a chain of pointwise nodes, or one */
     NodeId pooling;      /* a pool behind the anchor, a contraction, in its epilogue; NONE: there is none */
+    NodeId squeeze, excite; /* two contractions behind the anchor, a pool; NONE: there are none */
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */
@@ -46,8 +47,8 @@ const Value *problem_value(const Problem *problem, ValueId value);
 /* Input or output number i of the anchor, NULL where it has none or it is omitted. */
 const Value *problem_input(const Problem *problem, int32_t i);
 const Value *problem_output(const Problem *problem, int32_t i);
-/* The node whose result 0 the kernel computes, for the pointwise nodes behind it: the pooling node, else the
- * anchor. */
+/* The node whose result 0 the kernel computes, for the pointwise nodes behind it: the pooling node, the
+ * second of two contractions behind a pool, else the anchor. */
 const Node *problem_last(const Problem *problem);
 
 /* The elements of a 0-D or 1-D integer value (pads, axes, ...) as Dims, where they are known when the plan is

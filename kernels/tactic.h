@@ -29,6 +29,7 @@ typedef struct Tactic {
                        */
     PrologueUse prologue;
     bool pools;       /* its kernels do a pool behind the anchor (Problem.pooling) */
+    bool squeezes;    /* they do two contractions behind a pool (Problem.squeeze) */
     bool normalizes;  /* they normalise the rows of input 0 as they read them (problem_front_norm) */
     const char *arch; /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,

@@ -7,6 +7,7 @@
  * only the region reads is computed where it is read, when that costs no more than to read it. One value in
  * front of an anchor may leave all the same: the sum in front of a normalization, which the next residual
  * reads too, is stored by the anchor as it is computed. A chain is what its last node pulls in.
+ * Squeeze-and-excite is taken as a whole, from its pool on.
  */
 #include <string.h>
 
@@ -288,8 +289,9 @@ static void load_group(Fusion *f, NodeId anchor) {
 /* -- the pass -- */
 
 /* Anchors before chains, so that a pointwise node goes to the anchor before it rather than to a chain behind
- * it; contractions first, since what follows them saves most. Chains from their last node on: backwards. */
-typedef enum Phase { CONTRACTIONS, ANCHORS, FRONTS, CHAINS, PHASE_COUNT } Phase;
+ * it; contractions first, since what follows them saves most, but for those of squeeze-and-excite. Chains
+ * from their last node on: backwards. */
+typedef enum Phase { SQUEEZES, CONTRACTIONS, ANCHORS, FRONTS, CHAINS, PHASE_COUNT } Phase;
 
 /* A node that ends a chain. A large transpose is better done in tiles; a view at the end is free but for one
  * that would be copied to an output. */
@@ -313,9 +315,11 @@ static bool is_root(const Fusion *f, const Node *node, Phase phase) {
     if (node->output_count == 0 || node->outputs[0] == NONE) return false;
     if (phase == FRONTS) {
         NodeId id = (NodeId)(node - f->graph->nodes);
-        return anchors && (node->region == NONE || f->graph->regions[node->region].anchor == id);
+        return anchors && (node->region == NONE || f->graph->regions[node->region].anchor == id) &&
+               !fusion_squeezes(f, id);
     }
     if (node->region != NONE) return false;
+    if (phase == SQUEEZES) return node->op == OP_GlobalAveragePool;
     if (phase == CHAINS) return ends_chain(f, node);
     return anchors && contracts == (phase == CONTRACTIONS);
 }
@@ -330,7 +334,9 @@ static void form_group(Fusion *f, NodeId root, Phase phase, int32_t *known) {
         load_group(f, root);
         *known = f->count;
     }
-    if (phase == FRONTS || phase == CHAINS)
+    if (phase == SQUEEZES)
+        fusion_squeeze(f);
+    else if (phase == FRONTS || phase == CHAINS)
         fusion_pull(f);
     else
         grow(f);

@@ -42,6 +42,11 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form);
  * they copy as it lies, and a pool would keep it from them. */
 bool fusion_copies(const Fusion *f, NodeId anchor);
 
+/* Makes a global pool's group squeeze-and-excite where that is what stands behind it; whether its region is.
+ */
+void fusion_squeeze(Fusion *f);
+bool fusion_squeezes(const Fusion *f, NodeId pool);
+
 /* Pulls in what members read, and what that is computed from. */
 void fusion_pull(Fusion *f);
 

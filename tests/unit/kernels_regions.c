@@ -21,11 +21,11 @@ static const Case cases[] = {
     {MAPS, CONV "%y : f32[1,4,4,4] = MaxPool(%c) {kernel_shape = [3,3]}\n", 0, "output %y\n", NULL,
      "its windows overlap"},
     {MAPS, CONV "%y : f32[1,4,3,3] = MaxPool(%c) {kernel_shape = [2,2], strides = [2,2]}\n", 0,
-     "output %y\n output %c\n", NULL, "a result in front of a pool"},
+     "output %y\n output %c\n", NULL, "a result in front of a pool or of a second contraction"},
     {MAPS,
      CONV "%t : f32[1,4,6,6] = Transpose(%c) {perm = [0,1,3,2]}\n"
           "%y : f32[1,4,1,1] = GlobalAveragePool(%t)\n",
-     0, "output %y\n", NULL, "a pool of the result in another order"},
+     0, "output %y\n", NULL, "a result that is read in another order"},
     {"input %x : f32[1,4,9,9]\n input %w : f32[4,4,1,1]\n",
      "%c : f32[1,4,9,9] = Conv(%x, %w)\n %y : f32[1,4,1,1] = GlobalMaxPool(%c)\n", 0, "output %y\n", NULL,
      "a pool with large windows behind it"},

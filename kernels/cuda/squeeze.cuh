@@ -1,0 +1,180 @@
+// Squeeze-and-excite: the means of an image's channels go through two small products, in one launch.
+// Source: Hu et al., "Squeeze-and-Excitation Networks", 2018.
+#ifndef SMELT_SQUEEZE_CUH
+#define SMELT_SQUEEZE_CUH
+
+#include "smelt/team.cuh"
+#include "smelt/wgmma.cuh"
+#include "smelt/window.cuh"
+
+namespace smelt {
+
+static const int SQUEEZE_THREADS = 512;
+
+// A cluster of BLOCKS has an image. GROUPS of its blocks divide the channels among themselves, SLICE for each, and the others
+// the places, for what goes into the first product, whose sums are of SQUEEZED numbers; of the second product's results each
+// block has SHARE. Channels come in packs of LANES. STAGED: the block's weights fit into its shared memory.
+template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SHARE_, int SQUEEZED_, bool STAGED_> struct SqueezeTile {
+    static const int LANES = LANES_, BLOCKS = BLOCKS_, GROUPS = GROUPS_, SLICE = SLICE_, SHARE = SHARE_, SQUEEZED = SQUEEZED_;
+    static const bool STAGED = STAGED_;
+    static const int PACKS = SLICE / LANES, LINES = SQUEEZE_THREADS / PACKS;
+    // Threads that add up what the lines have of a channel.
+    static const int WHOLE_TEAMS = SQUEEZE_THREADS / SLICE < 1 ? 1 : SQUEEZE_THREADS / SLICE;
+    static const int TEAMS = WHOLE_TEAMS < LINES ? WHOLE_TEAMS : LINES;
+};
+
+// An image's places, channels last, and how it is divided.
+struct SqueezeImage { Index base, step, places, channels; };
+
+// Lines of weights, each `step` behind the one before.
+template <class W> struct SqueezeLines {
+    const W *p;
+    Index step;
+};
+
+// Copies COUNT packs of each of `lines` lines.
+template <int LANES, int LINES, int COUNT, class W>
+SMELT_DEVICE void stage_lines(const W *from, Index step, Index packs, Index lines, Pack<W, LANES> *to) {
+#pragma unroll 4
+    for (int e = (int)threadIdx.x; e < LINES * COUNT; e += SQUEEZE_THREADS) {
+        const int line = e / COUNT, pack = e % COUNT;
+        if (line < lines && pack < packs) to[e] = load_pack<LANES>(from, line * step + pack * LANES);
+    }
+}
+
+// The sums of the block's channels over its places: pooled[SLICE], in the same order every time. All threads take part.
+template <class Tile, class T>
+SMELT_DEVICE void squeeze_places(const T *x, const SqueezeImage &image, Index first, Index packs, Index place, Index last,
+                                 float (&pooled)[Tile::SLICE]) {
+    const int LANES = Tile::LANES, AHEAD = 8;
+    __shared__ float part[Tile::LINES][Tile::PACKS][LANES];
+    const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
+    float sum[LANES] = {};
+    if (line < Tile::LINES && own < packs) {
+        const Index base = image.base + first + own * LANES;
+        for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
+            Pack<T, LANES> v[AHEAD];
+#pragma unroll
+            for (int a = 0; a < AHEAD; ++a) {
+                const Index at = i + a * Tile::LINES;
+                v[a] = load_pack_if<LANES>(at < last, x, base + at * image.step);
+            }
+#pragma unroll
+            for (int a = 0; a < AHEAD; ++a)
+#pragma unroll
+                for (int l = 0; l < LANES; ++l) sum[l] += (float)fetch(v[a].at[l]);
+        }
+    }
+    if (line < Tile::LINES)
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) part[line][own][l] = sum[l];
+    __syncthreads();
+    const int TEAMS = Tile::TEAMS;
+    for (int e = (int)threadIdx.x; e < Tile::SLICE * TEAMS; e += SQUEEZE_THREADS) {
+        const int c = e % Tile::SLICE, team = e / Tile::SLICE;
+        float total = 0.0f;
+        for (int n = team; n < Tile::LINES; n += TEAMS) total += part[n][c / LANES][c % LANES];
+        part[team][c / LANES][c % LANES] = total;
+    }
+    __syncthreads();
+    for (int c = (int)threadIdx.x; c < Tile::SLICE; c += SQUEEZE_THREADS) {
+        float total = 0.0f;
+#pragma unroll
+        for (int n = 0; n < TEAMS; ++n) total += part[n][c / LANES][c % LANES];
+        pooled[c] = total;
+    }
+    __syncthreads();
+}
+
+// What the block's sums give to each of the first product's: a warp for each in turn.
+template <class Tile, class W>
+SMELT_DEVICE void squeeze_channels(const SqueezeLines<W> &lines, Index packs, const float (&pooled)[Tile::SLICE],
+                                   float (&part)[Tile::SQUEEZED]) {
+    const int LANES = Tile::LANES, lane = (int)threadIdx.x % 32;
+    for (int s = (int)threadIdx.x / 32; s < Tile::SQUEEZED; s += SQUEEZE_THREADS / 32) {
+        float sum = 0.0f;
+        for (int pack = lane; pack < packs; pack += 32) {
+            const Pack<W, LANES> w = load_pack<LANES>(lines.p, s * lines.step + pack * LANES);
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) sum += (float)fetch(w.at[l]) * pooled[pack * LANES + l];
+        }
+        sum = WarpTeam::all<Sum>(sum);
+        if (lane == 0) part[s] = sum;
+    }
+    __syncthreads();
+}
+
+// The first product of the whole image, and what is made of it. reduce: of its bias; between: of its results.
+template <class Tile, class Reduce, class Between>
+SMELT_DEVICE void squeeze_whole(const float (&part)[Tile::SQUEEZED], float inverse, Index image, const Reduce &reduce,
+                                const Between &between, float (&hidden)[Tile::SQUEEZED]) {
+    for (int s = (int)threadIdx.x; s < Tile::SQUEEZED; s += SQUEEZE_THREADS) {
+        float sum = 0.0f;
+        if constexpr (Tile::BLOCKS == 1) sum = part[s];
+        else
+            for (int block = 0; block < Tile::BLOCKS; ++block) sum += shared_get_from(shared_address(part + s), (u32)block);
+        hidden[s] = (float)between(image * Tile::SQUEEZED + s, reduce(s, sum * inverse));
+    }
+    __syncthreads();
+}
+
+// The block's results of the second product: four threads for each.
+template <class Tile, class W, class Expand, class E>
+SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index image, Index first, Index channels,
+                                  const float (&hidden)[Tile::SQUEEZED], const Expand &expand, const E &epilogue) {
+    const int TEAM = 4, lane = (int)threadIdx.x % TEAM;
+    for (int round = 0; round < Tile::SHARE; round += SQUEEZE_THREADS / TEAM) {
+        const int c = round + (int)threadIdx.x / TEAM;
+        const bool is_there = c < Tile::SHARE && first + c < channels;
+        float sum = 0.0f;
+#pragma unroll 4
+        for (int s = lane; s < Tile::SQUEEZED; s += TEAM)
+            if (is_there) sum += (float)fetch(lines.p[c * lines.step + s]) * hidden[s];
+#pragma unroll
+        for (int mask = TEAM / 2; mask > 0; mask /= 2) sum += shuffled(sum, mask);
+        if (lane == 0 && is_there) epilogue(image * channels + first + c, expand(first + c, sum));
+    }
+}
+
+// Weights: [SQUEEZED, channels] and [channels, SQUEEZED]. CONSTANT: they can be read before other kernels are done. Images lie
+// `batch_step` apart.
+template <class Tile, bool CONSTANT, class T, class W, class V, class Reduce, class Between, class Expand, class E>
+SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index places, Index channels, const W *w1, const V *w2,
+                                 const Reduce &reduce, const Between &between, const Expand &expand, const E &epilogue) {
+    const int LANES = Tile::LANES, BLOCKS = Tile::BLOCKS, PARTS = BLOCKS / Tile::GROUPS;
+    __shared__ Pack<W, LANES> slice[Tile::STAGED ? Tile::SQUEEZED * Tile::PACKS : 1];
+    __shared__ Pack<V, LANES> share[Tile::STAGED ? Tile::SQUEEZED * Tile::SHARE / LANES : 1];
+    __shared__ float pooled[Tile::SLICE], part[Tile::SQUEEZED], hidden[Tile::SQUEEZED];
+    const int rank = (int)blockIdx.x % BLOCKS;
+    const Index number = quotient((Index)blockIdx.x, BLOCKS);
+    const Index first = rank % Tile::GROUPS * Tile::SLICE, own = rank * Tile::SHARE;
+    const Index left = channels > first ? (channels - first) / LANES : 0, packs = smaller(left, (Index)Tile::PACKS);
+    SqueezeLines<W> reducing = {w1 + first, channels};
+    SqueezeLines<V> expanding = {w2 + own * Tile::SQUEEZED, Tile::SQUEEZED};
+    if (!CONSTANT) wait_for_previous_kernel();
+    if (Tile::STAGED) {
+        stage_lines<LANES, Tile::SQUEEZED, Tile::PACKS>(reducing.p, channels, packs, (Index)Tile::SQUEEZED, slice);
+        const Index rest = channels > own ? (channels - own) / LANES : 0; // lines of LANES channels
+        stage_lines<LANES, Tile::SHARE / LANES, Tile::SQUEEZED>(expanding.p, (Index)(LANES * Tile::SQUEEZED), (Index)Tile::SQUEEZED,
+                                                                rest, share);
+        reducing = SqueezeLines<W>{slice[0].at, Tile::SLICE};
+        expanding = SqueezeLines<V>{share[0].at, Tile::SQUEEZED};
+    }
+    if (CONSTANT) wait_for_previous_kernel();
+    const SqueezeImage image = {number * batch_step, step, places, channels};
+    const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each;
+    squeeze_places<Tile>(x, image, first, packs, place, smaller(place + each, places), pooled);
+    squeeze_channels<Tile>(reducing, packs, pooled, part);
+    if constexpr (BLOCKS > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+    squeeze_whole<Tile>(part, 1.0f / (float)places, number, reduce, between, hidden);
+    if constexpr (BLOCKS > 1) cluster_arrive();
+    excite_channels<Tile>(expanding, number, own, channels, hidden, expand, epilogue);
+    if constexpr (BLOCKS > 1) cluster_wait(); // others may still read what this block has
+}
+
+} // namespace smelt
+
+#endif

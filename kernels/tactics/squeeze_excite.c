@@ -1,0 +1,159 @@
+/* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, in one
+ * launch: a cluster of blocks for each image. */
+#include "kernels/access.h"
+#include "kernels/conv_text.h"
+
+enum {
+    THREADS = 512, /* squeeze.cuh's SQUEEZE_THREADS */
+    LANES = EPILOGUE_LANES,
+    CLUSTER_SM = 90, /* where there are clusters */
+    MOST_BLOCKS = 8,
+    MOST_STATIC = 48 << 10, /* bytes of shared memory */
+    LEAST_PACKS = 4,        /* of a place that a block reads, side by side */
+    MOST_CHANNELS = THREADS * LANES,
+    MOST_SQUEEZED = 1024,
+    BLOCKS = 0 /* number of a config: of a cluster */
+};
+
+/* The two products: [squeezed, channels] and [channels, squeezed]. */
+typedef struct Squeeze {
+    const Node *reduce, *expand;
+    int64_t channels, squeezed;
+    Dim places, step, batch_step; /* of the input: elements from one place, and image, to the next */
+} Squeeze;
+
+/* How a cluster divides them. */
+typedef struct Division {
+    int32_t blocks, groups, slice, share;
+    bool staged;
+} Division;
+
+static const char *product_refusal(const Problem *problem, const Node *node, int64_t *lines, int64_t *depth) {
+    const Value *x = problem_value(problem, node->inputs[0]), *w = problem_value(problem, node->inputs[1]);
+    if (node->op != OP_Conv) return "contractions that are no convolutions";
+    if (((const ConvAttrs *)node->parsed)->group != 1) return "groups";
+    if (!value_is_plain(w) || !shape_is_exact(&w->shape) || !dtype_is_float(w->dtype) ||
+        !access_value_is_aligned(w))
+        return "weights that do not lie plainly";
+    if (node->input_count > 2 && node->inputs[2] != NONE &&
+        !value_is_plain(problem_value(problem, node->inputs[2])))
+        return "a bias that does not lie plainly";
+    *lines = w->shape.dim[0];
+    *depth = w->shape.rank > 1 ? w->shape.dim[1] : 0;
+    if (value_count(w) != *lines * *depth || x->shape.rank < 3 || x->shape.dim[1] != *depth)
+        return "windows of several places";
+    for (int32_t i = 2; i < x->shape.rank; ++i)
+        if (x->shape.dim[i] != 1 || problem_value(problem, node->outputs[0])->shape.dim[i] != 1)
+            return "images of several places";
+    return NULL;
+}
+
+/* Whether an image's places lie at equal distances, channels last. */
+static bool places_are_regular(const Problem *problem, Squeeze *out) {
+    const Shape *x = &problem_input(problem, 0)->shape;
+    DimTable *dims = problem->graph->dims;
+    Dim strides[SMELT_MAX_RANK];
+    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
+    out->step = strides[x->rank - 1];
+    out->batch_step = strides[0];
+    out->places = 1;
+    for (int32_t i = x->rank - 1; i >= 2; --i) {
+        if (strides[i] != dim_mul(dims, out->step, out->places)) return false;
+        out->places = dim_mul(dims, out->places, x->dim[i]);
+    }
+    return true;
+}
+
+static const char *describe(const Problem *problem, Squeeze *out) {
+    const Node *node = problem_anchor(problem);
+    int64_t outputs, squeezed;
+    if (node == NULL || problem->squeeze == NONE) return "not squeeze-and-excite";
+    if (node->op != OP_GlobalAveragePool) return "another pool than a mean";
+    out->reduce = &problem->graph->nodes[problem->squeeze];
+    out->expand = &problem->graph->nodes[problem->excite];
+    const char *why = product_refusal(problem, out->reduce, &out->squeezed, &out->channels);
+    if (why == NULL) why = product_refusal(problem, out->expand, &outputs, &squeezed);
+    if (why != NULL) return why;
+    if (outputs != out->channels || squeezed != out->squeezed) return "products that do not fit";
+    if (out->reduce->inputs[0] != node->outputs[0]) return "nodes between the pool and the first product";
+    const Value *x = problem_input(problem, 0);
+    if (!channels_are_inner(x) || !dtype_is_float(x->dtype) || dtype_bits(x->dtype) > 32 ||
+        !access_value_is_aligned(x) || out->channels % LANES != 0)
+        return "channels that are not neighbours in packs of 8";
+    if (out->channels > MOST_CHANNELS || out->squeezed > MOST_SQUEEZED) return "many channels";
+    return places_are_regular(problem, out) ? NULL : "places at different distances";
+}
+
+static int32_t ceil_div(int64_t a, int64_t b) {
+    return (int32_t)((a + b - 1) / b);
+}
+
+/* Channels of an image are divided as long as blocks read enough of them side by side, then places. */
+static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t blocks) {
+    Division out = {.blocks = blocks, .groups = 1};
+    int64_t packs = squeeze->channels / LANES, bytes[2];
+    while (out.groups < blocks && packs / (2 * out.groups) >= LEAST_PACKS) out.groups *= 2;
+    out.slice = ceil_div(packs, out.groups) * LANES;
+    out.share = ceil_div(packs, blocks) * LANES;
+    for (int i = 0; i < 2; ++i) {
+        const Node *node = i == 0 ? squeeze->reduce : squeeze->expand;
+        bytes[i] = squeeze->squeezed * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8 *
+                   (i == 0 ? out.slice : out.share);
+    }
+    int64_t sums = THREADS * LANES * 4 + (out.slice + 2 * squeeze->squeezed) * 4 + 64;
+    out.staged = sums + bytes[0] + bytes[1] <= MOST_STATIC;
+    return out;
+}
+
+static const char *refuses(const Problem *problem, const Device *device) {
+    Squeeze squeeze;
+    (void)device;
+    return describe(problem, &squeeze);
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    int32_t count = 0;
+    (void)problem;
+    for (int32_t blocks = device->sm >= CLUSTER_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
+        out[count++] = (Config){.count = 1, .number = {blocks}};
+    return count;
+}
+
+static const char *product_bias(KernelWriter *w, const Node *node) {
+    return bias_text(w, node->input_count > 2 ? node->inputs[2] : NONE);
+}
+
+static Status emit(const Config *config, const Device *device, Emission *emission) {
+    const Problem *problem = emission->problem;
+    Squeeze squeeze = {0};
+    KernelWriter *w = kernel_begin(emission, "squeeze_excite");
+    (void)device;
+    TRY_ALLOC(emission->diag, w);
+    (void)describe(problem, &squeeze);
+    Division division = divide(problem, &squeeze, config->number[BLOCKS]);
+    kernel_include(w, "squeeze.cuh");
+    kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s> Tile;", LANES, division.blocks,
+                   division.groups, division.slice, division.share, (int)squeeze.squeezed,
+                   division.staged ? "true" : "false");
+    const char *between = kernel_between(w), *epilogue = kernel_epilogue(w);
+    bool constant =
+        inputs_are_constant(problem, squeeze.reduce, 1) && inputs_are_constant(problem, squeeze.expand, 1);
+    kernel_line(w, "squeeze_excite<Tile, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+                constant ? "true" : "false", kernel_pointer(w, problem_anchor(problem)->inputs[0]),
+                kernel_number(w, squeeze.batch_step), kernel_number(w, squeeze.step),
+                kernel_number(w, squeeze.places), kernel_number(w, squeeze.channels),
+                kernel_pointer(w, squeeze.reduce->inputs[1]), kernel_pointer(w, squeeze.expand->inputs[1]),
+                product_bias(w, squeeze.reduce), between, product_bias(w, squeeze.expand), epilogue);
+    kernel_waits(w);
+    kernel_cluster(w, division.blocks);
+    Dim images = problem_input(problem, 0)->shape.dim[0];
+    return kernel_finish(w, dim_mul(emission->graph->dims, images, division.blocks), 1, 1, THREADS, 0);
+}
+
+const Tactic tactic_squeeze_excite = {.name = "squeeze_excite",
+                                      .version = 1,
+                                      .strided = true,
+                                      .squeezes = true,
+                                      .refuses = refuses,
+                                      .configs = configs,
+                                      .emit = emit};

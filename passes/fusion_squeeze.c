@@ -1,0 +1,91 @@
+/* Squeeze-and-excite, the one region with several contractions: the means of an image's channels go through
+ * two small products, and what comes out scales the channels. Each of its steps alone is but a launch. */
+#include "ops/conv.h"
+#include "passes/fusion.h"
+
+enum { MOST_WEIGHTS = 1 << 18 /* elements of a product's weights */ };
+
+/* The one node that reads a value, in this block and of no region yet; else NONE. */
+static NodeId only_user(const Fusion *f, ValueId value) {
+    if (use_count(&f->uses, value) != 1) return NONE;
+    const struct Use *use = &f->uses.uses[f->uses.first[value]];
+    if (use->node == NONE || use->index != 0) return NONE;
+    return fusion_place_refusal(f, use->node) == NULL ? use->node : NONE;
+}
+
+static bool has_constants(const Fusion *f, const Node *node) {
+    for (int32_t i = 1; i < node->input_count; ++i)
+        if (node->inputs[i] != NONE && !value_is_constant(f->graph, node->inputs[i])) return false;
+    return true;
+}
+
+static bool is_one_place(const Graph *graph, ValueId value) {
+    const Shape *shape = &graph->values[value].shape;
+    for (int32_t i = 2; i < shape->rank; ++i)
+        if (shape->dim[i] != 1) return false;
+    return shape->rank > 2;
+}
+
+/* Why a convolution is no product of an image's channels; NULL where it is one. */
+static const char *product_refusal(const Fusion *f, const Node *node) {
+    const Value *w = &f->graph->values[node->inputs[1]];
+    if (!has_constants(f, node)) return "its weights are not constant";
+    if (((const ConvAttrs *)node->parsed)->group != 1) return "it has groups";
+    if (!is_one_place(f->graph, node->outputs[0]) || !is_one_place(f->graph, node->inputs[1]))
+        return "its windows have several places";
+    return value_count(w) > MOST_WEIGHTS ? "its weights are too many for one launch" : NULL;
+}
+
+static void add_member(Fusion *f, NodeId node) {
+    f->members[f->count++] = (Member){.node = node, .stage = f->stages};
+}
+
+/* Adds what is computed element by element from the last member's result; returns what else reads that, or
+ * NONE. */
+static NodeId add_elements(Fusion *f) {
+    for (;;) {
+        const Node *last = fusion_member(f, f->count - 1);
+        NodeId user = only_user(f, last->outputs[0]);
+        if (user == NONE || f->count == REGION_NODES) return NONE;
+        const Node *node = &f->graph->nodes[user];
+        if (node_form(f->graph, node, NULL) != FORM_ELEMENTS || !has_constants(f, node) ||
+            !shape_equal(&f->graph->values[node->outputs[0]].shape,
+                         &f->graph->values[last->outputs[0]].shape))
+            return user;
+        add_member(f, user);
+    }
+}
+
+static bool is_convolution(const Fusion *f, NodeId node) {
+    return node != NONE && f->graph->nodes[node].op == OP_Conv;
+}
+
+void fusion_squeeze(Fusion *f) {
+    NodeId reduce = only_user(f, fusion_member(f, 0)->outputs[0]);
+    if (!is_convolution(f, reduce)) return;
+    const char *why = product_refusal(f, &f->graph->nodes[reduce]);
+    f->stages = 1;
+    add_member(f, reduce);
+    NodeId expand = add_elements(f);
+    if (!is_convolution(f, expand))
+        why = "there is no second product behind it";
+    else if (why == NULL)
+        why = product_refusal(f, &f->graph->nodes[expand]);
+    if (why == NULL) {
+        f->stages = 2;
+        add_member(f, expand);
+        (void)add_elements(f);
+        return;
+    }
+    f->count = 1;
+    pass_reject(f->ctx, reduce, "cannot be one step with the pool in front of it: %s", why);
+}
+
+bool fusion_squeezes(const Fusion *f, NodeId pool) {
+    const Node *node = &f->graph->nodes[pool];
+    const Block *block = &f->graph->blocks[node->block];
+    int32_t next = node_position(f->graph, pool) + 1;
+    if (node->op != OP_GlobalAveragePool || node->region == NONE || next >= block->node_count) return false;
+    const Node *behind = &f->graph->nodes[block->nodes[next]];
+    return behind->region == node->region && op_def(behind->op)->op_class == OPCLASS_CONTRACTION;
+}

@@ -78,7 +78,16 @@ static Status open_default(App *app, const char *path, const char *gpu, TimingCa
     return STATUS_OK;
 }
 
-/* gpu NULL: any that is of the target's architecture. tunes: what is not there yet is begun. */
+/* Times of the GPU, or of one of the architecture that the device stands for. */
+static bool are_of(const TimingCache *cache, const Device *device) {
+    char arch[32];
+    bool stands = strcmp(device->name, arch_find(device->arch)->name) == 0;
+    snprintf(arch, sizeof arch, " sm_%d ", device->sm);
+    return (stands || strncmp(cache->gpu, device->gpu, strlen(device->gpu)) == 0) &&
+           strstr(cache->gpu, arch) != NULL;
+}
+
+/* gpu NULL: any that is one of the target's. tunes: what is not there yet is begun. */
 static Status open_named(App *app, const char *path, const Target *target, const char *gpu, bool tunes,
                          TimingCache **out) {
     *out = NULL;
@@ -88,14 +97,12 @@ static Status open_named(App *app, const char *path, const Target *target, const
         return STATUS_OK;
     }
     TRY(timing_cache_read(path, &app->arena, out, &app->diag));
+    bool fits = gpu != NULL && strcmp((*out)->gpu, gpu) == 0;
+    for (int32_t i = 0; gpu == NULL && i < target->devices.count; ++i)
+        fits = fits || are_of(*out, target->devices.at[i]);
+    if (fits) return STATUS_OK;
     const Device *device = target->devices.at[0];
-    const char *arch = arena_printf(&app->arena, " sm_%d ", device->sm);
-    TRY_ALLOC(&app->diag, arch);
-    /* What stands for an architecture takes times of all its GPUs. */
     bool stands = strcmp(device->name, arch_find(device->arch)->name) == 0;
-    bool is_of = stands || strncmp((*out)->gpu, device->gpu, strlen(device->gpu)) == 0;
-    if (gpu != NULL ? strcmp((*out)->gpu, gpu) == 0 : is_of && strstr((*out)->gpu, arch) != NULL)
-        return STATUS_OK;
     return FAIL(&app->diag, STATUS_BAD_DATA, "%s: times of '%s' are no use for '%s'", path, (*out)->gpu,
                 gpu != NULL ? gpu
                 : stands    ? device->arch
@@ -140,7 +147,7 @@ Status tune_check(App *app, const CompileSettings *settings) {
 static Status estimate_unknown(App *app, const Target *target, const Graph *graph, TimingCache *cache) {
     const Block *block = &graph->blocks[MAIN_BLOCK];
     UseTable uses;
-    if (cache == NULL || cache->count == 0) return STATUS_OK;
+    if (cache == NULL || cache->count == 0 || target->devices.count > 1) return STATUS_OK;
     if (!use_table_build(graph, &app->arena, &uses))
         return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     for (int32_t first = 0, end; first < block->node_count; first = end) {

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/arch.h"
@@ -12,17 +13,19 @@ typedef struct CudaLowering {
     Graph *graph;
     UseTable uses;
     const DeviceList *devices;
-    Device device;   /* what all of them can do: tactics choose for it */
+    Device device;   /* what all of them can do: steps are of what it can do */
     Arena work;      /* units and problems, until they are compiled */
     NameMap kernels; /* unit -> kernel */
     NameMap calls;   /* text of a library call -> call */
     int32_t kernel_capacity, launch_capacity, arg_capacity, map_capacity, request_capacity, request_count,
         call_capacity, operand_capacity;
-    JitRequest *requests; /* of every kernel for every architecture, kernel by kernel */
+    JitRequest *requests; /* of every kernel for every architecture, kernel by kernel; without a source: it
+                             is not used there */
     bool *known_symbols;  /* that the steps so far find */
     int32_t symbol_count;
     int32_t device_steps, host_steps;
     const char *choices; /* of the step at hand */
+    int32_t arch_step_capacity;
 } CudaLowering;
 
 static const char *list_archs(const CudaLowering *c) {
@@ -34,12 +37,16 @@ static const char *list_archs(const CudaLowering *c) {
 
 /* -- launches -- */
 
-/* The plan's kernel for a launch; a unit that is there already is shared. */
-static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char *work, int32_t *out) {
+/* The plan's kernel for a launch on a device; a unit that is there already is shared. */
+static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char *work, int32_t device,
+                         int32_t *out) {
     Lowering *l = &c->base;
     Plan *plan = l->plan;
     *out = name_map_find(&c->kernels, launch->source);
-    if (*out >= 0) return STATUS_OK;
+    if (*out >= 0) {
+        c->requests[*out * c->devices->count + device].source = launch->source;
+        return STATUS_OK;
+    }
     if (!ARENA_RESERVE(l->arena, plan->kernels, plan->kernel_count, c->kernel_capacity) ||
         !name_map_set(&c->kernels, &c->work, launch->source, plan->kernel_count))
         return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
@@ -48,8 +55,10 @@ static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char
     for (int32_t i = 0; i < c->devices->count; ++i) {
         if (!ARENA_RESERVE(&c->work, c->requests, c->request_count, c->request_capacity))
             return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
-        c->requests[c->request_count++] = (JitRequest){
-            .entry = launch->entry, .source = launch->source, .device = c->devices->at[i], .work = work};
+        c->requests[c->request_count++] = (JitRequest){.entry = launch->entry,
+                                                       .source = i == device ? launch->source : NULL,
+                                                       .device = c->devices->at[i],
+                                                       .work = work};
     }
     *out = plan->kernel_count++;
     plan->kernels[*out] = (PlanKernel){.entry = entry,
@@ -166,12 +175,12 @@ static Status add_arg(CudaLowering *c, const KernelArg *from) {
     return STATUS_OK;
 }
 
-static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *work) {
+static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *work, int32_t device) {
     Lowering *l = &c->base;
     PlanLaunch launch = {
         .shared_bytes = from->shared_bytes, .arg_first = l->plan->arg_count, .arg_count = from->arg_count};
     TRY(from->call != NULL ? add_call(c, from->call, &launch.kernel)
-                           : add_kernel(c, from, work, &launch.kernel));
+                           : add_kernel(c, from, work, device, &launch.kernel));
     for (int32_t i = 0; i < 3; ++i) {
         launch.block[i] = from->block[i];
         TRY(lower_dim(l, from->grid[i], &launch.grid[i]));
@@ -225,15 +234,23 @@ static Choice choose_variant(const CudaLowering *c, const Problem *problem) {
     return choice;
 }
 
-static Choice choose(const CudaLowering *c, const Problem *problem) {
+/* Times of one GPU say nothing of others, of which plans may be too. */
+static const TimingCache *timings_of(const CudaLowering *c, const Device *device) {
+    const TimingCache *timings = c->options->timings;
+    char arch[32];
+    snprintf(arch, sizeof arch, " sm_%d ", device->sm);
+    return c->devices->count == 1 || timings == NULL || strstr(timings->gpu, arch) != NULL ? timings : NULL;
+}
+
+static Choice choose(const CudaLowering *c, const Problem *problem, const Device *device) {
     const LowerTrial *trial = c->options->trial;
     bool tried = trial != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat;
     if (tried) return trial->choice;
-    return c->options->variant > 0 ? choose_variant(c, problem)
-                                   : choice_best(problem, &c->device, c->options->timings);
+    if (c->options->variant > 0) return choose_variant(c, problem);
+    return choice_best(problem, device, timings_of(c, device));
 }
 
-/* "conv_wgmma 128,64,4 (measured, 21.8 us)" for the step; several pieces one behind the other. */
+/* "conv_wgmma 128,64,4 (measured, 21.8 us)" for the step on a device; several pieces one behind the other. */
 static Status note_choice(CudaLowering *c, const Choice *choice) {
     Choice said = *choice;
     if (c->options->untimed) said.microseconds = 0;
@@ -267,34 +284,98 @@ static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Pi
                            c->base.diag);
 }
 
-static Status emit_piece(CudaLowering *c, const Piece *piece, Dim *scratch_bytes, int32_t *launch_count) {
+static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim *scratch_bytes,
+                         int32_t *launch_count) {
     const Problem *problem = &piece->problem;
-    const Choice choice = choose(c, problem);
+    const Device *device = c->devices->at[index];
+    const Choice choice = choose(c, problem, device);
     const Tactic *tactic = choice.tactic;
     int32_t repeats = c->options->trial != NULL ? c->options->trial->repeats : 1;
     if (c->graph->nodes[problem->nodes[0]].op == OP_Reformat) repeats = 1;
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
-    TRY(tactic->emit(&choice.config, &c->device, &emission));
+    TRY(tactic->emit(&choice.config, device, &emission));
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t r = 0; r < repeats; ++r)
-        for (int32_t i = 0; i < emission.launch_count; ++i) TRY(add_launch(c, &emission.launches[i], work));
+        for (int32_t i = 0; i < emission.launch_count; ++i)
+            TRY(add_launch(c, &emission.launches[i], work, index));
     *launch_count += repeats * emission.launch_count;
     TRY(note_choice(c, &choice));
     hide_inner_values(c, problem);
     return STATUS_OK;
 }
 
-/* The step as launches of its pieces, one after the other. */
+/* So many, those that are missing of steps on the host. */
+static Status fill_arch_steps(CudaLowering *c, int64_t wanted) {
+    Plan *plan = c->base.plan;
+    while (plan->arch_step_count < wanted) {
+        if (!ARENA_RESERVE(c->base.arena, plan->arch_steps, plan->arch_step_count, c->arch_step_capacity))
+            return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
+        plan->arch_steps[plan->arch_step_count++] = (PlanArchStep){0};
+    }
+    return STATUS_OK;
+}
+
+static Status finish_arch_steps(CudaLowering *c) {
+    Plan *plan = c->base.plan;
+    if (plan->kernel_count > 0)
+        return fill_arch_steps(c, (int64_t)plan->step_count * (c->devices->count - 1));
+    plan->arch_step_count = 0; /* only views, if anything */
+    if (c->devices->count == 1 || plan->launch_count == 0) return STATUS_OK;
+    return FAIL(c->base.diag, STATUS_UNSUPPORTED, "a plan that only calls libraries is for one GPU");
+}
+
+/* What the step does on device number `index`. */
+static Status keep_arch_step(CudaLowering *c, PlanStep *step, int32_t index, const PlanArchStep *own) {
+    Plan *plan = c->base.plan;
+    if (index == 0) {
+        step->launch_first = own->launch_first;
+        step->launch_count = own->launch_count;
+        step->scratch_bytes = own->scratch_bytes;
+        return STATUS_OK;
+    }
+    int32_t place = (int32_t)(step - plan->steps) * (c->devices->count - 1) + index - 1;
+    TRY(fill_arch_steps(c, place + 1));
+    plan->arch_steps[place] = *own;
+    return STATUS_OK;
+}
+
+/* "conv_mma ..." or, where devices differ, "sm_80: conv_mma ..., sm_90a: conv_wgmma ...". */
+static Status note_device(CudaLowering *c, PlanStep *step, int32_t index) {
+    Arena *arena = c->base.arena;
+    if (index == 0) {
+        step->reason = c->choices;
+        return STATUS_OK;
+    }
+    if (index == 1) step->reason = arena_printf(arena, "%s: %s", c->devices->at[0]->arch, step->reason);
+    TRY_ALLOC(c->base.diag, step->reason);
+    step->reason = arena_printf(arena, "%s, %s: %s", step->reason, c->devices->at[index]->arch, c->choices);
+    TRY_ALLOC(c->base.diag, step->reason);
+    return STATUS_OK;
+}
+
+/* The step as launches of its pieces, one after the other, for each device. */
 static Status emit_step(CudaLowering *c, const Piece *pieces, int32_t count, PlanStep *step) {
-    Dim scratch_bytes = 0;
     step->kind = PLAN_STEP_LAUNCH;
-    step->launch_first = c->base.plan->launch_count;
-    c->choices = NULL;
-    for (int32_t i = 0; i < count; ++i) TRY(emit_piece(c, &pieces[i], &scratch_bytes, &step->launch_count));
-    step->reason = c->choices;
-    return lower_dim(&c->base, scratch_bytes, &step->scratch_bytes);
+    for (int32_t d = 0; d < c->devices->count; ++d) {
+        PlanArchStep own = {.launch_first = c->base.plan->launch_count};
+        Dim scratch_bytes = 0;
+        c->choices = NULL;
+        for (int32_t i = 0; i < count; ++i)
+            TRY(emit_piece(c, &pieces[i], d, &scratch_bytes, &own.launch_count));
+        TRY(lower_dim(&c->base, scratch_bytes, &own.scratch_bytes));
+        TRY(keep_arch_step(c, step, d, &own));
+        TRY(note_device(c, step, d));
+    }
+    return STATUS_OK;
+}
+
+static Status emit_view(CudaLowering *c, PlanStep *step) {
+    const PlanArchStep own = {.launch_first = c->base.plan->launch_count};
+    step->kind = PLAN_STEP_LAUNCH;
+    for (int32_t d = 0; d < c->devices->count; ++d) TRY(keep_arch_step(c, step, d, &own));
+    return STATUS_OK;
 }
 
 static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
@@ -336,11 +417,7 @@ static Status choose_step(Lowering *l, PlanStep *step, const NodeId *nodes, int3
     CudaLowering *c = l->target;
     const char *why;
     int32_t piece_count;
-    if (stays_view(c, nodes, count)) {
-        step->kind = PLAN_STEP_LAUNCH;
-        step->launch_first = l->plan->launch_count;
-        return STATUS_OK;
-    }
+    if (stays_view(c, nodes, count)) return emit_view(c, step);
     Piece *pieces = ARENA_ARRAY(&c->work, Piece, count);
     TRY_ALLOC(l->diag, pieces);
     TRY(find_pieces(c, nodes, count, pieces, &piece_count, &why));
@@ -364,8 +441,13 @@ static Status compile_kernels(CudaLowering *c) {
     Lowering *l = &c->base;
     Jit *jit = NULL;
     if (c->request_count == 0) return STATUS_OK;
+    int32_t used = 0;
+    JitRequest *requests = ARENA_ARRAY(&c->work, JitRequest, c->request_count);
+    TRY_ALLOC(l->diag, requests);
+    for (int32_t i = 0; i < c->request_count; ++i)
+        if (c->requests[i].source != NULL) requests[used++] = c->requests[i];
     TRY(jit_create(&c->options->jit, &c->work, &jit, l->diag));
-    Status status = jit_compile(jit, c->requests, c->request_count, l->arena, l->diag);
+    Status status = jit_compile(jit, requests, used, l->arena, l->diag);
     /* Drivers run the code of any compiler with their major version. */
     const char *driver = arena_printf(l->arena, "%d.0", jit_major(jit));
     jit_destroy(jit);
@@ -374,8 +456,8 @@ static Status compile_kernels(CudaLowering *c) {
     l->plan->cubins = ARENA_ARRAY(l->arena, PlanCubin, c->request_count);
     TRY_ALLOC(l->diag, l->plan->cubins);
     l->plan->cubin_count = c->request_count;
-    for (int32_t i = 0; i < c->request_count; ++i) {
-        const JitRequest *request = &c->requests[i];
+    for (int32_t i = c->request_count - 1; i >= 0; --i) {
+        const JitRequest *request = c->requests[i].source != NULL ? &requests[--used] : &c->requests[i];
         if (request->cubin_size > INT32_MAX)
             return FAIL(l->diag, STATUS_UNSUPPORTED, "%s is more than 2 GiB of code", request->work);
         l->plan->cubins[i] = (PlanCubin){.sm = request->device->sm,
@@ -399,6 +481,7 @@ static Status lower_all(CudaLowering *c) {
     TRY(lower_meta(&c->base, "device", device_list_text(c->devices, c->base.arena)));
     TRY(note_libraries(c));
     TRY(compile_kernels(c));
+    TRY(finish_arch_steps(c));
     log_line(c->base.options->log, LOG_INFO, "%d steps on the GPU with %d kernels, %d on the host",
              c->device_steps, c->base.plan->kernel_count, c->host_steps);
     return lower_check(&c->base);

@@ -97,9 +97,12 @@ static const char *step_text(Comparison *c, const Plan *plan, int32_t index) {
         }
     }
     write_format(&text, ")");
-    for (int32_t i = 0; i < step->launch_count; ++i) {
-        write_format(&text, i > 0 ? "; " : " launches ");
-        print_launch(plan, step->launch_first + i, &text);
+    for (int32_t a = 0; a == 0 || (plan->arch_step_count > 0 && a < plan_arch_count(plan)); ++a) {
+        const PlanArchStep own = plan_step_on(plan, index, a);
+        for (int32_t i = 0; i < own.launch_count; ++i) {
+            write_format(&text, i > 0 ? "; " : a > 0 ? " or " : " launches ");
+            print_launch(plan, own.launch_first + i, &text);
+        }
     }
     if (step->reason[0] != '\0') write_format(&text, " on the host: ");
     print_text(&text, step->reason);

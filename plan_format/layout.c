@@ -232,6 +232,13 @@ static void record_step_launches(Codec *c, void *record) {
     codec_i64(c, &step->scratch_bytes);
 }
 
+static void record_arch_step(Codec *c, void *record) {
+    PlanArchStep *step = record;
+    codec_i32(c, &step->launch_first);
+    codec_i32(c, &step->launch_count);
+    codec_i64(c, &step->scratch_bytes);
+}
+
 static void record_launch(Codec *c, void *record) {
     PlanLaunch *launch = record;
     codec_i32(c, &launch->kernel);
@@ -358,7 +365,8 @@ static const RecordKind meta_kind = {"entry", 8, sizeof(PlanMeta), record_meta},
                         arg_kind = {"argument", 24, sizeof(PlanArg), record_arg},
                         map_kind = {"map", 144, sizeof(PlanMap), record_map},
                         operand_kind = {"operand", 88, sizeof(PlanOperand), record_operand},
-                        call_kind = {"call", 96, sizeof(PlanCall), record_call};
+                        call_kind = {"call", 96, sizeof(PlanCall), record_call},
+                        arch_step_kind = {"architecture's step", 16, sizeof(PlanArchStep), record_arch_step};
 
 static Status read_padding(Codec *c) {
     while (c->in.position % PLAN_SECTION_ALIGNMENT != 0) {
@@ -482,6 +490,10 @@ static Status tables_calls(Codec *c, Plan *plan) {
     return codec_table(c, &call_kind, (void **)&plan->calls, &plan->call_count);
 }
 
+static Status tables_architectures(Codec *c, Plan *plan) {
+    return codec_table(c, &arch_step_kind, (void **)&plan->arch_steps, &plan->arch_step_count);
+}
+
 static Status tables_debug(Codec *c, Plan *plan) {
     TRY(codec_known_table(c, &value_name_kind, plan->values, plan->value_count));
     TRY(codec_known_table(c, &origins_kind, plan->ops, plan->op_count));
@@ -499,6 +511,7 @@ const SectionLayout plan_sections[PLAN_SECTION_KINDS] = {
     [PLAN_STEPS] = {"STEPS", true, true, true, "attributes", tables_steps},
     [PLAN_DEBUG] = {"DEBUG", false, false, false, NULL, tables_debug},
     [PLAN_CALLS] = {"CALLS", false, true, false, NULL, tables_calls},
+    [PLAN_ARCHITECTURES] = {"ARCHITECTURES", false, true, false, NULL, tables_architectures},
 };
 
 static const uint32_t pool_record[POOL_COUNT] = {1, 4, 1};

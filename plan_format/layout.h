@@ -26,6 +26,7 @@ typedef enum PlanSectionKind {
     PLAN_STEPS,
     PLAN_DEBUG,
     PLAN_CALLS,
+    PLAN_ARCHITECTURES,
     PLAN_SECTION_KINDS
 } PlanSectionKind;
 

@@ -116,6 +116,27 @@ const char *plan_dim_print(const Plan *plan, PlanDim d, Arena *arena) {
     return stack[0].text;
 }
 
+int32_t plan_arch_count(const Plan *plan) {
+    return plan->kernel_count > 0 ? plan->kernels[0].cubin_count : 0;
+}
+
+PlanArchStep plan_step_on(const Plan *plan, int32_t step, int32_t arch) {
+    const PlanStep *own = &plan->steps[step];
+    if (arch > 0 && plan->arch_step_count > 0)
+        return plan->arch_steps[(int64_t)step * (plan_arch_count(plan) - 1) + arch - 1];
+    return (PlanArchStep){own->launch_first, own->launch_count, own->scratch_bytes};
+}
+
+void plan_choose_arch(Plan *plan, int32_t arch) {
+    for (int32_t i = 0; i < plan->step_count; ++i) {
+        const PlanArchStep chosen = plan_step_on(plan, i, arch);
+        plan->steps[i].launch_first = chosen.launch_first;
+        plan->steps[i].launch_count = chosen.launch_count;
+        plan->steps[i].scratch_bytes = chosen.scratch_bytes;
+    }
+    plan->arch_step_count = 0;
+}
+
 int64_t plan_map_bytes(const PlanMap *map, int64_t element, const int64_t dim[PLAN_MAP_RANK],
                        const int64_t stride[PLAN_MAP_RANK - 1]) {
     int64_t bytes, steps;

@@ -93,7 +93,7 @@ typedef struct PlanOp {
 typedef struct PlanCubin {
     int32_t sm;          /* 90: compute capability 9.0 */
     bool accelerated;    /* "sm_90a": runs on GPUs of exactly this sm; else on later ones of its major too */
-    const uint8_t *data; /* an ELF image, in the file's KERNELS section */
+    const uint8_t *data; /* an ELF image, in the file's KERNELS section; nothing: not used there */
     uint32_t size;
 } PlanCubin;
 
@@ -191,12 +191,19 @@ typedef struct PlanStep {
     int32_t kind;     /* PlanStepKind */
     int32_t op_first, op_count;
     bool late;                          /* some output dimension is known only once the step runs */
-    int32_t launch_first, launch_count; /* of LAUNCH; steps divide the launches in order; else 0 and 0 */
+    int32_t launch_first, launch_count; /* of LAUNCH; steps divide the launches in order; else 0 and 0. On
+                                           the first architecture, where there are arch_steps */
     PlanDim scratch_bytes;              /* device memory that its launches share while it runs */
     /* In a GPU plan, why a HOST step is one ("no tactic: ..."), or how a LAUNCH step was chosen ("conv_tiles
      * 64,64,16 (measured, 21.8 us)"); from DEBUG, "" without it. */
     const char *reason;
 } PlanStep;
+
+/* What a LAUNCH step does on one architecture of several; else nothing. */
+typedef struct PlanArchStep {
+    int32_t launch_first, launch_count;
+    PlanDim scratch_bytes;
+} PlanArchStep;
 
 /* A straight line of steps: program 0 is the model, the others are bodies of control-flow operators. */
 typedef struct PlanProgram {
@@ -212,7 +219,7 @@ typedef struct Plan {
     uint64_t size; /* bytes of the file, when it came from one */
     int32_t meta_count, symbol_count, code_count, expression_count, value_count, buffer_count, binding_count,
         op_count, step_count, program_count, cubin_count, kernel_count, launch_count, arg_count, map_count,
-        call_count, operand_count;
+        call_count, operand_count, arch_step_count;
     PlanMeta *meta;
     Symbol *symbols; /* SYMBOL_INPUT ones first */
     DimCode *codes;
@@ -230,6 +237,9 @@ typedef struct Plan {
     PlanMap *maps; /* arguments of kind MAP have them in order */
     PlanCall *calls;
     PlanOperand *operands; /* calls divide them in order */
+    /* Where launches are not the same on all architectures: of each step, in order, one for each architecture
+     * but the first, whose launches the step has itself. Else none. */
+    PlanArchStep *arch_steps;
     int64_t arena_size, arena_lower_bound;
     bool fixed;             /* buffers' offsets hold for every allowed shape */
     const uint8_t *weights; /* aligned to 64 bytes at least */
@@ -253,6 +263,13 @@ bool plan_value_is_late(const Plan *plan, int32_t value);
  * earlier step has. Marks them in bound (per symbol) and lists the first PLAN_MAX_COUNTS, in order of
  * appearance; returns how many there are. */
 int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int32_t list[PLAN_MAX_COUNTS]);
+
+/* Of the plan's kernels; 0: it has none. */
+int32_t plan_arch_count(const Plan *plan);
+/* What a step does on architecture number arch. */
+PlanArchStep plan_step_on(const Plan *plan, int32_t step, int32_t arch);
+/* Makes what steps do on one architecture what they do at all. */
+void plan_choose_arch(Plan *plan, int32_t arch);
 
 /* Bytes from the first to behind the last element that a map with these numbers reads; -1: none, or more than
  * fit in 63 bits. */

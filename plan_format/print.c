@@ -104,11 +104,26 @@ static void print_meta_line(const Plan *plan, const char *label, const char *key
     write_u8(out, '\n');
 }
 
+void print_arch(const Plan *plan, int32_t arch, ByteWriter *out) {
+    const PlanCubin *cubin = &plan->cubins[plan->kernels[0].cubin_first + arch];
+    write_format(out, "sm_%d%s", cubin->sm, cubin->accelerated ? "a" : "");
+}
+
 void print_architectures(const Plan *plan, ByteWriter *out) {
-    const PlanKernel *kernel = plan->kernels;
-    for (int32_t i = 0; plan->kernel_count > 0 && i < kernel->cubin_count; ++i) {
-        const PlanCubin *cubin = &plan->cubins[kernel->cubin_first + i];
-        write_format(out, "%ssm_%d%s", i > 0 ? ", " : "", cubin->sm, cubin->accelerated ? "a" : "");
+    for (int32_t i = 0; i < plan_arch_count(plan); ++i) {
+        if (i > 0) write_format(out, ", ");
+        print_arch(plan, i, out);
+    }
+}
+
+/* "66 launches", or "66 launches on sm_80, 61 on sm_90a". */
+static void print_launch_counts(const Plan *plan, ByteWriter *out) {
+    if (plan->arch_step_count == 0) write_format(out, "%d launches", plan->launch_count);
+    for (int32_t a = 0; plan->arch_step_count > 0 && a < plan_arch_count(plan); ++a) {
+        int32_t count = 0;
+        for (int32_t i = 0; i < plan->step_count; ++i) count += plan_step_on(plan, i, a).launch_count;
+        write_format(out, "%s%d%s on ", a > 0 ? ", " : "", count, a > 0 ? "" : " launches");
+        print_arch(plan, a, out);
     }
 }
 
@@ -122,8 +137,9 @@ static void print_kernels(const Plan *plan, ByteWriter *out) {
     if (plan->kernel_count > 0) write_format(out, "for ");
     print_architectures(plan, out);
     if (plan->kernel_count > 0) write_format(out, ", ");
-    write_format(out, "%s; %d launches, %d steps on the host\n", byte_text((double)bytes).text,
-                 plan->launch_count, host_steps);
+    write_format(out, "%s; ", byte_text((double)bytes).text);
+    print_launch_counts(plan, out);
+    write_format(out, ", %d steps on the host\n", host_steps);
 }
 
 /* What the plan needs besides the driver. */
@@ -263,17 +279,49 @@ void print_launch(const Plan *plan, int32_t index, ByteWriter *out) {
     if (launch->shared_bytes > 0) write_format(out, ", shared %d B", launch->shared_bytes);
 }
 
-/* What runs on the device, or why nothing does. */
-static void print_step_device(const Plan *plan, const PlanStep *step, ByteWriter *out) {
+static void print_arch_step(const Plan *plan, const PlanArchStep *step, ByteWriter *out) {
     for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l) {
         write_format(out, "          ");
         print_launch(plan, l, out);
         write_u8(out, '\n');
     }
-    if (step->scratch_bytes != 0) {
-        write_format(out, "          scratch ");
-        print_dim(plan, step->scratch_bytes, out);
-        write_format(out, " B\n");
+    if (step->scratch_bytes == 0) return;
+    write_format(out, "          scratch ");
+    print_dim(plan, step->scratch_bytes, out);
+    write_format(out, " B\n");
+}
+
+/* Whether a step does something else on another architecture than on the first. */
+static bool launches_differ(const Plan *plan, int32_t index) {
+    const PlanArchStep first = plan_step_on(plan, index, 0);
+    for (int32_t a = 1; plan->arch_step_count > 0 && a < plan_arch_count(plan); ++a) {
+        const PlanArchStep other = plan_step_on(plan, index, a);
+        if (other.launch_count != first.launch_count || other.scratch_bytes != first.scratch_bytes)
+            return true;
+        for (int32_t i = 0; i < first.launch_count; ++i) {
+            const PlanLaunch *one = &plan->launches[first.launch_first + i];
+            const PlanLaunch *two = &plan->launches[other.launch_first + i];
+            if (one->kernel != two->kernel || one->shared_bytes != two->shared_bytes ||
+                memcmp(one->grid, two->grid, sizeof one->grid) != 0 ||
+                memcmp(one->block, two->block, sizeof one->block) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What runs on the device, or why nothing does. */
+static void print_step_device(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanStep *step = &plan->steps[index];
+    bool differs = launches_differ(plan, index);
+    for (int32_t a = 0; a == 0 || (differs && a < plan_arch_count(plan)); ++a) {
+        const PlanArchStep own = plan_step_on(plan, index, a);
+        if (differs) {
+            write_format(out, "          on ");
+            print_arch(plan, a, out);
+            write_format(out, ":\n");
+        }
+        print_arch_step(plan, &own, out);
     }
     if (step->reason[0] == '\0') return;
     write_format(out, step->kind == PLAN_STEP_HOST ? "          on the host: " : "          tactic: ");
@@ -294,7 +342,7 @@ static void print_step(const Plan *plan, int32_t index, ByteWriter *out) {
     pad(out, type_at, TYPE_WIDTH);
     print_origins(plan, step, out);
     write_u8(out, '\n');
-    print_step_device(plan, step, out);
+    print_step_device(plan, index, out);
 }
 
 static void print_steps(const Plan *plan, ByteWriter *out) {

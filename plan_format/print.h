@@ -15,6 +15,8 @@ void print_storage(const Plan *plan, int32_t value, ByteWriter *out);
 void print_value_name(const Plan *plan, int32_t value, ByteWriter *out);
 /* "pointwise_1f, grid n x 1 x 1, block 256, shared 1024 B" */
 void print_launch(const Plan *plan, int32_t launch, ByteWriter *out);
+/* "sm_90a": of the plan's architecture number arch. */
+void print_arch(const Plan *plan, int32_t arch, ByteWriter *out);
 /* "sm_80, sm_90a"; nothing for a plan without kernels. */
 void print_architectures(const Plan *plan, ByteWriter *out);
 /* What of the arena is needed at the worst step, largest first. */

@@ -193,12 +193,8 @@ static void json_launch(const Plan *plan, int32_t index, ByteWriter *out) {
     write_format(out, "]}");
 }
 
-/* Of a GPU plan's step: its launches, or why it has none. */
-static void json_device(const Plan *plan, const PlanStep *step, ByteWriter *out) {
-    if (!plan_is_cuda(plan)) return;
-    write_format(out, ", \"device\": %s, \"reason\": ", step->kind == PLAN_STEP_LAUNCH ? "true" : "false");
-    write_json_text(out, step->reason);
-    write_format(out, ", \"scratch_bytes\": ");
+static void json_arch_step(const Plan *plan, const PlanArchStep *step, ByteWriter *out) {
+    write_format(out, "\"scratch_bytes\": ");
     json_dim(plan, step->scratch_bytes, out);
     write_format(out, ", \"launches\": [");
     for (int32_t i = 0; i < step->launch_count; ++i) {
@@ -206,6 +202,28 @@ static void json_device(const Plan *plan, const PlanStep *step, ByteWriter *out)
         json_launch(plan, step->launch_first + i, out);
     }
     write_u8(out, ']');
+}
+
+/* Of a GPU plan's step: its launches, on each architecture where they differ, or why it has none. */
+static void json_device(const Plan *plan, int32_t index, ByteWriter *out) {
+    const PlanStep *step = &plan->steps[index];
+    const PlanArchStep first = plan_step_on(plan, index, 0);
+    if (!plan_is_cuda(plan)) return;
+    write_format(out, ", \"device\": %s, \"reason\": ", step->kind == PLAN_STEP_LAUNCH ? "true" : "false");
+    write_json_text(out, step->reason);
+    write_format(out, ", ");
+    json_arch_step(plan, &first, out);
+    if (plan->arch_step_count == 0) return;
+    write_format(out, ", \"architectures\": {");
+    for (int32_t a = 1; a < plan_arch_count(plan); ++a) {
+        const PlanArchStep own = plan_step_on(plan, index, a);
+        write_format(out, a > 1 ? ", \"" : "\"");
+        print_arch(plan, a, out);
+        write_format(out, "\": {");
+        json_arch_step(plan, &own, out);
+        write_u8(out, '}');
+    }
+    write_u8(out, '}');
 }
 
 static void json_kernels(const Plan *plan, ByteWriter *out) {
@@ -249,7 +267,7 @@ static void json_programs(const Plan *plan, ByteWriter *out) {
         write_format(out, ", \"late\": %s, \"operators\": [", plan->steps[i].late ? "true" : "false");
         json_ops(plan, &plan->steps[i], out);
         write_u8(out, ']');
-        json_device(plan, &plan->steps[i], out);
+        json_device(plan, i, out);
         write_u8(out, '}');
     }
     write_format(out, "]}\n");

@@ -27,7 +27,8 @@ static Status verify_cubin(const Verifier *v, int32_t index) {
     const PlanCubin *cubin = &v->plan->cubins[index];
     if (cubin->sm < LOWEST_SM || cubin->sm > HIGHEST_SM)
         return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubin %d is for sm_%d", index, cubin->sm);
-    if (cubin->size == 0) return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubin %d is empty", index);
+    if (cubin->size == 0 && v->plan->arch_step_count == 0)
+        return FAIL(v->diag, STATUS_BAD_PLAN, "KERNELS: cubin %d is empty", index);
     return STATUS_OK;
 }
 
@@ -87,8 +88,9 @@ typedef struct LaunchPass {
     Operand *operands; /* per value */
     bool *bound;       /* per symbol: a step up to this one binds it */
     bool *known;       /* the same, up to the one before */
-    int32_t step, launch;
-    int32_t map_end; /* maps that arguments have had so far */
+    int32_t step, launch, arch;
+    PlanDim scratch;                      /* of the step */
+    int32_t launch_end, arg_end, map_end; /* that were so far */
 } LaunchPass;
 
 Status verify_launch_dim(const Verifier *v, int32_t launch, PlanDim d, const char *what) {
@@ -191,7 +193,7 @@ static Status verify_map_arg(LaunchPass *pass, int32_t index, const PlanArg *arg
 static Status verify_arg(LaunchPass *pass, int32_t index) {
     const Verifier *v = pass->v;
     const PlanArg *arg = &v->plan->args[index];
-    PlanDim scratch = v->plan->steps[pass->step].scratch_bytes;
+    PlanDim scratch = pass->scratch;
     if (arg->kind < PLAN_ARG_VALUE || arg->kind > PLAN_ARG_MAP)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: argument %d has kind %d, which does not exist", index,
                     arg->kind);
@@ -215,28 +217,32 @@ static int32_t param_count(const Plan *plan, const PlanLaunch *launch) {
     return call->operand_count + (call->workspace > 0);
 }
 
-static Status verify_launch(LaunchPass *pass, int32_t *arg_end) {
+static Status verify_launch(LaunchPass *pass) {
     const Verifier *v = pass->v;
     const PlanLaunch *launch = &v->plan->launches[pass->launch];
     if (launch->kernel >= v->plan->kernel_count || launch->kernel < -v->plan->call_count)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d is of kernel %d, of %d, with %d calls",
                     pass->launch, launch->kernel, v->plan->kernel_count, v->plan->call_count);
-    TRY(verify_division(v, "STEPS: launch", pass->launch, launch->arg_first, launch->arg_count, arg_end,
-                        v->plan->arg_count, "arguments"));
+    if (launch->kernel >= 0 &&
+        v->plan->cubins[v->plan->kernels[launch->kernel].cubin_first + pass->arch].size == 0)
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: launch %d is of kernel %d, which has no code for architecture %d", pass->launch,
+                    launch->kernel, pass->arch);
+    TRY(verify_division(v, "STEPS: launch", pass->launch, launch->arg_first, launch->arg_count,
+                        &pass->arg_end, v->plan->arg_count, "arguments"));
     int32_t params = param_count(v->plan, launch);
     if (launch->arg_count != params)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d arguments, its kernel %d takes %d",
                     pass->launch, launch->arg_count, launch->kernel, params);
     TRY(verify_geometry(pass, launch));
     int32_t maps = pass->map_end;
-    for (int32_t i = launch->arg_first; i < *arg_end; ++i) TRY(verify_arg(pass, i));
+    for (int32_t i = launch->arg_first; i < pass->arg_end; ++i) TRY(verify_arg(pass, i));
     maps = pass->map_end - maps;
     if (maps * PLAN_MAP_BYTES + (params - maps) * PARAM_BYTES > MOST_PARAM_BYTES)
         return FAIL(v->diag, STATUS_BAD_PLAN,
                     "STEPS: launch %d has %d maps and %d arguments in all, more than %d bytes", pass->launch,
                     maps, params, MOST_PARAM_BYTES);
-    if (launch->kernel < 0)
-        return verify_call_launch(v, pass->launch, v->plan->steps[pass->step].scratch_bytes);
+    if (launch->kernel < 0) return verify_call_launch(v, pass->launch, pass->scratch);
     return STATUS_OK;
 }
 
@@ -262,15 +268,18 @@ static Status mark_operands(LaunchPass *pass, const PlanStep *step) {
 }
 
 static Status verify_host_step(const Verifier *v, int32_t index) {
-    const PlanStep *step = &v->plan->steps[index];
-    if (step->launch_first == 0 && step->launch_count == 0 && step->scratch_bytes == 0) return STATUS_OK;
-    return FAIL(v->diag, STATUS_BAD_PLAN,
-                "STEPS: step %d on the host has %d launches from %d and scratch memory of %lld", index,
-                step->launch_count, step->launch_first, (long long)step->scratch_bytes);
+    for (int32_t a = 0; a < 1 || a < plan_arch_count(v->plan); ++a) {
+        const PlanArchStep step = plan_step_on(v->plan, index, a);
+        if (step.launch_first == 0 && step.launch_count == 0 && step.scratch_bytes == 0) continue;
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: step %d on the host has %d launches from %d and scratch memory of %lld", index,
+                    step.launch_count, step.launch_first, (long long)step.scratch_bytes);
+    }
+    return STATUS_OK;
 }
 
 /* A step leaves what it finds at the start of its scratch memory. */
-static Status verify_counts(const LaunchPass *pass, const PlanStep *step, int32_t count) {
+static Status verify_counts(const LaunchPass *pass, const PlanArchStep *step, int32_t count) {
     const Verifier *v = pass->v;
     if (count == 0) return STATUS_OK;
     if (count > PLAN_MAX_COUNTS || step->launch_count == 0)
@@ -283,21 +292,45 @@ static Status verify_counts(const LaunchPass *pass, const PlanStep *step, int32_
     return STATUS_OK;
 }
 
-static Status verify_launch_step(LaunchPass *pass, int32_t bound_count, int32_t *launch_end,
-                                 int32_t *arg_end) {
+/* What the step does on architecture pass->arch. */
+static Status verify_arch_step(LaunchPass *pass, int32_t bound_count) {
     const Verifier *v = pass->v;
-    const PlanStep *step = &v->plan->steps[pass->step];
+    const PlanArchStep step = plan_step_on(v->plan, pass->step, pass->arch);
+    if ((step.launch_count == 0) != (v->plan->steps[pass->step].launch_count == 0))
+        return FAIL(v->diag, STATUS_BAD_PLAN,
+                    "STEPS: step %d has %d launches on architecture %d, %d on the first", pass->step,
+                    step.launch_count, pass->arch, v->plan->steps[pass->step].launch_count);
+    TRY(verify_division(v, "STEPS: step", pass->step, step.launch_first, step.launch_count, &pass->launch_end,
+                        v->plan->launch_count, "launches"));
+    TRY(verify_dim(v, step.scratch_bytes, "scratch memory of step", pass->step));
+    TRY(verify_known(pass, step.scratch_bytes, pass->known, "the scratch memory of step", pass->step));
+    TRY(verify_counts(pass, &step, bound_count));
+    pass->scratch = step.scratch_bytes;
+    for (pass->launch = step.launch_first; pass->launch < pass->launch_end; ++pass->launch)
+        TRY(verify_launch(pass));
+    return STATUS_OK;
+}
+
+static Status verify_launch_step(LaunchPass *pass, int32_t bound_count) {
+    const Verifier *v = pass->v;
+    int32_t arch_count = v->plan->arch_step_count > 0 ? plan_arch_count(v->plan) : 1;
     if (pass->step >= v->main_steps)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d on the device belongs to a body", pass->step);
-    TRY(verify_division(v, "STEPS: step", pass->step, step->launch_first, step->launch_count, launch_end,
-                        v->plan->launch_count, "launches"));
-    pass->launch = step->launch_first;
-    TRY(verify_dim(v, step->scratch_bytes, "scratch memory of step", pass->step));
-    TRY(verify_known(pass, step->scratch_bytes, pass->known, "the scratch memory of step", pass->step));
-    TRY(verify_counts(pass, step, bound_count));
-    TRY(mark_operands(pass, step));
-    for (; pass->launch < *launch_end; ++pass->launch) TRY(verify_launch(pass, arg_end));
+    pass->launch = pass->launch_end;
+    TRY(mark_operands(pass, &v->plan->steps[pass->step]));
+    for (pass->arch = 0; pass->arch < arch_count; ++pass->arch) TRY(verify_arch_step(pass, bound_count));
     return STATUS_OK;
+}
+
+/* Of each step there is one for each architecture but the first, or there are none at all. */
+static Status verify_arch_steps(const Verifier *v) {
+    const Plan *plan = v->plan;
+    int32_t arch_count = plan_arch_count(plan);
+    int64_t expected = arch_count > 0 ? (int64_t)plan->step_count * (arch_count - 1) : 0;
+    if (plan->arch_step_count == 0 || plan->arch_step_count == expected) return STATUS_OK;
+    return FAIL(v->diag, STATUS_BAD_PLAN,
+                "ARCHITECTURES: %d records for %d steps on %d architectures, expected %lld",
+                plan->arch_step_count, plan->step_count, arch_count, (long long)expected);
 }
 
 Status verify_launches(const Verifier *v) {
@@ -306,23 +339,26 @@ Status verify_launches(const Verifier *v) {
                        .operands = ARENA_ARRAY(v->scratch, Operand, plan->value_count),
                        .bound = ARENA_ARRAY(v->scratch, bool, plan->symbol_count),
                        .known = ARENA_ARRAY(v->scratch, bool, plan->symbol_count)};
-    int32_t launch_end = 0, arg_end = 0, list[PLAN_MAX_COUNTS];
+    int32_t list[PLAN_MAX_COUNTS];
     TRY_ALLOC(v->diag, pass.operands);
     TRY_ALLOC(v->diag, pass.bound);
     TRY_ALLOC(v->diag, pass.known);
+    TRY(verify_arch_steps(v));
     for (int32_t i = 0; i < plan->step_count; ++i) {
         pass.step = i;
         int32_t count = i < v->main_steps ? plan_step_binds(plan, &plan->steps[i], pass.bound, list) : 0;
         if (plan->steps[i].kind == PLAN_STEP_HOST)
             TRY(verify_host_step(v, i));
         else
-            TRY(verify_launch_step(&pass, count, &launch_end, &arg_end));
+            TRY(verify_launch_step(&pass, count));
         for (int32_t k = 0; k < count && k < PLAN_MAX_COUNTS; ++k) pass.known[list[k]] = true;
         if (count > PLAN_MAX_COUNTS) memcpy(pass.known, pass.bound, (size_t)plan->symbol_count);
     }
-    if (launch_end != plan->launch_count || arg_end != plan->arg_count || pass.map_end != plan->map_count)
+    if (pass.launch_end != plan->launch_count || pass.arg_end != plan->arg_count ||
+        pass.map_end != plan->map_count)
         return FAIL(v->diag, STATUS_BAD_PLAN,
-                    "STEPS: steps hold %d launches, %d arguments and %d maps, of %d, %d and %d", launch_end,
-                    arg_end, pass.map_end, plan->launch_count, plan->arg_count, plan->map_count);
+                    "STEPS: steps hold %d launches, %d arguments and %d maps, of %d, %d and %d",
+                    pass.launch_end, pass.arg_end, pass.map_end, plan->launch_count, plan->arg_count,
+                    plan->map_count);
     return STATUS_OK;
 }

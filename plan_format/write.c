@@ -3,8 +3,9 @@
 #include "plan_format/layout.h"
 
 /* Small sections first, so that a reader that only wants them touches the start of the file. */
-static const PlanSectionKind file_order[] = {PLAN_META,  PLAN_BINDINGS, PLAN_DIMS,    PLAN_MEMORY, PLAN_STEPS,
-                                             PLAN_CALLS, PLAN_DEBUG,    PLAN_KERNELS, PLAN_WEIGHTS};
+static const PlanSectionKind file_order[] = {PLAN_META,    PLAN_BINDINGS, PLAN_DIMS,  PLAN_MEMORY,
+                                             PLAN_STEPS,   PLAN_CALLS,    PLAN_DEBUG, PLAN_ARCHITECTURES,
+                                             PLAN_KERNELS, PLAN_WEIGHTS};
 enum { MOST_SECTIONS = sizeof file_order / sizeof *file_order };
 
 typedef struct Image {
@@ -23,12 +24,16 @@ typedef struct SectionTable {
     SectionEntry entries[MOST_SECTIONS];
 } SectionTable;
 
+static bool has_section(const Plan *plan, PlanSectionKind kind) {
+    if (kind == PLAN_KERNELS) return plan->kernel_count > 0;
+    if (kind == PLAN_CALLS) return plan->call_count > 0;
+    return kind != PLAN_ARCHITECTURES || plan->arch_step_count > 0;
+}
+
 static SectionTable choose_sections(const Plan *plan) {
     SectionTable table = {0};
     for (int i = 0; i < MOST_SECTIONS; ++i)
-        if ((file_order[i] != PLAN_KERNELS || plan->kernel_count > 0) &&
-            (file_order[i] != PLAN_CALLS || plan->call_count > 0))
-            table.entries[table.count++].kind = file_order[i];
+        if (has_section(plan, file_order[i])) table.entries[table.count++].kind = file_order[i];
     return table;
 }
 

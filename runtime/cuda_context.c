@@ -42,13 +42,24 @@ static void find_roots(SmeltContext *context) {
     }
 }
 
-static void find_binding_arguments(SmeltContext *context) {
+/* Of a launch. */
+static void add_binding_arguments(SmeltContext *context, const PlanLaunch *launch) {
     const Plan *plan = context->plan;
     CudaContext *cuda = context->cuda;
-    for (int32_t i = 0; i < plan->arg_count; ++i)
+    for (int32_t i = launch->arg_first; i < launch->arg_first + launch->arg_count; ++i)
         if ((plan->args[i].kind == PLAN_ARG_VALUE || plan->args[i].kind == PLAN_ARG_MAP) &&
             plan->values[plan->args[i].value].storage == PLAN_BINDING)
             cuda->binding_arguments[cuda->binding_argument_count++] = i;
+}
+
+/* Those of other architectures are left out. */
+static void find_binding_arguments(SmeltContext *context) {
+    const Plan *plan = context->plan;
+    for (int32_t s = 0; s < plan->programs[0].step_count; ++s) {
+        const PlanStep *step = &plan->steps[s];
+        for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
+            add_binding_arguments(context, &plan->launches[l]);
+    }
 }
 
 static Status allocate_launches(SmeltContext *context, Diag *diag) {

@@ -183,6 +183,7 @@ static Status load_kernel(SmeltEngine *engine, int32_t index, int32_t architectu
     CudaEngine *cuda = engine->cuda;
     CudaKernel *loaded = &cuda->kernels[index];
     char what[160];
+    if (cubin->size == 0) return STATUS_OK;
     snprintf(what, sizeof what, "kernel %d '%.100s' does not load", index, kernel->entry);
     TRY(cuda_result(&cuda->api, cuda->api.module_load(&loaded->module, cubin->data), STATUS_WRONG_DEVICE,
                     what, diag));
@@ -218,6 +219,7 @@ static Status load_kernels(SmeltEngine *engine, Diag *diag) {
     int32_t architecture;
     if (plan->kernel_count == 0) return STATUS_OK;
     TRY(choose_architecture(engine, &architecture, diag));
+    plan_choose_arch(&engine->plan, architecture);
     int32_t sm = plan->cubins[plan->kernels[0].cubin_first + architecture].sm;
     engine->cuda->kernels_wait =
         plan->minor >= WAITING_MINOR && sm >= WAITING_SM && engine->cuda->api.launch_ex != NULL;
@@ -226,7 +228,11 @@ static Status load_kernels(SmeltEngine *engine, Diag *diag) {
     TRY_ALLOC(diag, engine->cuda->kernels);
     TRY_ALLOC(diag, shared);
     for (int32_t i = 0; i < plan->kernel_count; ++i) TRY(load_kernel(engine, i, architecture, diag));
-    for (int32_t i = 0; i < plan->launch_count; ++i) TRY(check_launch(engine, i, shared, diag));
+    for (int32_t s = 0; s < plan->step_count; ++s) {
+        const PlanStep *step = &plan->steps[s];
+        for (int32_t i = step->launch_first; i < step->launch_first + step->launch_count; ++i)
+            TRY(check_launch(engine, i, shared, diag));
+    }
     return STATUS_OK;
 }
 

@@ -68,6 +68,10 @@ static inline void bad_huge_value(Plan *plan, Arena *arena) {
     (void)arena;
     plan->values[2].dim[0] = INT64_MAX;
 }
+static inline void bad_architectures(Plan *plan, Arena *arena) {
+    plan->arch_steps = ARENA_ARRAY(arena, PlanArchStep, plan->step_count);
+    plan->arch_step_count = plan->step_count;
+}
 static inline void bad_dtype(Plan *plan, Arena *arena) {
     (void)arena;
     plan->values[2].dtype = 77;
@@ -214,6 +218,7 @@ static const BadPlan bad_plans[] = {
     {"weight_out_of_range", "value 1 has 20 bytes at weight 0, of 16", bad_weight_out_of_range, NULL, false},
     {"weight_offset", "value 1", bad_weight_offset, NULL, false},
     {"huge_value", "the bytes of value 2 overflow 64 bits", bad_huge_value, NULL, false},
+    {"architectures", "steps on 0 architectures, expected 0", bad_architectures, NULL, false},
     {"dtype", "value 2 has dtype 77", bad_dtype, NULL, false},
     {"rank", "value 2 has rank 2147483647", bad_rank, NULL, false},
     {"expression_underflow", "expression 1 is malformed", bad_expression_underflow, NULL, false},

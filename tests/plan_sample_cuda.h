@@ -197,6 +197,31 @@ static inline Plan sample_cuda_short(Arena *arena, bool late) {
     return plan;
 }
 
+/* a = x + x, y = a + x: a on sm_80 by one kernel, twice, on sm_90a by one that is there for it alone. */
+static inline Plan sample_cuda_archs(Arena *arena) {
+    const PlanDim n = plan_dim_of_expression(0), count = plan_dim_of_expression(2);
+    Plan plan = sample_cuda_short(arena, false);
+    PlanArg args[] = {
+        sample_value(1, true), sample_value(0, false), sample_value(0, false), sample_number(count),
+        sample_value(1, true), sample_value(0, false), sample_value(0, false), sample_number(count),
+        sample_value(1, true), sample_value(0, false), sample_number(count),   sample_number(2),
+        sample_value(2, true), sample_value(1, false), sample_value(0, false), sample_number(count),
+        sample_value(2, true), sample_value(1, false), sample_value(0, false), sample_number(count)};
+    PlanLaunch launches[] = {sample_launch(KERNEL_ADD, n, 0), sample_launch(KERNEL_ADD, n, 4),
+                             sample_launch(KERNEL_SCALE, n, 8), sample_launch(KERNEL_ADD, n, 12),
+                             sample_launch(KERNEL_ADD, n, 16)};
+    PlanArchStep arch_steps[] = {{2, 1, 0}, {4, 1, 0}};
+    plan.cubins[2].size = 0;
+    plan.args = SAMPLE_COPY(arena, args);
+    plan.arg_count = 20;
+    plan.launches = SAMPLE_COPY(arena, launches);
+    plan.launch_count = 5;
+    plan.steps[1].launch_first = 3;
+    plan.arch_steps = SAMPLE_COPY(arena, arch_steps);
+    plan.arch_step_count = 2;
+    return plan;
+}
+
 /* a = x through a tensor map of x, y = a + x, both on the device. */
 static inline Plan sample_cuda_map(Arena *arena) {
     const PlanDim n = plan_dim_of_expression(0), bytes = plan_dim_of_expression(1),

@@ -420,7 +420,7 @@ class WithoutGpu(CliTest):
     def test_build_inspect_and_refusal(self):
         self.build("--gpu=sm_80,sm_90")
         first = digest(self.plan)
-        self.expect(smelt("inspect", self.plan), OK, "for cuda", "for sm_80, sm_90a", "launches, 0 steps on the host", "grid ")
+        self.expect(smelt("inspect", self.plan), OK, "for cuda", "for sm_80, sm_90a", "launches on sm_80, ", ", 0 steps on the host", "grid ")
         steps = json.loads(smelt("inspect", self.plan, "--json").stdout)["steps"]
         self.assertTrue(all(step["device"] for step in steps))
         self.expect(smelt("run", self.plan, "--data", self.data, env=self.hidden), WRONG_DEVICE, "no CUDA driver", "--target=cpu")

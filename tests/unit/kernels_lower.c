@@ -153,6 +153,39 @@ static void check_parts(void) {
     arena_reset(&l.arena);
 }
 
+static const char *kernel_on(const Plan *plan, int32_t step, int32_t arch) {
+    const PlanArchStep own = plan_step_on(plan, step, arch);
+    return own.launch_count > 0 ? plan->kernels[plan->launches[own.launch_first].kernel].entry : "none";
+}
+
+/* Each GPU's steps are done by the best of its own tactics; a kernel has code where it is used. */
+static void check_devices(void) {
+    static const char text[] = "smelt-ir 1\n"
+                               "graph \"devices\" opset 18\n"
+                               "block \"main\" {\n"
+                               "  input %a : f16[512,512]\n"
+                               "  input %b : f16[512,512]\n"
+                               "  %c : f16[512,512] = MatMul(%a, %b)\n"
+                               "  %d : f16[512,512] = Erf(%c)\n"
+                               "  output %d\n"
+                               "}\n";
+    Lowered l;
+    lower_text(&l, text, "sm_80,h200");
+    CHECK_OK(l.status, &l.diag);
+    CHECK_INT(l.plan.arch_step_count, 2);
+    CHECK(l.status == STATUS_OK && l.plan.step_count == 2);
+    if (test_failures > 0) return;
+    CHECK(strncmp(kernel_on(&l.plan, 0, 0), "matmul_mma", 10) == 0);
+    CHECK(strncmp(kernel_on(&l.plan, 0, 1), "matmul_wgmma", 12) == 0);
+    CHECK_STR(kernel_on(&l.plan, 1, 0), kernel_on(&l.plan, 1, 1));
+    CHECK(strstr(l.plan.steps[0].reason, "sm_80: matmul_mma") != NULL);
+    CHECK(strstr(l.plan.steps[0].reason, ", sm_90a: matmul_wgmma") != NULL);
+    int32_t empty = 0;
+    for (int32_t i = 0; i < l.plan.cubin_count; ++i) empty += l.plan.cubins[i].size == 0;
+    CHECK_INT(empty, 2);
+    arena_reset(&l.arena);
+}
+
 int main(void) {
     Lowered first, second;
     lower(&first, "sm_80,h200");
@@ -168,6 +201,7 @@ int main(void) {
         check_kernels(&first.plan);
         check_bytes(&first.plan, &second.plan);
         check_parts();
+        check_devices();
     }
     arena_reset(&first.arena);
     arena_reset(&second.arena);

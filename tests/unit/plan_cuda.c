@@ -288,6 +288,56 @@ static void test_maps(void) {
     fresh();
 }
 
+/* The good plan with launches for each architecture. */
+#define ARCH_RULE(change, part)                                                                              \
+    do {                                                                                                     \
+        plan = sample_cuda_archs(&arena);                                                                    \
+        RULE(change, part);                                                                                  \
+    } while (0)
+
+static void test_architectures(void) {
+    Arena scratch = {0};
+    Diag diag = {0};
+    Plan found;
+    plan = sample_cuda_archs(&arena);
+    CHECK_OK(plan_verify(&plan, &scratch, &diag), &diag);
+    arena_reset(&scratch);
+    ByteWriter first = plan_bytes(), second = byte_writer(&arena), text = byte_writer(&arena);
+    CHECK_OK(plan_read(first.data, first.size, "sample", &arena, &found, &diag), &diag);
+    CHECK_INT(plan_arch_count(&found), 2);
+    CHECK_INT(found.arch_step_count, 2);
+    CHECK_INT(plan_step_on(&found, 0, 0).launch_count, 2);
+    CHECK_INT(plan_step_on(&found, 0, 1).launch_first, 2);
+    CHECK_OK(plan_write_bytes(&found, &second, &diag), &diag);
+    CHECK(second.size == first.size && memcmp(first.data, second.data, first.size) == 0);
+    CHECK_OK(plan_print(&found, &text, &diag), &diag);
+    CHECK(contains(&text, "3 launches on sm_80, 2 on sm_90a"));
+    CHECK(contains(&text, "on sm_90a:\n          fake_scale"));
+    CHECK_OK(plan_print_json(&found, &text, &diag), &diag);
+    CHECK(
+        contains(&text, "\"architectures\": {\"sm_90a\": {\"scratch_bytes\": 0, \"launches\": [{\"kernel\""));
+    int64_t count = 0;
+    Plan other = sample_cuda_archs(&scratch);
+    other.launches[2].block[0] = 64;
+    CHECK_OK(plan_diff(&plan, &other, &text, &count, &diag), &diag);
+    CHECK_INT(count, 1);
+    arena_reset(&scratch);
+    plan_choose_arch(&found, 1);
+    CHECK_INT(found.steps[0].launch_first, 2);
+    CHECK_INT(found.steps[1].launch_count, 1);
+    ARCH_RULE(plan.arch_step_count = 1,
+              "ARCHITECTURES: 1 records for 2 steps on 2 architectures, expected 2");
+    ARCH_RULE(plan.arch_step_count = 0, "cubin 2 is empty");
+    ARCH_RULE(plan.launches[0].kernel = 1, "launch 0 is of kernel 1, which has no code for architecture 0");
+    ARCH_RULE(plan.arch_steps[0].launch_count = 0, "step 0 has 0 launches on architecture 1, 2 on the first");
+    ARCH_RULE(plan.arch_steps[0].launch_first = 3, "step 0 has 1 launches from 3; expected from 2");
+    ARCH_RULE(plan.arch_steps[1].launch_count = 2, "step 1 has 2 launches from 4");
+    ARCH_RULE(plan.arch_steps[1].scratch_bytes = -8, "scratch memory of step 1 has a dim of -8");
+    ARCH_RULE(plan.launch_count = 6, "steps hold 5 launches, 20 arguments and 0 maps, of 6, 20 and 0");
+    plan = sample_cuda_archs(&arena);
+    test_mutation();
+}
+
 int main(void) {
     fresh();
     test_round_trip();
@@ -296,6 +346,7 @@ int main(void) {
     test_print();
     test_diff();
     test_kernels();
+    test_architectures();
     test_geometry();
     test_arguments();
     test_steps();

@@ -91,6 +91,27 @@ static void test_control_flow(void) {
     close_plan(&loaded);
 }
 
+/* Each GPU gets its launches, and only their kernels. */
+static void test_architectures(void) {
+    static const int launches[2] = {3, 2}, capabilities[2] = {80, 90};
+    for (int i = 0; i < 2; ++i) {
+        Loaded loaded = {0};
+        Plan plan = sample_cuda_archs(&loaded.arena);
+        float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, y[8];
+        void *buffers[] = {x, y};
+        fake.reset();
+        fake.set(FAKE_COMPUTE_CAPABILITY, capabilities[i]);
+        open_plan(&loaded, &plan);
+        set_rows(&loaded, 2);
+        for (int run = 0; run < 3; ++run)
+            CHECK_INT(smelt_context_run(loaded.context, buffers, NULL, &loaded.error), SMELT_OK);
+        for (int k = 0; k < 8; ++k) CHECK(y[k] == 3 * x[k]);
+        CHECK_INT(fake.get(FAKE_LAUNCHES), 3 * launches[i]);
+        close_plan(&loaded);
+    }
+    fake.reset();
+}
+
 /* Every allocation of preparing and running fails once; the context stays usable. */
 static void test_failing_allocations(void) {
     Loaded loaded = {0};
@@ -509,7 +530,7 @@ int main(void) {
         test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
         test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
         test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile,
-        test_threads, test_device};
+        test_threads, test_device, test_architectures};
     /* clang-format on */
     return run_on_fake(sizeof tests / sizeof tests[0], tests);
 }

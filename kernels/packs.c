@@ -127,6 +127,12 @@ static void write_lane_operands(const Chain *chain, int32_t lanes, const char *f
     }
 }
 
+/* Elements of a pack that are made two at a time. */
+static bool narrows(const Chain *chain, ValueId value) {
+    DType dtype = chain->graph->values[value].dtype;
+    return dtype == DTYPE_F16 || dtype == DTYPE_BF16;
+}
+
 static void write_lane_results(const Chain *chain, int32_t lanes, ValueId seed, ByteWriter *out) {
     const Problem *problem = chain->problem;
     for (int32_t o = 0; o < problem->output_count; ++o) {
@@ -134,7 +140,10 @@ static void write_lane_results(const Chain *chain, int32_t lanes, ValueId seed, 
         const char *held = value == seed ? "x[k]" : chain_register(chain, value);
         if (held == NULL) continue; /* another output of the anchor */
         if (chain_result_is_packed(chain, value, lanes)) {
-            write_format(out, "            put(w%d.at[k], %s);\n", o, held);
+            write_format(out,
+                         narrows(chain, value) ? "            w%d[k] = %s;\n"
+                                               : "            put(w%d.at[k], %s);\n",
+                         o, held);
             continue;
         }
         const char *condition = chain_result_condition(chain, value, "(i + k)");
@@ -153,13 +162,20 @@ static void write_result_packs(const Chain *chain, int32_t lanes, const char *co
         if (value != seed && chain_register(chain, value) == NULL) continue;
         if (!chain_result_is_packed(chain, value, lanes)) continue;
         if (!store) {
-            write_format(out, "        Pack<%s, %s> w%d;\n", stored_type(chain, value), count, o);
+            if (narrows(chain, value))
+                write_format(out, "        float w%d[%s];\n", o, count);
+            else
+                write_format(out, "        Pack<%s, %s> w%d;\n", stored_type(chain, value), count, o);
             continue;
         }
         const char *condition = chain_result_condition(chain, value, "i");
         if (condition != NULL) write_format(out, "        if (%s)\n    ", condition);
-        write_format(out, "        store_pack(%s, %s, w%d);\n", kernel_result(chain->w, value),
-                     chain_result_index(chain, value, "i"), o);
+        write_format(out, "        store_pack(%s, %s, ", kernel_result(chain->w, value),
+                     chain_result_index(chain, value, "i"));
+        if (narrows(chain, value))
+            write_format(out, "narrowed<%s>(w%d));\n", stored_type(chain, value), o);
+        else
+            write_format(out, "w%d);\n", o);
     }
 }
 

@@ -165,6 +165,20 @@ SMELT_DEVICE u16 bf16_of_float(float x) {
     return (u16)(x != x ? bits >> 16 | 0x40 : rounded);
 }
 
+SMELT_DEVICE u16 narrow_bits(smelt_half, float x) { return half_of_float(x); }
+SMELT_DEVICE u16 narrow_bits(smelt_bf16, float x) { return bf16_of_float(x); }
+// Two neighbours of 16 bits, smelt_half or smelt_bf16, in a register.
+template <class T> SMELT_DEVICE u32 pair_of(float first, float second) {
+#if !defined(SMELT_ON_HOST) && __CUDA_ARCH__ >= 800
+    u32 pair;
+    if (Same<T, smelt_half>::value) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+    return pair;
+#else
+    return narrow_bits(T{}, first) | (u32)narrow_bits(T{}, second) << 16;
+#endif
+}
+
 // An 8-bit format: mantissa bits, exponent bias, code of the largest magnitude, of infinity (that of NaN where there is
 // none) and NaN. FNUZ formats have one zero and one NaN, the code of the sign alone.
 template <int MANTISSA, int BIAS, int LARGEST, int INFINITE, int NAN_CODE, bool FNUZ> struct Minifloat {
@@ -326,6 +340,19 @@ template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack_if(bool is_there, co
                      : "l"(reinterpret_cast<const u32 *>(p + i) + w), "r"((u32)is_there));
 #endif
     return pack;
+}
+
+// What put makes of each; T: of 16 bits.
+template <class T, int N> SMELT_DEVICE Pack<T, N> narrowed(const float (&x)[N]) {
+    union { u32 pairs[(N + 1) / 2]; Pack<T, N> pack; } all;
+    if constexpr (N % 2 == 0) {
+#pragma unroll
+        for (int k = 0; k < N; k += 2) all.pairs[k / 2] = pair_of<T>(x[k], x[k + 1]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; ++k) put(all.pack.at[k], x[k]);
+    }
+    return all.pack;
 }
 
 // Asks for what lies there to come to the L2 cache.

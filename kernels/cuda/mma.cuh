@@ -127,20 +127,6 @@ SMELT_DEVICE u8 *block_memory() {
 
 #endif
 
-SMELT_DEVICE u16 narrow_bits(smelt_half, float x) { return half_of_float(x); }
-SMELT_DEVICE u16 narrow_bits(smelt_bf16, float x) { return bf16_of_float(x); }
-// Two neighbours in a register.
-template <class T> SMELT_DEVICE u32 pair_of(float first, float second) {
-#if !defined(SMELT_ON_HOST) && __CUDA_ARCH__ >= 800
-    u32 pair;
-    if (Same<T, smelt_half>::value) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
-    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
-    return pair;
-#else
-    return narrow_bits(T{}, first) | (u32)narrow_bits(T{}, second) << 16;
-#endif
-}
-
 } // namespace smelt
 
 #endif

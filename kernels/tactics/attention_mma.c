@@ -3,7 +3,13 @@
 #include "base/checked.h"
 #include "kernels/attention_text.h"
 
-enum { WARP = 32, MOST_FEATURES = 128, SHARED_MEMORY = 48 << 10, LEAST_SM = 80 };
+enum {
+    WARP = 32,
+    MOST_FEATURES = 128,
+    SHARED_MEMORY = 48 << 10,
+    LEAST_SM = 80,
+    RESIDENT_THREADS = 512 /* of a multiprocessor: each has up to 128 registers */
+};
 
 /* Numbers of a config, as MatrixTile of attention_mma.cuh has them. */
 enum { BANDS, SHARES, KEYS, BUFFERS, NUMBERS };
@@ -65,8 +71,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 number[KEYS], (long long)q.size, (long long)v.size, number[BUFFERS]);
     const char *epilogue = kernel_pack_epilogue(w, problem_epilogue_lanes(problem));
     kernel_line(w, "attention_matrices<Tile>(%s);", attention_block_text(w, epilogue));
-    return kernel_finish(w, attention_block_count(problem, 16 * number[BANDS]), 1, 1,
-                         number[BANDS] * number[SHARES] * WARP, 0);
+    int32_t threads = number[BANDS] * number[SHARES] * WARP;
+    kernel_resident(w, RESIDENT_THREADS / threads);
+    return kernel_finish(w, attention_block_count(problem, 16 * number[BANDS]), 1, 1, threads, 0);
 }
 
 const Tactic tactic_attention_mma = {.name = "attention_mma",

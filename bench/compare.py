@@ -1,18 +1,30 @@
 #!/usr/bin/env python3
-"""smelt beside torch on one GPU, on the same ONNX files and inputs, in one run, in turns.
+"""smelt beside torch and ONNX Runtime on one machine, on the same ONNX files and inputs, in one session, in turns.
 
-    bench/compare.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--rounds 5] [--markdown]
+    bench/compare.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--output rows.jsonl] [--budget SECONDS]
 
-Peers: eager torch in a CUDA graph; torch.compile with mode reduce-overhead and max-autotune; all in the same precision and
-with channels-last weights and inputs, where that is the faster of both; ONNX Runtime's CUDA provider where it is installed.
-A time is GPU time of one inference with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time, one CUDA
-graph), the peers' by events around graph replays. Rounds interleave all; medians and the spread of the rounds are printed,
-and the ratio to the best peer (below 1: smelt is faster). The largest difference of results, relative to torch's largest
-element in float32, shows that both compute the same.
+Peers, each in a process of its own (bench/peers.py): eager torch; torch.compile, the code of mode reduce-overhead, as it is and
+with Inductor's freezing of weights; for models that --max-autotune names also that mode; ONNX Runtime's CUDA provider with its best options where it is installed. All run in
+the same precision (torch with FP16 inputs, where smelt and ONNX Runtime read the model's FP32 ones) and, where they have any,
+with channels-last convolutions and cuDNN's search on; all are timed as one CUDA graph.
+
+Models are prepared in groups, many at once: plans are built, peers compile. Then the GPU is given to one model at a time: its
+peers settle (cuDNN's search, capture), and rounds go through smelt and all peers in turns. A time is GPU time of one inference
+with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time), the peers' by events around a graph replay
+that was handed over beforehand. Medians of the rounds are printed, the least and the greatest, and the ratio to the best peer
+(below 1: smelt is faster). Errors are the largest difference to torch in FP32 (without TF32), relative to its largest element.
+
+Rows go to --output as they are done, one JSON object a line; bench/results.py makes tables of them. A peer that fails or takes
+longer than --limit is named in its row; models that --budget leaves no time for are left out, and said.
 """
 import argparse
+import concurrent.futures
+import datetime
 import json
+import os
 import pathlib
+import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -21,168 +33,241 @@ import time
 
 import numpy as np
 import onnx
-import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from onnx_torch import OnnxModule  # noqa: E402
+import peers  # noqa: E402
+from results import best_peer, ratio  # noqa: E402
 
 DTYPES = {1: np.float32, 7: np.int64, 6: np.int32}
 
 
 def sample_inputs(model):
+    """Seeded: normal floats, token numbers below 1000, masks of ones."""
     generator = np.random.default_rng(1)
     arrays = []
     for value in model.graph.input:
         kind = value.type.tensor_type
-        shape = [d.dim_value for d in kind.shape.dim]
-        dtype = DTYPES[kind.elem_type]
+        shape, dtype = [d.dim_value for d in kind.shape.dim], DTYPES[kind.elem_type]
         if dtype == np.float32:
-            arrays.append(generator.standard_normal(shape).astype(dtype))
+            arrays.append(generator.standard_normal(shape, np.float32))
         else:
-            arrays.append(generator.integers(1, 2, shape).astype(dtype) if "mask" in value.name else generator.integers(0, 1000, shape).astype(dtype))
+            arrays.append(np.ones(shape, dtype) if "mask" in value.name else generator.integers(0, 1000, shape).astype(dtype))
     return arrays
 
 
-def replayed(function, inputs):
-    """The function in a CUDA graph, as a function without arguments."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream), torch.no_grad():
-        for _ in range(3):
-            function(*inputs)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph):
-        outputs = function(*inputs)
-    return graph.replay, outputs
+class Smelt:
+    """The plan of a model and its times; calls raise peers.Failed as a peer's do."""
 
-
-def event_time(run, seconds=0.3):
-    """Median milliseconds of a run."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    times, stop = [], time.monotonic() + seconds
-    while len(times) < 10 or time.monotonic() < stop:
-        start.record()
-        run()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
-
-
-class TorchPeer:
-    def __init__(self, name, model, arrays, half, mode, channels_last):
-        self.name = name
-        module = OnnxModule(model, half, channels_last).cuda().eval()
-        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-        inputs = []
-        for array in arrays:
-            tensor = torch.from_numpy(array).cuda()
-            tensor = tensor.half() if half and tensor.dtype == torch.float32 else tensor
-            inputs.append(tensor.contiguous(memory_format=formats[tensor.dim()]) if channels_last and tensor.dim() in formats else tensor)
-        module.prepare(*inputs)
-        self.kept = module, inputs  # a captured graph does not keep what it reads
-        if mode is None:
-            self.run, self.outputs = replayed(module, inputs)
-            return
-        compiled = torch.compile(module, mode=mode, fullgraph=False)
-
-        def run():
-            with torch.no_grad():
-                return compiled(*inputs)
-        for _ in range(4):
-            self.outputs = tuple(o.clone() for o in run())
-        self.run = run
-
-    def time(self):
-        return event_time(self.run)
-
-
-class SmeltPeer:
     name = "smelt"
 
-    def __init__(self, smelt, path, arrays, model, precision, folder, tune):
-        self.smelt, self.plan = smelt, folder / (path.stem + ".plan")
-        build = [smelt, "build", str(path), "-o", str(self.plan), f"--precision={precision}", "--calib=off", "--target=cuda", f"--tune={tune}"]
-        start = time.monotonic()
-        done = subprocess.run(build, capture_output=True, text=True)
-        self.build_seconds = time.monotonic() - start
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr[-400:])
-        self.inputs = []
-        for value, array in zip(model.graph.input, arrays):
-            file = folder / f"{path.stem}.{len(self.inputs)}.npy"
+    def __init__(self, options, path, names, arrays, folder):
+        self.options, self.path, self.plan = options, path, folder / f"{path.stem}.plan"
+        self.inputs, self.results = [], folder / f"{path.stem}.out"
+        for number, (name, array) in enumerate(zip(names, arrays)):
+            file = folder / f"{path.stem}.{number}.npy"
             np.save(file, array)
-            self.inputs += ["--input", f"{value.name}={file}"]
-        out = folder / (path.stem + ".out")
-        subprocess.run([smelt, "run", str(self.plan), *self.inputs, "--output-dir", str(out)], check=True, capture_output=True)
-        self.outputs = [np.load(f) for f in sorted(out.glob("output_*.npy"))]
+            self.inputs += ["--input", f"{name}={file}"]
 
-    def time(self):
-        report = self.plan.with_suffix(".json")
-        subprocess.run([self.smelt, "bench", str(self.plan), "--duration", "0.3", "--json", str(report)], check=True, capture_output=True)
-        return json.loads(report.read_text())["gpu_compute_ms"]["median"]
-
-
-def error(got, expected):
-    expected = expected.float().cpu().numpy().astype(np.float64)
-    scale = np.abs(expected).max()
-    return float(np.abs(np.asarray(got, np.float64).reshape(expected.shape) - expected).max() / (scale if scale > 0 else 1))
-
-
-def compare(path, args, folder):
-    model = onnx.load(path)
-    arrays = sample_inputs(model)
-    half = args.precision == "fp16"
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
-    torch.backends.cudnn.benchmark = True
-    with torch.no_grad():
-        inputs = [torch.from_numpy(a).cuda() for a in arrays]
-        reference = OnnxModule(model, half=False).cuda().eval().prepare(*inputs)(*inputs)
-    peers = [SmeltPeer(args.smelt, path, arrays, model, args.precision, folder, args.tune)]
-    for name, mode, channels_last in (("torch eager, CUDA graph", None, True), ("torch.compile reduce-overhead", "reduce-overhead", True),
-                                      ("torch.compile max-autotune", "max-autotune", True)):
-        if any(word in name for word in args.skip.split(",") if word):
-            continue
+    def smelt(self, limit, *command):
         try:
-            torch._dynamo.reset()
-            peers.append(TorchPeer(name, model, arrays, half, mode, channels_last))
-        except Exception as problem:  # a peer that cannot run the model is left out, and said
-            print(f"  {name}: {repr(problem)[:200]}", flush=True)
-    times = {peer.name: [] for peer in peers}
-    for _ in range(args.rounds):
-        for peer in peers:
-            times[peer.name].append(peer.time())
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    best = min((value for name, value in medians.items() if name != "smelt"), default=float("nan"))
-    worst = max(error(got, want) for got, want in zip(peers[0].outputs, reference))
-    torch_worst = max((error(got.float().cpu().numpy(), want) for got, want in zip(peers[1].outputs, reference)), default=float("nan")) if len(peers) > 1 else float("nan")
-    print(f"{path.stem}: smelt {medians['smelt']:.4f} ms, best peer {best:.4f} ms, ratio {medians['smelt'] / best:.2f}; built in {peers[0].build_seconds:.1f} s; "
-          f"error {worst:.1e} (torch {torch_worst:.1e})", flush=True)
-    for name, values in times.items():
-        print(f"  {name:32} {medians[name]:.4f} ms ({min(values):.4f} to {max(values):.4f})", flush=True)
-    return path.stem, medians, best
+            done = subprocess.run([self.options.smelt, *map(str, command)], capture_output=True, text=True, timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise peers.Failed(f"ran over {limit:.0f} s") from None
+        if done.returncode != 0:
+            raise peers.Failed(done.stderr.strip()[-300:])
+
+    def prepare(self, limit):
+        start = time.monotonic()
+        self.smelt(limit, "build", self.path, "-o", self.plan, f"--precision={self.options.precision}", "--calib=off",
+                   f"--target={self.options.target}", f"--tune={self.options.tune}", *shlex.split(self.options.build_options))
+        self.build_seconds = time.monotonic() - start
+        self.smelt(limit, "run", self.plan, *self.inputs, "--output-dir", self.results)
+        self.outputs = [np.load(file) for file in sorted(self.results.glob("output_*.npy"), key=lambda f: int(f.stem.split("_")[1]))]
+
+    def ask(self, request, limit):
+        report = self.plan.with_suffix(".json")
+        self.smelt(limit, "bench", self.plan, "--warmup", 100, "--duration", request[1], "--json", report)
+        figures = json.loads(report.read_text())
+        return figures["gpu_compute_ms" if self.options.target == "cuda" else "latency_ms"]["median"]
+
+    def close(self):
+        for file in (self.plan, *self.results.glob("*")):
+            file.unlink(missing_ok=True)
 
 
-def main():
+def error(outputs, reference):
+    """The largest of all outputs, or None without a reference."""
+    worst = 0.0
+    for got, expected in zip(outputs, reference or []):
+        scale = np.abs(expected).max()
+        worst = max(worst, float(np.abs(got.reshape(expected.shape).astype(np.float64) - expected).max() / (scale if scale > 0 else 1)))
+    return worst if reference else None
+
+
+class Row:
+    """One model: its contestants, their times, and what went wrong."""
+
+    def __init__(self, options, processes, path, folder):
+        model = onnx.load(path, load_external_data=False)
+        self.options, self.name, self.failed, self.errors, self.times = options, path.stem, {}, {}, {}
+        arrays = sample_inputs(model)
+        kinds = [peers.COMPILED, peers.FROZEN, peers.EAGER, peers.RUNTIME]
+        if options.max_autotune and re.search(options.max_autotune, path.stem):
+            kinds.insert(0, peers.AUTOTUNED)
+        kinds = [kind for kind in kinds if kind not in options.skip]
+        self.smelt = Smelt(options, path, [value.name for value in model.graph.input], arrays, folder)
+        self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target) for kind in kinds}
+        self.peers, self.reference = {}, None
+
+    def attempt(self, name, action):
+        """The action's result; None where it failed, which is noted."""
+        try:
+            return action()
+        except peers.Failed as problem:
+            self.failed[name] = str(problem)
+            self.peers.pop(name, None)
+            self.times.pop(name, None)
+            print(f"  {self.name}: {name}: {problem}", file=sys.stderr, flush=True)
+            return None
+
+    def prepare_smelt(self):
+        self.attempt("smelt", lambda: self.smelt.prepare(self.options.limit))
+        if "smelt" not in self.failed:
+            self.peers["smelt"] = self.smelt
+
+    def prepare_peer(self, kind):
+        peer = self.makers[kind]()
+        found = self.attempt(kind, lambda: peer.answer(self.options.limit))
+        if found is None:
+            return
+        self.peers[kind] = peer
+        self.reference = found["reference"] or self.reference
+        self.errors[kind] = found["outputs"]  # until there is a reference
+
+    def work(self):
+        """What prepares the row, for any thread."""
+        return [self.prepare_smelt] + [lambda kind=kind: self.prepare_peer(kind) for kind in self.makers]
+
+    def measure(self):
+        outputs = {**self.errors, **({"smelt": self.smelt.outputs} if "smelt" in self.peers else {})}
+        self.errors = {name: error(found, self.reference) for name, found in outputs.items()}
+        for name, peer in list(self.peers.items()):
+            if name != "smelt":
+                self.attempt(name, lambda: peer.ask("settle", self.options.limit))
+        for _ in range(self.options.rounds):
+            for name, peer in sorted(self.peers.items(), key=lambda item: item[0] != "smelt"):
+                took = self.attempt(name, lambda: peer.ask(("time", self.options.seconds), 30 + 10 * self.options.seconds))
+                if took is not None:
+                    self.times.setdefault(name, []).append(took)
+
+    def close(self):
+        for peer in list(self.peers.values()):
+            peer.close()
+
+    def result(self):
+        times = {name: {"ms": statistics.median(values), "least": min(values), "most": max(values), "error": self.errors.get(name)}
+                 for name, values in self.times.items()}
+        return {"model": self.name, "precision": self.options.precision, "tune": self.options.tune, "rounds": self.options.rounds,
+                "build_s": getattr(self.smelt, "build_seconds", None), "times": times, "failed": self.failed, **self.options.session}
+
+
+def print_row(row):
+    found = ratio(row)
+    shown = f", ratio {found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f}) to {best_peer(row)[0]}" if found else ""
+    built = f"built in {row['build_s']:.1f} s" if row["build_s"] is not None else "not built"
+    print(f"{row['model']}{shown}; {built}")
+    for name, time_ in row["times"].items():
+        wrong = f", error {time_['error']:.1e}" if time_["error"] is not None else ""
+        print(f"  {name:28} {time_['ms']:8.4f} ms ({time_['least']:.4f} to {time_['most']:.4f}){wrong}")
+    for name, reason in row["failed"].items():
+        print(f"  {name:28} {reason[:120]}")
+    sys.stdout.flush()
+
+
+def versions(options):
+    """What the rows of this session have in common."""
+    import torch
+
+    gpu = options.target == "cuda"
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    device = subprocess.run(query, capture_output=True, text=True).stdout.strip() if gpu else "CPU"
+    told = {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "smelt": subprocess.run(
+        [options.smelt, "--version"], capture_output=True, text=True).stdout.strip()}
+    try:
+        import onnxruntime
+        told["onnxruntime"] = f"{onnxruntime.__version__}{'' if 'CUDAExecutionProvider' in onnxruntime.get_available_providers() else ' without CUDA'}"
+    except ImportError:
+        told["onnxruntime"] = None
+    return {"date": datetime.date.today().isoformat(), "device": device, "versions": told, "command": command()}
+
+
+def command():
+    """What was called, without what differs from machine to machine and from piece to piece."""
+    words = [pathlib.Path(word).name if "/" in word else word for word in sys.argv if not word.endswith((".onnx", ".jsonl")) and word != "--output"]
+    return shlex.join([f"bench/{words[0]}", *words[1:]]) + " MODEL.onnx..."
+
+
+def run_group(options, processes, paths, folder, write):
+    rows = [Row(options, processes, path, folder) for path in paths]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        work = [row.work() for row in rows]
+        orders = sorted(((place, number) for number, some in enumerate(work) for place in range(len(some))))
+        for done in [pool.submit(work[number][place]) for place, number in orders]:
+            done.result()
+    try:
+        for row in rows:
+            if not options.has_time():
+                row.failed["all"] = "the session's time was up"
+            else:
+                row.measure()
+            row.close()
+            write(row.result())
+    finally:
+        for row in rows:
+            row.close()
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     parser.add_argument("--smelt", default="build/smelt")
+    parser.add_argument("--target", default="cuda", choices=("cuda", "cpu"), help="cpu shows that everything works where no GPU is")
     parser.add_argument("--precision", default="fp16", choices=("fp32", "tf32", "fp16"))
+    parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
+    parser.add_argument("--build-options", default="", help="further options of smelt build")
+    parser.add_argument("--max-autotune", default="bert|vit", metavar="PATTERN", help="models for which that mode is a peer, too")
+    parser.add_argument("--skip", action="append", default=[], metavar="PEER", help="by its name, for example 'torch eager'")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tune", default="quick")
-    parser.add_argument("--skip", default="", help="peers left out: graph, reduce-overhead, max-autotune")
-    args = parser.parse_args()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {args.precision}, medians of {args.rounds} rounds in turns")
-    rows = []
+    parser.add_argument("--seconds", type=float, default=0.15, help="of one round for one peer")
+    parser.add_argument("--limit", type=float, default=120, help="seconds for preparing a peer")
+    parser.add_argument("--budget", type=float, default=1e9, help="seconds after which no further model is begun")
+    parser.add_argument("--at-once", type=int, default=10, help="models that are prepared together")
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="peers that are prepared at once")
+    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each model")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    options.has_time = lambda: time.monotonic() - begin < options.budget
+    return options
+
+
+def main():
+    options = parse_arguments()
+    options.session = versions(options)
+    print(f"{options.session['device']}, torch {options.session['versions']['torch']}, {options.precision}, medians of {options.rounds} rounds in turns", flush=True)
+    processes = peers.context()
+
+    def write(row):
+        print_row(row)
+        if options.output:
+            with open(options.output, "a") as file:
+                file.write(json.dumps(row) + "\n")
+
     with tempfile.TemporaryDirectory() as folder:
-        for path in args.models:
-            try:
-                rows.append(compare(path, args, pathlib.Path(folder)))
-            except Exception as problem:
-                print(f"{path.stem}: {str(problem)[:300]}", flush=True)
-    print("\n| model | smelt ms | best peer ms | ratio |\n|---|---|---|---|")
-    for name, medians, best in rows:
-        print(f"| {name} | {medians['smelt']:.3f} | {best:.3f} | {medians['smelt'] / best:.2f} |")
+        for first in range(0, len(options.models), options.at_once):
+            if options.has_time():
+                run_group(options, processes, options.models[first : first + options.at_once], pathlib.Path(folder), write)
+            else:
+                print(f"no time for {' '.join(path.stem for path in options.models[first:first + options.at_once])}")
 
 
 if __name__ == "__main__":

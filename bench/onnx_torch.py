@@ -42,9 +42,14 @@ def max_pool(x, attrs):
 
 def resize(x, sizes, attrs):
     rank = x.dim() - 2
-    mode = {b"nearest": "nearest", b"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}[rank]}[attrs.get("mode", b"nearest")]
+    mode = {b"nearest": "nearest", b"cubic": "bicubic", b"linear": {1: "linear", 2: "bilinear", 3: "trilinear"}[rank]}[attrs.get("mode", b"nearest")]
     aligned = attrs.get("coordinate_transformation_mode", b"half_pixel") == b"align_corners"
-    return F.interpolate(x, size=tuple(int(s) for s in sizes[2:]), mode=mode, align_corners=None if mode == "nearest" else aligned)
+    return F.interpolate(x, size=tuple(sizes[2:]), mode=mode, align_corners=None if mode == "nearest" else aligned)
+
+
+def transpose(x, perm):
+    """Keys of attention in two steps, as models are written: Inductor's patterns of attention take one step for the second of them."""
+    return x.permute(0, 2, 1, 3).transpose(-1, -2) if perm == (0, 2, 3, 1) else x.permute(perm)
 
 
 # name: function of (tensors, attributes); None for omitted inputs
@@ -68,30 +73,36 @@ TENSOR_OPS = {
     "MaxPool": lambda i, a: max_pool(i[0], a),
     "GlobalAveragePool": lambda i, a: i[0].mean(tuple(range(2, i[0].dim())), keepdim=True),
     "Gemm": lambda i, a: F.linear(i[0], i[1] if a.get("transB") else i[1].t(), i[2] if len(i) > 2 else None),
-    "Transpose": lambda i, a: i[0].permute(tuple(a["perm"])),
+    "Transpose": lambda i, a: transpose(i[0], tuple(a["perm"])),
     "Flatten": lambda i, a: i[0].flatten(a.get("axis", 1)),
     "Concat": lambda i, a: torch.cat(i, a["axis"]),
     "Where": lambda i, a: torch.where(i[0].bool(), i[1], i[2]),
     "Equal": lambda i, a: i[0] == i[1],
     "Identity": lambda i, a: i[0],
 }
-# Whose further inputs are numbers that are known when the module is made.
+# Whose further inputs are numbers that are known when the module is made: lists, plain numbers, or None.
 SHAPED_OPS = {
-    "Reshape": lambda x, n, a: x.reshape([x.shape[k] if d == 0 else int(d) for k, d in enumerate(n[0])]),
-    "Unsqueeze": lambda x, n, a: [x := x.unsqueeze(int(d)) for d in sorted(n[0])][-1],
-    "Squeeze": lambda x, n, a: x.squeeze(tuple(int(d) for d in n[0])) if n else x.squeeze(),
-    "Expand": lambda x, n, a: x.expand(torch.broadcast_shapes(x.shape, [int(d) for d in n[0]])),
-    "Clip": lambda x, n, a: x.clamp(*(None if v is None else float(v) for v in n)),
+    "Reshape": lambda x, n, a: x.reshape([x.shape[k] if d == 0 else d for k, d in enumerate(n[0])]),
+    "Unsqueeze": lambda x, n, a: unsqueeze(x, n[0]),
+    "Squeeze": lambda x, n, a: x.squeeze(tuple(n[0])) if n else x.squeeze(),
+    "Expand": lambda x, n, a: x.expand(torch.broadcast_shapes(x.shape, n[0])),
+    "Clip": lambda x, n, a: x.clamp(n[0], n[1]),
     "Slice": lambda x, n, a: slice_tensor(x, *n),
-    "Resize": lambda x, n, a: resize(x, n[-1] if len(n) > 2 and n[2] is not None else [round(s * float(f)) for s, f in zip(x.shape, n[1])], a),
+    "Resize": lambda x, n, a: resize(x, n[-1] if len(n) > 2 and n[2] is not None else [round(s * f) for s, f in zip(x.shape, n[1])], a),
 }
+
+
+def unsqueeze(x, axes):
+    for axis in sorted(axes):
+        x = x.unsqueeze(axis)
+    return x
 
 
 def slice_tensor(x, starts, ends, axes=None, steps=None):
     index = [slice(None)] * x.dim()
     for k, (start, end) in enumerate(zip(starts, ends)):
-        axis = int(axes[k]) if axes is not None else k
-        index[axis] = slice(int(start), min(int(end), x.shape[axis]), int(steps[k]) if steps is not None else 1)
+        axis = axes[k] if axes is not None else k
+        index[axis] = slice(start, min(end, x.shape[axis]), steps[k] if steps is not None else 1)
     return x[tuple(index)]
 
 
@@ -111,11 +122,13 @@ class OnnxModule(torch.nn.Module):
         self.half, self.channels_last = half, channels_last
         self.nodes = [(n.op_type, [str(i) for i in n.input], [str(o) for o in n.output], attributes(n)) for n in model.graph.node]
         self.known = {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer}
-        self.program = []  # (name of the result, function of tensors, names of operands; None: omitted)
+        self.program = []  # (name of the result, function of tensors, names of operands; None: omitted; names that end here)
 
     def weight(self, array):
-        tensor = torch.from_numpy(np.array(array))
-        tensor = tensor.half() if self.half and tensor.dtype == torch.float32 else tensor
+        array = np.array(array)
+        if self.half and array.dtype == np.float32:  # what is finite stays so, such as the lowest float of a mask
+            array = np.where(np.isfinite(array), np.clip(array, -65504, 65504), array).astype(np.float16)
+        tensor = torch.from_numpy(array)
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         return tensor.contiguous(memory_format=formats[tensor.dim()]) if self.channels_last and tensor.dim() in formats else tensor
 
@@ -153,18 +166,30 @@ class OnnxModule(torch.nn.Module):
                 elif op == "Gather":
                     function, operands = (lambda t, attrs=attrs: gather(t[0], t[1], attrs)), inputs
                 elif op in SHAPED_OPS:
-                    function, operands = (lambda t, f=SHAPED_OPS[op], n=numbers_of(inputs[1:]), a=attrs: f(t[0], n, a)), inputs[:1]
+                    function, operands = (lambda t, f=SHAPED_OPS[op], n=[None if v is None else v.tolist() for v in numbers_of(inputs[1:])], a=attrs: f(t[0], n, a)), inputs[:1]
                 else:
                     function, operands = (lambda t, f=TENSOR_OPS[op], a=attrs: f(t, a)), inputs
                 slots = [self.slot(name, numbers, device) for name in operands]
                 values[outputs[0]] = function([None if s is None else values[s] if s in values else getattr(self, s) for s in slots])
                 self.program.append((outputs[0], function, slots))
+        self.program = [step + (ended,) for step, ended in zip(self.program, self.last_uses())]
         return self
+
+    def last_uses(self):
+        """Per step, the results that nothing reads behind it, so that their memory can be used again."""
+        seen, lists = set(self.outputs), []
+        for name, _, slots in reversed(self.program):
+            ended = {s for s in (name, *slots) if s is not None and not s.startswith("w_") and s not in seen}
+            seen |= ended
+            lists.append(sorted(ended))
+        return lists[::-1]
 
     def forward(self, *arguments):
         values = dict(zip(self.inputs, arguments))
-        for name, function, slots in self.program:
+        for name, function, slots, ended in self.program:
             values[name] = function([None if s is None else values[s] if s in values else getattr(self, s) for s in slots])
+            for done in ended:
+                del values[done]
         return tuple(values[o] for o in self.outputs)
 
 

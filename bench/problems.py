@@ -1,48 +1,76 @@
 #!/usr/bin/env python3
-"""Every unique convolution and matrix product of models: what a GPU needs at least, what smelt takes, what torch takes.
+"""Every unique convolution and matrix product of models: what a GPU needs at least, what smelt takes, what the libraries take.
 
-    bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--libraries] [--markdown]
+    bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--output problems.jsonl]
 
 The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache); without,
-`smelt tune` measures them on the GPU that is here, and --torch times the same contraction with torch (cuDNN with its search
-on, cuBLAS) in the same run: without what smelt fuses behind it but for a bias, which flatters torch. --libraries has smelt time
-cuDNN and cuBLASLt as tactics, with the same operations behind the contraction as far as they can fuse them. Times are of one launch
-out of many in a CUDA graph, with operands in L2 as far as they fit. The last lines say how many problems are slower than
-each, by how much at most, and in the median.
+`smelt tune` measures them on the GPU that is here, for at most --limit seconds a model; what is measured is kept in the timing
+cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in the same
+call: without what smelt fuses behind it but for a bias, which flatters torch. With --libraries `smelt tune` times
+cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 in a CUDA graph, with operands in L2 as far as they
+fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
+are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
 import argparse
 import json
 import re
+import pathlib
 import statistics
 import subprocess
 import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import peers  # noqa: E402
+import results  # noqa: E402
 
 CONTRACTION = re.compile(r"(?:^|\+ )\*?(Conv|ConvTranspose|MatMul|Gemm)\(([^)]*)\)((?: \w+=\S+)*)")
 VALUE = re.compile(r" (\w+)\[([\d, ]*)\]( channels_last)?(?: padding \d+)?(?: strides\[[\d, ]*\])?(=[-\w.,+]*)?")
 REPEATS = 24
+
+
 LIBRARIES = ("cudnn", "cublaslt")
 
 
-def problems_of(arguments, model):
-    command = [arguments.smelt, "tune", model, "--json", f"--precision={arguments.precision}", "--calib=off"]
-    for option in ("gpu", "timing_cache", "cache_dir", "tune"):
+def tune(arguments, model, limit, *options):
+    """What `smelt tune` prints; None where it takes longer than the limit (what it has measured is in the cache)."""
+    command = [arguments.smelt, "tune", model, f"--precision={arguments.precision}", "--calib=off", *options]
+    for option in ("gpu", "timing_cache", "cache_dir"):
         if getattr(arguments, option):
             command.append(f"--{option.replace('_', '-')}={getattr(arguments, option)}")
     if arguments.libraries:
         command.append("--tactics=" + ",".join(f"+{name}" for name in LIBRARIES))
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode != 0:
         sys.exit(f"{model}: {done.stderr.strip()}")
-    return [problem for problem in json.loads(done.stdout)["problems"] if CONTRACTION.search(problem["problem"])]
+    return done.stdout
+
+
+def problems_of(arguments, model):
+    """Its contractions with all times that are known."""
+    def known():
+        return [problem for problem in json.loads(tune(arguments, model, None, "--json", "--tune=off"))["problems"] if CONTRACTION.search(problem["problem"])]
+
+    problems, end = known(), time.monotonic() + arguments.limit
+    if arguments.gpu or arguments.tune == "off":
+        return problems
+    for kind in sorted({CONTRACTION.search(problem["problem"]).group(1) for problem in problems}):
+        if tune(arguments, model, max(end - time.monotonic(), 1), f"--tune={arguments.tune}", f"--filter={kind}(") is None:
+            print(f"{model}: tuning {kind} ran over {arguments.limit:.0f} s", file=sys.stderr, flush=True)
+    return known()
 
 
 def collect(arguments):
-    """Problems by their line, with the steps of all models added up."""
+    """Problems by their line, with the steps of all models added up, those with most to do first."""
     found = {}
     for model in arguments.models:
         for problem in problems_of(arguments, model):
-            known = found.setdefault(problem["problem"], {**problem, "steps": 0})
+            known = found.setdefault(problem["problem"], {**problem, "steps": 0, "models": []})
             known["steps"] += problem["steps"]
+            known["models"].append(pathlib.Path(model).stem)
     return sorted(found.values(), key=lambda problem: -problem["roofline_us"] * problem["steps"])
 
 
@@ -51,6 +79,8 @@ def parse(line):
     match = CONTRACTION.search(line)
     inputs = VALUE.findall(line[line.index(" |") + 2 : line.index(" ->")])
     numbers = match.group(2).split()
+    if line.startswith("Cast($0) ") and numbers[0] == "%0.0":  # of the model's input: as if it came in half precision
+        numbers[0], inputs[0] = "$0", (inputs[int(numbers[1][1:])][0], *inputs[0][1:])
     if any(not number.startswith("$") for number in numbers if number != "-"):
         return None
     operands = [inputs[int(number[1:])] for number in numbers if number != "-"]
@@ -104,71 +134,66 @@ def torch_function(torch, parsed):
     return gemm, tensors
 
 
-def torch_time(line):
+def torch_time(gpu, line):
     """Microseconds, or None."""
-    import torch
-    from compare import event_time, replayed
-
     parsed = parse(line)
-    found = torch_function(torch, parsed) if parsed is not None else None
+    gpu.allow_tf32(line.endswith(" tf32"))
+    found = torch_function(gpu.torch, parsed) if parsed is not None else None
     if found is None:
         return None
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = line.endswith(" tf32")
 
     def often(*tensors):
         for _ in range(REPEATS):
             result = found[0](*tensors)
         return result
 
-    run, _ = replayed(often, found[1])
-    return event_time(run) * 1e3 / REPEATS
+    try:
+        return gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / REPEATS
+    except RuntimeError as problem:  # such as memory that is short
+        print(f"{short(line)}: torch: {str(problem)[:100]}", file=sys.stderr, flush=True)
+        return None
 
 
-def best_of(problem, libraries=False):
-    timed = [choice for choice in problem["choices"] if "us" in choice and (choice["tactic"] in LIBRARIES) == libraries]
+def best_of(problem, library, measured):
+    """The fastest choice that is a library's, or that is not; measured: no model's times."""
+    timed = [choice for choice in problem["choices"] if "us" in choice and (choice["tactic"] in LIBRARIES) == library and
+             (choice["source"] == "measured" or not measured)]
     return min(timed, key=lambda choice: choice["us"]) if timed else None
 
 
-def library_time(problem):
-    """Microseconds, or None: what was not measured is a guess."""
-    best = best_of({"choices": [choice for choice in problem["choices"] if choice.get("source") == "measured"]}, True)
-    return best["us"] if best else None
+def row_of(arguments, gpu, problem):
+    """What is known of a problem, as --output has it."""
+    best, theirs = (best_of(problem, library, not arguments.gpu) for library in (False, True))
+    return {"problem": problem["problem"], "short": short(problem["problem"]), "models": problem["models"], "steps": problem["steps"],
+            "flops": problem["flops"], "bytes": problem["bytes"], "floor_us": problem["roofline_us"], "smelt_us": best and best["us"],
+            "tactic": best and f"{best['tactic']} {','.join(map(str, best['config']))} ({best['source']})", "library_us": theirs and theirs["us"],
+            "torch_us": torch_time(gpu, problem["problem"]) if gpu and arguments.has_time() else None, **arguments.session}
 
 
-def peers_of(arguments):
-    """What stands beside smelt: a name, and its time of a problem."""
-    torch = [("torch", lambda problem: torch_time(problem["problem"]))] if arguments.torch else []
-    return torch + ([("library", library_time)] if arguments.libraries else [])
+def print_table(rows):
+    def number(value):
+        return f"{value:.2f}" if value is not None else "-"
 
-
-def row_of(arguments, problem):
-    best, peers = best_of(problem), [time(problem) for _, time in peers_of(arguments)]
-    us = best["us"] if best else None
-    number = lambda value: f"{value:.2f}" if value is not None else "-"  # noqa: E731
-    cells = [short(problem["problem"]), str(problem["steps"]), f"{problem['flops'] * 1e-9:.3f}", f"{problem['bytes'] * 1e-6:.2f}",
-             f"{problem['roofline_us']:.2f}", number(us), f"{100 * problem['roofline_us'] / us:.0f}" if us else "-",
-             f"{best['tactic']} {','.join(map(str, best['config']))} ({best['source']})" if best else "-"]
-    for peer in peers:
-        cells += [number(peer), f"{us / peer:.2f}" if us and peer else "-"]
-    return cells, us, peers
-
-
-def print_table(arguments, problems):
-    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "smelt us", "% of floor", "tactic"]
-    for name, _ in peers_of(arguments):
-        heads += [f"{name} us", "ratio"]
-    rows = [row_of(arguments, problem) for problem in problems]
-    table = [heads] + [row[0] for row in rows]
+    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "smelt us", "torch us", "library us", "% of best", "tactic"]
+    table = [heads] + [[row["short"], str(row["steps"]), f"{row['flops'] * 1e-9:.3f}", f"{row['bytes'] * 1e-6:.2f}", number(row["floor_us"]), number(row["smelt_us"]),
+                        number(row["torch_us"]), number(row["library_us"]), number(results.share(row)), row["tactic"] or "-"] for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
-    for n, line in enumerate(table):
-        if arguments.markdown:
-            print(f"| {' | '.join(line)} |")
-            if n == 0:
-                print("|---" * len(heads) + "|")
-        else:
-            print("  ".join(cell.ljust(width) if i in (0, 7) else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
-    return rows
+    for line in table:
+        print("  ".join(cell.ljust(width) if i in (0, 9) else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
+
+
+def begin(arguments):
+    """torch where it is asked for, what all rows have in common, and the clock of --budget."""
+    start, gpu = time.monotonic(), None
+    arguments.has_time = lambda: time.monotonic() - start < arguments.budget
+    arguments.session = {}
+    if arguments.torch:
+        import compare
+
+        gpu = peers.Torch({"target": "cuda", "precision": arguments.precision})
+        gpu.torch.backends.cudnn.benchmark = True
+        arguments.session = compare.versions(argparse.Namespace(target="cuda", smelt=arguments.smelt))
+    return gpu
 
 
 def main():
@@ -179,20 +204,26 @@ def main():
     parser.add_argument("--gpu", help="a GPU that need not be here: smelt's times are then the model's")
     parser.add_argument("--timing-cache")
     parser.add_argument("--cache-dir")
-    parser.add_argument("--tune", default="full")
-    parser.add_argument("--torch", action="store_true")
     parser.add_argument("--libraries", action="store_true")
-    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
+    parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--limit", type=float, default=60, help="seconds of tuning for a model")
+    parser.add_argument("--budget", type=float, default=1e9, help="seconds after which torch times no further problem")
+    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each problem")
     arguments = parser.parse_args()
+    gpu = begin(arguments)
     problems = collect(arguments)
-    rows = print_table(arguments, problems)
-    timed = [(row[1], problem) for row, problem in zip(rows, problems) if row[1]]
-    print(f"\n{len(problems)} problems in {sum(p['steps'] for p in problems)} steps; floor {sum(p['roofline_us'] * p['steps'] for p in problems):.1f} us, "
-          f"smelt {sum(us * p['steps'] for us, p in timed):.1f} us in the {sum(p['steps'] for _, p in timed)} steps that have a time")
-    for i, (name, _) in enumerate(peers_of(arguments)):
-        ratios = [row[1] / row[2][i] for row in rows if row[1] and row[2][i]]
-        if ratios:
-            print(f"beside {name}: {sum(r > 1 for r in ratios)} of {len(ratios)} slower, the slowest {max(ratios):.2f} of its time, median {statistics.median(ratios):.2f}")
+    rows = [row_of(arguments, gpu, problem) for problem in problems]
+    if arguments.output:
+        arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print_table(rows)
+    timed = [row for row in rows if row["smelt_us"]]
+    print(f"\n{len(rows)} problems in {sum(row['steps'] for row in rows)} steps; floor {sum(row['floor_us'] * row['steps'] for row in rows):.1f} us, "
+          f"smelt {sum(row['smelt_us'] * row['steps'] for row in timed):.1f} us in the {sum(row['steps'] for row in timed)} steps that have a time")
+    shares = [share for share in map(results.share, rows) if share is not None]
+    if shares:
+        print(f"beside the best library: {sum(s < 100 for s in shares)} of {len(shares)} slower, the slowest at {min(shares):.0f} % of its speed, "
+              f"the median at {statistics.median(shares):.0f} %, {sum(s < 75 for s in shares)} below 75 %")
 
 
 if __name__ == "__main__":

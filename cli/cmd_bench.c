@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/measure.h"
+#include "cli/profile.h"
 
 typedef struct BenchOptions {
     CompileSettings compile;
@@ -13,10 +14,6 @@ typedef struct BenchOptions {
     double warmup_ms, duration;
     bool profile;
 } BenchOptions;
-
-static Status run_failed(App *app, const SmeltError *error) {
-    return FAIL(&app->diag, (Status)error->status, "%s", error->message);
-}
 
 static const char *const part_names[PARTS] = {"Latency", "Enqueue Time", "H2D Latency", "GPU Compute Time",
                                               "D2H Latency"};
@@ -55,7 +52,7 @@ static Status print_library_share(App *app, const Session *session, bool timed) 
     int launches = 0, calls = 0;
     for (int i = 0; i < smelt_context_step_count(session->context); ++i) {
         if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
-            return run_failed(app, &error);
+            return FAIL(&app->diag, (Status)error.status, "%s", error.message);
         launches += step.launches;
         calls += step.library_calls;
         if (step.launches > 0) all += step.microseconds;
@@ -68,43 +65,8 @@ static Status print_library_share(App *app, const Session *session, bool timed) 
     return STATUS_OK;
 }
 
-/* Rates are of what a step must move and compute at least (ops/cost.h); the roofline is the GPU's memory
- * bandwidth. */
-static Status print_profile(App *app, const Session *session) {
-    double total = 0;
-    int count = smelt_context_step_count(session->context);
-    SmeltStepProfile step;
-    SmeltDevice device;
-    SmeltError error = {0};
-    if (smelt_engine_device(session->engine, &device, &error) != SMELT_OK) return run_failed(app, &error);
-    for (int i = 0; i < count; ++i) {
-        if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
-            return run_failed(app, &error);
-        total += step.microseconds;
-    }
-    printf("\n=== Profile ===\n%8s %7s %11s %9s %8s %8s %8s  %-4s %-28s %s\n", "us/run", "share", "bytes",
-           "MFLOP", "GFLOP/s", "GB/s", "roofline", "on", "step", "ONNX nodes");
-    for (int i = 0; i < count; ++i) {
-        if (smelt_context_step(session->context, i, &step, &error) != SMELT_OK)
-            return run_failed(app, &error);
-        if (step.runs == 0) continue;
-        double each = step.microseconds / (double)step.runs,
-               rate = each > 0 ? (double)step.bytes / each * 1e6 : 0;
-        printf("%8.1f %6.2f%% %11s %9.2f %8.1f %8.1f ", each, total > 0 ? 100 * step.microseconds / total : 0,
-               byte_text((double)step.bytes).text, step.flops * 1e-6, each > 0 ? step.flops / each * 1e-3 : 0,
-               rate * 1e-9);
-        if (step.launches > 0 && device.bandwidth > 0)
-            printf("%7.1f%%  ", 100 * rate / device.bandwidth);
-        else
-            printf("%8s  ", "");
-        printf("%-4s %-28s ", step.library_calls > 0 ? "lib" : step.launches > 0 ? "GPU" : "host", step.name);
-        for (const char *c = step.origins; *c != '\0'; ++c) putchar(*c == '\n' ? ' ' : *c);
-        putchar('\n');
-    }
-    return STATUS_OK;
-}
-
-static Status write_json(App *app, const BenchOptions *o, const Session *session, const Measurement *m) {
+static Status write_json(App *app, const BenchOptions *o, const Session *session, const Measurement *m,
+                         const Profile *profile) {
     ByteWriter text = byte_writer(&app->arena);
     write_format(&text,
                  "{\n  \"throughput_qps\": %.9g,\n  \"queries\": %lld,\n  \"walltime_s\": %.9g,\n  "
@@ -118,6 +80,10 @@ static Status write_json(App *app, const BenchOptions *o, const Session *session
                      "\"p90\": %.9g, \"p95\": %.9g, \"p99\": %.9g}",
                      part_keys[p], s.min, s.max, s.mean, s.median, s.p90, s.p95, s.p99);
     }
+    if (profile != NULL) {
+        write_format(&text, ",\n  \"profile\": ");
+        profile_write_json(profile, &text);
+    }
     write_format(&text, "\n}\n");
     if (text.failed) return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     return file_replace(o->json, text.data, text.size, &app->diag);
@@ -127,10 +93,10 @@ static Status bench(App *app, const BenchOptions *o, Session *session) {
     MeasureOptions options = {.iterations = o->iterations,
                               .warmup_ms = o->warmup_ms,
                               .duration = o->duration,
-                              .streams = (int)o->streams,
-                              .profile = o->profile};
+                              .streams = (int)o->streams};
     Tensor *inputs = ARENA_ARRAY(&app->arena, Tensor, session->input_count);
     Measurement m;
+    Profile profile;
     TRY_ALLOC(&app->diag, inputs);
     TRY(session_read_named(app, session, &o->inputs, inputs));
     TRY(session_fill_random(app, session, 1, RANDOM_INTEGER, inputs));
@@ -140,9 +106,14 @@ static Status bench(App *app, const BenchOptions *o, Session *session) {
     printf("Load: %.3f ms, workspace %s\n", session->load_seconds * 1e3,
            byte_text((double)smelt_context_workspace(session->context)).text);
     print_summary(session, &m);
-    if (o->profile) TRY(print_profile(app, session));
+    if (o->profile) {
+        double microseconds;
+        TRY(measure_steps(app, &options, session, inputs, &m, &microseconds));
+        TRY(profile_read(app, session, microseconds, &profile));
+        profile_print(&profile);
+    }
     TRY(print_library_share(app, session, o->profile));
-    return o->json != NULL ? write_json(app, o, session, &m) : STATUS_OK;
+    return o->json != NULL ? write_json(app, o, session, &m, o->profile ? &profile : NULL) : STATUS_OK;
 }
 
 Status command_bench(App *app, const Command *self, int argc, char **argv) {
@@ -156,8 +127,8 @@ Status command_bench(App *app, const Command *self, int argc, char **argv) {
         {"input", 0, OPTION_LIST, &o.inputs, "NAME=FILE",
          "an input from a file; others are random (repeatable)", 0, 0},
         {"json", 0, OPTION_TEXT, &o.json, "FILE", "writes the figures", 0, 0},
-        {"profile", 0, OPTION_FLAG, &o.profile, NULL, "time of each step with the ONNX nodes behind it", 0,
-         0},
+        {"profile", 0, OPTION_FLAG, &o.profile, NULL,
+         "then measures where the time goes, by step and by ONNX node", 0, 0},
         COMPILE_OPTIONS(o.compile),
     };
     TextList models = {0};

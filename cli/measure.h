@@ -8,7 +8,6 @@ typedef struct MeasureOptions {
     int64_t iterations; /* at least so many runs of each stream */
     double warmup_ms, duration;
     int streams;
-    bool profile;
 } MeasureOptions;
 
 /* Parts of a run, as trtexec names them; a CPU plan has only the first. */
@@ -24,6 +23,12 @@ typedef struct Measurement {
 /* buffers are host memory of the inputs; outputs stay with the contexts. In the app's arena. */
 Status measure(App *app, const MeasureOptions *options, Session *session, const CompileSettings *settings,
                const Tensor *inputs, Measurement *out);
+
+/* Then profiles further runs of the session's context, for about as long, until its steps have their times.
+ * microseconds: what a whole run takes, of a GPU plan (where such a run stops in between) the median of the
+ * runs that were measured before, else the mean of those that are profiled. */
+Status measure_steps(App *app, const MeasureOptions *options, Session *session, const Tensor *inputs,
+                     const Measurement *whole, double *microseconds);
 
 /* The statistics trtexec prints. */
 typedef struct Summary {

@@ -268,7 +268,7 @@ int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error) 
             context->times[i].microseconds = 0.0;
         }
     context->profiling = enable != 0;
-    Status status = enable != 0 && context->cuda != NULL ? cuda_profile(context, &diag) : STATUS_OK;
+    Status status = enable != 0 && context->cuda != NULL ? profile_create(context, &diag) : STATUS_OK;
     return report_status(status, &diag, error);
 }
 
@@ -343,6 +343,13 @@ static size_t bytes_read(const SmeltContext *context, int32_t op, const OperandS
                : tensor_bytes(tensor);
 }
 
+static int matrix_bits(const SmeltContext *context, const PlanOp *contraction) {
+    DType dtype = context->tensors[contraction->inputs[0]].dtype;
+    const char *precision = plan_meta(context->plan, "option.precision");
+    bool tf32 = dtype == DTYPE_F32 && precision != NULL && strcmp(precision, "tf32") == 0;
+    return tf32 ? 19 : dtype_bits(dtype);
+}
+
 /* What goes into the step from outside and what it leaves in memory; views leave nothing new. */
 static void step_cost(const SmeltContext *context, const PlanStep *step, SmeltStepProfile *out) {
     const Plan *plan = context->plan;
@@ -354,6 +361,7 @@ static void step_cost(const SmeltContext *context, const PlanStep *step, SmeltSt
         if (bound->is_alias) continue;
         read_shapes(context, row, &shapes);
         out->flops += op_flops(bound->id, bound->attrs, &shapes.all);
+        if (op_def(bound->id)->op_class == OPCLASS_CONTRACTION) out->matrix_bits = matrix_bits(context, row);
         for (int32_t i = 0; i < row->input_count; ++i)
             if (row->inputs[i] >= 0 && context->values[row->inputs[i]].known &&
                 !step_has(plan, step->op_first, op, row->inputs[i], false) &&
@@ -380,12 +388,15 @@ static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *p
     const PlanStep *step = &context->plan->steps[index];
     StepTime *time = &context->times[index];
     if (time->origins == NULL) TRY(step_origins(context, index, diag));
-    *profile = (SmeltStepProfile){.name = context->plan->steps[index].name,
+    *profile = (SmeltStepProfile){.name = step->name,
                                   .origins = time->origins,
+                                  .choice = step->reason,
                                   .runs = time->runs,
-                                  .microseconds = time->microseconds,
                                   .launches = step->launch_count,
-                                  .library_calls = count_calls(context->plan, step)};
+                                  .library_calls = count_calls(context->plan, step),
+                                  .operators = step->op_count};
+    if (time->runs > 0) profile->microseconds = time->microseconds / (double)time->runs;
+    if (context->cuda != NULL) profile_step(context, index, &profile->runs, &profile->microseconds);
     if (context->prepared) step_cost(context, step, profile);
     return STATUS_OK;
 }
@@ -393,4 +404,31 @@ static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *p
 int smelt_context_step(SmeltContext *context, int index, SmeltStepProfile *profile, SmeltError *error) {
     Diag diag = {0};
     return report_status(step_profile(context, index, profile, &diag), &diag, error);
+}
+
+double smelt_context_profile_start(const SmeltContext *context) {
+    return context->cuda != NULL ? profile_start(context) : 0;
+}
+
+static Status step_operator(SmeltContext *context, int index, int number, const char **origins, double *flops,
+                            Diag *diag) {
+    SmeltStepProfile step;
+    OperandShapes shapes;
+    TRY(step_profile(context, index, &step, diag));
+    if (number < 0 || number >= step.operators)
+        return FAIL(diag, STATUS_USAGE, "step %d has no operator %d, of %d", index, number, step.operators);
+    int32_t op = context->plan->steps[index].op_first + number;
+    const EngineOp *bound = &context->engine->ops[op];
+    *origins = context->plan->ops[op].origins;
+    *flops = 0;
+    if (!context->prepared || bound->is_alias) return STATUS_OK;
+    read_shapes(context, &context->plan->ops[op], &shapes);
+    *flops = op_flops(bound->id, bound->attrs, &shapes.all);
+    return STATUS_OK;
+}
+
+int smelt_context_step_operator(SmeltContext *context, int index, int number, const char **origins,
+                                double *flops, SmeltError *error) {
+    Diag diag = {0};
+    return report_status(step_operator(context, index, number, origins, flops, &diag), &diag, error);
 }

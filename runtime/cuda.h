@@ -111,7 +111,7 @@ struct CudaContext {
     CudaHandle staged;           /* event: copies to the device have read the host's memory */
     bool staging;                /* staged has been recorded */
     CudaHandle marks[RUN_MARKS]; /* events of timing: start, inputs there, computed, outputs there */
-    CudaHandle *step_marks;      /* events of profiling, before and after each step; NULL until then */
+    struct CudaProfile *profile; /* NULL until there is one */
     char failure[256];           /* first CUDA error of a run, after which nothing runs */
     Arena arena;                 /* of one preparation */
     DeviceMemory own;            /* arena and scratch */
@@ -196,9 +196,19 @@ GraphSet *graphs_find(SmeltContext *context);
 void graphs_clear(SmeltContext *context);
 /* A launch whose grid and arguments are there. */
 Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag);
-/* The launches of one step, or of stretch number `stretch`: as a graph of set, captured when it is new, or
- * one by one where set is NULL or a graph gains nothing. */
-Status launch_step(SmeltContext *context, int32_t step, CudaHandle stream, Diag *diag);
+/* Steps [first, end), so many times. */
+typedef struct StepRange {
+    int32_t first, end, repeats;
+} StepRange;
+Status launch_steps(SmeltContext *context, StepRange range, CudaHandle stream, Diag *diag);
+/* The same as a graph, on the context's own stream, where nothing runs. False where none came of it: another
+ * thread that loads or unloads an engine synchronises with the device, which breaks a capture and harms
+ * nothing else. */
+bool capture_steps(SmeltContext *context, StepRange range, CudaHandle *executable);
+/* Whether its launches are enough for a graph to gain something. */
+bool stretch_has_graph(const Stretch *stretch);
+/* The launches of stretch number `stretch`: as a graph of set, captured when it is new, or one by one where
+ * set is NULL or a graph gains nothing. */
 Status launch_graph(SmeltContext *context, GraphSet *set, int32_t stretch, CudaHandle stream, Diag *diag);
 
 /* -- cuda_run.c -- */
@@ -207,7 +217,22 @@ Status launch_graph(SmeltContext *context, GraphSet *set, int32_t stretch, CudaH
 Status cuda_run(SmeltContext *context, Diag *diag);
 Status cuda_enqueue(SmeltContext *context, CudaHandle stream, void *const *buffers, const size_t *sizes,
                     Diag *diag);
-/* Makes the events of profiling. */
-Status cuda_profile(SmeltContext *context, Diag *diag);
+
+/* -- cuda_profile.c -- */
+
+typedef struct CudaProfile CudaProfile;
+
+/* Makes what profiling needs, or forgets what it has measured. */
+Status profile_create(SmeltContext *context, Diag *diag);
+void profile_destroy(SmeltContext *context); /* accepts any state */
+/* Of a profiled run: before its first event, once memory is bound; instead of each stretch on the device; and
+ * at its end, which waits for it. */
+void profile_begin(SmeltContext *context);
+Status profile_stretch(SmeltContext *context, int32_t stretch, CudaHandle stream, Diag *diag);
+Status profile_collect(SmeltContext *context, CudaHandle stream, Diag *diag);
+/* Of a step on the device: what it adds to a run, the median of so many; others are left as they are. */
+void profile_step(const SmeltContext *context, int32_t step, int64_t *runs, double *microseconds);
+/* Microseconds from the start of the first stretch to that of its first step. */
+double profile_start(const SmeltContext *context);
 
 #endif

@@ -159,12 +159,10 @@ Status cuda_context_create(SmeltContext *context, const SmeltContextOptions *opt
     return status;
 }
 
-static void destroy_events(CudaContext *cuda, int32_t step_count) {
+static void destroy_events(CudaContext *cuda) {
     const CudaApi *api = &cuda->engine->api;
     for (int i = 0; i < RUN_MARKS; ++i)
         if (cuda->marks[i] != NULL) (void)api->event_destroy(cuda->marks[i]);
-    for (int32_t i = 0; cuda->step_marks != NULL && i < 2 * step_count; ++i)
-        if (cuda->step_marks[i] != NULL) (void)api->event_destroy(cuda->step_marks[i]);
     if (cuda->staged != NULL) (void)api->event_destroy(cuda->staged);
 }
 
@@ -174,7 +172,8 @@ void cuda_context_destroy(SmeltContext *context) {
     if (cuda_enter(cuda->engine, NULL) == STATUS_OK) {
         (void)cuda->engine->api.context_synchronize();
         graphs_clear(context);
-        destroy_events(cuda, context->plan->programs[0].step_count);
+        profile_destroy(context);
+        destroy_events(cuda);
         if (cuda->stream != NULL) (void)cuda->engine->api.stream_destroy(cuda->stream);
         device_release(cuda->engine, &cuda->own);
         pinned_release(cuda->engine, &cuda->mirror);

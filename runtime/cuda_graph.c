@@ -92,28 +92,26 @@ Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag 
                        diag);
 }
 
-Status launch_step(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
+static Status launch_step(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
     const PlanStep *step = &context->plan->steps[index];
     for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
         TRY(launch_one(context, l, stream, diag));
     return STATUS_OK;
 }
 
-static Status launch_steps(SmeltContext *context, const Stretch *stretch, CudaHandle stream, Diag *diag) {
-    for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s)
-        TRY(launch_step(context, s, stream, diag));
+Status launch_steps(SmeltContext *context, StepRange range, CudaHandle stream, Diag *diag) {
+    for (int32_t i = 0; i < range.repeats; ++i)
+        for (int32_t s = range.first; s < range.end; ++s) TRY(launch_step(context, s, stream, diag));
     return STATUS_OK;
 }
 
-/* The context's own stream records; nothing runs. False where no graph came of it: another thread that loads
- * or unloads an engine synchronises with the device, which breaks a capture and harms nothing else. */
-static bool capture(SmeltContext *context, const Stretch *stretch, CudaHandle *executable) {
+bool capture_steps(SmeltContext *context, StepRange range, CudaHandle *executable) {
     const CudaApi *api = &context->cuda->engine->api;
     CudaHandle graph = NULL, stream = context->cuda->stream;
     Diag ignored = {0};
     *executable = NULL;
     if (api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL) != 0) return false;
-    Status status = launch_steps(context, stretch, stream, &ignored);
+    Status status = launch_steps(context, range, stream, &ignored);
     int result = api->capture_end(stream, &graph);
     bool captured = status == STATUS_OK && result == 0 && api->graph_instantiate(executable, graph, 0) == 0;
     if (!captured) *executable = NULL;
@@ -121,13 +119,17 @@ static bool capture(SmeltContext *context, const Stretch *stretch, CudaHandle *e
     return captured;
 }
 
+bool stretch_has_graph(const Stretch *stretch) {
+    return stretch->launch_count >= GRAPH_LAUNCHES;
+}
+
 Status launch_graph(SmeltContext *context, GraphSet *set, int32_t index, CudaHandle stream, Diag *diag) {
     const Stretch *stretch = &context->cuda->stretches[index];
     const CudaApi *api = &context->cuda->engine->api;
-    if (set == NULL || stretch->launch_count < GRAPH_LAUNCHES)
-        return launch_steps(context, stretch, stream, diag);
-    if (set->graphs[index] == NULL && !capture(context, stretch, &set->graphs[index]))
-        return launch_steps(context, stretch, stream, diag);
+    StepRange all = {stretch->step_first, stretch->step_first + stretch->step_count, 1};
+    if (set == NULL || !stretch_has_graph(stretch)) return launch_steps(context, all, stream, diag);
+    if (set->graphs[index] == NULL && !capture_steps(context, all, &set->graphs[index]))
+        return launch_steps(context, all, stream, diag);
     return cuda_result(api, api->graph_launch(set->graphs[index], stream), STATUS_CUDA_FAILED,
                        "a graph's launch", diag);
 }

@@ -69,39 +69,6 @@ static Status run_host_step(SmeltContext *context, int32_t step, CudaHandle stre
 
 /* -- the plan -- */
 
-static Status profile_stretch(SmeltContext *context, const Stretch *stretch, CudaHandle stream, Diag *diag) {
-    const CudaApi *api = &context->cuda->engine->api;
-    for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s) {
-        CudaHandle *marks = context->cuda->step_marks + 2 * s;
-        TRY(cuda_try(context, api->event_record(marks[0], stream), "an event", diag));
-        if (stretch->kind == STRETCH_LATE)
-            TRY(late_run(context, s, stream, diag));
-        else
-            TRY(launch_step(context, s, stream, diag));
-        TRY(cuda_try(context, api->event_record(marks[1], stream), "an event", diag));
-    }
-    return STATUS_OK;
-}
-
-static Status collect_profile(SmeltContext *context, CudaHandle stream, Diag *diag) {
-    const CudaContext *cuda = context->cuda;
-    TRY(cuda_try(context, cuda->engine->api.stream_synchronize(stream), "a run on the GPU", diag));
-    for (int32_t k = 0; k < cuda->stretch_count; ++k) {
-        const Stretch *stretch = &cuda->stretches[k];
-        for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s) {
-            float milliseconds = 0;
-            if (stretch->kind == STRETCH_HOST || context->plan->steps[s].launch_count == 0) continue;
-            TRY(cuda_try(context,
-                         cuda->engine->api.event_elapsed(&milliseconds, cuda->step_marks[2 * s],
-                                                         cuda->step_marks[2 * s + 1]),
-                         "an event", diag));
-            context->times[s].runs++;
-            context->times[s].microseconds += 1e3 * (double)milliseconds;
-        }
-    }
-    return STATUS_OK;
-}
-
 static Status execute_stretches(SmeltContext *context, CudaHandle stream, Diag *diag) {
     CudaContext *cuda = context->cuda;
     TRY(late_begin(context, diag));
@@ -111,13 +78,13 @@ static Status execute_stretches(SmeltContext *context, CudaHandle stream, Diag *
         if (stretch->kind == STRETCH_HOST)
             TRY(run_host_step(context, stretch->step_first, stream, diag));
         else if (context->profiling)
-            TRY(profile_stretch(context, stretch, stream, diag));
+            TRY(profile_stretch(context, i, stream, diag));
         else if (stretch->kind == STRETCH_LATE)
             TRY(late_run(context, stretch->step_first, stream, diag));
         else
             TRY(launch_graph(context, set, i, stream, diag));
     }
-    return context->profiling ? collect_profile(context, stream, diag) : STATUS_OK;
+    return context->profiling ? profile_collect(context, stream, diag) : STATUS_OK;
 }
 
 /* -- bindings -- */
@@ -200,6 +167,7 @@ static Status enqueue(SmeltContext *context, CudaHandle stream, void *const *buf
     for (int32_t i = 0; i < plan->binding_count; ++i)
         TRY(take_device_memory(context, i, buffers[i], sizes != NULL ? sizes[i] : SIZE_MAX, diag));
     TRY(bind_places(context, diag));
+    if (context->profiling) profile_begin(context);
     TRY(execute_stretches(context, stream, diag));
     for (int32_t i = context->engine->input_count; i < plan->binding_count; ++i)
         TRY(place_result(context, i, stream, diag));
@@ -262,6 +230,7 @@ static Status collect_times(SmeltContext *context, Diag *diag) {
 static Status run_staged(SmeltContext *context, Diag *diag) {
     const Plan *plan = context->plan;
     CudaContext *cuda = context->cuda;
+    if (context->profiling) profile_begin(context);
     TRY(mark(context, 0, diag));
     for (int32_t i = 0; i < context->engine->input_count; ++i) TRY(copy_input(context, i, diag));
     TRY(mark_staged(context, cuda->stream, diag));
@@ -320,23 +289,4 @@ Status cuda_enqueue(SmeltContext *context, CudaHandle stream, void *const *buffe
     TRY(check_alive(context, diag));
     TRY(cuda_enter(context->cuda->engine, diag));
     return leave(context, enqueue(context, stream, buffers, sizes, diag), diag);
-}
-
-static Status create_marks(SmeltContext *context, Diag *diag) {
-    CudaContext *cuda = context->cuda;
-    int32_t count = 2 * context->plan->programs[0].step_count;
-    cuda->step_marks = ARENA_ARRAY(&context->arena, CudaHandle, count);
-    TRY_ALLOC(diag, cuda->step_marks);
-    for (int32_t i = 0; i < count; ++i)
-        TRY(cuda_try(context, cuda->engine->api.event_create(&cuda->step_marks[i], CUDA_EVENT_DEFAULT),
-                     "an event", diag));
-    return STATUS_OK;
-}
-
-Status cuda_profile(SmeltContext *context, Diag *diag) {
-    if (context->cuda->step_marks != NULL) return STATUS_OK;
-    TRY(cuda_enter(context->cuda->engine, diag));
-    Status status = create_marks(context, diag);
-    cuda_leave(context->cuda->engine);
-    return status;
 }

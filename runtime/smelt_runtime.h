@@ -146,21 +146,36 @@ typedef struct SmeltRunTimes {
 SMELT_API int smelt_context_timing(SmeltContext *context, int enable, SmeltError *error);
 SMELT_API int smelt_context_run_times(const SmeltContext *context, SmeltRunTimes *times, SmeltError *error);
 
-/* Per-step time of the following runs, which wait for each step. */
+/* Per-step time of the following runs. On the host each run measures each step. On a GPU each run measures
+ * the time until one of the steps is done, and the next run that until the next one, so that the run is
+ * otherwise like any: a step's time is what it adds, and all of them are known after as many runs as there
+ * are steps and one more, as medians of their first 32 measurements. Such a run ends when its work is done.
+ */
 typedef struct SmeltStepProfile {
     const char *name;    /* "conv+bias+relu" */
     const char *origins; /* ONNX nodes behind it, separated by newlines */
-    int64_t runs;
-    double microseconds; /* sum over the runs */
+    const char *choice;  /* "conv_wgmma 128,64 (measured, 21.8 us)", or why it runs on the host; "" untold */
+    int64_t runs;        /* that measured it */
+    double microseconds; /* of one run */
     int64_t bytes;       /* of its inputs and outputs for the shapes that are set: the least it must move */
     double flops;        /* additions, multiplications, functions that it asks for (ops/cost.h counts) */
     int launches;        /* of kernels on a GPU; 0: it runs on the host, or only renames values */
     int library_calls;   /* of these launches, calls of NVIDIA's libraries */
+    int matrix_bits;     /* of the elements that a convolution or matrix product in it multiplies; 0: there is
+                            none; 19 stands for f32 rounded to TF32 */
+    int operators;       /* that it is made of */
 } SmeltStepProfile;
 SMELT_API int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error);
 SMELT_API int smelt_context_step_count(const SmeltContext *context);
 SMELT_API int smelt_context_step(SmeltContext *context, int index, SmeltStepProfile *profile,
                                  SmeltError *error);
+/* Of a profiled GPU plan: microseconds that its first CUDA graph takes until its first kernel starts, which
+ * are in no step's time. */
+SMELT_API double smelt_context_profile_start(const SmeltContext *context);
+/* An operator of a step: the ONNX nodes behind it, separated by newlines, and its part of the step's flops.
+ */
+SMELT_API int smelt_context_step_operator(SmeltContext *context, int index, int number, const char **origins,
+                                          double *flops, SmeltError *error);
 
 #ifdef __cplusplus
 }

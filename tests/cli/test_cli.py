@@ -142,8 +142,12 @@ class WholePath(CliTest):
 
     def test_bench_reports_and_writes_json(self):
         done = smelt("bench", self.model, "--duration", "0.1", "--warmup", "10", "--profile", "--json", self.folder / "b.json")
-        self.expect(done, OK, "Throughput:", "median", "percentile(99%)", "=== Profile ===")
-        self.assertGreater(json.loads((self.folder / "b.json").read_text())["throughput_qps"], 0)
+        self.expect(done, OK, "Throughput:", "median", "percentile(99%)", "=== Profile ===", "us of a whole run", "=== ONNX nodes ===")
+        figures = json.loads((self.folder / "b.json").read_text())
+        self.assertGreater(figures["throughput_qps"], 0)
+        profile = figures["profile"]
+        self.assertAlmostEqual(profile["steps_us"] + profile["rest_us"], profile["measured_us"], 3)
+        self.assertAlmostEqual(sum(node["us"] for node in profile["nodes"]), profile["steps_us"], 3)
 
     def test_plans_are_known_by_their_content(self):
         self.build()

@@ -106,6 +106,19 @@ def measure_zeros(folder, cache):
     expect("is no fault of the build", (0, result[1]), 0, "z.plan: 2 steps")
 
 
+def profile_zeros(folder, cache):
+    """Where the time goes on a GPU whose launches take 1 us, and whose events are 250 us apart without any."""
+    graph, plan, figures = folder / "zeros.ir", folder / "p.plan", folder / "bench.json"
+    zeros(graph, [16, 32, 64, 128])
+    run("build", graph, "-o", plan, "--cache-dir", cache, "--gpu=sm_90")
+    bench = ["bench", plan, "--profile", "--duration", "0", "--warmup", "0", "--json", figures]
+    expect("a profile", run(*bench, driver=idle), 0, "   250.00  98.43%  start of the first CUDA graph")
+    profile = json.loads(figures.read_text())["profile"]
+    expect("says where all time goes", (0, f"{profile['measured_us']:.3f} {abs(profile['rest_us']):.3f}"), 0, "254.000 0.000")
+    expect("by step", (0, str([round(step["us"], 3) for step in profile["steps"]])), 0, "[1.0, 1.0, 1.0, 1.0]")
+    expect("and node", (0, str(sum(node["us"] for node in profile["nodes"]))[:4]), 0, "4.0")
+
+
 def main():
     if re.search(r"^NVRTC +\d", run("doctor")[1], re.MULTILINE) is None:
         print("skipped: no NVRTC")
@@ -177,6 +190,7 @@ def main():
             said = run("inspect", plan)[1]
             expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
         measure_zeros(folder, cache)
+        profile_zeros(folder, cache)
         expect("merging nothing", run("cache", "merge"), 2, "cache")
         expect("another word", run("cache", "sort", timings, "-o", timings), 2, "'sort' is not 'merge'")
     print(f"{failures} failed")

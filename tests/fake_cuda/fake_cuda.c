@@ -574,6 +574,11 @@ DRIVER int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned 
     return leave(*executable != NULL && flags == 0 ? SUCCESS : INVALID_VALUE);
 }
 
+DRIVER int cuGraphUpload(void *executable, void *stream) {
+    enter();
+    return leave(executable != NULL && stream_of(stream) != NULL ? SUCCESS : INVALID_VALUE);
+}
+
 DRIVER int cuGraphLaunch(void *executable, void *stream) {
     enter();
     int result = SUCCESS;

@@ -104,7 +104,7 @@ const FakeFunction *fake_find_function(const char *name) {
 }
 
 const int fake_fill = 0xdb;
-const float fake_launch_time = 0;
+const float fake_launch_time = 1e-2F;
 
 DRIVER int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
     enum { SUCCESS = 0, INVALID_VALUE = 1 };

@@ -445,27 +445,57 @@ static void test_fault(void) {
     }
 }
 
+/* Two stretches on the GPU with a host step behind each. For the fake driver a launch takes 10 us, and what
+ * is between two events 250 us more: the first graph's start, and in the second stretch part of its first
+ * step. */
 static void test_profile(void) {
+    enum { RUNS = 12 };
+    static const struct {
+        int64_t runs;
+        double microseconds;
+    } steps[6] = {{RUNS / 2, 10}, {RUNS, -1}, {RUNS / 2, 260}, {RUNS / 2, 20}, {0, 0}, {RUNS, -1}};
     Loaded loaded = {0};
     Plan plan = sample_cuda_plan(&loaded.arena);
     SmeltStepProfile step;
     SmeltRunTimes times;
     open_plan(&loaded, &plan);
+    int64_t objects = fake.get(FAKE_LIVE_GRAPHS);
+    CHECK_NEAR(smelt_context_profile_start(loaded.context), 0, 0);
     CHECK_INT(smelt_context_profile(loaded.context, 1, &loaded.error), SMELT_OK);
     CHECK_INT(smelt_context_timing(loaded.context, 1, &loaded.error), SMELT_OK);
-    for (int i = 0; i < 3; ++i) run_rows(&loaded, 2, i);
-    CHECK_INT(fake.get(FAKE_GRAPH_LAUNCHES), 0);
+    for (int i = 0; i < RUNS; ++i) run_rows(&loaded, 2, i);
     for (int i = 0; i < 6; ++i) {
         CHECK_INT(smelt_context_step(loaded.context, i, &step, &loaded.error), SMELT_OK);
-        CHECK_INT(step.runs, i == 4 ? 0 : 3);
-        if (i == 0) CHECK_NEAR(step.microseconds, 750, 1e-3);
+        CHECK_INT(step.runs, steps[i].runs);
+        if (steps[i].microseconds >= 0) CHECK_NEAR(step.microseconds, steps[i].microseconds, 1e-2);
     }
+    CHECK_NEAR(smelt_context_profile_start(loaded.context), 250, 1e-2);
     CHECK_INT(smelt_context_run_times(loaded.context, &times, &loaded.error), SMELT_OK);
     CHECK_NEAR(times.copy_in, 250, 1e-3);
     CHECK_NEAR(times.copy_out, 250, 1e-3);
     CHECK_INT(smelt_context_profile(loaded.context, 0, &loaded.error), SMELT_OK);
+    fake.reset();
     for (int i = 0; i < 3; ++i) run_rows(&loaded, 2, i);
     CHECK_INT(fake.get(FAKE_GRAPH_LAUNCHES), 2);
+    CHECK_INT(smelt_context_profile(loaded.context, 1, &loaded.error), SMELT_OK);
+    CHECK_INT(smelt_context_step(loaded.context, 0, &step, &loaded.error), SMELT_OK);
+    CHECK_INT(step.runs, 0);
+    close_plan(&loaded);
+    CHECK_INT(fake.get(FAKE_LIVE_GRAPHS), objects);
+}
+
+static void test_step_operators(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_cuda_plan(&loaded.arena);
+    const char *origins;
+    double flops;
+    open_plan(&loaded, &plan);
+    run_rows(&loaded, 2, 1);
+    CHECK_INT(smelt_context_step_operator(loaded.context, 3, 1, &origins, &flops, &loaded.error), SMELT_OK);
+    CHECK_STR(origins, "fifth");
+    CHECK_NEAR(flops, 8, 0);
+    EXPECT(&loaded, smelt_context_step_operator(loaded.context, 3, 2, &origins, &flops, &loaded.error),
+           SMELT_USAGE, "no operator 2, of 2");
     close_plan(&loaded);
 }
 
@@ -529,7 +559,7 @@ int main(void) {
     static void (*const tests[])(void) = {
         test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
         test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
-        test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile,
+        test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile, test_step_operators,
         test_threads, test_device, test_architectures};
     /* clang-format on */
     return run_on_fake(sizeof tests / sizeof tests[0], tests);

@@ -169,3 +169,23 @@ const char *form_windows(const Graph *graph, const Node *node, FormWindows *out)
     }
     return NULL;
 }
+
+const char *form_maxima(const Graph *graph, const Node *node, FormWindows *out) {
+    const Shape *x = &graph->values[node->inputs[0]].shape;
+    if (node->op != OP_MaxPool) return "it takes no maxima";
+    if (node->output_count != 1 || node->outputs[0] == NONE || !has_plain_types(graph, node))
+        return "it has not one input and output";
+    if (x->rank < 3 || x->rank > 2 + WINDOW_AXES) return "it has not one to three axes";
+    const WindowAttrs *window = &((const PoolAttrs *)node->parsed)->window;
+    *out = (FormWindows){.axes = x->rank - 2, .taps = 1, .kernel = {1, 1, 1}, .stride = {1, 1, 1}};
+    if (window->auto_pad != AUTO_PAD_NONE) return "its pads depend on its input";
+    for (int32_t i = 0; i < out->axes; ++i) {
+        if (window->kernel[i] > 1 && window->dilation[i] != 1) return "its windows have gaps";
+        if (out->taps > INT32_MAX / window->kernel[i]) return "its windows are large";
+        out->kernel[i] = window->kernel[i];
+        out->stride[i] = window->stride[i];
+        out->pad[i] = window->pad_begin[i];
+        out->taps *= window->kernel[i];
+    }
+    return NULL;
+}

@@ -24,11 +24,16 @@ typedef struct FormWindows {
     int32_t axes; /* 1 to 3 */
     int64_t taps; /* elements of a window */
     int64_t kernel[3], stride[3];
+    int64_t pad[3]; /* before the first element */
 } FormWindows;
 
 /* Why the node is no pool that makes each element of its one result of elements that none of the others
  * needs, all of them in the input; NULL where it is one, with its windows in *out. */
 const char *form_windows(const Graph *graph, const Node *node, FormWindows *out);
+
+/* Why the node is no MaxPool of one result with windows without gaps, which may overlap and reach outside;
+ * NULL where it is one, with its windows in *out. */
+const char *form_maxima(const Graph *graph, const Node *node, FormWindows *out);
 
 /* Whether neighbours along the last dimension of the result are neighbours along that of input 0. */
 bool form_keeps_rows(const Graph *graph, const Node *node);

@@ -42,9 +42,11 @@ static WindowDims windows_of(const Problem *problem) {
     const Node *node = problem_last(problem);
     FormWindows windows;
     WindowAttrs attrs = {.auto_pad = AUTO_PAD_NONE};
-    (void)form_windows(problem->graph, node, &windows);
+    if (form_windows(problem->graph, node, &windows) != NULL)
+        (void)form_maxima(problem->graph, node, &windows);
     for (int32_t i = 0; i < WINDOW_AXES; ++i) {
         attrs.stride[i] = windows.stride[i];
+        attrs.pad_begin[i] = windows.pad[i];
         attrs.dilation[i] = 1;
     }
     return window_dims(problem->graph->dims, &attrs, windows.kernel,

@@ -1,131 +1,435 @@
-// Convolutions of few channels on matrix units: what a window holds of all channels is one sum, of up to 256 terms.
+// Convolutions of few channels on matrix units: what a window holds of all channels is one sum. A block computes tiles of
+// places; the patch of the input that their windows see lies in shared memory, narrow and with channels innermost, and warps
+// read their operands straight from it.
 #ifndef SMELT_CONV_STEM_CUH
 #define SMELT_CONV_STEM_CUH
 
+#include "smelt/conv_pool.cuh"
 #include "smelt/mma.cuh"
-#include "smelt/window.cuh"
 
 namespace smelt {
 
-// A term of the sums: where its element lies from the window's first one, and how far along each axis.
-struct StemTerm {
-    Index offset;
-    int step[3];
-    bool is_there;
+// A tile of Z x Y x X places, and how the patch of the input lies in shared memory that their windows see: in lines along x.
+// PACK elements of a line are read with one access.
+template <int Z, int Y, int X, int PACK> struct StemTile {
+    static const int depth = Z, height = Y, width = X, places = Z * Y * X, pack = PACK;
+    int extent[3]; // of the patch; the last in packs
+    int lead;      // elements of a line in front of the first window, so that packs begin where they do in memory
+    int shift;     // elements of shared memory in front of a line's first one
+    int pitch;     // from line to line, elements of shared memory
 };
 
-// A place of the result: its window's first element and where that is.
-struct StemPlace {
-    Index base, start[3];
-    bool is_there;
+// What a patch is read from: packs of N elements that lie in memory, which are copied to shared memory as they are, or elements
+// that are computed one by one.
+template <class V, int N> struct StemPacks {
+    typedef Pack<V, N> Element;
+    static const bool copies = sizeof(Element) >= 4;
+    const V *p;
+    SMELT_DEVICE Element read(Index i) const { return load_pack<N>(p, i); }
+};
+template <class X> struct StemElements {
+    typedef Pack<float, 1> Element;
+    static const bool copies = false;
+    X x;
+    SMELT_DEVICE Element read(Index i) const { return Element{{load_as<float>(x, i)}}; }
+};
+template <int N, class V> SMELT_DEVICE StemPacks<V, N> stem_packs(const V *p) { return {p}; }
+template <class X> SMELT_DEVICE StemElements<X> stem_elements(const X &x) { return {x}; }
+
+// The packs of a patch that a thread reads, on their way.
+template <class X, bool COPIES> struct StemPack {
+    typename X::Element held;
+    SMELT_DEVICE void begin(const X &x, void *, Index i, bool found) {
+        held = typename X::Element{};
+        if (found) held = x.read(i);
+    }
+    SMELT_DEVICE void end() {}
+    SMELT_DEVICE typename X::Element get(const void *) const { return held; }
+};
+template <class X> struct StemPack<X, true> {
+    typedef typename X::Element Element;
+    LaterCopy<sizeof(Element)> copy;
+    SMELT_DEVICE void begin(const X &x, void *slot, Index i, bool found) {
+        copy.begin(slot, x.p + (found ? i : 0), found ? (int)sizeof(Element) : 0);
+    }
+    SMELT_DEVICE void end() { copy.end(); }
+    SMELT_DEVICE Element get(const void *slot) const { return *static_cast<const Element *>(slot); }
 };
 
-// T: smelt_half or smelt_bf16. A block computes COLS channels, a multiple of 32, of 16 places a warp and time; STEPS * 16
-// terms hold all. The result is channels-last, its channels a multiple of 8; x as in load_as, bias may be nullptr.
-template <class T, int COLS, int STEPS, class X, class W, class B, class E> struct ConvStem {
-    static const int tiles = COLS / 8, terms = STEPS * 16;
+// What becomes of the sums of a tile: results, handed to the epilogue.
+struct StemResults {
+    static const bool pools = false;
+};
+// Or what a pool of maxima reads, in shared memory, from which it makes a tile of Z x Y x X results of its own. Its windows may overlap:
+// tiles then compute what they share once each.
+template <int Z, int Y, int X, int TAPS, class P> struct StemPool {
+    static const bool pools = true;
+    static const int depth = Z, height = Y, width = X, places = Z * Y * X, taps = TAPS;
+    P pool;
+};
+template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X, TAPS, P> stem_pool(const P &pool) {
+    return {pool};
+}
+
+// T: smelt_half or smelt_bf16. A block of WARPS computes COLS channels, a multiple of 32, of a tile at a time; STEPS * 16 terms
+// hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch, the others anywhere.
+// The result is channels-last, its channels a multiple of 8; bias may be nullptr.
+template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, class X, class W, class B, class Behind, class E>
+struct ConvStem {
+    static const int tiles = COLS / 8, terms = STEPS * 16, threads = WARPS * 32, pack = Tile::pack;
+    typedef typename X::Element Element;
+    typedef StemPack<X, X::copies> Held;
     const X &x;
     const W *weights;
     Strides strides;
     Window window;
-    Index batch, channels, outputs;
+    Tile tile;
+    Index batch;
+    int channels;
+    Index outputs;
     const B *bias;
+    const Behind &behind;
     const E &epilogue;
 
-    struct alignas(8) Fragment { u32 at[2]; };
+    struct alignas(16) Fragments { u32 at[4]; }; // of two tiles of the right operand
+    // Of two pairs of terms that a thread reads: bytes from a window's first element to the first and to the second << 16, and
+    // which bytes of the two make the pair. Where pairs are read at once, the place of the first alone counts.
+    struct alignas(16) Pairs { u32 at[4]; };
+    struct Term {
+        int place;  // bytes from the window's first element, negative: there is no such term
+        int weight; // elements from the channel's first one
+    };
     struct Shared {
-        Fragment b[STEPS][tiles][32];
-        StemTerm term[terms];
+        Fragments b[STEPS][tiles / 2][32];
+        Pairs pairs[STEPS][4];
+        Term term[terms];
+        float bias[tiles / 4][4][8];
+    };
+    // Behind it: the packs of the next patch as they are read, the patch, and what a pool reads. Before the first patch is there,
+    // the weights lie in its place.
+    struct Memory {
+        Shared *shared;
+        Element *packs;
+        u16 *patch;
+        u32 *stage;
+    };
+    SMELT_DEVICE Memory memory() const {
+        u8 *const all = block_memory(), *const packs = all + sizeof(Shared);
+        u8 *const patch = packs + (X::copies ? ceil_div(HELD * threads * (int)sizeof(Element), 16) * 16 : 0);
+        u8 *const stage = patch + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 16;
+        return {reinterpret_cast<Shared *>(all), reinterpret_cast<Element *>(packs), reinterpret_cast<u16 *>(patch),
+                reinterpret_cast<u32 *>(stage)};
+    }
+    // Where a tile is.
+    struct Corner {
+        Index entry, number[3], first[3], start[3], base; // which tile; places of the result; elements of the input
     };
 
-    SMELT_DEVICE float weight(Index channel, Index k) const {
-        const Index depth = channels * window.taps();
-        return channel < outputs && k < depth ? load_as<float>(weights, channel * depth + k) : 0.0f;
+    // Terms of each line of a window come in pairs, first those with both, then the last ones of lines of odd length.
+    SMELT_DEVICE Term term(int k) const {
+        const int wide = window.dilation[2] == 1 ? (int)window.kernel[2] : 1, length = wide * channels, even = length / 2 * 2;
+        const int lines = (int)window.taps() / wide;
+        if (k >= lines * length) return {-1, 0};
+        const bool paired = k < lines * even;
+        const int line = paired ? k / even : k - lines * even, at = paired ? k % even : length - 1;
+        const int tap = line * wide + at / channels, channel = at % channels;
+        const Place place = place_in(window.kernel, (Index)tap);
+        int step[3];
+        for (int i = 0; i < 3; ++i) step[i] = (int)(place.at[i] * window.dilation[i]);
+        const int row = (step[0] * tile.extent[1] + step[1]) * tile.pitch;
+        return {2 * (row + tile.shift + (tile.lead + step[2]) * channels + channel), channel * (int)window.taps() + tap};
+    }
+    SMELT_DEVICE void fill_pairs(Shared &shared) const {
+        for (int k = threadIdx.x; k < terms; k += threads) shared.term[k] = term(k);
+        __syncthreads();
+        for (int n = threadIdx.x; n < terms / 2; n += threads) {
+            const int first = shared.term[2 * n].place, second = shared.term[2 * n + 1].place;
+            u32 *to = &shared.pairs[n / 8][n % 4].at[n % 8 / 4 * 2];
+            to[0] = n < DIRECT * 8 ? (u32)first : (u32)larger(first, 0) | (u32)larger(second, 0) << 16;
+            to[1] = first < 0 ? 0x2222 : second < 0 ? 0x3210 : 0x5410;
+        }
+    }
+    // The weights of the block's channels, as they lie.
+    SMELT_DEVICE void copy_weights(W *to, Index first) const {
+        const Index depth = channels * window.taps(), count = smaller((Index)COLS, outputs - first) * depth;
+        for (Index i = (Index)threadIdx.x * 8; i < count; i += threads * 8) {
+            LaterCopy<16> copy;
+            copy.begin(to + i, weights + first * depth + i, (int)smaller(count - i, (Index)8) * (int)sizeof(W));
+            copy.end();
+        }
+    }
+    SMELT_DEVICE u32 weights_of(const Shared &shared, const W *own, int channel, bool there, int k) const {
+        const Term first = shared.term[k], second = shared.term[k + 1];
+        const int line = channel * channels * (int)window.taps();
+        return (there && first.place >= 0 ? own[line + first.weight].bits : 0) |
+               (u32)(there && second.place >= 0 ? own[line + second.weight].bits : 0) << 16;
     }
     // Columns of the right operand are spread so that a thread gets 8 neighbouring channels of a row.
-    SMELT_DEVICE void fill(Shared &shared, Index first) const {
-        for (int e = threadIdx.x; e < STEPS * tiles * 32; e += blockDim.x) {
-            const int lane = e % 32, tile = e / 32 % tiles, step = e / 32 / tiles, column = lane / 4;
-            const Index channel = first + tile / 4 * 32 + column / 2 * 8 + tile % 4 * 2 + column % 2;
-            const Index k = step * 16 + lane % 4 * 2;
-            shared.b[step][tile][lane] = {{pair_of<T>(weight(channel, k), weight(channel, k + 1)),
-                                           pair_of<T>(weight(channel, k + 8), weight(channel, k + 9))}};
-        }
-        for (int k = threadIdx.x; k < terms; k += blockDim.x) {
-            const Index channel = quotient((Index)k, window.taps());
-            const Place tap = place_in(window.kernel, k - channel * window.taps());
-            StemTerm term = {channel * strides.channel, {}, channel < channels};
-            for (int i = 0; i < 3; ++i) {
-                term.step[i] = (int)(tap.at[i] * window.dilation[i]);
-                term.offset += term.step[i] * strides.axis[i];
-            }
-            shared.term[k] = term;
+    SMELT_DEVICE void fill(Shared &shared, const W *own, Index first) const {
+        const int lane = threadIdx.x % 32, column = lane / 4;
+#pragma unroll 4
+        for (int e = threadIdx.x / 32; e < STEPS * tiles; e += WARPS) {
+            const int n = e % tiles, step = e / tiles, k = step * 16 + lane % 4 * 2;
+            const int channel = n / 4 * 32 + column / 2 * 8 + n % 4 * 2 + column % 2;
+            const bool there = first + channel < outputs;
+            u32 *to = &shared.b[step][n / 2][lane].at[n % 2 * 2];
+            to[0] = weights_of(shared, own, channel, there, k);
+            to[1] = weights_of(shared, own, channel, there, k + 8);
         }
     }
-    SMELT_DEVICE StemPlace place(Index row) const {
-        const Index entry = quotient(row, window.out_count());
-        const Place out = place_in(window.out, row - entry * window.out_count());
-        StemPlace place = {entry * strides.batch, {}, row < batch * window.out_count()};
+    // Everything that all tiles need; the packs of the first are on their way.
+    SMELT_DEVICE void prepare(const Memory &memory, Index first) const {
+        Shared &shared = *memory.shared;
+        W *const own = reinterpret_cast<W *>(memory.patch);
+        copy_weights(own, first);
+        close_copies();
+        for (int c = threadIdx.x; c < COLS; c += threads)
+            shared.bias[c / 32][c % 32 / 8][c % 8] =
+                bias != nullptr && first + c < outputs ? load_as<float>(bias, first + c) : 0.0f;
+        fill_pairs(shared);
+        wait_for_copies<0>();
+        __syncthreads();
+        fill(shared, own, first);
+        __syncthreads();
+    }
+
+    // -- the patch --
+
+    // Tiles along an axis, and the first place of one: what a pool needs may begin outside of the result.
+    SMELT_DEVICE Index across(int axis) const {
+        if constexpr (Behind::pools) {
+            const int extents[3] = {Behind::depth, Behind::height, Behind::width};
+            return ceil_div(behind.pool.window.out[axis], (Index)extents[axis]);
+        } else {
+            const int extents[3] = {Tile::depth, Tile::height, Tile::width};
+            return ceil_div(window.out[axis], (Index)extents[axis]);
+        }
+    }
+    SMELT_DEVICE Index first_of(int axis, Index number) const {
+        if constexpr (Behind::pools) {
+            const int extents[3] = {Behind::depth, Behind::height, Behind::width};
+            return behind.pool.window.start(axis, number * extents[axis]);
+        } else {
+            const int extents[3] = {Tile::depth, Tile::height, Tile::width};
+            return number * extents[axis];
+        }
+    }
+    SMELT_DEVICE Index tile_count() const { return across(0) * across(1) * across(2) * batch; }
+    SMELT_DEVICE Corner corner(Index number) const {
+        const Index extents[3] = {across(0), across(1), across(2)}, all = extents[0] * extents[1] * extents[2];
+        const Index entry = quotient(number, all);
+        const Place at = place_in(extents, number - entry * all);
+        Corner corner = {entry, {at.at[0], at.at[1], at.at[2]}, {}, {}, 0};
         for (int i = 0; i < 3; ++i) {
-            place.start[i] = window.start(i, out.at[i]);
-            place.base += place.start[i] * strides.axis[i];
+            corner.first[i] = first_of(i, at.at[i]);
+            corner.start[i] = window.start(i, corner.first[i]) - (i == 2 ? tile.lead : 0);
         }
-        return place;
+        corner.base = strides.plane(entry, 0) + strides.place(corner.start[0], corner.start[1], corner.start[2]);
+        return corner;
     }
-    SMELT_DEVICE float element(const StemPlace &at, const StemTerm &term) const {
-        bool found = at.is_there && term.is_there;
-        for (int i = 0; i < 3; ++i) found = found && inside(at.start[i] + term.step[i], window.in[i]);
-        return found ? load_as<float>(x, at.base + term.offset) : 0.0f;
+    // A pack of the patch: the channel, and how far from the corner.
+    struct Spot {
+        int channel, at[3];
+    };
+    SMELT_DEVICE Spot spot(int e) const {
+        const int line = e / tile.extent[2], plane = line / tile.extent[1], channel = plane / tile.extent[0];
+        return {channel, {plane - channel * tile.extent[0], line - plane * tile.extent[1], (e - line * tile.extent[2]) * pack}};
     }
-    SMELT_DEVICE void store(Index row, Index col, const float (&sums)[tiles][4], int group, int half) const {
-        if (row >= batch * window.out_count() || col >= outputs) return;
-        typename E::Operands operands;
-        float y[8];
-        epilogue.read(row * outputs + col, operands);
+    SMELT_DEVICE void read(const Memory &memory, const Corner &corner, Held (&held)[HELD]) const {
 #pragma unroll
-        for (int k = 0; k < 8; ++k) {
-            y[k] = sums[group * 4 + k / 2][half * 2 + k % 2];
-            if (bias != nullptr) y[k] += load_as<float>(bias, col + k);
+        for (int i = 0; i < HELD; ++i) {
+            const int e = i * threads + (int)threadIdx.x;
+            const Spot own = spot(e);
+            bool found = own.channel < channels;
+            for (int a = 0; a < 3; ++a) found = found && inside(corner.start[a] + own.at[a], window.in[a]);
+            held[i].begin(x, memory.packs + e,
+                          corner.base + own.channel * strides.channel + strides.place(own.at[0], own.at[1], own.at[2]), found);
         }
-        epilogue.write(row * outputs + col, y, operands);
+        close_copies();
+    }
+    SMELT_DEVICE void put(const Memory &memory, Held (&held)[HELD]) const {
+#pragma unroll
+        for (int i = 0; i < HELD; ++i) held[i].end();
+        wait_for_copies<0>(); // a thread reads what it has copied itself
+#pragma unroll
+        for (int i = 0; i < HELD; ++i) {
+            const int e = i * threads + (int)threadIdx.x;
+            const Spot own = spot(e);
+            if (own.channel >= channels) continue;
+            const int line = (own.at[0] * tile.extent[1] + own.at[1]) * tile.pitch + tile.shift;
+            const Element wide = held[i].get(memory.packs + e);
+            float numbers[pack];
+#pragma unroll
+            for (int k = 0; k < pack; ++k) numbers[k] = convert<float>(fetch(wide.at[k]));
+            if (pack % 2 == 0 && channels == 1 && tile.pitch % pack == 0 && tile.shift % pack == 0) {
+                Pack<u32, (pack + 1) / 2> narrow;
+#pragma unroll
+                for (int k = 0; k < pack / 2; ++k) narrow.at[k] = pair_of<T>(numbers[2 * k], numbers[2 * k + 1]);
+                store_pack(reinterpret_cast<u32 *>(memory.patch + line + own.at[2]), 0, narrow);
+            } else {
+#pragma unroll
+                for (int k = 0; k < pack; ++k)
+                    memory.patch[line + (own.at[2] + k) * channels + own.channel] = narrow_bits(T{}, numbers[k]);
+            }
+        }
+    }
+
+    // -- the product --
+
+    struct Spread { int z, y, x; };
+    SMELT_DEVICE Spread spread(int place) const {
+        if (Tile::places % 32 != 0) place = smaller(place, Tile::places - 1);
+        return {place / (Tile::width * Tile::height), place / Tile::width % Tile::height, place % Tile::width};
+    }
+    template <bool WHOLE> SMELT_DEVICE void step(const Shared &shared, int step, const u8 *const (&row)[4],
+                                                 float (&sums)[2][tiles][4]) const {
+        const int lane = threadIdx.x % 32;
+        const Pairs pairs = shared.pairs[step][lane % 4];
+        u32 a[2][4];
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const u8 *from = row[i / 4 * 2 + i % 2];
+            const u32 place = pairs.at[i % 4 / 2 * 2];
+            if (WHOLE)
+                a[i / 4][i % 4] = *reinterpret_cast<const u32 *>(from + place);
+            else
+                a[i / 4][i % 4] = __byte_perm(*reinterpret_cast<const u16 *>(from + (place & 0xffff)),
+                                              *reinterpret_cast<const u16 *>(from + (place >> 16)), pairs.at[i % 4 / 2 * 2 + 1]);
+        }
+#pragma unroll
+        for (int n = 0; n < tiles / 2; ++n) {
+            const Fragments b = shared.b[step][n][lane];
+#pragma unroll
+            for (int m = 0; m < 2; ++m) {
+                multiply_matrices<T>(sums[m][2 * n], a[m], b.at[0], b.at[1]);
+                multiply_matrices<T>(sums[m][2 * n + 1], a[m], b.at[2], b.at[3]);
+            }
+        }
+    }
+    // 8 channels at a time of a place.
+    SMELT_DEVICE void store(u32 *stage, const Corner &corner, Index first_col, int place, const float (&sums)[tiles][4],
+                            int half) const {
+        const Spread at = spread(place);
+        const Index out[3] = {corner.first[0] + at.z, corner.first[1] + at.y, corner.first[2] + at.x};
+        if (place >= Tile::places || !inside(out[0], window.out[0]) || !inside(out[1], window.out[1]) ||
+            !inside(out[2], window.out[2]))
+            return;
+        const Index row = (out[0] * window.out[1] + out[1]) * window.out[2] + out[2];
+#pragma unroll
+        for (int group = 0; group < tiles / 4; ++group) {
+            const int own = group * 4 + (int)threadIdx.x % 4;
+            const Index col = first_col + own * 8;
+            if (col >= outputs) return;
+            float y[8];
+#pragma unroll
+            for (int k = 0; k < 8; ++k) y[k] = sums[group * 4 + k / 2][half * 2 + k % 2];
+            if constexpr (Behind::pools) {
+                Pack<u32, 4> pack;
+#pragma unroll
+                for (int k = 0; k < 4; ++k)
+                    pack.at[k] = pair_of<T>(behind.pool.element(corner.entry, col + 2 * k, row, y[2 * k]),
+                                            behind.pool.element(corner.entry, col + 2 * k + 1, row, y[2 * k + 1]));
+                store_pack(stage, staged(place, own), pack);
+            } else {
+                typename E::Operands operands;
+                const Index number = (corner.entry * window.out_count() + row) * outputs + col;
+                epilogue.read(number, operands);
+                epilogue.write(number, y, operands);
+            }
+        }
+    }
+    static SMELT_DEVICE u32 larger_pair(smelt_half, u32 a, u32 b) { return larger_halves(a, b); }
+    static SMELT_DEVICE u32 larger_pair(smelt_bf16, u32 a, u32 b) { return larger_bf16s(a, b); }
+    // Where 8 channels of a place lie for the pool: neighbouring places meet no bank twice.
+    static SMELT_DEVICE int staged(int place, int group) { return place * COLS / 2 + (group ^ place % (tiles < 8 ? tiles : 8)) * 4; }
+    // The pool's results of the tile.
+    SMELT_DEVICE void pool_stage(const u32 *stage, const Corner &corner, Index first_col) const {
+        const Window &windows = behind.pool.window;
+        const int extents[3] = {Behind::depth, Behind::height, Behind::width};
+        for (int e = threadIdx.x; e < Behind::places * tiles; e += threads) {
+            const int group = e % tiles, number = e / tiles, line = number / Behind::width;
+            const int at[3] = {line / Behind::height, line % Behind::height, number - line * Behind::width};
+            const Index col = first_col + group * 8;
+            Index out[3];
+            bool found = col < outputs;
+            for (int i = 0; i < 3; ++i) {
+                out[i] = corner.number[i] * extents[i] + at[i];
+                found = found && out[i] < windows.out[i];
+            }
+            if (!found) continue;
+            Pack<u32, 4> most = {{0x7fff7fffu, 0x7fff7fffu, 0x7fff7fffu, 0x7fff7fffu}}; // NaNs: nothing is smaller
+#pragma unroll
+            for (int tap = 0; tap < Behind::taps; ++tap) {
+                const Place step = place_in(windows.kernel, (Index)tap);
+                int own[3];
+                bool there = true;
+                for (int i = 0; i < 3; ++i) {
+                    own[i] = at[i] * (int)windows.stride[i] + (int)step.at[i];
+                    there = there && inside(corner.first[i] + own[i], window.out[i]);
+                }
+                if (!there) continue;
+                const int place = (own[0] * Tile::height + own[1]) * Tile::width + own[2];
+                const Pack<u32, 4> pack = load_pack<4>(stage, staged(place, group));
+#pragma unroll
+                for (int k = 0; k < 4; ++k) most.at[k] = larger_pair(T{}, most.at[k], pack.at[k]);
+            }
+            float y[8];
+#pragma unroll
+            for (int k = 0; k < 8; ++k) y[k] = fetch(T{(u16)(most.at[k / 2] >> k % 2 * 16)});
+            const Index row = (out[0] * windows.out[1] + out[1]) * windows.out[2] + out[2];
+            const Index to = (corner.entry * windows.out_count() + row) * outputs + col;
+            typename E::Operands operands;
+            epilogue.read(to, operands);
+            epilogue.write(to, y, operands);
+        }
+    }
+    // 32 places of the tile.
+    SMELT_DEVICE void multiply(const Memory &memory, Index number, Index first_col, int first) const {
+        const Shared &shared = *memory.shared;
+        const int lane = threadIdx.x % 32;
+        const u8 *row[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const Spread at = spread(first + i * 8 + lane / 4);
+            const int line = (at.z * (int)window.stride[0] * tile.extent[1] + at.y * (int)window.stride[1]) * tile.pitch;
+            row[i] = reinterpret_cast<const u8 *>(memory.patch + line + at.x * (int)window.stride[2] * channels);
+        }
+        float sums[2][tiles][4];
+#pragma unroll
+        for (int i = 0; i < 2 * tiles * 4; ++i)
+            sums[i / (tiles * 4)][i / 4 % tiles][i % 4] = shared.bias[i / 16 % (tiles / 4)][lane % 4][i / 4 % 4 * 2 + i % 2];
+#pragma unroll 1
+        for (int k = 0; k < DIRECT; ++k) step<true>(shared, k, row, sums);
+#pragma unroll 1
+        for (int k = DIRECT; k < STEPS; ++k) step<false>(shared, k, row, sums);
+        const Corner corner = this->corner(number);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) store(memory.stage, corner, first_col, first + i * 8 + lane / 4, sums[i / 2], i % 2);
     }
     SMELT_DEVICE void run() const {
-        __shared__ Shared shared;
-        const Index first_col = (Index)blockIdx.y * COLS, warps = (Index)blockDim.x / 32;
-        const Index rows = batch * window.out_count();
-        const int lane = threadIdx.x % 32;
-        fill(shared, first_col);
-        __syncthreads();
-        for (Index first = ((Index)blockIdx.x * warps + threadIdx.x / 32) * 16; first < rows; first += (Index)gridDim.x * warps * 16) {
-            const Index upper = first + lane / 4, lower = upper + 8;
-            const StemPlace high = place(upper), low = place(lower);
-            float sums[tiles][4] = {};
-            for (int step = 0; step < STEPS; ++step) {
-                const StemTerm *term = &shared.term[step * 16 + lane % 4 * 2];
-                const u32 a[4] = {pair_of<T>(element(high, term[0]), element(high, term[1])),
-                                  pair_of<T>(element(low, term[0]), element(low, term[1])),
-                                  pair_of<T>(element(high, term[8]), element(high, term[9])),
-                                  pair_of<T>(element(low, term[8]), element(low, term[9]))};
-#pragma unroll
-                for (int tile = 0; tile < tiles; ++tile) {
-                    const Fragment b = shared.b[step][tile][lane];
-                    multiply_matrices<T>(sums[tile], a, b.at[0], b.at[1]);
-                }
-            }
-#pragma unroll
-            for (int group = 0; group < tiles / 4; ++group) {
-                const Index col = first_col + group * 32 + lane % 4 * 8;
-                store(upper, col, sums, group, 0);
-                store(lower, col, sums, group, 1);
-            }
+        const Memory all = memory();
+        const Index first_col = (Index)blockIdx.y * COLS, count = tile_count();
+        Held held[HELD];
+        read(all, corner((Index)blockIdx.x), held); // the grid has no more blocks than there are tiles
+        prepare(all, first_col);
+        for (Index number = (Index)blockIdx.x; number < count; number += (Index)gridDim.x) {
+            put(all, held);
+            __syncthreads();
+            if (number + (Index)gridDim.x < count) read(all, corner(number + (Index)gridDim.x), held);
+            for (int first = (int)threadIdx.x / 32 * 32; first < Tile::places; first += threads)
+                multiply(all, number, first_col, first);
+            __syncthreads();
+            if constexpr (Behind::pools) pool_stage(all.stage, corner(number), first_col);
         }
     }
 };
 
-template <class T, int COLS, int STEPS, class X, class W, class B, class E>
-SMELT_DEVICE void conv_stem(const X &x, const W *weights, const Strides &strides, const Window &window, Index batch, Index channels,
-                            Index outputs, const B *bias, const E &epilogue) {
-    ConvStem<T, COLS, STEPS, X, W, B, E>{x, weights, strides, window, batch, channels, outputs, bias, epilogue}.run();
+template <class T, int COLS, int STEPS, int DIRECT, int WARPS, int HELD, class Tile, class X, class W, class B, class Behind, class E>
+SMELT_DEVICE void conv_stem(const X &x, const W *weights, const Strides &strides, const Window &window, const Tile &tile,
+                            Index batch, int channels, Index outputs, const B *bias, const Behind &behind, const E &epilogue) {
+    ConvStem<T, COLS, STEPS, DIRECT, WARPS, Tile, HELD, X, W, B, Behind, E>{x,     weights,  strides, window, tile,  batch,
+                                                                           channels, outputs, bias,    behind, epilogue}
+        .run();
 }
 
 } // namespace smelt

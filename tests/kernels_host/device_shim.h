@@ -33,6 +33,13 @@ static inline unsigned __float_as_uint(float x) {
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
+// Four of the bytes of two words, low ones first, each named by 4 bits.
+static inline unsigned __byte_perm(unsigned low, unsigned high, unsigned places) {
+    const unsigned long long bytes = (unsigned long long)high << 32 | low;
+    unsigned picked = 0;
+    for (int i = 0; i < 4; ++i) picked |= (unsigned)(bytes >> (places >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    return picked;
+}
 static inline long long __double_as_longlong(double x) {
     long long bits;
     memcpy(&bits, &x, sizeof bits);

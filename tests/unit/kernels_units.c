@@ -17,22 +17,22 @@ typedef struct Units {
     int32_t uses[256]; /* problems, per tactic */
 } Units;
 
-enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 3 };
+enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 3, CLUSTER_SM = 90 };
 
-/* For all architectures, or the one whose turn it is; only: for this one. */
+/* For all architectures that can have it, or the one whose turn it is; only: for this one. */
 static void add_units(Units *u, const Emission *emission, bool everywhere, const char *only,
                       const char *work) {
     for (int32_t i = 0; i < emission->launch_count; ++i) {
         const KernelLaunch *launch = &emission->launches[i];
+        int32_t least = strstr(launch->source, "__cluster_dims__") != NULL ? CLUSTER_SM : 0;
         if (name_map_find(&u->known, launch->entry) >= 0) continue;
         CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));
         for (int32_t a = 0; a < (everywhere || only != NULL ? arch_count() : 1); ++a) {
-            if (only != NULL && strcmp(arch_at((a + u->turn) % arch_count())->arch, only) != 0) continue;
+            const Device *device = arch_at((a + u->turn) % arch_count());
+            if ((only != NULL && strcmp(device->arch, only) != 0) || device->sm < least) continue;
             if (!ARENA_RESERVE(&u->arena, u->requests, u->count, u->capacity)) exit(1);
-            u->requests[u->count++] = (JitRequest){.entry = launch->entry,
-                                                   .source = launch->source,
-                                                   .device = arch_at((a + u->turn) % arch_count()),
-                                                   .work = work};
+            u->requests[u->count++] = (JitRequest){
+                .entry = launch->entry, .source = launch->source, .device = device, .work = work};
         }
         u->turn++;
     }

@@ -1,4 +1,4 @@
-// Normalisations of rows that lie in memory element behind element, each in the registers of its team (LineTeam): memory is
+// Normalisations and reductions of rows that lie in memory element behind element, each in the registers of its team (LineTeam): memory is
 // read and written once, in packs.
 //
 // X and E are what kernel_pack_prologue and kernel_pack_epilogue generate, Slices as in reduce.cuh. packs: those of a row.
@@ -6,7 +6,7 @@
 #define SMELT_LINES_CUH
 
 #include "smelt/pointwise.cuh"
-#include "smelt/team.cuh"
+#include "smelt/reduce.cuh"
 
 namespace smelt {
 
@@ -131,6 +131,25 @@ SMELT_DEVICE void softmax_lines(const X &x, const S &slices, Index rows, int pac
         const float factor = 1.0f / sum, shift = m + math::log(sum);
         row.write(epilogue, operands, to, packs,
                   [&](int p, int l) { return LOGARITHM ? row.x[p][l] - shift : row.x[p][l] * factor; });
+    }
+}
+
+// R as in reduce.cuh; E takes the result of a row.
+template <class Team, int PACKS, int LANES, class R, class X, class S, class E>
+SMELT_DEVICE void reduce_lines(const X &x, const S &slices, Index rows, int packs, const E &epilogue) {
+    typedef Line<Team, PACKS, LANES> Row;
+    typedef typename R::Number N;
+    typedef typename R::Total A;
+    for (Index number = Team::first(); number < rows; number += Team::step()) {
+        Row row;
+        row.read(x, slices.base(number), packs);
+        N m = N(0);
+        if (R::shifts)
+            m = finite_or_zero(Team::template all<Largest<float>>(
+                Row::template merged<Largest<float>, float>(packs, [&](int p, int l) { return row.x[p][l]; })));
+        const A a = Team::template all<typename R::Merge>((A)Row::template merged<typename R::Merge, N>(
+            packs, [&](int p, int l) { return R::element((N)row.x[p][l], m); }));
+        if (Team::lane() == 0) epilogue(number, R::result(a, (A)m, (A)(packs * LANES)));
     }
 }
 

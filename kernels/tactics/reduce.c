@@ -3,15 +3,17 @@
 #include <string.h>
 
 #include "ir/cost.h"
-#include "kernels/slices.h"
+#include "kernels/lines_text.h"
 #include "kernels/window_text.h"
 #include "ops/reduce.h"
 
 enum {
-    PART_BYTES = 8,    /* a partial result */
-    LEAST_PART = 256,  /* elements of a part, for each of its threads 16 */
-    LEAST_COLUMN = 64, /* the same where a team has 8 threads */
-    BLOCKS_PER_SM = 4  /* that parts are made for */
+    PART_BYTES = 8,     /* a partial result */
+    LEAST_PART = 256,   /* elements of a part, for each of its threads 16 */
+    LEAST_COLUMN = 64,  /* the same where a team has 8 threads */
+    BLOCKS_PER_SM = 4,  /* that parts are made for */
+    LINES = TEAM_COUNT, /* in the place of a team: rows in registers */
+    NUMBERS = 4         /* of a config: the team, parts of a row; lines' warps for a row, rows of a block */
 };
 
 /* -- what is reduced -- */
@@ -67,23 +69,6 @@ static int32_t choose_parts(const Problem *problem, const Device *device, const 
     return parts < 2 ? 1 : (int32_t)parts;
 }
 
-static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    Slices slices = find_slices(problem);
-    int32_t count = team_configs(problem, &slices, out);
-    int32_t parts = choose_parts(problem, device, &slices, out[0].number[0]);
-    for (int32_t i = 0; i < count; ++i) {
-        out[i].count = 2;
-        out[i].number[1] = 1;
-    }
-    if (parts > 1) {
-        out[count++] = out[0];
-        out[0].number[1] = parts;
-    }
-    return count;
-}
-
-/* -- text -- */
-
 /* Sums of floats are taken in runs of floats that are added up in double, all else in the wide type. */
 static const char *number_type(const Problem *problem) {
     const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
@@ -92,6 +77,31 @@ static const char *number_type(const Problem *problem) {
     if (attrs->signature == REDUCE_REAL || (dtype_is_float(dtype) && exact)) return "double";
     return cuda_compute_type(dtype);
 }
+
+/* Rows in registers, in front of the others. */
+static int32_t line_configs(const Problem *problem, const Device *device, const Slices *slices,
+                            Config out[MOST_CONFIGS]) {
+    LineShare shares[MOST_LINE_SHARES];
+    if (lines_refuse(problem, slices) != NULL || number_type(problem)[0] != 'f') return 0;
+    int32_t count = lines_shares(problem, device, slices, shares);
+    for (int32_t i = 0; i < count; ++i)
+        out[i] = (Config){.count = NUMBERS, .number = {LINES, 1, shares[i].warps, shares[i].rows}};
+    return count;
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    Slices slices = find_slices(problem);
+    Config teams[MOST_CONFIGS];
+    int32_t team_count = team_configs(problem, &slices, teams), count = 0;
+    int32_t parts = choose_parts(problem, device, &slices, teams[0].number[0]);
+    if (parts > 1) out[count++] = (Config){.count = NUMBERS, .number = {teams[0].number[0], parts, 0, 0}};
+    count += line_configs(problem, device, &slices, out + count);
+    for (int32_t i = 0; i < team_count; ++i)
+        out[count++] = (Config){.count = NUMBERS, .number = {teams[i].number[0], 1, 0, 0}};
+    return count;
+}
+
+/* -- text -- */
 
 static const char *merge_text(KernelWriter *w, const Problem *problem) {
     const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
@@ -143,6 +153,19 @@ static Status emit_whole(Emission *emission, const Slices *slices, int32_t team)
     return kernel_finish(w, team_grid(emission, team, slices->rows), 1, 1, TEAM_THREADS, 0);
 }
 
+static Status emit_lines(Emission *emission, const Slices *slices, LineShare share) {
+    KernelWriter *w = kernel_begin(emission, "reduce_lines");
+    TRY_ALLOC(emission->diag, w);
+    declare_reducer(w, emission->problem);
+    kernel_include(w, "lines.cuh");
+    const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, slices),
+               *epilogue = kernel_epilogue(w);
+    kernel_line(w, "reduce_lines<%s, %d, Reducer>(%s, %s, %s, %d, %s);", lines_text(w, slices, share),
+                LINE_LANES, x, where, kernel_number(w, slices->rows), (int)(slices->extent / LINE_LANES),
+                epilogue);
+    return lines_finish(w, slices, share);
+}
+
 static Status emit_parts(Emission *emission, const Slices *slices, int32_t team, int32_t parts) {
     const Problem *problem = emission->problem;
     Dim pieces = dim_mul(emission->graph->dims, slices->rows, parts);
@@ -168,12 +191,14 @@ static Status emit_parts(Emission *emission, const Slices *slices, int32_t team,
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     Slices slices = find_slices(emission->problem);
     (void)device;
+    if (config->number[0] == LINES)
+        return emit_lines(emission, &slices, (LineShare){config->number[2], config->number[3]});
     if (config->number[1] > 1) return emit_parts(emission, &slices, config->number[0], config->number[1]);
     return emit_whole(emission, &slices, config->number[0]);
 }
 
 const Tactic tactic_reduce = {.name = "reduce",
-                              .version = 2,
+                              .version = 3,
                               .strided = true,
                               .prologue = PROLOGUE_STORES,
                               .refuses = refuses,

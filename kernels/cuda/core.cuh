@@ -160,9 +160,15 @@ SMELT_DEVICE u32 larger_bf16s(u32 a, u32 b) {
 
 // The u16 that bf16 rounds to, to nearest even.
 SMELT_DEVICE u16 bf16_of_float(float x) {
+#if !defined(SMELT_ON_HOST) && __CUDA_ARCH__ >= 800
+    u16 rounded;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(rounded) : "f"(x));
+    return rounded;
+#else
     u32 bits = bits_of_float(x);
     u32 rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     return (u16)(x != x ? bits >> 16 | 0x40 : rounded);
+#endif
 }
 
 SMELT_DEVICE u16 narrow_bits(smelt_half, float x) { return half_of_float(x); }

@@ -459,7 +459,8 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
                 continue;
             Emission *emission =
                 emit_problem(t->graph, problem, tactic, &configs[c], &t->small, &t->arena, &t->diag);
-            if (emission->launch_count > 0 && emission->launches[0].source == NULL) continue; /* a library's */
+            if (emission->launch_count > 0 && emission->launches[0].source == NULL)
+                continue; /* a library's */
             run_emission(t, emission, tactic,
                          arena_printf(&t->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
         }

@@ -451,9 +451,29 @@ static Status check_results(Chain *c) {
     return STATUS_OK;
 }
 
-/* A pool, or a second contraction, reads what is made of the result in front of it, element by element. */
-static Status check_between(Chain *c) {
-    const ChainKnown *read = find_hot(c, problem_last(c->problem)->inputs[0]);
+ValueId chain_end(const Problem *problem, ChainPlace place) {
+    const Node *nodes = problem->graph->nodes;
+    ValueId x = problem_anchor(problem)->inputs[0];
+    if (place == CHAIN_SCALES) {
+        const ValueId *inputs = nodes[problem->scale].inputs;
+        return inputs[inputs[0] == x ? 1 : 0];
+    }
+    return nodes[problem->pooling != NONE ? problem->pooling : problem->excite].inputs[0];
+}
+
+/* What stands at the end reads what is made of the result in front of it, element by element. */
+static Status build_between(Chain *c, ChainPlace place) {
+    const Problem *problem = c->problem;
+    const Node *nodes = c->graph->nodes, *first = problem_anchor(problem), *end = problem_last(problem);
+    if (place == CHAIN_SCALES) {
+        first = &nodes[problem->excite];
+    } else if (problem->squeeze != NONE) {
+        first = &nodes[problem->squeeze];
+        end = &nodes[problem->excite];
+    }
+    TRY(build_behind(c, first, end));
+    if (c->refusal != NULL) return STATUS_OK;
+    const ChainKnown *read = find_hot(c, chain_end(problem, place));
     if (read == NULL || read->view != 0 || read->is_slice)
         return refuse(c, "a result that is read in another order");
     return STATUS_OK;
@@ -472,12 +492,7 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
-    if (place == CHAIN_BETWEEN) {
-        NodeId squeeze = c->problem->squeeze;
-        const Node *first = squeeze != NONE ? &c->graph->nodes[squeeze] : problem_anchor(c->problem);
-        TRY(build_behind(c, first, problem_last(c->problem)));
-        return c->refusal != NULL ? STATUS_OK : check_between(c);
-    }
+    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES) return build_between(c, place);
     if (place == CHAIN_BEHIND) {
         TRY(build_behind(c, problem_last(c->problem), NULL));
         return c->refusal != NULL ? STATUS_OK : check_results(c);

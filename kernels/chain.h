@@ -81,9 +81,16 @@ typedef struct Chain {
 
 /* The tensor whose elements are numbered: the anchor's result, or that of a pool behind it; its input, where
  * `in_front`; the first result of a problem without an anchor. With a pool, CHAIN_BETWEEN goes on from
- * the anchor's result to what the pool reads; with two contractions behind a pool, from the first's result to
- * what the second reads. */
-typedef enum ChainPlace { CHAIN_RESULTS, CHAIN_BEHIND, CHAIN_BETWEEN, CHAIN_IN_FRONT } ChainPlace;
+ * the anchor's result to what the pool reads; in squeeze-and-excite from the first
+ * contraction's result to what the second reads. CHAIN_SCALES goes on from there to what scales the anchor's
+ * input. */
+typedef enum ChainPlace {
+    CHAIN_RESULTS,
+    CHAIN_BEHIND,
+    CHAIN_BETWEEN,
+    CHAIN_SCALES,
+    CHAIN_IN_FRONT
+} ChainPlace;
 
 /* Why a problem's nodes are no such chain, or NULL. */
 const char *chain_refuses(const Problem *problem, ChainPlace place);
@@ -93,6 +100,9 @@ Status chain_prepare(KernelWriter *w, const Problem *problem, ChainPlace place, 
 
 /* Whether nodes of the problem make what the anchor reads. */
 bool problem_has_front(const Problem *problem);
+
+/* What CHAIN_BETWEEN and CHAIN_SCALES lead to. */
+ValueId chain_end(const Problem *problem, ChainPlace place);
 
 /* The register of an operand, or of a result of the region; NULL for other values. */
 const char *chain_register(const Chain *chain, ValueId value);

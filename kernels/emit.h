@@ -136,13 +136,14 @@ const char *kernel_epilogue(KernelWriter *w);
  *     void write(Index i, const float (&x)[lanes], const Operands &o) const
  * i is a multiple of lanes, which divides the last dimension in memory of the anchor's result. */
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes);
-/* With a pool behind the anchor the elements are those of the pool's result, with two contractions behind a
- * pool those of the second. Declares `struct Between`, the pointwise nodes between the two:
- *     typedef ... Element
- *     template <class A> __device__ Element operator()(Index i, A x) const
- * gives element i of what the pool (the second contraction) reads, numbered in the order of the anchor's (the
- * first one's) output 0, from the result there. */
+/* With a pool behind the anchor the elements are those of the pool's result, in squeeze-and-excite those of
+ * its last node. Declares `struct Between`, the pointwise nodes between the anchor and the pool, or between
+ * the two contractions: typedef ... Element template <class A> __device__ Element operator()(Index i, A x)
+ * const gives element i of what the pool (the second contraction) reads, numbered in the order of the
+ * anchor's (the first one's) output 0, from the result there. */
 const char *kernel_between(KernelWriter *w);
+/* The same, `struct Scales`, from the second contraction's result to what scales the anchor's input. */
+const char *kernel_scales(KernelWriter *w);
 enum { EPILOGUE_LANES = 8 };
 /* EPILOGUE_LANES where so many elements can be taken at a time, else 1. */
 int32_t problem_epilogue_lanes(const Problem *problem);

@@ -2,8 +2,9 @@
 #include "kernels/packs.h"
 
 const char *problem_epilogue_refuses(const Problem *problem) {
-    const char *why =
-        problem_last(problem) == problem_anchor(problem) ? NULL : chain_refuses(problem, CHAIN_BETWEEN);
+    const char *why = NULL;
+    if (problem_last(problem) != problem_anchor(problem)) why = chain_refuses(problem, CHAIN_BETWEEN);
+    if (why == NULL && problem->scale != NONE) why = chain_refuses(problem, CHAIN_SCALES);
     if (why != NULL || problem->node_count == 1) return why;
     return chain_refuses(problem, CHAIN_BEHIND);
 }
@@ -53,14 +54,14 @@ const char *kernel_epilogue(KernelWriter *w) {
     return kernel_struct_end(w, "Epilogue", &text);
 }
 
-const char *kernel_between(KernelWriter *w) {
+static const char *declare_between(KernelWriter *w, ChainPlace place, const char *name) {
     Emission *emission = kernel_emission(w);
-    ValueId read = problem_last(emission->problem)->inputs[0];
+    ValueId read = chain_end(emission->problem, place);
     const char *type = cuda_register_type(emission->graph->values[read].dtype), *held;
     Chain chain;
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
-    if (chain_prepare(w, emission->problem, CHAIN_BETWEEN, &chain) != STATUS_OK) return kernel_text(w, NULL);
+    if (chain_prepare(w, emission->problem, place, &chain) != STATUS_OK) return kernel_text(w, NULL);
     held = chain_register(&chain, read);
     write_format(&text,
                  "    typedef %s Element;\n"
@@ -70,12 +71,20 @@ const char *kernel_between(KernelWriter *w) {
     write_operands(&chain, &text);
     chain_write_steps(&chain, "i", "        ", &text);
     write_format(&text, "        return %s;\n    }\n", held);
-    return kernel_struct_end(w, "Between", &text);
+    return kernel_struct_end(w, name, &text);
+}
+
+const char *kernel_between(KernelWriter *w) {
+    return declare_between(w, CHAIN_BETWEEN, "Between");
+}
+
+const char *kernel_scales(KernelWriter *w) {
+    return declare_between(w, CHAIN_SCALES, "Scales");
 }
 
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     Emission *emission = kernel_emission(w);
-    ValueId seed = problem_anchor(emission->problem)->outputs[0];
+    ValueId seed = problem_last(emission->problem)->outputs[0];
     const char *count = kernel_text(w, arena_printf(emission->arena, "%d", lanes));
     Chain chain;
     ByteWriter text = byte_writer(emission->arena);

@@ -228,14 +228,25 @@ static NodeId find_pooling(const Graph *graph, const NodeId *nodes, int32_t coun
     return NONE;
 }
 
+/* The node scales the pool's input. */
+static bool scales(const Problem *problem, const Node *node) {
+    ValueId x = problem_anchor(problem)->inputs[0];
+    return node->op == OP_Mul && (node->inputs[0] == x) != (node->inputs[1] == x);
+}
+
 /* The first two contractions behind a pool. */
 static void find_squeeze(Problem *problem) {
     const Graph *graph = problem->graph;
     NodeId found[2] = {NONE, NONE};
     int32_t count = 0;
     if (problem->anchor == NONE || op_def(problem_anchor(problem)->op)->op_class != OPCLASS_POOLING) return;
-    for (int32_t i = 0; i < problem->node_count && count < 2; ++i)
-        if (contracts(graph, problem->nodes[i])) found[count++] = problem->nodes[i];
+    for (int32_t i = 0; i < problem->node_count; ++i) {
+        NodeId node = problem->nodes[i];
+        if (count < 2 && contracts(graph, node))
+            found[count++] = node;
+        else if (count == 2 && problem->scale == NONE && scales(problem, &graph->nodes[node]))
+            problem->scale = node;
+    }
     if (count < 2) return;
     problem->squeeze = found[0];
     problem->excite = found[1];
@@ -254,6 +265,7 @@ static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
                      .pooling = find_pooling(b->graph, b->nodes, b->node_count, anchor),
                      .squeeze = NONE,
                      .excite = NONE,
+                     .scale = NONE,
                      .input_count = b->input_count,
                      .output_count = b->output_count,
                      .inputs = b->inputs,
@@ -298,7 +310,9 @@ const Node *problem_anchor(const Problem *problem) {
 }
 
 const Node *problem_last(const Problem *problem) {
-    NodeId last = problem->pooling != NONE ? problem->pooling : problem->excite;
+    NodeId last = problem->pooling != NONE ? problem->pooling
+                  : problem->scale != NONE ? problem->scale
+                                           : problem->excite;
     return last == NONE ? problem_anchor(problem) : &problem->graph->nodes[last];
 }
 

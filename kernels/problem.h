@@ -10,7 +10,9 @@ typedef struct Problem {
     const NodeId *nodes; /* in order; the anchor, if any, is first among those that are not its prologue */
     NodeId anchor;       /* the first node that is not pointwise; NONE: a chain of pointwise nodes, or one */
     NodeId pooling;      /* a pool behind the anchor, a contraction, in its epilogue; NONE: there is none */
-    NodeId squeeze, excite; /* two contractions behind the anchor, a pool; NONE: there are none */
+    /* Squeeze-and-excite: two contractions behind the anchor, a pool, and the product of what comes out with
+     * the anchor's input. NONE: there are none. */
+    NodeId squeeze, excite, scale;
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */

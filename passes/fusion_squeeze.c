@@ -1,5 +1,6 @@
 /* Squeeze-and-excite, the one region with several contractions: the means of an image's channels go through
- * two small products, and what comes out scales the channels. Each of its steps alone is but a launch. */
+ * two small products, and what comes out scales the channels. Each of its steps alone is but a launch, and
+ * what is scaled has been read just before. */
 #include "ops/conv.h"
 #include "passes/fusion.h"
 
@@ -8,14 +9,16 @@ enum { MOST_WEIGHTS = 1 << 18 /* elements of a product's weights */ };
 /* The one node that reads a value, in this block and of no region yet; else NONE. */
 static NodeId only_user(const Fusion *f, ValueId value) {
     if (use_count(&f->uses, value) != 1) return NONE;
-    const struct Use *use = &f->uses.uses[f->uses.first[value]];
-    if (use->node == NONE || use->index != 0) return NONE;
-    return fusion_place_refusal(f, use->node) == NULL ? use->node : NONE;
+    NodeId user = f->uses.uses[f->uses.first[value]].node;
+    return user != NONE && fusion_place_refusal(f, user) == NULL ? user : NONE;
 }
 
-static bool has_constants(const Fusion *f, const Node *node) {
-    for (int32_t i = 1; i < node->input_count; ++i)
-        if (node->inputs[i] != NONE && !value_is_constant(f->graph, node->inputs[i])) return false;
+/* All that a node reads but the value. */
+static bool has_constants(const Fusion *f, const Node *node, ValueId value) {
+    for (int32_t i = 0; i < node->input_count; ++i)
+        if (node->inputs[i] != NONE && node->inputs[i] != value &&
+            !value_is_constant(f->graph, node->inputs[i]))
+            return false;
     return true;
 }
 
@@ -29,7 +32,7 @@ static bool is_one_place(const Graph *graph, ValueId value) {
 /* Why a convolution is no product of an image's channels; NULL where it is one. */
 static const char *product_refusal(const Fusion *f, const Node *node) {
     const Value *w = &f->graph->values[node->inputs[1]];
-    if (!has_constants(f, node)) return "its weights are not constant";
+    if (!has_constants(f, node, node->inputs[0])) return "its weights are not constant";
     if (((const ConvAttrs *)node->parsed)->group != 1) return "it has groups";
     if (!is_one_place(f->graph, node->outputs[0]) || !is_one_place(f->graph, node->inputs[1]))
         return "its windows have several places";
@@ -48,7 +51,7 @@ static NodeId add_elements(Fusion *f) {
         NodeId user = only_user(f, last->outputs[0]);
         if (user == NONE || f->count == REGION_NODES) return NONE;
         const Node *node = &f->graph->nodes[user];
-        if (node_form(f->graph, node, NULL) != FORM_ELEMENTS || !has_constants(f, node) ||
+        if (node_form(f->graph, node, NULL) != FORM_ELEMENTS || !has_constants(f, node, last->outputs[0]) ||
             !shape_equal(&f->graph->values[node->outputs[0]].shape,
                          &f->graph->values[last->outputs[0]].shape))
             return user;
@@ -56,8 +59,17 @@ static NodeId add_elements(Fusion *f) {
     }
 }
 
+/* Of the last member's result. */
 static bool is_convolution(const Fusion *f, NodeId node) {
-    return node != NONE && f->graph->nodes[node].op == OP_Conv;
+    return node != NONE && f->graph->nodes[node].op == OP_Conv &&
+           f->graph->nodes[node].inputs[0] == fusion_member(f, f->count - 1)->outputs[0];
+}
+
+static bool scales(const Fusion *f, NodeId id, ValueId x) {
+    if (id == NONE || f->count == REGION_NODES) return false;
+    const Node *node = &f->graph->nodes[id];
+    return node->op == OP_Mul && (node->inputs[0] == x) != (node->inputs[1] == x) &&
+           shape_equal(&f->graph->values[node->outputs[0]].shape, &f->graph->values[x].shape);
 }
 
 void fusion_squeeze(Fusion *f) {
@@ -74,7 +86,9 @@ void fusion_squeeze(Fusion *f) {
     if (why == NULL) {
         f->stages = 2;
         add_member(f, expand);
-        (void)add_elements(f);
+        NodeId scale = add_elements(f);
+        f->stages = 3;
+        if (scales(f, scale, fusion_member(f, 0)->inputs[0])) add_member(f, scale);
         return;
     }
     f->count = 1;

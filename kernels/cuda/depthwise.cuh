@@ -82,7 +82,7 @@ SMELT_DEVICE void depthwise_packs(const T *x, const W *w, const Strides &strides
     const int LANES = Tile::LANES, ROWS = Tile::ROWS, WIDTH = Tile::WIDTH, LINES = DEPTHWISE_THREADS / Tile::PACKS;
     __shared__ Pack<W, LANES> weights[Tile::TAPS][Tile::PACKS];
     const Index group = (Index)blockIdx.y * (Tile::PACKS * LANES);
-    const int own = (int)threadIdx.x % Tile::PACKS;
+    const int own = (int)threadIdx.x % Tile::PACKS, own_line = (int)threadIdx.x / Tile::PACKS;
     const Index channel = group + own * LANES;
     float shift[LANES];
     if (!CONSTANT) wait_for_previous_kernel();
@@ -92,8 +92,8 @@ SMELT_DEVICE void depthwise_packs(const T *x, const W *w, const Strides &strides
     if (CONSTANT) wait_for_previous_kernel();
     __syncthreads();
     const Index across = ceil_div(window.out[2], (Index)WIDTH), down = ceil_div(window.out[1], (Index)ROWS);
-    const Index tiles = channel < channels ? batch * window.out[0] * down * across : 0;
-    for (Index tile = (Index)blockIdx.x * LINES + (Index)threadIdx.x / Tile::PACKS; tile < tiles; tile += (Index)gridDim.x * LINES) {
+    const Index tiles = channel < channels && own_line < LINES ? batch * window.out[0] * down * across : 0;
+    for (Index tile = (Index)blockIdx.x * LINES + own_line; tile < tiles; tile += (Index)gridDim.x * LINES) {
         const Index rows = quotient(tile, across), plane = quotient(rows, down), entry = quotient(plane, window.out[0]);
         const Index first = (tile - rows * across) * WIDTH, row = (rows - plane * down) * ROWS;
         const Index left = window.start(2, first), top = window.start(1, row), front = window.start(0, plane - entry * window.out[0]);

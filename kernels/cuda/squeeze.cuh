@@ -118,10 +118,10 @@ SMELT_DEVICE void squeeze_whole(const float (&part)[Tile::SQUEEZED], float inver
     __syncthreads();
 }
 
-// The block's results of the second product: four threads for each.
-template <class Tile, class W, class Expand, class E>
-SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index image, Index first, Index channels,
-                                  const float (&hidden)[Tile::SQUEEZED], const Expand &expand, const E &epilogue) {
+// The block's results of the second product: four threads for each. What is made of them leaves by put(c, sum).
+template <class Tile, class W, class Put>
+SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index first, Index channels, const float (&hidden)[Tile::SQUEEZED],
+                                  const Put &put) {
     const int TEAM = 4, lane = (int)threadIdx.x % TEAM;
     for (int round = 0; round < Tile::SHARE; round += SQUEEZE_THREADS / TEAM) {
         const int c = round + (int)threadIdx.x / TEAM;
@@ -132,19 +132,71 @@ SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index image, Ind
             if (is_there) sum += (float)fetch(lines.p[c * lines.step + s]) * hidden[s];
 #pragma unroll
         for (int mask = TEAM / 2; mask > 0; mask /= 2) sum += shuffled(sum, mask);
-        if (lane == 0 && is_there) epilogue(image * channels + first + c, expand(first + c, sum));
+        if (lane == 0 && is_there) put(c, sum);
     }
 }
 
+// What scales the block's channels, from the blocks that have computed it.
+template <class Tile>
+SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, Index channels, float (&scales)[Tile::SLICE]) {
+    if constexpr (Tile::BLOCKS == 1) __syncthreads();
+    else {
+        cluster_arrive();
+        cluster_wait();
+    }
+    for (int c = (int)threadIdx.x; c < Tile::SLICE && first + c < channels; c += SQUEEZE_THREADS) {
+        const int at = (int)(first + c);
+        if constexpr (Tile::BLOCKS == 1) scales[c] = own[at];
+        else scales[c] = shared_get_from(shared_address(own + at % Tile::SHARE), (u32)(at / Tile::SHARE));
+    }
+    __syncthreads();
+}
+
+// The block's places and channels times what scales them.
+template <class Tile, class T, class E>
+SMELT_DEVICE void scale_places(const T *x, const SqueezeImage &image, Index number, Index first, Index packs, Index place, Index last,
+                               const float (&scales)[Tile::SLICE], const E &epilogue) {
+    const int LANES = Tile::LANES, AHEAD = 4;
+    const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
+    if (line >= Tile::LINES || own >= packs) return;
+    const Index channel = first + own * LANES;
+    float scale[LANES];
+#pragma unroll
+    for (int l = 0; l < LANES; ++l) scale[l] = scales[own * LANES + l];
+    for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
+        Pack<T, LANES> v[AHEAD];
+#pragma unroll
+        for (int a = 0; a < AHEAD; ++a) {
+            const Index at = i + a * Tile::LINES;
+            v[a] = load_pack_if<LANES>(at < last, x, image.base + at * image.step + channel);
+        }
+#pragma unroll
+        for (int a = 0; a < AHEAD; ++a) {
+            const Index at = i + a * Tile::LINES, element = (number * image.places + at) * image.channels + channel;
+            if (at >= last) continue;
+            float product[LANES];
+            typename E::Operands operands;
+            epilogue.read(element, operands);
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) product[l] = (float)fetch(v[a].at[l]) * scale[l];
+            epilogue.write(element, product, operands);
+        }
+    }
+}
+
+// What the second product gives is the result, and nothing is scaled.
+struct NoScales {};
+
 // Weights: [SQUEEZED, channels] and [channels, SQUEEZED]. CONSTANT: they can be read before other kernels are done. Images lie
-// `batch_step` apart.
-template <class Tile, bool CONSTANT, class T, class W, class V, class Reduce, class Between, class Expand, class E>
+// `batch_step` apart. Scales: what scales an element of the input, from one of the second product, or NoScales.
+template <class Tile, bool CONSTANT, class T, class W, class V, class Reduce, class Between, class Expand, class Scales, class E>
 SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index places, Index channels, const W *w1, const V *w2,
-                                 const Reduce &reduce, const Between &between, const Expand &expand, const E &epilogue) {
+                                 const Reduce &reduce, const Between &between, const Expand &expand, const Scales &scales,
+                                 const E &epilogue) {
     const int LANES = Tile::LANES, BLOCKS = Tile::BLOCKS, PARTS = BLOCKS / Tile::GROUPS;
     __shared__ Pack<W, LANES> slice[Tile::STAGED ? Tile::SQUEEZED * Tile::PACKS : 1];
     __shared__ Pack<V, LANES> share[Tile::STAGED ? Tile::SQUEEZED * Tile::SHARE / LANES : 1];
-    __shared__ float pooled[Tile::SLICE], part[Tile::SQUEEZED], hidden[Tile::SQUEEZED];
+    __shared__ float pooled[Tile::SLICE], part[Tile::SQUEEZED], hidden[Tile::SQUEEZED], excited[Tile::SHARE];
     const int rank = (int)blockIdx.x % BLOCKS;
     const Index number = quotient((Index)blockIdx.x, BLOCKS);
     const Index first = rank % Tile::GROUPS * Tile::SLICE, own = rank * Tile::SHARE;
@@ -162,16 +214,27 @@ SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index
     }
     if (CONSTANT) wait_for_previous_kernel();
     const SqueezeImage image = {number * batch_step, step, places, channels};
-    const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each;
-    squeeze_places<Tile>(x, image, first, packs, place, smaller(place + each, places), pooled);
+    const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each, last = smaller(place + each, places);
+    squeeze_places<Tile>(x, image, first, packs, place, last, pooled);
     squeeze_channels<Tile>(reducing, packs, pooled, part);
     if constexpr (BLOCKS > 1) {
         cluster_arrive();
         cluster_wait();
     }
     squeeze_whole<Tile>(part, 1.0f / (float)places, number, reduce, between, hidden);
+    if constexpr (Same<Scales, NoScales>::value) {
+        excite_channels<Tile>(expanding, own, channels, hidden, [&](int c, float sum) {
+            epilogue(number * channels + own + c, expand(own + c, sum));
+        });
+    } else {
+        excite_channels<Tile>(expanding, own, channels, hidden, [&](int c, float sum) {
+            excited[c] = (float)scales(number * channels + own + c, expand(own + c, sum));
+        });
+        gather_scales<Tile>(excited, first, channels, pooled);
+    }
     if constexpr (BLOCKS > 1) cluster_arrive();
-    excite_channels<Tile>(expanding, number, own, channels, hidden, expand, epilogue);
+    if constexpr (!Same<Scales, NoScales>::value)
+        scale_places<Tile>(x, image, number, first, packs, place, last, pooled, epilogue);
     if constexpr (BLOCKS > 1) cluster_wait(); // others may still read what this block has
 }
 

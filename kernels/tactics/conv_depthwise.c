@@ -1,5 +1,6 @@
 /* Convolutions of each channel by itself in channels-last layout: a thread computes eight channels of a few
  * places whose windows overlap. */
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/access.h"
 #include "kernels/conv_text.h"
@@ -12,7 +13,7 @@ enum {
     MOST_KERNEL = 9,
     MOST_LAID_OUT = 25,        /* taps of a window */
     LEAST_THREADS_PER_SM = 96, /* below which threads compute fewer places each */
-    MOST_PACKS = 16,
+    MOST_PACKS = 20,
     REGISTERS = 512,      /* of a thread, where a multiprocessor has one block */
     OTHER_REGISTERS = 56, /* than those of sums and what is read */
     WIDTH = 0,            /* numbers of a config */
@@ -20,6 +21,8 @@ enum {
     ROWS = 2,
     RESIDENT = 3 /* blocks of a multiprocessor, at least */
 };
+
+static const double SPARE_WORK = 1.08;
 
 static bool is_small(Dim d, int64_t most) {
     return dim_is_exact(d) && d >= 1 && d <= most;
@@ -44,12 +47,17 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return NULL;
 }
 
-/* Threads side by side in the channels: as many as leave the fewest without work, and fit in memory. */
+/* Threads side by side in the channels: the most of those that leave few without work, and fit in memory. */
 static int32_t choose_packs(const Problem *problem, const ConvText *conv) {
     int64_t packs = conv->groups / LANES, best = 1;
     int64_t bytes = conv->window.taps * LANES * dtype_bits(problem_value(problem, conv->w)->dtype) / 8;
-    for (int64_t n = 2; n <= MOST_PACKS && n * bytes <= MOST_SHARED; n *= 2)
-        if ((packs + n - 1) / n * n * 8 <= (packs + best - 1) / best * best * 9) best = n;
+    double least = 0;
+    for (int64_t n = 1; n <= MOST_PACKS && n * bytes <= MOST_SHARED; ++n) {
+        double work = (double)ceil_div_i64(packs, n) / (double)(THREADS / n);
+        if (n == 1 || work < least) least = work;
+    }
+    for (int64_t n = 1; n <= MOST_PACKS && n * bytes <= MOST_SHARED; ++n)
+        if ((double)ceil_div_i64(packs, n) / (double)(THREADS / n) <= least * SPARE_WORK) best = n;
     return (int32_t)best;
 }
 
@@ -115,7 +123,6 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     int32_t packs = config->number[PACKS];
     bool constant = inputs_are_constant(problem, problem_anchor(problem), 1);
     KernelWriter *w = kernel_begin(emission, "conv_depthwise");
-    (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "depthwise.cuh");
     kernel_waits(w);
@@ -127,8 +134,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Dim rows = dim_mul(dims, dim_mul(dims, conv.batch, window->out[0]),
                        dim_ceil_div(dims, window->out[1], config->number[ROWS]));
     Dim tiles = dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], config->number[WIDTH]));
-    return kernel_finish(w, kernel_grid_for(emission, tiles, THREADS / packs),
-                         dim_ceil_div(dims, conv.groups, packs * LANES), 1, THREADS, 0);
+    /* As many blocks as are there at a time: each turns its weights once. */
+    int64_t groups = ceil_div_i64(conv.groups, packs * LANES);
+    int64_t blocks = ceil_div_i64((int64_t)device->sm_count * config->number[RESIDENT], groups);
+    return kernel_finish(w, dim_min(dims, dim_ceil_div(dims, tiles, THREADS / packs), blocks), groups, 1,
+                         THREADS, 0);
 }
 
 const Tactic tactic_conv_depthwise = {.name = "conv_depthwise",

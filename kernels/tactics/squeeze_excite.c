@@ -1,5 +1,5 @@
-/* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, in one
- * launch: a cluster of blocks for each image. */
+/* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, and
+ * that itself, in one launch: a cluster of blocks for each image. */
 #include "kernels/access.h"
 #include "kernels/conv_text.h"
 
@@ -48,6 +48,16 @@ static const char *product_refusal(const Problem *problem, const Node *node, int
     return NULL;
 }
 
+/* Why the input cannot be scaled in the same launch; NULL where it can, and where it is not. */
+static const char *scale_refusal(const Problem *problem) {
+    if (problem->scale == NONE) return NULL;
+    const Node *node = &problem->graph->nodes[problem->scale];
+    const Value *y = problem_value(problem, node->outputs[0]);
+    if (!shape_equal(&y->shape, &problem_input(problem, 0)->shape) || !channels_are_inner(y))
+        return "a result that does not lie as the input does";
+    return NULL;
+}
+
 /* Whether an image's places lie at equal distances, channels last. */
 static bool places_are_regular(const Problem *problem, Squeeze *out) {
     const Shape *x = &problem_input(problem, 0)->shape;
@@ -81,7 +91,8 @@ static const char *describe(const Problem *problem, Squeeze *out) {
         !access_value_is_aligned(x) || out->channels % LANES != 0)
         return "channels that are not neighbours in packs of 8";
     if (out->channels > MOST_CHANNELS || out->squeezed > MOST_SQUEEZED) return "many channels";
-    return places_are_regular(problem, out) ? NULL : "places at different distances";
+    if (!places_are_regular(problem, out)) return "places at different distances";
+    return scale_refusal(problem);
 }
 
 static int32_t ceil_div(int64_t a, int64_t b) {
@@ -100,7 +111,7 @@ static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t b
         bytes[i] = squeeze->squeezed * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8 *
                    (i == 0 ? out.slice : out.share);
     }
-    int64_t sums = THREADS * LANES * 4 + (out.slice + 2 * squeeze->squeezed) * 4 + 64;
+    int64_t sums = THREADS * LANES * 4 + (out.slice + out.share + 2 * squeeze->squeezed) * 4 + 64;
     out.staged = sums + bytes[0] + bytes[1] <= MOST_STATIC;
     return out;
 }
@@ -129,21 +140,24 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     KernelWriter *w = kernel_begin(emission, "squeeze_excite");
     (void)device;
     TRY_ALLOC(emission->diag, w);
-    (void)describe(problem, &squeeze);
+    const char *why = describe(problem, &squeeze);
+    if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "squeeze_excite: %s", why);
     Division division = divide(problem, &squeeze, config->number[BLOCKS]);
     kernel_include(w, "squeeze.cuh");
     kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s> Tile;", LANES, division.blocks,
                    division.groups, division.slice, division.share, (int)squeeze.squeezed,
                    division.staged ? "true" : "false");
-    const char *between = kernel_between(w), *epilogue = kernel_epilogue(w);
+    const char *between = kernel_between(w), *scales = "NoScales{}", *epilogue;
+    if (problem->scale != NONE) scales = kernel_scales(w);
+    epilogue = problem->scale != NONE ? kernel_pack_epilogue(w, LANES) : kernel_epilogue(w);
     bool constant =
         inputs_are_constant(problem, squeeze.reduce, 1) && inputs_are_constant(problem, squeeze.expand, 1);
-    kernel_line(w, "squeeze_excite<Tile, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+    kernel_line(w, "squeeze_excite<Tile, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
                 constant ? "true" : "false", kernel_pointer(w, problem_anchor(problem)->inputs[0]),
                 kernel_number(w, squeeze.batch_step), kernel_number(w, squeeze.step),
                 kernel_number(w, squeeze.places), kernel_number(w, squeeze.channels),
                 kernel_pointer(w, squeeze.reduce->inputs[1]), kernel_pointer(w, squeeze.expand->inputs[1]),
-                product_bias(w, squeeze.reduce), between, product_bias(w, squeeze.expand), epilogue);
+                product_bias(w, squeeze.reduce), between, product_bias(w, squeeze.expand), scales, epilogue);
     kernel_waits(w);
     kernel_cluster(w, division.blocks);
     Dim images = problem_input(problem, 0)->shape.dim[0];

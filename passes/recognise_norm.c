@@ -262,6 +262,24 @@ static Status refuse_bounded(Recogniser *r, const Rule *rule, const Match *match
     return STATUS_OK;
 }
 
+/* -- means of images -- */
+
+/* In front of a convolution: what makes them a pool's is squeeze-and-excite. */
+static Status rewrite_plane_mean(Recogniser *r, const Rule *rule, const Match *match, const char **reason) {
+    const AttrList none = {0};
+    ValueId x = match_value(match, "x"), y = r->graph->nodes[match->root].outputs[0];
+    const Shape *in = recognise_shape(r, x), *out = recognise_shape(r, y);
+    *reason = "";
+    if (in->rank < 3 || in->rank != out->rank || !dtype_is_float(r->graph->values[x].dtype)) return STATUS_OK;
+    for (int32_t i = 0; i < in->rank; ++i)
+        if (out->dim[i] != (i < 2 ? in->dim[i] : 1)) return STATUS_OK;
+    if (y >= r->value_count || r->touched[y] || use_count(&r->uses, y) != 1) return STATUS_OK;
+    NodeId user = r->uses.uses[r->uses.first[y]].node;
+    if (user == NONE || r->graph->nodes[user].op != OP_Conv) return STATUS_OK;
+    *reason = NULL;
+    return recognise_replace(r, match, rule->becomes, &none, 1, &x);
+}
+
 #define CENTERED "(x - mean:ReduceMean(x)) / Sqrt(square:ReduceMean((x - mean)^2) + $epsilon)"
 #define DISTRIBUTED                                                                                          \
     "x * factor:(scale / Sqrt(square:ReduceMean((x - mean)^2) + $epsilon)) + bias - mean:ReduceMean(x) * "   \
@@ -307,6 +325,7 @@ static const Rule rules[] = {
     BOUNDED("x / Clip(ReduceL2(x), $bound)"),
     BOUNDED("x / Expand(Clip(ReduceL2(x), $bound), shape)"),
     BOUNDED("x / Max(ReduceL2(x), $bound)"),
+    {OP_GlobalAveragePool, "ReduceMean(x)", rewrite_plane_mean},
 };
 
 const RuleList recognise_norm_rules = {rules, sizeof rules / sizeof rules[0]};

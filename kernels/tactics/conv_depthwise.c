@@ -47,17 +47,23 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return NULL;
 }
 
+/* Blocks that a line of places takes, n of whose threads stand side by side. */
+static double block_work(int64_t packs, int64_t n) {
+    int64_t lines = THREADS / n;
+    return (double)ceil_div_i64(packs, n) / (double)lines;
+}
+
 /* Threads side by side in the channels: the most of those that leave few without work, and fit in memory. */
 static int32_t choose_packs(const Problem *problem, const ConvText *conv) {
     int64_t packs = conv->groups / LANES, best = 1;
     int64_t bytes = conv->window.taps * LANES * dtype_bits(problem_value(problem, conv->w)->dtype) / 8;
     double least = 0;
     for (int64_t n = 1; n <= MOST_PACKS && n * bytes <= MOST_SHARED; ++n) {
-        double work = (double)ceil_div_i64(packs, n) / (double)(THREADS / n);
+        double work = block_work(packs, n);
         if (n == 1 || work < least) least = work;
     }
     for (int64_t n = 1; n <= MOST_PACKS && n * bytes <= MOST_SHARED; ++n)
-        if ((double)ceil_div_i64(packs, n) / (double)(THREADS / n) <= least * SPARE_WORK) best = n;
+        if (block_work(packs, n) <= least * SPARE_WORK) best = n;
     return (int32_t)best;
 }
 

@@ -42,14 +42,14 @@ SMELT_DEVICE void stage_lines(const W *from, Index step, Index packs, Index line
     }
 }
 
-// The sums of the block's channels over its places: pooled[SLICE], in the same order every time. All threads take part.
+// The sums of the block's channels over its places, in the same order every time. All threads take part.
 template <class Tile, class T>
 SMELT_DEVICE void squeeze_places(const T *x, const SqueezeImage &image, Index first, Index packs, Index place, Index last,
-                                 float (&pooled)[Tile::SLICE]) {
+                                 Pack<float, Tile::LANES> (&pooled)[Tile::PACKS]) {
     const int LANES = Tile::LANES, AHEAD = 8;
-    __shared__ float part[Tile::LINES][Tile::PACKS][LANES];
+    __shared__ Pack<float, LANES> part[Tile::LINES][Tile::PACKS];
     const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
-    float sum[LANES] = {};
+    Pack<float, LANES> sum = {};
     if (line < Tile::LINES && own < packs) {
         const Index base = image.base + first + own * LANES;
         for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
@@ -62,41 +62,40 @@ SMELT_DEVICE void squeeze_places(const T *x, const SqueezeImage &image, Index fi
 #pragma unroll
             for (int a = 0; a < AHEAD; ++a)
 #pragma unroll
-                for (int l = 0; l < LANES; ++l) sum[l] += (float)fetch(v[a].at[l]);
+                for (int l = 0; l < LANES; ++l) sum.at[l] += (float)fetch(v[a].at[l]);
         }
     }
-    if (line < Tile::LINES)
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) part[line][own][l] = sum[l];
+    if (line < Tile::LINES) part[line][own] = sum;
     __syncthreads();
     const int TEAMS = Tile::TEAMS;
     for (int e = (int)threadIdx.x; e < Tile::SLICE * TEAMS; e += SQUEEZE_THREADS) {
         const int c = e % Tile::SLICE, team = e / Tile::SLICE;
         float total = 0.0f;
-        for (int n = team; n < Tile::LINES; n += TEAMS) total += part[n][c / LANES][c % LANES];
-        part[team][c / LANES][c % LANES] = total;
+        for (int n = team; n < Tile::LINES; n += TEAMS) total += part[n][c / LANES].at[c % LANES];
+        part[team][c / LANES].at[c % LANES] = total;
     }
     __syncthreads();
     for (int c = (int)threadIdx.x; c < Tile::SLICE; c += SQUEEZE_THREADS) {
         float total = 0.0f;
 #pragma unroll
-        for (int n = 0; n < TEAMS; ++n) total += part[n][c / LANES][c % LANES];
-        pooled[c] = total;
+        for (int n = 0; n < TEAMS; ++n) total += part[n][c / LANES].at[c % LANES];
+        pooled[c / LANES].at[c % LANES] = total;
     }
     __syncthreads();
 }
 
 // What the block's sums give to each of the first product's: a warp for each in turn.
 template <class Tile, class W>
-SMELT_DEVICE void squeeze_channels(const SqueezeLines<W> &lines, Index packs, const float (&pooled)[Tile::SLICE],
+SMELT_DEVICE void squeeze_channels(const SqueezeLines<W> &lines, Index packs, const Pack<float, Tile::LANES> (&pooled)[Tile::PACKS],
                                    float (&part)[Tile::SQUEEZED]) {
     const int LANES = Tile::LANES, lane = (int)threadIdx.x % 32;
     for (int s = (int)threadIdx.x / 32; s < Tile::SQUEEZED; s += SQUEEZE_THREADS / 32) {
         float sum = 0.0f;
         for (int pack = lane; pack < packs; pack += 32) {
             const Pack<W, LANES> w = load_pack<LANES>(lines.p, s * lines.step + pack * LANES);
+            const Pack<float, LANES> own = pooled[pack];
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) sum += (float)fetch(w.at[l]) * pooled[pack * LANES + l];
+            for (int l = 0; l < LANES; ++l) sum += (float)fetch(w.at[l]) * own.at[l];
         }
         sum = WarpTeam::all<Sum>(sum);
         if (lane == 0) part[s] = sum;
@@ -138,7 +137,7 @@ SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index first, Ind
 
 // What scales the block's channels, from the blocks that have computed it.
 template <class Tile>
-SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, Index channels, float (&scales)[Tile::SLICE]) {
+SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, Index channels, Pack<float, Tile::LANES> (&scales)[Tile::PACKS]) {
     if constexpr (Tile::BLOCKS == 1) __syncthreads();
     else {
         cluster_arrive();
@@ -146,8 +145,9 @@ SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, In
     }
     for (int c = (int)threadIdx.x; c < Tile::SLICE && first + c < channels; c += SQUEEZE_THREADS) {
         const int at = (int)(first + c);
-        if constexpr (Tile::BLOCKS == 1) scales[c] = own[at];
-        else scales[c] = shared_get_from(shared_address(own + at % Tile::SHARE), (u32)(at / Tile::SHARE));
+        float &scale = scales[c / Tile::LANES].at[c % Tile::LANES];
+        if constexpr (Tile::BLOCKS == 1) scale = own[at];
+        else scale = shared_get_from(shared_address(own + at % Tile::SHARE), (u32)(at / Tile::SHARE));
     }
     __syncthreads();
 }
@@ -155,14 +155,12 @@ SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, In
 // The block's places and channels times what scales them.
 template <class Tile, class T, class E>
 SMELT_DEVICE void scale_places(const T *x, const SqueezeImage &image, Index number, Index first, Index packs, Index place, Index last,
-                               const float (&scales)[Tile::SLICE], const E &epilogue) {
+                               const Pack<float, Tile::LANES> (&scales)[Tile::PACKS], const E &epilogue) {
     const int LANES = Tile::LANES, AHEAD = 4;
     const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
     if (line >= Tile::LINES || own >= packs) return;
     const Index channel = first + own * LANES;
-    float scale[LANES];
-#pragma unroll
-    for (int l = 0; l < LANES; ++l) scale[l] = scales[own * LANES + l];
+    const Pack<float, LANES> scale = scales[own];
     for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
         Pack<T, LANES> v[AHEAD];
 #pragma unroll
@@ -178,7 +176,7 @@ SMELT_DEVICE void scale_places(const T *x, const SqueezeImage &image, Index numb
             typename E::Operands operands;
             epilogue.read(element, operands);
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) product[l] = (float)fetch(v[a].at[l]) * scale[l];
+            for (int l = 0; l < LANES; ++l) product[l] = (float)fetch(v[a].at[l]) * scale.at[l];
             epilogue.write(element, product, operands);
         }
     }
@@ -196,7 +194,8 @@ SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index
     const int LANES = Tile::LANES, BLOCKS = Tile::BLOCKS, PARTS = BLOCKS / Tile::GROUPS;
     __shared__ Pack<W, LANES> slice[Tile::STAGED ? Tile::SQUEEZED * Tile::PACKS : 1];
     __shared__ Pack<V, LANES> share[Tile::STAGED ? Tile::SQUEEZED * Tile::SHARE / LANES : 1];
-    __shared__ float pooled[Tile::SLICE], part[Tile::SQUEEZED], hidden[Tile::SQUEEZED], excited[Tile::SHARE];
+    __shared__ Pack<float, LANES> pooled[Tile::PACKS];
+    __shared__ float part[Tile::SQUEEZED], hidden[Tile::SQUEEZED], excited[Tile::SHARE];
     const int rank = (int)blockIdx.x % BLOCKS;
     const Index number = quotient((Index)blockIdx.x, BLOCKS);
     const Index first = rank % Tile::GROUPS * Tile::SLICE, own = rank * Tile::SHARE;

@@ -109,7 +109,8 @@ class Row:
 
     def __init__(self, options, processes, path, folder):
         model = onnx.load(path, load_external_data=False)
-        self.options, self.name, self.failed, self.errors, self.times = options, path.stem, {}, {}, {}
+        self.options, self.name = options, path.stem
+        self.failed, self.errors, self.times, self.prepared, self.settled = {}, {}, {}, {}, {}
         arrays = sample_inputs(model)
         kinds = [peers.COMPILED, peers.FROZEN, peers.EAGER, peers.RUNTIME]
         if options.max_autotune and re.search(options.max_autotune, path.stem):
@@ -136,8 +137,10 @@ class Row:
             self.peers["smelt"] = self.smelt
 
     def prepare_peer(self, kind):
+        begin = time.monotonic()
         peer = self.makers[kind]()
         found = self.attempt(kind, lambda: peer.answer(self.options.limit))
+        self.prepared[kind] = time.monotonic() - begin
         if found is None:
             return
         self.peers[kind] = peer
@@ -153,7 +156,9 @@ class Row:
         self.errors = {name: error(found, self.reference) for name, found in outputs.items()}
         for name, peer in list(self.peers.items()):
             if name != "smelt":
+                begin = time.monotonic()
                 self.attempt(name, lambda: peer.ask("settle", self.options.limit))
+                self.settled[name] = time.monotonic() - begin
         for _ in range(self.options.rounds):
             for name, peer in sorted(self.peers.items(), key=lambda item: item[0] != "smelt"):
                 took = self.attempt(name, lambda: peer.ask(("time", self.options.seconds), 30 + 10 * self.options.seconds))
@@ -168,7 +173,7 @@ class Row:
         times = {name: {"ms": statistics.median(values), "least": min(values), "most": max(values), "error": self.errors.get(name)}
                  for name, values in self.times.items()}
         return {"model": self.name, "precision": self.options.precision, "tune": self.options.tune, "rounds": self.options.rounds,
-                "build_s": getattr(self.smelt, "build_seconds", None), "times": times, "failed": self.failed, **self.options.session}
+                "build_s": getattr(self.smelt, "build_seconds", None), "prepared_s": self.prepared, "settled_s": self.settled, "times": times, "failed": self.failed, **self.options.session}
 
 
 def print_row(row):

@@ -17,6 +17,7 @@ template <int Z, int Y, int X, int PACK> struct StemTile {
     int lead;      // elements of a line in front of the first window, so that packs begin where they do in memory
     int shift;     // elements of shared memory in front of a line's first one
     int pitch;     // from line to line, elements of shared memory
+    int copy;      // elements from the patch to a second one that begins an element later, for windows at odd places; 0: none
 };
 
 // What a patch is read from: packs of N elements that lie in memory, which are copied to shared memory as they are, or elements
@@ -72,7 +73,7 @@ template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X,
 }
 
 // T: smelt_half or smelt_bf16. A block of WARPS computes COLS channels, a multiple of 32, of a tile at a time; STEPS * 16 terms
-// hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch, the others anywhere.
+// hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch or of its copy, the others anywhere.
 // The result is channels-last, its channels a multiple of 8; bias may be nullptr.
 template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, class X, class W, class B, class Behind, class E>
 struct ConvStem {
@@ -116,7 +117,7 @@ struct ConvStem {
     SMELT_DEVICE Memory memory() const {
         u8 *const all = block_memory(), *const packs = all + sizeof(Shared);
         u8 *const patch = packs + (X::copies ? ceil_div(HELD * threads * (int)sizeof(Element), 16) * 16 : 0);
-        u8 *const stage = patch + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 16;
+        u8 *const stage = patch + 2 * tile.copy + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 16;
         return {reinterpret_cast<Shared *>(all), reinterpret_cast<Element *>(packs), reinterpret_cast<u16 *>(patch),
                 reinterpret_cast<u32 *>(stage)};
     }
@@ -137,7 +138,7 @@ struct ConvStem {
         int step[3];
         for (int i = 0; i < 3; ++i) step[i] = (int)(place.at[i] * window.dilation[i]);
         const int row = (step[0] * tile.extent[1] + step[1]) * tile.pitch;
-        return {2 * (row + tile.shift + (tile.lead + step[2]) * channels + channel), channel * (int)window.taps() + tap};
+        return {2 * (row + step[2] * channels + channel), channel * (int)window.taps() + tap};
     }
     SMELT_DEVICE void fill_pairs(Shared &shared) const {
         for (int k = threadIdx.x; k < terms; k += threads) shared.term[k] = term(k);
@@ -271,34 +272,45 @@ struct ConvStem {
                 for (int k = 0; k < pack; ++k)
                     memory.patch[line + (own.at[2] + k) * channels + own.channel] = narrow_bits(T{}, numbers[k]);
             }
+            if (tile.copy == 0) continue;
+#pragma unroll
+            for (int k = 0; k < pack; ++k) {
+                const int at = line + (own.at[2] + k) * channels + own.channel - 1;
+                if (at >= 0) memory.patch[tile.copy + at] = narrow_bits(T{}, numbers[k]);
+            }
         }
     }
 
     // -- the product --
 
     struct Spread { int z, y, x; };
-    SMELT_DEVICE Spread spread(int place) const {
-        if (Tile::places % 32 != 0) place = smaller(place, Tile::places - 1);
+    static SMELT_DEVICE Spread spread(int place) {
         return {place / (Tile::width * Tile::height), place / Tile::width % Tile::height, place % Tile::width};
     }
-    template <bool WHOLE> SMELT_DEVICE void step(const Shared &shared, int step, const u8 *const (&row)[4],
-                                                 float (&sums)[2][tiles][4]) const {
-        const int lane = threadIdx.x % 32;
-        const Pairs pairs = shared.pairs[step][lane % 4];
-        u32 a[2][4];
+    // Of the 32 places that a warp computes at a time a thread has 4 in operands, 8 from each other, in one line or two.
+    static const bool one_line = Tile::width % 32 == 0;
+    static_assert(Tile::places % 32 == 0 && (one_line || (Tile::width == 16 && Tile::height % 2 == 0)), "warps have whole lines");
+    // Bytes of the patch from the first to number i.
+    SMELT_DEVICE int apart(int i) const {
+        const int x = one_line ? i * 8 : i % 2 * 8, y = one_line ? 0 : i / 2;
+        return 2 * (y * (int)window.stride[1] * tile.pitch + x * (int)window.stride[2] * channels);
+    }
+    // Where a thread's pairs of the steps that read them at once begin, in bytes: the first, the second << 16.
+    static const int most_known = DIRECT < 16 ? DIRECT : 16;
+    struct Known { u32 at[most_known > 0 ? most_known : 1]; };
+    SMELT_DEVICE Known known(const Shared &shared) const {
+        Known known;
 #pragma unroll
-        for (int i = 0; i < 8; ++i) {
-            const u8 *from = row[i / 4 * 2 + i % 2];
-            const u32 place = pairs.at[i % 4 / 2 * 2];
-            if (WHOLE)
-                a[i / 4][i % 4] = *reinterpret_cast<const u32 *>(from + place);
-            else
-                a[i / 4][i % 4] = __byte_perm(*reinterpret_cast<const u16 *>(from + (place & 0xffff)),
-                                              *reinterpret_cast<const u16 *>(from + (place >> 16)), pairs.at[i % 4 / 2 * 2 + 1]);
+        for (int k = 0; k < most_known; ++k) {
+            const Pairs pairs = shared.pairs[k][threadIdx.x % 4];
+            known.at[k] = pairs.at[0] | pairs.at[2] << 16;
         }
+        return known;
+    }
+    SMELT_DEVICE void multiply_step(const Shared &shared, int step, const u32 (&a)[2][4], float (&sums)[2][tiles][4]) const {
 #pragma unroll
         for (int n = 0; n < tiles / 2; ++n) {
-            const Fragments b = shared.b[step][n][lane];
+            const Fragments b = shared.b[step][n][threadIdx.x % 32];
 #pragma unroll
             for (int m = 0; m < 2; ++m) {
                 multiply_matrices<T>(sums[m][2 * n], a[m], b.at[0], b.at[1]);
@@ -306,12 +318,35 @@ struct ConvStem {
             }
         }
     }
+    // row: the window of the thread's first place.
+    SMELT_DEVICE void step_at_once(const Shared &shared, int step, const u8 *row, u32 places, float (&sums)[2][tiles][4]) const {
+        const u8 *const from[2] = {row + (places & 0xffff), row + (places >> 16)};
+        u32 a[2][4];
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            a[i / 4][i % 4] = *reinterpret_cast<const u32 *>(from[i % 4 / 2] + apart(i / 4 * 2 + i % 2));
+        multiply_step(shared, step, a, sums);
+    }
+    SMELT_DEVICE void step_by_halves(const Shared &shared, int step, const u8 *row, float (&sums)[2][tiles][4]) const {
+        const Pairs pairs = shared.pairs[step][threadIdx.x % 4];
+        u32 a[2][4];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const u32 places = pairs.at[half * 2];
+            const u8 *const first = row + (places & 0xffff), *const second = row + (places >> 16);
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                a[i / 2][half * 2 + i % 2] = __byte_perm(*reinterpret_cast<const u16 *>(first + apart(i)),
+                                                         *reinterpret_cast<const u16 *>(second + apart(i)), pairs.at[half * 2 + 1]);
+        }
+        multiply_step(shared, step, a, sums);
+    }
     // 8 channels at a time of a place.
     SMELT_DEVICE void store(u32 *stage, const Corner &corner, Index first_col, int place, const float (&sums)[tiles][4],
                             int half) const {
         const Spread at = spread(place);
         const Index out[3] = {corner.first[0] + at.z, corner.first[1] + at.y, corner.first[2] + at.x};
-        if (place >= Tile::places || !inside(out[0], window.out[0]) || !inside(out[1], window.out[1]) ||
+        if (!inside(out[0], window.out[0]) || !inside(out[1], window.out[1]) ||
             !inside(out[2], window.out[2]))
             return;
         const Index row = (out[0] * window.out[1] + out[1]) * window.out[2] + out[2];
@@ -384,24 +419,26 @@ struct ConvStem {
         }
     }
     // 32 places of the tile.
-    SMELT_DEVICE void multiply(const Memory &memory, Index number, Index first_col, int first) const {
+    SMELT_DEVICE void multiply(const Memory &memory, const Known &known, Index number, Index first_col, int first) const {
         const Shared &shared = *memory.shared;
         const int lane = threadIdx.x % 32;
-        const u8 *row[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const Spread at = spread(first + i * 8 + lane / 4);
-            const int line = (at.z * (int)window.stride[0] * tile.extent[1] + at.y * (int)window.stride[1]) * tile.pitch;
-            row[i] = reinterpret_cast<const u8 *>(memory.patch + line + at.x * (int)window.stride[2] * channels);
-        }
+        const Spread at = spread(first + lane / 4);
+        const int line = (at.z * (int)window.stride[0] * tile.extent[1] + at.y * (int)window.stride[1]) * tile.pitch;
+        int start = line + tile.shift + (at.x * (int)window.stride[2] + tile.lead) * channels;
+        if (tile.copy != 0 && start % 2 != 0) start += tile.copy - 1;
+        const u8 *const row = reinterpret_cast<const u8 *>(memory.patch + start);
         float sums[2][tiles][4];
 #pragma unroll
         for (int i = 0; i < 2 * tiles * 4; ++i)
             sums[i / (tiles * 4)][i / 4 % tiles][i % 4] = shared.bias[i / 16 % (tiles / 4)][lane % 4][i / 4 % 4 * 2 + i % 2];
-#pragma unroll 1
-        for (int k = 0; k < DIRECT; ++k) step<true>(shared, k, row, sums);
-#pragma unroll 1
-        for (int k = DIRECT; k < STEPS; ++k) step<false>(shared, k, row, sums);
+#pragma unroll
+        for (int k = 0; k < most_known; ++k) step_at_once(shared, k, row, known.at[k], sums);
+        for (int k = most_known; k < DIRECT; ++k) {
+            const Pairs pairs = shared.pairs[k][lane % 4];
+            step_at_once(shared, k, row, pairs.at[0] | pairs.at[2] << 16, sums);
+        }
+#pragma unroll 2
+        for (int k = DIRECT; k < STEPS; ++k) step_by_halves(shared, k, row, sums);
         const Corner corner = this->corner(number);
 #pragma unroll
         for (int i = 0; i < 4; ++i) store(memory.stage, corner, first_col, first + i * 8 + lane / 4, sums[i / 2], i % 2);
@@ -412,12 +449,13 @@ struct ConvStem {
         Held held[HELD];
         read(all, corner((Index)blockIdx.x), held); // the grid has no more blocks than there are tiles
         prepare(all, first_col);
+        const Known whole = known(*all.shared);
         for (Index number = (Index)blockIdx.x; number < count; number += (Index)gridDim.x) {
             put(all, held);
             __syncthreads();
             if (number + (Index)gridDim.x < count) read(all, corner(number + (Index)gridDim.x), held);
             for (int first = (int)threadIdx.x / 32 * 32; first < Tile::places; first += threads)
-                multiply(all, number, first_col, first);
+                multiply(all, whole, number, first_col, first);
             __syncthreads();
             if constexpr (Behind::pools) pool_stage(all.stage, corner(number), first_col);
         }

@@ -1,6 +1,8 @@
 /* Convolutions of few channels, as a network's first one is, in half precision on matrix units: the windows
  * of a tile are read from a patch of the input in shared memory, to which it comes from wherever and in
  * whatever type it lies. */
+#include <math.h>
+
 #include "base/checked.h"
 #include "ir/form.h"
 #include "kernels/access.h"
@@ -11,17 +13,19 @@ enum {
     MOST_TERMS = 512,
     MOST_STEP = 64, /* strides and dilations */
     TERMS_OF_A_STEP = 16,
-    PACK = 4,              /* elements of the input that are read together where they lie so */
-    MOST_HELD = 20,        /* accesses of a thread for a patch */
-    MOST_PATCH = 32 << 10, /* elements: places in it are 16 bits of bytes */
-    USUAL_EXTENT = 128,    /* of symbolic dimensions */
-    LEAST_COPY = 4,        /* bytes that are copied without a register; cuda/conv_stem.cuh has it, too */
-    FEW_ROUNDS = 8,        /* of tiles over the multiprocessors: below, they are whole */
-    WIDE_WARPS = 16,       /* that a multiprocessor has registers for, of 64 columns and of 32 */
-    NARROW_WARPS = 24,
+    PACK = 4,               /* elements of the input that are read together where they lie so */
+    MOST_HELD = 20,         /* accesses of a thread for a patch */
+    MOST_PATCH = 32 << 10,  /* elements: places in it are 16 bits of bytes */
+    USUAL_EXTENT = 128,     /* of symbolic dimensions */
+    LEAST_COPY = 4,         /* bytes that are copied without a register; cuda/conv_stem.cuh has it, too */
+    FEW_ROUNDS = 8,         /* of tiles over the multiprocessors: below, they are whole */
+    WIDE_WARPS = 8,         /* of a multiprocessor: with all registers for 64 columns, */
+    NARROW_WARPS = 16,      /* with half of them each */
+    BUSY_WARPS = 8,         /* that keep a multiprocessor busy */
     SHARED_RESERVED = 1024, /* of a block, by the driver */
     KEPT_CONFIGS = 8
 };
+#define ALONE 1.15 /* time of blocks that share a multiprocessor with no other */
 /* Numbers of a config. */
 enum { COLS, WARPS, DEPTH, HEIGHT, WIDTH, RESIDENT, STEM_NUMBERS };
 
@@ -46,7 +50,7 @@ typedef struct Stem {
 /* A tile of the result as a config has it, and what of cuda/conv_stem.cuh's StemTile and its like follows. */
 typedef struct StemTile {
     int64_t places[WINDOW_AXES]; /* of the convolution's result */
-    int64_t extent[WINDOW_AXES], lead, shift, pitch, pack;
+    int64_t extent[WINDOW_AXES], lead, shift, pitch, copy, pack;
     int64_t count; /* packs of all channels */
     int64_t halves, steps, direct, held, bytes;
 } StemTile;
@@ -106,11 +110,11 @@ static Stem describe(const Problem *problem) {
 
 /* -- tiles -- */
 
-/* Pairs of terms begin at even elements of the patch whatever the place: they are read at once. */
+/* Steps of pairs of terms that begin an even number of elements behind the window: they are read at once,
+ * from a copy of the patch where the window begins at an odd one. */
 static int64_t direct_steps(const ConvText *conv) {
     const WindowDims *window = &conv->window;
     int64_t wide = window->dilation[2] == 1 ? window->kernel[2] : 1;
-    if (window->stride[2] * conv->channels % 2 != 0) return 0;
     if (wide == 1 && window->kernel[2] > 1 && window->dilation[2] * conv->channels % 2 != 0) return 0;
     return window->taps / wide * (wide * conv->channels / 2) * 2 / TERMS_OF_A_STEP;
 }
@@ -124,7 +128,7 @@ static int64_t shared_bytes(const Config *config, const Stem *stem, const StemTi
     int64_t packs = pack < LEAST_COPY ? 0 : round_up_i64(tile->held * n[WARPS] * 32 * pack, 16);
     int64_t weights = n[COLS] * stem->conv.channels * stem->conv.window.taps * 2;
     int64_t pooled = stem->pools ? tile->places[0] * tile->places[1] * tile->places[2] * n[COLS] * 2 : 0;
-    return common + packs + max_i64(round_up_i64(tile->halves, 8) * 2 + pooled, weights);
+    return common + packs + max_i64((tile->copy + round_up_i64(tile->halves, 8)) * 2 + pooled, weights);
 }
 
 /* The elements of lines begin where packs do in memory. */
@@ -144,16 +148,22 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
                      .direct = direct_steps(&stem->conv)};
     for (int i = 0; i < WINDOW_AXES; ++i) {
         tile.places[i] = (n[DEPTH + i] - 1) * stem->stride[i] + stem->kernel[i];
+        /* Warps compute 32 places of one line or 16 of two. */
+        if (i == 2) tile.places[i] = tile.places[i] <= 16 ? 16 : round_up_i64(tile.places[i], 32);
+    }
+    if (tile.places[2] == 16) tile.places[1] = round_up_i64(tile.places[1], 2);
+    for (int i = 0; i < WINDOW_AXES; ++i)
         tile.extent[i] =
             (tile.places[i] - 1) * window->stride[i] + (window->kernel[i] - 1) * window->dilation[i] + 1;
-    }
     place_packs(config, stem, &tile);
-    tile.shift = tile.direct > 0 ? tile.lead * channels % 2 : 0;
+    bool twice = tile.direct > 0 && window->stride[2] * channels % 2 != 0;
+    tile.shift = tile.direct > 0 && !twice ? tile.lead * channels % 2 : 0;
     tile.pitch = round_up_i64(tile.extent[2] * tile.pack * channels + tile.shift,
                               channels == 1 && tile.pack > 1 ? tile.pack : 2);
     tile.count = tile.extent[0] * tile.extent[1] * tile.extent[2] * channels;
     tile.held = ceil_div_i64(tile.count, n[WARPS] * 32);
     tile.halves = tile.extent[0] * tile.extent[1] * tile.pitch;
+    tile.copy = twice ? round_up_i64(tile.halves, 8) : 0;
     tile.bytes = shared_bytes(config, stem, &tile);
     return tile;
 }
@@ -173,25 +183,41 @@ static Dim tile_count(DimTable *dims, const Config *config, const Stem *stem) {
     return tiles;
 }
 
-/* An estimate of cycles: a multiprocessor's tiles are read, multiplied and stored. */
+/* Blocks of a multiprocessor that work at a time. */
+static double blocks_under_way(const Config *config, const Device *device, const StemTile *tile,
+                               double tiles) {
+    double room = (double)(device->shared_per_sm / (tile->bytes + SHARED_RESERVED));
+    double there = tiles / device->sm_count;
+    if (there > config->number[RESIDENT]) there = config->number[RESIDENT];
+    return there > room ? room : there;
+}
+
+/* An estimate of cycles, after times measured on an H200: a multiprocessor's tiles are read, multiplied and
+ * stored, in turn, and few warps do not keep it busy; each block turns the weights first. */
 static double tile_cost(const Config *config, const Device *device, const Stem *stem, const StemTile *tile) {
     const int32_t *n = config->number;
     double tiles = (double)usual(stem->conv.batch) * (double)ceil_div_i64(stem->conv.outputs, n[COLS]);
     for (int i = 0; i < WINDOW_AXES; ++i) tiles *= (double)ceil_div_i64(usual(stem->out[i]), n[DEPTH + i]);
     double sums = (double)(tile->places[0] * tile->places[1]) * (double)(tile->places[2] * n[COLS]);
     double work = sums * (0.025 + 0.014 * (double)tile->steps) + 0.3 * (double)tile->count + 200;
+    if (stem->pools) work += 0.03 * sums;
     double rounds = tiles / device->sm_count;
     if (rounds < FEW_ROUNDS) rounds = (double)ceil_div_i64((int64_t)tiles, device->sm_count);
-    return rounds * work;
+    double blocks = blocks_under_way(config, device, tile, tiles);
+    if (blocks < 1) blocks = 1;
+    double share = blocks * n[WARPS] / BUSY_WARPS;
+    if (share < 1) work /= share;
+    double turned = ceil(fmin(tiles, (double)device->sm_count * n[RESIDENT]) / device->sm_count);
+    return rounds * (blocks < 2 ? work * ALONE : work) + turned * (600 + 2.0 * n[COLS] * (double)tile->steps);
 }
 
 /* Depth, height, width and warps of tiles of results, of a convolution and of a pool. */
 static const int32_t tile_shapes[][4] = {{1, 8, 16, 4}, {1, 16, 16, 8}, {1, 8, 32, 8},  {1, 4, 32, 4},
                                          {1, 4, 16, 4}, {1, 1, 128, 4}, {1, 1, 256, 8}, {4, 4, 16, 8},
                                          {4, 8, 16, 8}, {2, 8, 16, 8},  {2, 4, 16, 4},  {1, 1, 64, 2}};
-static const int32_t pooled_shapes[][4] = {{1, 7, 8, 8},  {1, 3, 8, 4}, {1, 7, 7, 8},  {1, 3, 7, 4},
-                                           {1, 8, 8, 8},  {1, 4, 8, 4}, {1, 1, 63, 4}, {1, 1, 127, 8},
-                                           {1, 1, 32, 4}, {2, 4, 8, 8}, {1, 2, 4, 2}};
+static const int32_t pooled_shapes[][4] = {{1, 7, 7, 8},  {1, 3, 7, 4},  {1, 3, 15, 8}, {1, 7, 15, 8},
+                                           {1, 8, 8, 8},  {1, 4, 8, 4},  {1, 4, 16, 8}, {1, 1, 15, 2},
+                                           {1, 1, 63, 4}, {1, 1, 64, 4}, {2, 4, 8, 8}};
 
 /* Keeps the list in the order of costs. */
 static int32_t insert_config(Config *out, double *costs, int32_t count, const Config *config, double cost) {
@@ -213,9 +239,9 @@ static int32_t list_configs(const Stem *stem, const Device *device, Config out[M
     for (int32_t cols = stem->conv.outputs > 32 ? 64 : 32; cols >= 32; cols -= 32)
         for (int32_t s = 0; s < shapes; ++s) {
             const int32_t *shape = stem->pools ? pooled_shapes[s] : tile_shapes[s];
+            int32_t warps = cols > 32 && !stem->pools ? WIDE_WARPS : NARROW_WARPS;
             Config config = {.count = STEM_NUMBERS,
-                             .number = {cols, shape[3], shape[0], shape[1], shape[2],
-                                        (cols > 32 ? WIDE_WARPS : NARROW_WARPS) / shape[3]}};
+                             .number = {cols, shape[3], shape[0], shape[1], shape[2], warps / shape[3]}};
             StemTile tile = tile_of(&config, stem);
             if (is_legal(device, &tile))
                 count = insert_config(out, costs, count, &config, tile_cost(&config, device, stem, &tile));
@@ -301,13 +327,13 @@ static const char *input_text(KernelWriter *w, const StemInput *input, int64_t p
     return kernel_format(w, "stem_packs<%lld>(%s)", (long long)pack, kernel_pointer(w, input->value));
 }
 
-/* "StemTile<1, 8, 16, 4>{{1, 21, 10}, 1, 1, 122}" */
+/* "StemTile<1, 8, 16, 4>{{1, 21, 10}, 1, 1, 122, 0}" */
 static const char *tile_text(KernelWriter *w, const StemTile *tile) {
     const int64_t *n = tile->places, *e = tile->extent;
-    return kernel_format(w, "StemTile<%lld, %lld, %lld, %lld>{{%lld, %lld, %lld}, %lld, %lld, %lld}",
+    return kernel_format(w, "StemTile<%lld, %lld, %lld, %lld>{{%lld, %lld, %lld}, %lld, %lld, %lld, %lld}",
                          (long long)n[0], (long long)n[1], (long long)n[2], (long long)tile->pack,
                          (long long)e[0], (long long)e[1], (long long)e[2], (long long)tile->lead,
-                         (long long)tile->shift, (long long)tile->pitch);
+                         (long long)tile->shift, (long long)tile->pitch, (long long)tile->copy);
 }
 
 static const char *behind_text(KernelWriter *w, const Config *config, const Stem *stem) {
@@ -344,7 +370,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_conv_stem = {.name = "conv_stem",
-                                 .version = 2,
+                                 .version = 3,
                                  .strided = true,
                                  .prologue = PROLOGUE_READS,
                                  .pools = true,

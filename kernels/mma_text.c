@@ -15,6 +15,7 @@ enum {
     KEPT_CONFIGS = 12,
     WARP = 32,
     MOST_RESIDENT = 8,
+    REGISTERS = 65536,      /* of a multiprocessor of every architecture */
     SHARED_RESERVED = 1024, /* by the driver for each block */
     TILE_WAIT = 1500,       /* cycles */
     START = 3,              /* microseconds of a launch */
@@ -102,15 +103,19 @@ static double products_per_clock(const Device *device, const MmaProblem *product
     return rate * device->tf32_tflops / device->fp16_tflops / product->terms;
 }
 
-/* Blocks that share a multiprocessor: by its memory, and by registers as the sums and what is beside them
- * need them. */
-static int32_t resident(const Device *device, const MmaProblem *product, const Config *config) {
+/* Blocks that share a multiprocessor's registers, as the sums and what is beside them need them. */
+static int32_t registers_allow(int32_t registers, const Config *config) {
     const int32_t *n = config->number;
-    int32_t registers = n[MMA_WARP_ROWS] * n[MMA_WARP_COLS] / WARP + 72;
+    int32_t blocks = registers / (threads_of(config) * (n[MMA_WARP_ROWS] * n[MMA_WARP_COLS] / WARP + 72));
+    return blocks < 1 ? 1 : blocks > MOST_RESIDENT ? MOST_RESIDENT : blocks;
+}
+
+/* Blocks that share a multiprocessor. */
+static int32_t resident(const Device *device, const MmaProblem *product, const Config *config) {
     int32_t by_memory = device->shared_per_sm / (shared_bytes(product, config) + SHARED_RESERVED);
-    int32_t by_registers = device->registers_per_sm / (threads_of(config) * registers);
+    int32_t by_registers = registers_allow(device->registers_per_sm, config);
     int32_t least = by_memory < by_registers ? by_memory : by_registers;
-    return least < 1 ? 1 : least > MOST_RESIDENT ? MOST_RESIDENT : least;
+    return least < 1 ? 1 : least;
 }
 
 /* Cycles of a tile's products and copies for a multiprocessor that `warps` warps share: few of them do not
@@ -287,6 +292,7 @@ Status mma_finish(KernelWriter *w, const MmaProblem *product, const Config *conf
         kernel_line(w, "mma_slice<Tile, %d>(place, %s, %s, %s, %s, %s, %s);", slice_lanes(product), a, b,
                     depth, kernel_number(w, slice_depth(dims, product, config)), sizes_text(w, product),
                     slices_text(w, product, config));
+    if (product->terms == 0) kernel_resident(w, registers_allow(REGISTERS, config));
     return kernel_finish(w, grid, config->number[MMA_SLICES], 1, threads_of(config),
                          shared_bytes(product, config));
 }

@@ -51,14 +51,14 @@ template <class T, int LINES, int DEPTH, bool OUTER, bool SPREAD> struct MmaOper
             load_matrices<OUTER>(to, from + place(row, lane % 8, OUTER ? line + half * 8 : (step * 2 + part) * pack));
         }
     }
-    // Four elements along the depth, number `quad`, of the line that lies in row `row`.
-    static SMELT_DEVICE Pack<T, 4> four(const u8 *from, int row, int quad) {
+    // Four elements along the depth, number `quad`, of the line that lies in row `row`; turn: as above.
+    static SMELT_DEVICE Pack<T, 4> four(const u8 *from, int row, int turn, int quad) {
         Pack<T, 4> to;
         if constexpr (OUTER) {
 #pragma unroll
-            for (int k = 0; k < 4; ++k) to.at[k] = *reinterpret_cast<const T *>(from + place(quad * 4 + k, quad * 4 + k, row));
+            for (int k = 0; k < 4; ++k) to.at[k] = *reinterpret_cast<const T *>(from + place(quad * 4 + k, k, row));
         } else {
-            to = *reinterpret_cast<const Pack<T, 4> *>(from + place(row, row, quad * 4));
+            to = *reinterpret_cast<const Pack<T, 4> *>(from + place(row, turn, quad * 4));
         }
         return to;
     }
@@ -204,18 +204,20 @@ template <> struct MmaStep<float, 3> {
     }
 };
 
-// A warp's products of one stage without matrix units: a thread's sums are those of mma.sync's result.
+// A warp's products of one stage without matrix units: a thread's sums are those of mma.sync's result. Not unrolled, since what is
+// read ahead takes the sums' registers.
 template <class Tile>
 SMELT_DEVICE void fma_multiply(const u8 *stage, int row, int col, float (&sums)[Tile::warp_rows / 16][Tile::warp_cols / 2]) {
-    const int lane = (int)threadIdx.x % 32;
-#pragma unroll
+    const int lane = (int)threadIdx.x % 32, line = lane / 4, pair = lane % 4 * 2;
+#pragma unroll 1
     for (int quad = 0; quad < Tile::depth / 4; ++quad) {
         Pack<float, 4> a[Tile::warp_rows / 8];
 #pragma unroll
-        for (int i = 0; i < Tile::warp_rows / 8; ++i) a[i] = Tile::A::four(stage, row + i * 8 + lane / 4, quad);
+        for (int i = 0; i < Tile::warp_rows / 8; ++i) a[i] = Tile::A::four(stage, row + i * 8 + line, line, quad);
 #pragma unroll
         for (int j = 0; j < Tile::warp_cols / 4; ++j) {
-            const Pack<float, 4> b = Tile::B::four(stage + Tile::A::bytes, col + j / 2 * 8 + lane % 4 * 2 + j % 2, quad);
+            const int own = pair + j % 2;
+            const Pack<float, 4> b = Tile::B::four(stage + Tile::A::bytes, col + j / 2 * 8 + own, own, quad);
 #pragma unroll
             for (int k = 0; k < 4; ++k)
 #pragma unroll

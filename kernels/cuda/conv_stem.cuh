@@ -75,9 +75,10 @@ template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X,
 // T: smelt_half or smelt_bf16. A block of WARPS computes COLS channels, a multiple of 32, of a tile at a time; STEPS * 16 terms
 // hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch or of its copy, the others anywhere.
 // The result is channels-last, its channels a multiple of 8; bias may be nullptr.
-template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, class X, class W, class B, class Behind, class E>
+template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, int CHANNELS, class X, class W, class B,
+          class Behind, class E>
 struct ConvStem {
-    static const int tiles = COLS / 8, terms = STEPS * 16, threads = WARPS * 32, pack = Tile::pack;
+    static const int tiles = COLS / 8, terms = STEPS * 16, threads = WARPS * 32, pack = Tile::pack, channels = CHANNELS;
     typedef typename X::Element Element;
     typedef StemPack<X, X::copies> Held;
     const X &x;
@@ -85,9 +86,7 @@ struct ConvStem {
     Strides strides;
     Window window;
     Tile tile;
-    Index batch;
-    int channels;
-    Index outputs;
+    Index batch, outputs;
     const B *bias;
     const Behind &behind;
     const E &epilogue;
@@ -116,7 +115,7 @@ struct ConvStem {
     };
     SMELT_DEVICE Memory memory() const {
         u8 *const all = block_memory(), *const packs = all + sizeof(Shared);
-        u8 *const patch = packs + (X::copies ? ceil_div(HELD * threads * (int)sizeof(Element), 16) * 16 : 0);
+        u8 *const patch = packs + (X::copies ? ceil_div(HELD * channels * threads * (int)sizeof(Element), 16) * 16 : 0);
         u8 *const stage = patch + 2 * tile.copy + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 16;
         return {reinterpret_cast<Shared *>(all), reinterpret_cast<Element *>(packs), reinterpret_cast<u16 *>(patch),
                 reinterpret_cast<u32 *>(stage)};
@@ -228,57 +227,66 @@ struct ConvStem {
         corner.base = strides.plane(entry, 0) + strides.place(corner.start[0], corner.start[1], corner.start[2]);
         return corner;
     }
-    // A pack of the patch: the channel, and how far from the corner.
+    // Packs of all channels at one place of the patch: how far it is from the corner.
     struct Spot {
-        int channel, at[3];
+        int at[3];
+        bool inside;
     };
     SMELT_DEVICE Spot spot(int e) const {
-        const int line = e / tile.extent[2], plane = line / tile.extent[1], channel = plane / tile.extent[0];
-        return {channel, {plane - channel * tile.extent[0], line - plane * tile.extent[1], (e - line * tile.extent[2]) * pack}};
+        const int line = e / tile.extent[2], plane = line / tile.extent[1];
+        return {{plane, line - plane * tile.extent[1], (e - line * tile.extent[2]) * pack}, plane < tile.extent[0]};
     }
-    SMELT_DEVICE void read(const Memory &memory, const Corner &corner, Held (&held)[HELD]) const {
+    SMELT_DEVICE void read(const Memory &memory, const Corner &corner, Held (&held)[HELD][channels]) const {
 #pragma unroll
         for (int i = 0; i < HELD; ++i) {
             const int e = i * threads + (int)threadIdx.x;
             const Spot own = spot(e);
-            bool found = own.channel < channels;
+            bool found = own.inside;
             for (int a = 0; a < 3; ++a) found = found && inside(corner.start[a] + own.at[a], window.in[a]);
-            held[i].begin(x, memory.packs + e,
-                          corner.base + own.channel * strides.channel + strides.place(own.at[0], own.at[1], own.at[2]), found);
+            const Index from = corner.base + strides.place(own.at[0], own.at[1], own.at[2]);
+#pragma unroll
+            for (int c = 0; c < channels; ++c)
+                held[i][c].begin(x, memory.packs + e * channels + c, from + c * strides.channel, found);
         }
         close_copies();
     }
-    SMELT_DEVICE void put(const Memory &memory, Held (&held)[HELD]) const {
+    // Neighbouring elements of shared memory, of which the first has an odd place or not.
+    template <bool ODD, int N> static SMELT_DEVICE void put_line(u16 *to, const float (&numbers)[N], bool with_first) {
+        const int first = ODD ? 1 : 0;
+        if (ODD && with_first) to[0] = narrow_bits(T{}, numbers[0]);
 #pragma unroll
-        for (int i = 0; i < HELD; ++i) held[i].end();
+        for (int k = first; k + 1 < N; k += 2) *reinterpret_cast<u32 *>(to + k) = pair_of<T>(numbers[k], numbers[k + 1]);
+        if ((N - first) % 2 != 0) to[N - 1] = narrow_bits(T{}, numbers[N - 1]);
+    }
+    SMELT_DEVICE void put(const Memory &memory, Held (&held)[HELD][channels]) const {
+#pragma unroll
+        for (int i = 0; i < HELD; ++i)
+#pragma unroll
+            for (int c = 0; c < channels; ++c) held[i][c].end();
         wait_for_copies<0>(); // a thread reads what it has copied itself
 #pragma unroll
         for (int i = 0; i < HELD; ++i) {
             const int e = i * threads + (int)threadIdx.x;
             const Spot own = spot(e);
-            if (own.channel >= channels) continue;
-            const int line = (own.at[0] * tile.extent[1] + own.at[1]) * tile.pitch + tile.shift;
-            const Element wide = held[i].get(memory.packs + e);
-            float numbers[pack];
+            if (!own.inside) continue;
+            float numbers[pack * channels];
 #pragma unroll
-            for (int k = 0; k < pack; ++k) numbers[k] = convert<float>(fetch(wide.at[k]));
-            if (pack % 2 == 0 && channels == 1 && tile.pitch % pack == 0 && tile.shift % pack == 0) {
-                Pack<u32, (pack + 1) / 2> narrow;
+            for (int c = 0; c < channels; ++c) {
+                const Element wide = held[i][c].get(memory.packs + e * channels + c);
 #pragma unroll
-                for (int k = 0; k < pack / 2; ++k) narrow.at[k] = pair_of<T>(numbers[2 * k], numbers[2 * k + 1]);
-                store_pack(reinterpret_cast<u32 *>(memory.patch + line + own.at[2]), 0, narrow);
-            } else {
-#pragma unroll
-                for (int k = 0; k < pack; ++k)
-                    memory.patch[line + (own.at[2] + k) * channels + own.channel] = narrow_bits(T{}, numbers[k]);
+                for (int k = 0; k < pack; ++k) numbers[k * channels + c] = convert<float>(fetch(wide.at[k]));
             }
-            if (tile.copy == 0) continue;
-#pragma unroll
-            for (int k = 0; k < pack; ++k) {
-                const int at = line + (own.at[2] + k) * channels + own.channel - 1;
-                if (at >= 0) memory.patch[tile.copy + at] = narrow_bits(T{}, numbers[k]);
-            }
+            const int at = (own.at[0] * tile.extent[1] + own.at[1]) * tile.pitch + tile.shift + own.at[2] * channels;
+            put_spot(memory.patch + at, numbers, tile.shift % 2 != 0, at % 2 != 0, true);
+            if (tile.copy != 0) put_spot(memory.patch + tile.copy + at - 1, numbers, tile.shift % 2 == 0, at % 2 == 0, at > 0);
         }
+    }
+    // odd, known beforehand: whether a line's first pack begins at an odd place; own: the same of this one.
+    SMELT_DEVICE void put_spot(u16 *to, const float (&numbers)[pack * channels], bool odd, bool own, bool with_first) const {
+        if (pack * channels % 2 == 0 ? odd : own)
+            put_line<true>(to, numbers, with_first);
+        else
+            put_line<false>(to, numbers, with_first);
     }
 
     // -- the product --
@@ -446,7 +454,7 @@ struct ConvStem {
     SMELT_DEVICE void run() const {
         const Memory all = memory();
         const Index first_col = (Index)blockIdx.y * COLS, count = tile_count();
-        Held held[HELD];
+        Held held[HELD][channels];
         read(all, corner((Index)blockIdx.x), held); // the grid has no more blocks than there are tiles
         prepare(all, first_col);
         const Known whole = known(*all.shared);
@@ -462,11 +470,12 @@ struct ConvStem {
     }
 };
 
-template <class T, int COLS, int STEPS, int DIRECT, int WARPS, int HELD, class Tile, class X, class W, class B, class Behind, class E>
+template <class T, int COLS, int STEPS, int DIRECT, int WARPS, int HELD, int CHANNELS, class Tile, class X, class W, class B,
+          class Behind, class E>
 SMELT_DEVICE void conv_stem(const X &x, const W *weights, const Strides &strides, const Window &window, const Tile &tile,
-                            Index batch, int channels, Index outputs, const B *bias, const Behind &behind, const E &epilogue) {
-    ConvStem<T, COLS, STEPS, DIRECT, WARPS, Tile, HELD, X, W, B, Behind, E>{x,     weights,  strides, window, tile,  batch,
-                                                                           channels, outputs, bias,    behind, epilogue}
+                            Index batch, Index outputs, const B *bias, const Behind &behind, const E &epilogue) {
+    ConvStem<T, COLS, STEPS, DIRECT, WARPS, Tile, HELD, CHANNELS, X, W, B, Behind, E>{
+        x, weights, strides, window, tile, batch, outputs, bias, behind, epilogue}
         .run();
 }
 

@@ -51,7 +51,7 @@ typedef struct Stem {
 typedef struct StemTile {
     int64_t places[WINDOW_AXES]; /* of the convolution's result */
     int64_t extent[WINDOW_AXES], lead, shift, pitch, copy, pack;
-    int64_t count; /* packs of all channels */
+    int64_t count; /* packs of a channel */
     int64_t halves, steps, direct, held, bytes;
 } StemTile;
 
@@ -125,7 +125,8 @@ static int64_t shared_bytes(const Config *config, const Stem *stem, const StemTi
     const int32_t *n = config->number;
     int64_t common = tile->steps * (32 * n[COLS] + 64 + 8 * TERMS_OF_A_STEP) + 4 * n[COLS];
     int64_t pack = tile->pack * stem->input.element_bytes;
-    int64_t packs = pack < LEAST_COPY ? 0 : round_up_i64(tile->held * n[WARPS] * 32 * pack, 16);
+    int64_t packs =
+        pack < LEAST_COPY ? 0 : round_up_i64(tile->held * stem->conv.channels * n[WARPS] * 32 * pack, 16);
     int64_t weights = n[COLS] * stem->conv.channels * stem->conv.window.taps * 2;
     int64_t pooled = stem->pools ? tile->places[0] * tile->places[1] * tile->places[2] * n[COLS] * 2 : 0;
     return common + packs + max_i64((tile->copy + round_up_i64(tile->halves, 8)) * 2 + pooled, weights);
@@ -160,7 +161,7 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
     tile.shift = tile.direct > 0 && !twice ? tile.lead * channels % 2 : 0;
     tile.pitch = round_up_i64(tile.extent[2] * tile.pack * channels + tile.shift,
                               channels == 1 && tile.pack > 1 ? tile.pack : 2);
-    tile.count = tile.extent[0] * tile.extent[1] * tile.extent[2] * channels;
+    tile.count = tile.extent[0] * tile.extent[1] * tile.extent[2];
     tile.held = ceil_div_i64(tile.count, n[WARPS] * 32);
     tile.halves = tile.extent[0] * tile.extent[1] * tile.pitch;
     tile.copy = twice ? round_up_i64(tile.halves, 8) : 0;
@@ -168,8 +169,9 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
     return tile;
 }
 
-static bool is_legal(const Device *device, const StemTile *tile) {
-    return tile->held <= MOST_HELD && tile->halves <= MOST_PATCH && tile->bytes <= device->shared_per_block;
+static bool is_legal(const Device *device, const StemTile *tile, int64_t channels) {
+    return tile->held * channels <= MOST_HELD && tile->halves <= MOST_PATCH &&
+           tile->bytes <= device->shared_per_block;
 }
 
 static int64_t usual(Dim extent) {
@@ -186,10 +188,8 @@ static Dim tile_count(DimTable *dims, const Config *config, const Stem *stem) {
 /* Blocks of a multiprocessor that work at a time. */
 static double blocks_under_way(const Config *config, const Device *device, const StemTile *tile,
                                double tiles) {
-    double room = (double)(device->shared_per_sm / (tile->bytes + SHARED_RESERVED));
-    double there = tiles / device->sm_count;
-    if (there > config->number[RESIDENT]) there = config->number[RESIDENT];
-    return there > room ? room : there;
+    int64_t room = device->shared_per_sm / (tile->bytes + SHARED_RESERVED);
+    return fmin(tiles / device->sm_count, (double)min_i64(room, config->number[RESIDENT]));
 }
 
 /* An estimate of cycles, after times measured on an H200: a multiprocessor's tiles are read, multiplied and
@@ -199,7 +199,8 @@ static double tile_cost(const Config *config, const Device *device, const Stem *
     double tiles = (double)usual(stem->conv.batch) * (double)ceil_div_i64(stem->conv.outputs, n[COLS]);
     for (int i = 0; i < WINDOW_AXES; ++i) tiles *= (double)ceil_div_i64(usual(stem->out[i]), n[DEPTH + i]);
     double sums = (double)(tile->places[0] * tile->places[1]) * (double)(tile->places[2] * n[COLS]);
-    double work = sums * (0.025 + 0.014 * (double)tile->steps) + 0.3 * (double)tile->count + 200;
+    double work = sums * (0.025 + 0.014 * (double)tile->steps) +
+                  0.3 * (double)(tile->count * stem->conv.channels) + 200;
     if (stem->pools) work += 0.03 * sums;
     double rounds = tiles / device->sm_count;
     if (rounds < FEW_ROUNDS) rounds = (double)ceil_div_i64((int64_t)tiles, device->sm_count);
@@ -243,7 +244,7 @@ static int32_t list_configs(const Stem *stem, const Device *device, Config out[M
             Config config = {.count = STEM_NUMBERS,
                              .number = {cols, shape[3], shape[0], shape[1], shape[2], warps / shape[3]}};
             StemTile tile = tile_of(&config, stem);
-            if (is_legal(device, &tile))
+            if (is_legal(device, &tile, stem->conv.channels))
                 count = insert_config(out, costs, count, &config, tile_cost(&config, device, stem, &tile));
         }
     return count;
@@ -357,11 +358,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *strides =
         stem.input.value == NONE ? number_strides_text(w, conv->x) : strides_text(w, stem.input.value);
     const char *bias = conv->bias == NONE ? "(const float *)nullptr" : kernel_pointer(w, conv->bias);
-    kernel_line(w, "conv_stem<%s, %d, %lld, %lld, %d, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+    kernel_line(w, "conv_stem<%s, %d, %lld, %lld, %d, %lld, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
                 cuda_type(problem_value(problem, conv->w)->dtype), n[COLS], (long long)tile.steps,
-                (long long)tile.direct, n[WARPS], (long long)tile.held, x, kernel_pointer(w, conv->w),
-                strides, window_text(w, &conv->window), tile_text(w, &tile), kernel_number(w, conv->batch),
-                kernel_number(w, conv->channels), kernel_number(w, conv->outputs), bias,
+                (long long)tile.direct, n[WARPS], (long long)tile.held, (long long)conv->channels, x,
+                kernel_pointer(w, conv->w), strides, window_text(w, &conv->window), tile_text(w, &tile),
+                kernel_number(w, conv->batch), kernel_number(w, conv->outputs), bias,
                 behind_text(w, config, &stem), kernel_pack_epilogue(w, EPILOGUE_LANES));
     kernel_resident(w, n[RESIDENT]);
     Dim blocks = dim_min(dims, tile_count(dims, config, &stem), (int64_t)device->sm_count * n[RESIDENT]);
@@ -370,7 +371,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_conv_stem = {.name = "conv_stem",
-                                 .version = 3,
+                                 .version = 4,
                                  .strided = true,
                                  .prologue = PROLOGUE_READS,
                                  .pools = true,

@@ -69,3 +69,9 @@ const char *conv_scale(KernelWriter *w, const ConvText *conv) {
 bool conv_reads(const Problem *problem, const ConvText *conv) {
     return problem->input_count > (conv->bias != NONE ? 3 : 2);
 }
+
+bool conv_has_moments(const Problem *problem, const ConvText *conv) {
+    SumsText sums = conv_sums(problem, conv);
+    return problem->node_count == 1 && dim_is_exact(conv->batch) && dim_is_exact(sums.rows) &&
+           sums.groups == 1 && sums_are_packs(problem, &sums);
+}

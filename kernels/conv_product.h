@@ -15,6 +15,8 @@ SumsText conv_sums(const Problem *problem, const ConvText *conv);
 const char *conv_scale(KernelWriter *w, const ConvText *conv);
 /* Whether the epilogue reads something of the result's size. */
 bool conv_reads(const Problem *problem, const ConvText *conv);
+/* Whether a kernel can leave moments of the result: it stores sums as they are, and sizes are known. */
+bool conv_has_moments(const Problem *problem, const ConvText *conv);
 /* Weights are constants that are turned to (output channel, tap, channel) when the plan is made; others lie
  * so already. */
 bool conv_turns_weights(const Problem *problem, const ConvText *conv);

@@ -27,7 +27,7 @@ struct KernelWriter {
     const char *family;
     Parameter *parameters;
     int32_t parameter_count, parameter_capacity, pointers, results, numbers, scratches, maps;
-    int32_t resident, cluster; /* blocks */
+    int32_t resident, cluster; /* blocks; resident 0: not said */
     bool waits;                /* for the kernel in front, somewhere in the body */
     const char *includes[MOST_INCLUDES];
     int32_t include_count;
@@ -42,7 +42,7 @@ KernelWriter *kernel_begin(Emission *emission, const char *family) {
     if (w == NULL) return NULL;
     w->emission = emission;
     w->family = family;
-    w->resident = w->cluster = 1;
+    w->cluster = 1;
     w->declarations = byte_writer(emission->arena);
     w->body = byte_writer(emission->arena);
     return w;
@@ -262,7 +262,7 @@ static void write_unit(const KernelWriter *w, int32_t threads, ByteWriter *out) 
     write_format(out, "\nextern \"C\" __global__ void ");
     if (w->cluster > 1) write_format(out, "__cluster_dims__(%d, 1, 1) ", w->cluster);
     write_format(out, "__launch_bounds__(%d", threads);
-    if (w->resident > 1) write_format(out, ", %d", w->resident);
+    if (w->resident > 0) write_format(out, ", %d", w->resident);
     write_format(out, ")\n%s_%s(", w->family, entry_place);
     for (int32_t i = 0; i < w->parameter_count; ++i) {
         if (i > 0) write_format(out, ", ");

@@ -75,6 +75,11 @@ typedef struct Emission {
     int32_t launch_count;
     KernelLaunch launches[EMISSION_LAUNCHES];
     Dim scratch_bytes; /* of the whole step; 0 = none */
+    /* Moments of the channels of the anchor's result, for a normalisation in the step behind it, at the start
+     * of scratch memory: f32 mean and sum of squares of differences from it, [batch, parts, channels, 2],
+     * then counts of elements, [batch, parts]. Numbers of parts, 0 for none: those that the kernels leave
+     * there for the next step (at most what Tactic.moment_parts says), and those that they find there. */
+    int64_t leaves_parts, finds_parts;
 } Emission;
 
 typedef struct KernelWriter KernelWriter;
@@ -170,8 +175,9 @@ const char *problem_epilogue_refuses(const Problem *problem);
  * for none. */
 Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
 
-/* Blocks that share a multiprocessor, which bounds the registers of a thread; blocks of a cluster along x. 1
- * each unless set. */
+/* Blocks that share a multiprocessor, which bounds the registers of a thread; blocks of a cluster along x, 1
+ * unless set. Kernels whose warps give each other registers (registers_from of wgmma.cuh) say even that it is
+ * 1, or the compiler ignores it. */
 void kernel_resident(KernelWriter *w, int32_t blocks);
 void kernel_cluster(KernelWriter *w, int32_t blocks);
 /* The body calls wait_for_previous_kernel (core.cuh) itself, once it has done what needs no memory; other

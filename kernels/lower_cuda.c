@@ -26,6 +26,9 @@ typedef struct CudaLowering {
     int32_t device_steps, host_steps;
     const char *choices; /* of the step at hand */
     int32_t arch_step_capacity;
+    /* Per device: of what value the last step has left moments, in so many parts; 0: of none. */
+    ValueId moments[MOST_DEVICES];
+    int64_t moment_parts[MOST_DEVICES];
 } CudaLowering;
 
 static const char *list_archs(const CudaLowering *c) {
@@ -284,6 +287,55 @@ static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Pi
                            c->base.diag);
 }
 
+/* -- moments: a step that leaves those of its result, and the normalisation behind it, which does not read
+ * the result for them -- */
+
+/* Nodes of the step behind a node, 0: there is none in the block. */
+static int32_t next_step(const Graph *graph, NodeId last, const NodeId **nodes) {
+    const Block *block = &graph->blocks[graph->nodes[last].block];
+    int32_t first = node_position(graph, last) + 1;
+    *nodes = block->nodes + first;
+    return first < block->node_count ? step_end(graph, block, first) - first : 0;
+}
+
+static bool finds_moments(const CudaLowering *c, const Problem *problem, const Tactic *tactic) {
+    return tactic->finds_moments != NULL && c->options->trial == NULL && tactic->finds_moments(problem);
+}
+
+/* Parts in which a step that is one convolution is to leave the moments of its result. */
+static Status find_moment_parts(CudaLowering *c, const Problem *problem, const Choice *choice,
+                                const Device *device, int64_t *out) {
+    const NodeId *nodes;
+    const char *why;
+    Problem next;
+    *out = 0;
+    if (choice->tactic->moment_parts == NULL || problem->node_count != 1) return STATUS_OK;
+    int32_t count = next_step(c->graph, problem->nodes[0], &nodes);
+    if (count == 0) return STATUS_OK;
+    TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
+    const Node *anchor = problem_anchor(&next);
+    if (anchor == NULL || anchor->inputs[0] != c->graph->nodes[problem->nodes[0]].outputs[0])
+        return STATUS_OK;
+    if (tactic_choose(&next, device, &c->work, &why) == NULL) return STATUS_OK;
+    if (finds_moments(c, &next, choose(c, &next, device).tactic))
+        *out = choice->tactic->moment_parts(problem, device, &choice->config);
+    return STATUS_OK;
+}
+
+static Status arrange_moments(CudaLowering *c, const Problem *problem, const Choice *choice, int32_t index,
+                              Emission *emission) {
+    const Node *anchor = problem_anchor(problem);
+    int64_t left = c->moment_parts[index];
+    c->moment_parts[index] = 0;
+    if (anchor == NULL) return STATUS_OK;
+    if (left > 0 && anchor->inputs[0] == c->moments[index] && finds_moments(c, problem, choice->tactic))
+        emission->finds_parts = left;
+    TRY(find_moment_parts(c, problem, choice, c->devices->at[index], &emission->leaves_parts));
+    c->moments[index] = anchor->outputs[0];
+    c->moment_parts[index] = emission->leaves_parts;
+    return STATUS_OK;
+}
+
 static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim *scratch_bytes,
                          int32_t *launch_count) {
     const Problem *problem = &piece->problem;
@@ -295,6 +347,7 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
+    TRY(arrange_moments(c, problem, &choice, index, &emission));
     TRY(tactic->emit(&choice.config, device, &emission));
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t r = 0; r < repeats; ++r)
@@ -379,6 +432,7 @@ static Status emit_view(CudaLowering *c, PlanStep *step) {
 }
 
 static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
+    memset(c->moment_parts, 0, sizeof c->moment_parts);
     step->reason = arena_strdup(c->base.arena, why);
     TRY_ALLOC(c->base.diag, step->reason);
     c->host_steps++;

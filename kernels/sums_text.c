@@ -1,7 +1,10 @@
 #include "kernels/sums_text.h"
 
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/window_text.h"
+
+enum { MOST_PARTS = 512 /* that each block of a normalisation merges */ };
 
 int64_t problem_bytes(const Problem *problem) {
     int64_t bytes = 0;
@@ -40,4 +43,38 @@ const char *sum_store(KernelWriter *w, const SumsText *sums, const char *finish)
     if (sums->groups > 1)
         numbers = kernel_format(w, "sum_groups(%s, %s)", numbers, kernel_number(w, sums->cols));
     return kernel_format(w, "store_sums(%s, %s, %s)", numbers, finish, kernel_pack_epilogue(w, lanes));
+}
+
+int64_t moment_counts_at(int64_t parts, int64_t channels) {
+    return parts * channels * 2 * (int64_t)sizeof(float);
+}
+
+int64_t moment_bytes(int64_t parts, int64_t channels) {
+    return moment_counts_at(parts, channels) + parts * (int64_t)sizeof(float);
+}
+
+const char *sum_moments(KernelWriter *w, int64_t batch, int64_t cols, bool each) {
+    Emission *emission = kernel_emission(w);
+    int64_t parts = emission->leaves_parts * batch;
+    if (parts == 0) return "NoMoments{}";
+    kernel_include(w, "sum_moments.cuh");
+    emission->scratch_bytes = moment_bytes(parts, cols);
+    return kernel_format(w, "MomentParts{%s, %s, %lld, %s}", kernel_scratch(w, 0, "float"),
+                         kernel_scratch(w, moment_counts_at(parts, cols), "float"), (long long)cols,
+                         each ? "true" : "false");
+}
+
+int64_t sum_moment_parts(int64_t tiles, int64_t blocks, bool each) {
+    int64_t parts = each || tiles < blocks ? tiles : blocks;
+    return parts <= MOST_PARTS ? parts : 0;
+}
+
+int32_t sum_moments_shared(void) {
+    enum { TOGETHER = 4, WARPS = 8 }; /* TileMoments::Memory */
+    return TOGETHER * 32 * 2 * (int32_t)sizeof(float) + WARPS * (int32_t)sizeof(int32_t);
+}
+
+bool sum_moments_fit(int32_t pieces, int32_t cols, int32_t resident) {
+    enum { OF_32_COLUMNS = 24, MOST = 168 }; /* registers; others take up to 60 of 232 */
+    return resident == 1 && pieces * cols / 2 + ceil_div_i64(cols, 32) * OF_32_COLUMNS <= MOST;
 }

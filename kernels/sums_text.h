@@ -21,6 +21,19 @@ int64_t problem_bytes(const Problem *problem);
 const char *sum_scale(KernelWriter *w, float alpha, float beta, ValueId c, Dim cols, bool packs);
 /* What constructs the store, which declares the epilogue. finish: what constructs the SumScale. */
 const char *sum_store(KernelWriter *w, const SumsText *sums, const char *finish);
+/* Where the counts of so many parts with moments of so many channels begin (Emission.leaves_parts), and where
+ * they end, in bytes. */
+int64_t moment_counts_at(int64_t parts, int64_t channels);
+int64_t moment_bytes(int64_t parts, int64_t channels);
+/* What a product's kernel does besides: "NoMoments{}", or "MomentParts{s0, s1, 64, false}" where the emission
+ * leaves moments of `batch` entries. each: see there (cuda/sum_moments.cuh). */
+const char *sum_moments(KernelWriter *w, int64_t batch, int64_t cols, bool each);
+/* Parts of each entry with so many tiles of rows, or of the launch's blocks; 0: more than are merged fast. */
+int64_t sum_moment_parts(int64_t tiles, int64_t blocks, bool each);
+/* Bytes of shared memory that it takes, and whether threads have registers for it that have the sums of
+ * `pieces` times 64 rows and of cols columns, with so many blocks on a multiprocessor. */
+int32_t sum_moments_shared(void);
+bool sum_moments_fit(int32_t pieces, int32_t cols, int32_t resident);
 /* Whether 8 neighbouring columns are neighbours in memory, too. */
 bool sums_are_packs(const Problem *problem, const SumsText *sums);
 

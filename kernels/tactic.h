@@ -42,6 +42,11 @@ typedef struct Tactic {
     /* Microseconds that it should take at the usual sizes, 0 where it cannot tell. NULL: it never can. */
     double (*cost)(const Problem *problem, const Device *device, const Config *config);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
+    /* Parts of each batch entry for which the kernels can leave moments (Emission.leaves_parts), 0 where they
+     * cannot; NULL: they never can. */
+    int64_t (*moment_parts)(const Problem *problem, const Device *device, const Config *config);
+    /* Whether the kernels can do without reading input 0 for its moments (Emission.finds_parts). NULL: no. */
+    bool (*finds_moments)(const Problem *problem);
 } Tactic;
 
 /* In order of preference, from tactics.def: TACTIC(name) in tactics/<name>.c defines `const Tactic

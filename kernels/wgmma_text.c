@@ -93,10 +93,16 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 
 /* -- what is legal -- */
 
-static void set_stages(const Device *device, Config *config) {
+/* As many as there is room for beside `others` bytes. */
+static void set_stages(const Device *device, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
-    int32_t stages = each / stage_bytes(config);
+    int32_t stages = (each - others) / stage_bytes(config);
     config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
+}
+
+bool wgmma_make_room(const Device *device, Config *config, int32_t bytes) {
+    set_stages(device, config, bytes);
+    return config->number[WGMMA_STAGES] >= 2;
 }
 
 /* Parts of a stage: as many as divide a tile's parts into stages of a good depth. */
@@ -159,7 +165,7 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
             Config config = {.count = WGMMA_SLICES + 1,
                              .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
                                         blocks_of(problem, depth), 0, shapes[i].resident, slices}};
-            set_stages(device, &config);
+            set_stages(device, &config, 0);
             if (is_legal(device, problem, &config)) insert(device, problem, &config, costs, out, count++);
         }
     return count;
@@ -220,8 +226,9 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
     kernel_line(w, "const ProductTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
-    kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld);", load, store,
-                (long long)steps_of(problem, config));
+    kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld%s%s);", load, store,
+                (long long)steps_of(problem, config), problem->moments == NULL ? "" : ", ",
+                problem->moments == NULL ? "" : problem->moments);
     kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     Dim grid = dim_min(dims, tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);

@@ -17,6 +17,7 @@ typedef struct WgmmaProblem {
     bool reads;            /* the epilogue reads something of the result's size */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
+    const char *moments;                         /* sum_moments of sums_text.h; NULL: none */
 } WgmmaProblem;
 
 /* Numbers of a config. */
@@ -39,6 +40,8 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
 /* Bytes of tiles that a multiprocessor gets from L2 in a cycle while all read. Tiles that others read at the
  * same time come faster than plain reads: the factor is fitted to times on an H200. */
 double wgmma_l2_rate(const Device *device);
+/* Leaves so many bytes of shared memory to others; false where that is too much. */
+bool wgmma_make_room(const Device *device, Config *config, int32_t bytes);
 /* Microseconds. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config);
 int32_t wgmma_rows(const Config *config); /* of a tile */

@@ -5,131 +5,287 @@
 #define SMELT_MOMENTS_CUH
 
 #include "smelt/normalize.cuh"
+#include "smelt/wgmma.cuh"
 
 namespace smelt {
 
-static const int MOMENT_THREADS = 256;
+static const int MOMENT_THREADS = 512;
 
-// Of so many numbers: their mean, and the sum of squares of what they differ from it.
-struct Moments { double count, mean, squares; };
+// Places of each entry, which parts take in turns, a run of them at a time; channels that lie side by side.
+struct Planes {
+    Index places, channels, parts, run;
+    SMELT_DEVICE Index runs() const { return ceil_div(places, run); }
+    // Places of a part; none of a part's threads has one where the part's first thread has not.
+    SMELT_DEVICE Index count(Index, Index part) const {
+        const Index all = runs(), each = quotient(all, parts), more = all - each * parts;
+        const bool last = part == (more > 0 ? more : parts) - 1; // which may be cut off
+        return (each + (part < more ? 1 : 0)) * run - (last ? all * run - places : 0);
+    }
+};
 
-SMELT_DEVICE Moments merged(const Moments &a, const Moments &b) {
-    const double count = a.count + b.count, apart = b.mean - a.mean, part = count > 0 ? b.count / count : 0;
-    return Moments{count, a.mean + apart * part, a.squares + b.squares + apart * apart * a.count * part};
+// Places of parts that another kernel has made (sum_moments.cuh).
+struct PartCounts {
+    const float *counts;
+    Index parts;
+    SMELT_DEVICE float count(Index entry, Index part) const { return counts[entry * parts + part]; }
+};
+
+// What lines of a block have for the same channels, added up; all[i] is that of the group's channel i. shared: of the block.
+template <int LANES, int PACKS, class P>
+SMELT_DEVICE void add_lines(P (&own)[LANES], P (&shared)[MOMENT_THREADS / 32][PACKS * LANES], P (&all)[PACKS * LANES]) {
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+#pragma unroll
+    for (int l = 0; l < LANES; ++l) {
+#pragma unroll
+        for (int mask = 16; mask >= PACKS; mask /= 2) own[l] += shuffled(own[l], mask);
+        if (lane < PACKS) shared[warp][lane * LANES + l] = own[l];
+    }
+    __syncthreads();
+    if (threadIdx.x < PACKS * LANES) {
+        P sum = 0;
+#pragma unroll
+        for (int i = 0; i < MOMENT_THREADS / 32; ++i) sum += shared[i][threadIdx.x];
+        all[threadIdx.x] = sum;
+    }
+    __syncthreads();
 }
-SMELT_DEVICE Moments shuffled(const Moments &m, int mask) {
-    return Moments{shuffled(m.count, mask), shuffled(m.mean, mask), shuffled(m.squares, mask)};
-}
 
-struct Planes { Index places, channels, chunks; }; // parts that the places are divided into
-
-// What one part of the places of an entry is.
-struct Chunk { Index first, last; };
-SMELT_DEVICE Chunk chunk_of(const Planes &planes, Index chunk) {
-    const Index length = ceil_div(planes.places, planes.chunks), first = smaller(chunk * length, planes.places);
-    return Chunk{first, smaller(first + length, planes.places)};
-}
-
-// Part blockIdx.x of entry blockIdx.y; a block has PACKS threads side by side, each with LANES channels, blockIdx.z counts such
-// groups. parts: mean and sum of squares for each entry, part and channel.
-template <int LANES, int PACKS, class T, class S>
-SMELT_DEVICE void plane_moments(const T *x, const S &steps, const Planes &planes, double *parts) {
+// A part of an entry, of channels from `group` to `end`: a block has PACKS threads side by side, each with LANES of them. A run is
+// of AHEAD places for each thread, read at a time. put(i, mean, squares): of channel group + i, mean and sum of the squares of what
+// elements differ from it.
+template <int LANES, int PACKS, int AHEAD, class P, class T, class S, class Put>
+SMELT_DEVICE void part_moments(const T *x, const S &steps, const Planes &planes, Index entry, Index part, Index group, Index end,
+                               const Put &put) {
     const int LINES = MOMENT_THREADS / PACKS, own = (int)threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS;
-    __shared__ Moments shared[MOMENT_THREADS];
-    const Index entry = (Index)blockIdx.y, channel = ((Index)blockIdx.z * PACKS + own) * LANES;
-    const Chunk chunk = chunk_of(planes, (Index)blockIdx.x);
-    const bool works = channel < planes.channels && chunk.first + line < chunk.last;
-    float from[LANES], sum[LANES], squares[LANES]; // sums of what elements differ from the thread's first one
+    __shared__ P shared[MOMENT_THREADS / 32][PACKS * LANES], all[PACKS * LANES];
+    __shared__ float begin[PACKS * LANES];
+    const Index channel = group + own * LANES;
+    float from[LANES] = {}, sum[LANES] = {}, squares[LANES] = {}; // sums of what elements differ from the thread's first one
+    int count = 0;
+    for (Index run = part; channel < end && run < planes.runs(); run += planes.parts) {
+        Pack<T, LANES> v[AHEAD];
+        const Index first = run * planes.run + line;
 #pragma unroll
-    for (int l = 0; l < LANES; ++l) from[l] = sum[l] = squares[l] = 0.0f;
-    Index count = 0;
-    if (works) {
-        const Pack<T, LANES> first = load_pack<LANES>(x, steps.at(entry, chunk.first + line) + channel);
+        for (int i = 0; i < AHEAD; ++i)
+            if (first + i * LINES < planes.places) v[i] = load_pack<LANES>(x, steps.at(entry, first + i * LINES) + channel);
+        if (count == 0 && first < planes.places) {
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) from[l] = (float)fetch(first.at[l]);
-        count = ceil_div(chunk.last - chunk.first - line, (Index)LINES);
-#pragma unroll 4
-        for (Index place = chunk.first + line; place < chunk.last; place += LINES) {
-            const Pack<T, LANES> v = load_pack<LANES>(x, steps.at(entry, place) + channel);
+            for (int l = 0; l < LANES; ++l) from[l] = (float)fetch(v[0].at[l]);
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) {
+            if (first + i * LINES >= planes.places) continue;
+            ++count;
 #pragma unroll
             for (int l = 0; l < LANES; ++l) {
-                const float apart = (float)fetch(v.at[l]) - from[l];
+                const float apart = (float)fetch(v[i].at[l]) - from[l];
                 sum[l] += apart;
                 squares[l] += apart * apart;
             }
         }
     }
+    if (line == 0) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) begin[own * LANES + l] = from[l];
+    }
+    __syncthreads();
+    const P n = (P)count, each = count > 0 ? 1 / n : (P)0, all_each = (P)1 / (P)larger(planes.count(entry, part), (Index)1);
+    P value[LANES];
+#pragma unroll
+    for (int l = 0; l < LANES; ++l) value[l] = (P)sum[l] + n * ((P)from[l] - (P)begin[own * LANES + l]);
+    add_lines<LANES, PACKS>(value, shared, all);
+    const P mean = all[threadIdx.x % (PACKS * LANES)] * all_each; // of the channel that the thread will store
 #pragma unroll
     for (int l = 0; l < LANES; ++l) {
-        const double n = (double)count, mean = count > 0 ? (double)sum[l] / n : 0;
-        __syncthreads();
-        shared[threadIdx.x] = Moments{n, (double)from[l] + mean, larger((double)squares[l] - mean * (double)sum[l], 0.0)};
-        for (int half = LINES / 2; half > 0; half /= 2) {
-            __syncthreads();
-            if (line < half) shared[threadIdx.x] = merged(shared[threadIdx.x], shared[(int)threadIdx.x + half * PACKS]);
+        const P apart = (P)from[l] - (P)begin[own * LANES + l] - all[own * LANES + l] * all_each + (P)sum[l] * each;
+        value[l] = larger((P)squares[l] - (P)sum[l] * (P)sum[l] * each, (P)0) + n * apart * apart;
+    }
+    __syncthreads();
+    add_lines<LANES, PACKS>(value, shared, all);
+    if (threadIdx.x < PACKS * LANES && group + (Index)threadIdx.x < end)
+        put((Index)threadIdx.x, (P)begin[threadIdx.x] + mean, all[threadIdx.x]);
+}
+
+// Part blockIdx.x of entry blockIdx.y, blockIdx.z counts groups of channels. parts: mean and squares for each entry, part and
+// channel.
+template <int LANES, int PACKS, int AHEAD, class T, class S, class P>
+SMELT_DEVICE void plane_moments(const T *x, const S &steps, const Planes &planes, P *parts) {
+    const Index entry = (Index)blockIdx.y, part = (Index)blockIdx.x, group = (Index)blockIdx.z * (PACKS * LANES);
+    part_moments<LANES, PACKS, AHEAD, P>(x, steps, planes, entry, part, group, planes.channels,
+                                         [&](Index i, P mean, P squares) {
+                                             const Index at = (entry * planes.parts + part) * planes.channels + group + i;
+                                             store_pack(parts, 2 * at, Pack<P, 2>{{mean, squares}});
+                                         });
+}
+
+// What the units with channels of a group of CHANNELS have: mean and factor of unit number quotient(group, width) + i, which
+// threads find from what an entry's parts left. counts.count(entry, part): places of a part. Finish, generated:
+//     P inverse(P variance)
+//     void scales(Index channel, float &scale, float &shift)
+template <int CHANNELS, class P, class C, class Finish>
+SMELT_DEVICE void merge_parts(const P *all_parts, const C &counts, const Planes &planes, Index entry, Index width, Index group,
+                              const Finish &finish, P (&mean)[CHANNELS], P (&inverse)[CHANNELS]) {
+    const P *parts = all_parts + entry * planes.parts * planes.channels * 2;
+    const int TEAMS = MOMENT_THREADS / CHANNELS, own = (int)threadIdx.x % CHANNELS;
+    __shared__ P sums[MOMENT_THREADS], squares[MOMENT_THREADS];
+    const Index unit = quotient(group, width), end = smaller(group + CHANNELS, planes.channels);
+    const Index mine = (unit + (Index)threadIdx.x) * width; // a unit for each thread, as long as there are some
+    const bool works = threadIdx.x < CHANNELS && mine < end;
+    const Index last = ceil_div(end, width) * width; // units may begin before the group and end behind it
+    P all_sum = 0, all_squares = 0;
+    for (Index first = unit * width; first < last; first += CHANNELS) {
+        const Index channel = first + own;
+        P sum = 0, square = 0; // of what differs from a number near all of the unit
+        if (channel < last) {
+            const P from = parts[2 * (quotient(channel, width) * width)];
+#pragma unroll 4
+            for (Index part = (Index)threadIdx.x / CHANNELS; part < planes.parts; part += TEAMS) {
+                const Pack<P, 2> moments = load_pack<2>(parts, 2 * (part * planes.channels + channel));
+                const P count = (P)counts.count(entry, part), apart = moments.at[0] - from;
+                sum += count * apart;
+                square += moments.at[1] + count * apart * apart;
+            }
         }
-        if (line == 0 && channel < planes.channels) {
-            const Index at = (entry * planes.chunks + (Index)blockIdx.x) * planes.channels + channel + l;
-            parts[2 * at] = shared[own].mean;
-            parts[2 * at + 1] = shared[own].squares;
+        sums[threadIdx.x] = sum;
+        squares[threadIdx.x] = square;
+        __syncthreads();
+        if (threadIdx.x < CHANNELS) {
+#pragma unroll
+            for (int i = 1; i < TEAMS; ++i) {
+                sum += sums[own + i * CHANNELS];
+                square += squares[own + i * CHANNELS];
+            }
+            sums[own] = sum;
+            squares[own] = square;
+        }
+        __syncthreads();
+        if (works)
+            for (Index c = larger(mine, first); c < smaller(mine + width, first + CHANNELS); ++c) {
+                all_sum += sums[c - first];
+                all_squares += squares[c - first];
+            }
+        __syncthreads();
+    }
+    if (works) {
+        const P count = (P)planes.places * (P)width, apart = all_sum / count;
+        mean[threadIdx.x] = parts[2 * mine] + apart;
+        inverse[threadIdx.x] = finish.inverse(larger(all_squares / count - apart * apart, (P)0));
+    }
+    __syncthreads();
+}
+
+// What becomes of a channel's elements. Of halves the mean is taken off with the shift: that loses less than they have lost.
+template <class P> struct PlaneScale {
+    Center<float> center;
+    float scale, shift;
+    SMELT_DEVICE float operator()(float x) const { return center.of(x) * scale + shift; }
+    SMELT_DEVICE PlaneScale() : center(0) {}
+    SMELT_DEVICE void set(double mean, double inverse, float factor, float add) {
+        center = Center<float>(mean);
+        scale = factor * (float)inverse;
+        shift = add;
+    }
+};
+template <> struct PlaneScale<float> {
+    float scale, shift;
+    SMELT_DEVICE float operator()(float x) const { return x * scale + shift; }
+    SMELT_DEVICE void set(float mean, float inverse, float factor, float add) {
+        scale = factor * inverse;
+        shift = add - mean * scale;
+    }
+};
+
+// The thread's first channel of its group.
+template <int LANES, int PACKS> SMELT_DEVICE Index own_channel() { return (Index)((int)threadIdx.x % PACKS * LANES); }
+
+// What a thread's channels are multiplied with and get added; asked for long before it is needed.
+template <int LANES> struct PlaneFactors {
+    float factor[LANES], add[LANES];
+    template <class Finish> SMELT_DEVICE PlaneFactors(const Finish &finish, Index channel, Index end) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) factor[l] = add[l] = 0.0f;
+        if (channel >= end) return;
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) finish.scales(channel + l, factor[l], add[l]);
+    }
+};
+
+// Runs blockIdx.x, blockIdx.x + gridDim.x, .. of the result's channels from `group` to `end`; the last ones first, which the caches
+// may still have. Means and factors are those of units of `width` channels, from that of the group's first channel on.
+template <int LANES, int PACKS, int AHEAD, class T, class S, class P, class E>
+SMELT_DEVICE void put_places(const T *x, const S &steps, const Planes &planes, Index entry, Index group, Index end, Index width,
+                             const P *mean, const P *inverse, const PlaneFactors<LANES> &factors, const E &epilogue) {
+    const int LINES = MOMENT_THREADS / PACKS, RUN = LINES * AHEAD;
+    const Index channel = group + own_channel<LANES, PACKS>(), unit = quotient(group, width);
+    if (channel >= end) return;
+    PlaneScale<P> scales[LANES];
+#pragma unroll
+    for (int l = 0; l < LANES; ++l) {
+        const Index at = quotient(channel + l, width) - unit;
+        scales[l].set(mean[at], inverse[at], factors.factor[l], factors.add[l]);
+    }
+    const Index runs = ceil_div(planes.places, (Index)RUN), turns = ceil_div(runs - (Index)blockIdx.x, (Index)gridDim.x);
+    for (Index turn = turns - 1; turn >= 0; --turn) {
+        const Index first = ((Index)blockIdx.x + turn * (Index)gridDim.x) * RUN + (Index)((int)threadIdx.x / PACKS);
+        const Index number = (entry * planes.places + first) * planes.channels + channel;
+        Pack<T, LANES> v[AHEAD];
+        typename E::Operands operands[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) {
+            if (first + i * LINES >= planes.places) continue;
+            v[i] = load_pack<LANES>(x, steps.at(entry, first + i * LINES) + channel);
+            epilogue.read(number + i * LINES * planes.channels, operands[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) {
+            if (first + i * LINES >= planes.places) continue;
+            float value[LANES];
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) value[l] = scales[l]((float)fetch(v[i].at[l]));
+            epilogue.write(number + i * LINES * planes.channels, value, operands[i]);
         }
     }
 }
 
-// The result's part blockIdx.x of gridDim.x, for the same groups of channels. width: channels of a unit. Finish, generated:
-//     double inverse(double variance)
-//     void scales(Index channel, float &scale, float &shift)
-template <int LANES, int PACKS, class T, class S, class Finish, class E>
-SMELT_DEVICE void plane_normalize(const T *x, const S &steps, const Planes &planes, Index width, const double *parts,
-                                  const Finish &finish, const E &epilogue) {
-    const int LINES = MOMENT_THREADS / PACKS, own = (int)threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS;
-    __shared__ double means[PACKS * LANES], inverses[PACKS * LANES];
-    const Index entry = (Index)blockIdx.y, group = (Index)blockIdx.z * (PACKS * LANES);
-    const Index end = smaller(group + PACKS * LANES, planes.channels);
-    // A warp for each unit in turn.
-    for (Index unit = quotient(group, width) + (Index)threadIdx.x / 32; unit * width < end; unit += MOMENT_THREADS / 32) {
-        Moments own_part{0, 0, 0};
-        const Index count = planes.chunks * width;
-        for (Index i = (Index)threadIdx.x % 32; i < count; i += 32) {
-            const Index number = quotient(i, width), c = unit * width + (i - number * width);
-            const Chunk chunk = chunk_of(planes, number);
-            const Index at = (entry * planes.chunks + number) * planes.channels + c;
-            own_part = merged(own_part, Moments{(double)(chunk.last - chunk.first), parts[2 * at], parts[2 * at + 1]});
+// What is left to do where parts have moments, for the same groups of channels. width: channels of a unit.
+template <int LANES, int PACKS, int AHEAD, class T, class S, class C, class P, class Finish, class E>
+SMELT_DEVICE void plane_normalize(const T *x, const S &steps, const Planes &planes, Index width, const C &counts,
+                                  const P *parts, const Finish &finish, const E &epilogue) {
+    const int CHANNELS = PACKS * LANES;
+    __shared__ P mean[CHANNELS], inverse[CHANNELS];
+    const Index entry = (Index)blockIdx.y, group = (Index)blockIdx.z * CHANNELS;
+    const PlaneFactors<LANES> factors(finish, group + own_channel<LANES, PACKS>(), planes.channels);
+    merge_parts<CHANNELS>(parts, counts, planes, entry, width, group, finish, mean, inverse);
+    put_places<LANES, PACKS, AHEAD>(x, steps, planes, entry, group, planes.channels, width, mean, inverse, factors, epilogue);
+}
+
+// All of it: BLOCKS blocks, from sm_90 on a cluster, have the parts of a group of `channels` channels, whole units, and tell one
+// another their moments.
+template <int LANES, int PACKS, int AHEAD, int BLOCKS, class T, class S, class Finish, class E>
+SMELT_DEVICE void plane_whole(const T *x, const S &steps, const Planes &planes, Index channels, Index width,
+                              const Finish &finish, const E &epilogue) {
+    const int CHANNELS = PACKS * LANES;
+    __shared__ float parts[BLOCKS * CHANNELS * 2], mean[CHANNELS], inverse[CHANNELS];
+    const Index entry = (Index)blockIdx.y, group = (Index)blockIdx.z * channels, own = (Index)blockIdx.x * channels;
+    const PlaneFactors<LANES> factors(finish, group + own_channel<LANES, PACKS>(), group + channels);
+    part_moments<LANES, PACKS, AHEAD, float>(x, steps, planes, entry, (Index)blockIdx.x, group, group + channels,
+                                             [&](Index i, float mean_of_part, float squares) {
+                                                 store_pack(parts, 2 * (own + i), Pack<float, 2>{{mean_of_part, squares}});
+                                             });
+    if constexpr (BLOCKS > 1) {
+        cluster_arrive();
+        cluster_wait();
+        for (Index i = (Index)threadIdx.x; i < BLOCKS * channels * 2; i += MOMENT_THREADS) {
+            const Index block = quotient(i, channels * 2);
+            if (block != (Index)blockIdx.x) parts[i] = shared_get_from(shared_address(parts + i), (u32)block);
         }
-        for (int mask = 16; mask > 0; mask /= 2) {
-            const Moments other = shuffled(own_part, mask);
-            const bool low = ((int)threadIdx.x & mask) == 0; // all lanes merge in the same order
-            own_part = low ? merged(own_part, other) : merged(other, own_part);
-        }
-        const double inverse = finish.inverse(own_part.count > 0 ? own_part.squares / own_part.count : 0);
-        for (Index c = larger(unit * width, group) + (Index)threadIdx.x % 32; c < smaller((unit + 1) * width, end); c += 32) {
-            means[c - group] = own_part.mean;
-            inverses[c - group] = inverse;
-        }
+        cluster_arrive(); // nobody leaves before all have read
     }
     __syncthreads();
-    const Index channel = group + own * LANES;
-    if (channel >= planes.channels) return;
-    float high[LANES], low[LANES], scale[LANES], shift[LANES];
-#pragma unroll
-    for (int l = 0; l < LANES; ++l) {
-        const Center<float> center(means[own * LANES + l]);
-        high[l] = center.high;
-        low[l] = center.low;
-        finish.scales(channel + l, scale[l], shift[l]);
-        scale[l] *= (float)inverses[own * LANES + l];
-    }
-#pragma unroll 2
-    for (Index place = (Index)blockIdx.x * LINES + line; place < planes.places; place += (Index)gridDim.x * LINES) {
-        const Index number = (entry * planes.places + place) * planes.channels + channel;
-        const Pack<T, LANES> v = load_pack<LANES>(x, steps.at(entry, place) + channel);
-        typename E::Operands operands;
-        epilogue.read(number, operands);
-        float value[LANES];
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) value[l] = (((float)fetch(v.at[l]) - high[l]) - low[l]) * scale[l] + shift[l];
-        epilogue.write(number, value, operands);
-    }
+    const Planes of_group = {planes.places, channels, BLOCKS, planes.run};
+    merge_parts<CHANNELS>(parts, of_group, of_group, 0, width, 0, finish, mean, inverse);
+    put_places<LANES, PACKS, AHEAD>(x, steps, planes, entry, group, group + channels, width, mean, inverse, factors, epilogue);
+    if constexpr (BLOCKS > 1) cluster_wait();
 }
 
 } // namespace smelt

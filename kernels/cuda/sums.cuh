@@ -130,12 +130,19 @@ template <class Numbers, class Finish, class Epilogue> struct SumStore {
         if (Epilogue::lanes == 8 && row < numbers.rows && col < numbers.cols)
             epilogue.prefetch(numbers.number(row, col, matrix));
     }
-    SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
-                          const Operands &operands) const {
-        if (row >= numbers.rows || col >= numbers.cols) return;
-        float x[8];
+    SMELT_DEVICE void apply(const float (&sums)[8], const Column &column, float (&x)[8]) const {
 #pragma unroll
         for (int k = 0; k < 8; ++k) x[k] = finish.apply(sums[k], column, k);
+    }
+    SMELT_DEVICE void put(Index row, Index col, Index matrix, const float (&sums)[8], const Column &column,
+                          const Operands &operands) const {
+        float x[8];
+        apply(sums, column, x);
+        write(row, col, matrix, x, operands);
+    }
+    // What apply has made of the sums.
+    SMELT_DEVICE void write(Index row, Index col, Index matrix, const float (&x)[8], const Operands &operands) const {
+        if (row >= numbers.rows || col >= numbers.cols) return;
         if constexpr (Epilogue::lanes == 8) {
             epilogue.write(numbers.number(row, col, matrix), x, operands);
         } else {
@@ -156,6 +163,16 @@ SMELT_DEVICE SumStore<Numbers, Finish, Epilogue> store_sums(const Numbers &numbe
                                                             const Epilogue &epilogue) {
     return {numbers, finish, epilogue};
 }
+
+// What else is to be found of a tile's results, as SumPut hands them on: nothing.
+struct NoMoments {
+    SMELT_DEVICE void start(int) {}
+    template <int LINES, class Get> SMELT_DEVICE void take(int, const Get &) {}
+    SMELT_DEVICE void finish() {}
+    SMELT_DEVICE void leave_tile(Index, Index) {}
+    SMELT_DEVICE void leave_block() {}
+};
+template <class Tile> SMELT_DEVICE NoMoments tile_moments(const NoMoments &) { return {}; }
 
 // Hands 8 neighbouring columns of a row at a time to the store. LINES: rows that a thread has parts of. What the store
 // reads is under way for a few groups of 32 columns ahead; begin asks for the first of them.
@@ -183,20 +200,40 @@ template <class Tile, class Store, int LINES> struct SumPut {
 #pragma unroll
         for (int g = 0; g < ahead; ++g) ask(store, g);
     }
-    SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2]) {
+    // Results of the row number r in the group's columns.
+    SMELT_DEVICE void take(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2], int g, int r,
+                           float (&x)[8]) const {
+        float mine[8], whole[8];
+#pragma unroll
+        for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
+        if (!Tile::spread) gather_columns(mine, whole);
+        store.apply(Tile::spread ? mine : whole, columns[g % ahead], x);
+    }
+    template <class Moments>
+    SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2], Moments &moments) {
+        int inside = 0;
+#pragma unroll
+        for (int r = 0; r < LINES; ++r) inside += rows[r] < store.numbers.rows ? 1 : 0;
+        moments.start(inside);
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
+            moments.template take<LINES>(g, [&](int r, float(&x)[8]) {
+                take(store, sums, g, r, x);
+                return rows[r] < store.numbers.rows;
+            });
 #pragma unroll
             for (int r = 0; r < LINES; ++r) {
-                float mine[8], whole[8];
-#pragma unroll
-                for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
-                if (!Tile::spread) gather_columns(mine, whole);
-                store.put(rows[r], col + g * 32, matrix, Tile::spread ? mine : whole, columns[g % ahead],
-                          operands[g % ahead][r]);
+                float x[8];
+                take(store, sums, g, r, x);
+                store.write(rows[r], col + g * 32, matrix, x, operands[g % ahead][r]);
             }
             if (g + ahead < groups) ask(store, g + ahead);
         }
+        moments.finish();
+    }
+    SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2]) {
+        NoMoments none;
+        finish(store, sums, none);
     }
 };
 

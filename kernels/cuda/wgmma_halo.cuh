@@ -57,8 +57,9 @@ template <class Tile> struct HaloTiles {
         const int plane = piece / window.planes, flat = piece % window.planes * window.pitch + inside;
         const int line = quotient(flat, window.box[2]), x = flat - line * window.box[2];
         const Index at[3] = {place.start[0] + plane, place.start[1] + line, place.start[2] + x};
-        const bool outside = x >= window.tile[2] || line >= window.tile[1] || at[0] >= window.out[0] ||
-                             at[1] >= window.out[1] || at[2] >= window.out[2];
+        // What is behind the next piece's first row is that one's.
+        const bool outside = inside >= window.pitch || x >= window.tile[2] || line >= window.tile[1] ||
+                             at[0] >= window.out[0] || at[1] >= window.out[1] || at[2] >= window.out[2];
         const Index number = ((place.image * window.out[0] + at[0]) * window.out[1] + at[1]) * window.out[2] + at[2];
         return outside ? window.images * window.out[0] * window.out[1] * window.out[2] : number;
     }
@@ -100,8 +101,10 @@ SMELT_DEVICE void halo_copy(const HaloRing<Tile> &ring, const HaloTiles<Tile> &t
     }
 }
 
-template <class Tile, class Store>
-SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile> &tiles, const Store &store) {
+template <class Tile, class Store, class Moments>
+SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile> &tiles, const Store &store,
+                               const Moments &moment_parts) {
+    auto moments = tile_moments<Tile>(moment_parts);
     const HaloWindow &window = tiles.window;
     const int warpgroup = threadIdx.x / 128;
     const bool announces = threadIdx.x % 128 == 0;
@@ -157,12 +160,16 @@ SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile>
             put.rows[r] = tiles.row(place, warpgroup * Tile::repeat + r / 2, (int)wgmma_row() + r % 2 * 8);
         put.place(place.col, 0);
         put.begin(store);
-        put.finish(store, sums);
+        put.finish(store, sums, moments);
+        moments.leave_tile(quotient(tile, tiles.cols), place.col);
     }
+    moments.leave_block();
 }
 
-template <class Tile, class Store>
-SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w, const Store &store) {
+// moments: MomentParts or NoMoments; tiles of rows are counted without their columns.
+template <class Tile, class Store, class Moments>
+SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w, const Store &store,
+                               const Moments &moments) {
     __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
     const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
     const HaloRing<Tile> ring = {data + Tile::stages * Tile::taps * Tile::tap_bytes,
@@ -192,7 +199,7 @@ SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x,
         __syncwarp();
     } else {
         if (Tile::moves_registers) registers_from<232>();
-        halo_consume<Tile>(ring, tiles, store);
+        halo_consume<Tile>(ring, tiles, store, moments);
     }
 }
 

@@ -150,8 +150,10 @@ SMELT_DEVICE void wgmma_join(u32 memory, const Put &put, const Store &store, con
     }
 }
 
-template <class Tile, class Store>
-SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Store &store, int steps) {
+template <class Tile, class Store, class Moments>
+SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Store &store, int steps,
+                                const Moments &moment_parts) {
+    auto moments = tile_moments<Tile>(moment_parts);
     const int warpgroup = threadIdx.x / 128;
     const bool announces = threadIdx.x % 128 == 0;
     const WgmmaShare<Tile> share(steps);
@@ -164,6 +166,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
         const Index first = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
 #pragma unroll
         for (int r = 0; r < 2 * Tile::repeat; ++r) put.rows[r] = first + r / 2 * 64 + r % 2 * 8;
+        const Index part = row;
         put.place(col * Tile::cols, matrix);
         if (Tile::slices == 1) put.begin(store);
         if (tile + (Index)gridDim.x / Tile::slices < tiles.count()) {
@@ -186,16 +189,20 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
         }
         wgmma_wait<0>();
         if (announces) barrier_arrive(before);
-        if constexpr (Tile::slices > 1)
+        if constexpr (Tile::slices > 1) {
             wgmma_join<Tile>(ring.data, put, store, sums);
-        else
-            put.finish(store, sums);
+        } else {
+            put.finish(store, sums, moments);
+            moments.leave_tile(part, put.col - threadIdx.x % 4 * 8);
+        }
     }
+    moments.leave_block();
 }
 
-// steps: stages of one tile, at least as many as there are slices.
-template <class Tile, class Load, class Store>
-SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps) {
+// steps: stages of one tile, at least as many as there are slices. moments: NoMoments, or MomentParts of one slice.
+template <class Tile, class Load, class Store, class Moments = NoMoments>
+SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps,
+                                const Moments &moments = {}) {
     __shared__ u64 barriers[2 * Tile::stages];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
                                   shared_address(barriers + Tile::stages)};
@@ -219,7 +226,7 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, con
         }
     } else {
         if (Tile::moves_registers) registers_from<232>();
-        wgmma_consume<Tile>(ring, tiles, store, steps);
+        wgmma_consume<Tile>(ring, tiles, store, steps, moments);
     }
     // Other blocks read this one's shared memory until all are done.
     if (Tile::slices > 1) {

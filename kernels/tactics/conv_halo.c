@@ -217,6 +217,37 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     return describe(problem, &halo) == NULL ? model(&halo, device, config) : 0;
 }
 
+/* -- moments of the result -- */
+
+static int64_t count_row_tiles(const Halo *halo, const Config *config) {
+    int64_t tiles = 1;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) tiles *= ceil_div_i64(halo->out[i], config->number[HALO_Z + i]);
+    return tiles;
+}
+
+/* Blocks that have tiles of one entry and the same columns leave them once, others for each tile. */
+static bool leaves_each(const Halo *halo, const Config *config) {
+    return halo->images > 1 || halo->outputs > config->number[HALO_COLS];
+}
+
+/* Takes stages of weights for the memory that moments need. */
+static bool make_room(const Halo *halo, const Device *device, Config *config) {
+    const int32_t most = device->shared_per_block - SHARED_RESERVED - sum_moments_shared();
+    bool kept = keeps(halo, config);
+    while (!kept && config->number[HALO_STAGES] > 2 && shared_bytes(halo, config) > most)
+        config->number[HALO_STAGES]--;
+    return shared_bytes(halo, config) <= most &&
+           sum_moments_fit(config->number[HALO_PIECES], config->number[HALO_COLS], 1);
+}
+
+static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {
+    Halo halo;
+    Config own = *config;
+    if (describe(problem, &halo) != NULL || !conv_has_moments(problem, &halo.conv)) return 0;
+    if (!make_room(&halo, device, &own)) return 0;
+    return sum_moment_parts(count_row_tiles(&halo, config), device->sm_count, leaves_each(&halo, config));
+}
+
 /* -- text -- */
 
 /* As (channel, x, y, z, image). */
@@ -273,10 +304,13 @@ static Dim count_tiles(DimTable *dims, const Halo *halo, const Config *config) {
     return tiles;
 }
 
-static Status emit(const Config *config, const Device *device, Emission *emission) {
+static Status emit(const Config *chosen, const Device *device, Emission *emission) {
     Halo halo;
     DimTable *dims = emission->graph->dims;
+    Config own = *chosen;
+    const Config *config = &own;
     (void)describe(emission->problem, &halo);
+    if (emission->leaves_parts > 0) (void)make_room(&halo, device, &own);
     KernelMap x = map_input(emission, &halo, config);
     KernelMap weights = wgmma_conv_weights(emission, &halo.conv, config->number[HALO_DEPTH],
                                            config->number[HALO_COLS], spreads(&halo));
@@ -289,9 +323,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *store = sum_store(w, &sums, conv_scale(w, &halo.conv));
     kernel_line(w, "const HaloTiles<Tile> tiles = {%s, %lld};", window_numbers(w, &halo, config),
                 (long long)ceil_div_i64(halo.outputs, config->number[HALO_COLS]));
-    kernel_line(w, "halo_product<Tile>(tiles, %s, %s);", maps, store);
+    kernel_line(w, "halo_product<Tile>(tiles, %s, %s, %s);", maps, store,
+                sum_moments(w, halo.images, halo.outputs, leaves_each(&halo, config)));
     Dim grid = dim_min(dims, count_tiles(dims, &halo, config), device->sm_count);
     kernel_waits(w);
+    kernel_resident(w, 1);
     return kernel_finish(w, grid, 1, 1, WARPGROUPS * 128 + 128, (int32_t)shared_bytes(&halo, config));
 }
 
@@ -302,4 +338,5 @@ const Tactic tactic_conv_halo = {.name = "conv_halo",
                                  .refuses = refuses,
                                  .configs = configs,
                                  .emit = emit,
-                                 .cost = cost};
+                                 .cost = cost,
+                                 .moment_parts = moment_parts};

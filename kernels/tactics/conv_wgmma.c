@@ -1,5 +1,6 @@
 /* Convolutions of channels-last tensors in half precision on sm_90a's matrix units: the copy engine gathers
  * the windows. */
+#include "base/checked.h"
 #include "kernels/wgmma_conv.h"
 
 enum { MOST_STEP = 8 };
@@ -83,9 +84,40 @@ static const char *window_numbers(KernelWriter *w, const ConvText *conv, int32_t
         kernel_number(w, conv->channels));
 }
 
-static Status emit(const Config *config, const Device *device, Emission *emission) {
+/* -- moments of the result -- */
+
+/* Blocks that have tiles of one entry and the same columns leave them once, others for each tile. */
+static bool leaves_each(const WgmmaProblem *product, const ConvText *conv, const Config *config) {
+    return conv->batch > 1 || product->cols > config->number[WGMMA_COLS];
+}
+
+static bool make_room(const Device *device, Config *config) {
+    const int32_t *n = config->number;
+    return sum_moments_fit(n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_RESIDENT]) &&
+           wgmma_make_room(device, config, sum_moments_shared());
+}
+
+static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {
+    ConvText conv = conv_describe(problem);
+    WgmmaProblem product = wgmma_conv_product(problem, &conv);
+    Config own = *config;
+    if (!conv_has_moments(problem, &conv) || conv.batch < 1 || config->number[WGMMA_SLICES] > 1) return 0;
+    int64_t rows = product.rows / conv.batch;
+    if (conv.batch > 1 && rows % wgmma_rows(config) != 0) return 0;
+    if (!make_room(device, &own)) return 0;
+    return sum_moment_parts(ceil_div_i64(rows, wgmma_rows(config)),
+                            (int64_t)device->sm_count * config->number[WGMMA_RESIDENT],
+                            leaves_each(&product, &conv, config));
+}
+
+/* -- text -- */
+
+static Status emit(const Config *chosen, const Device *device, Emission *emission) {
     ConvText conv = conv_describe(emission->problem);
     WgmmaProblem product = wgmma_conv_product(emission->problem, &conv);
+    Config own = *chosen;
+    const Config *config = &own;
+    if (emission->leaves_parts > 0) (void)make_room(device, &own);
     int32_t axes = conv_axes(emission->problem, &conv);
     KernelMap x = map_input(emission, &conv, config);
     KernelMap weights = wgmma_conv_weights(emission, &conv, config->number[WGMMA_DEPTH],
@@ -98,6 +130,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *load =
         kernel_format(w, "WgmmaWindows<Tile, %d>{%s, %s}", axes, maps, window_numbers(w, &conv, axes));
     SumsText sums = conv_sums(emission->problem, &conv);
+    product.moments = sum_moments(w, conv.batch, conv.outputs, leaves_each(&product, &conv, config));
     return wgmma_finish(w, device, &product, config, load, sum_store(w, &sums, conv_scale(w, &conv)));
 }
 
@@ -114,4 +147,5 @@ const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
                                   .refuses = refuses,
                                   .configs = configs,
                                   .emit = emit,
-                                  .cost = cost};
+                                  .cost = cost,
+                                  .moment_parts = moment_parts};

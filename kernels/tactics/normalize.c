@@ -85,7 +85,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 /* Of planes alone, which have another tactic: one launch, but in channels-last layout a team that walks a
  * plane takes a sector for each run of its channels. One row for each multiprocessor at a time. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    enum { SECTOR = 32, VISITS = 3 };
+    enum { SECTOR = 32, VISITS = 3, ROUND_US = 6 /* three passes, each with a sum over a block */ };
     const Node *node = problem_anchor(problem);
     const Value *x = problem_input(problem, 0);
     (void)config;
@@ -98,7 +98,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
         run *= dim_at_opt(problem->graph, x->shape.dim[1]) / ((const NormAttrs *)node->parsed)->groups;
     double bytes = (double)extent * (double)size * (run < SECTOR ? (double)SECTOR / (double)run : 1) * VISITS;
     double rounds = (double)ceil_div_i64(rows, device->sm_count);
-    return device->launch_us + rounds * bytes / (device_l2_per_clock(device) * device->clock_mhz);
+    return device->launch_us +
+           rounds * (ROUND_US + bytes / (device_l2_per_clock(device) * device->clock_mhz));
 }
 
 /* -- text -- */

@@ -1,20 +1,30 @@
 /* InstanceNormalization and GroupNormalization in channels-last layout: many blocks for each channel, in two
  * launches. */
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/access.h"
+#include "kernels/sums_text.h"
 #include "kernels/window_text.h"
 #include "ops/norm.h"
 
 enum {
-    THREADS = 256, /* moments.cuh's MOMENT_THREADS */
+    THREADS = 512, /* moments.cuh's MOMENT_THREADS */
     LANES = EPILOGUE_LANES,
     MOST_PACKS = 8, /* 128 bytes of halves side by side */
-    BLOCKS_PER_SM = 2,
-    LEAST_PLACES = 8, /* of a thread */
     MOST_ENTRIES = 65535,
-    PART_BYTES = 16,
-    CHUNKS = 0 /* number of a config */
+    MOST_AHEAD = 4,       /* places of a thread that are written at a time */
+    RESIDENT_WRITERS = 2, /* blocks of a multiprocessor then */
+    MOST_BLOCKS = 8       /* of a cluster */
 };
+
+typedef enum PlanesNumber {
+    PARTS,
+    AHEAD,
+    RESIDENT,
+    BLOCKS, /* of a cluster, in one launch; 0: two launches */
+    WIDTH,  /* channels that a cluster takes */
+    NUMBERS
+} PlanesNumber;
 
 static bool is_ours(OpId op) {
     return op == OP_InstanceNormalization || op == OP_GroupNormalization;
@@ -57,24 +67,78 @@ static Geometry geometry_of(const Problem *problem) {
     return g;
 }
 
-static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    Geometry g = geometry_of(problem);
-    int64_t places = dim_at_opt(problem->graph, g.places), most = places / ((int64_t)g.lines * LEAST_PLACES);
-    int64_t wanted = (int64_t)device->sm_count * BLOCKS_PER_SM / (g.groups * (g.batch > 0 ? g.batch : 1));
-    int64_t chunks = wanted < most ? wanted : most;
-    out[0] = (Config){.count = 1, .number = {chunks < 1 ? 1 : (int32_t)chunks}};
-    out[1] = (Config){.count = 1, .number = {3}};
-    return 2;
+static int64_t blocks_wanted(const Geometry *g, const Device *device, int32_t resident) {
+    int64_t blocks = (int64_t)device->sm_count * resident / (g->groups * (g->batch > 0 ? g->batch : 1));
+    return blocks < 1 ? 1 : blocks;
 }
 
-/* Two launches, between which nothing leaves L2 where it fits. */
+/* So many places of a thread at a time, fewer where multiprocessors would have nothing to do. */
+static Config config_of(const Problem *problem, const Device *device, int32_t resident, int32_t ahead) {
+    Geometry g = geometry_of(problem);
+    int64_t places = dim_at_opt(problem->graph, g.places), wanted = blocks_wanted(&g, device, resident);
+    while (ahead > 1 && places / ((int64_t)g.lines * ahead) < wanted) ahead /= 2;
+    int64_t runs = ceil_div_i64(places > 0 ? places : 1, (int64_t)g.lines * ahead);
+    return (Config){.count = NUMBERS,
+                    .number = {(int32_t)(wanted < runs ? wanted : runs), ahead, resident, 0, 0}};
+}
+
+/* Channels that a cluster can take, whole units and packs; 0: there are none. */
+static int64_t whole_width(const Problem *problem) {
+    Geometry g = geometry_of(problem);
+    int64_t width = unit_width(problem), least = width;
+    while (least % LANES != 0) least += width;
+    bool fits = least <= MOST_PACKS * LANES && g.channels % least == 0;
+    return fits && dtype_bits(problem_input(problem, 0)->dtype) <= 16 ? least : 0;
+}
+
+static int32_t packs_of(int64_t width) {
+    int32_t packs = 1;
+    while (packs * LANES < width) packs *= 2;
+    return packs;
+}
+
+static int32_t add_whole(const Problem *problem, const Device *device, Config *out) {
+    enum { CLUSTERS = 90 /* the first architecture that has them */ };
+    Geometry g = geometry_of(problem);
+    int64_t places = dim_at_opt(problem->graph, g.places);
+    int32_t count = 0;
+    for (int64_t width = whole_width(problem); width > 0 && width <= MOST_PACKS * LANES; width *= 2) {
+        if (g.channels % width != 0) break;
+        int32_t blocks = device->sm < CLUSTERS ? 1 : MOST_BLOCKS, lines = THREADS / packs_of(width);
+        while (blocks > 1 && places < (int64_t)lines * blocks / 2) blocks /= 2;
+        int32_t ahead = MOST_AHEAD;
+        while (ahead > 1 && places < (int64_t)lines * blocks * ahead) ahead /= 2;
+        out[count++] = (Config){.count = NUMBERS, .number = {blocks, ahead, 1, blocks, (int32_t)width}};
+    }
+    return count;
+}
+
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    int32_t count = 3;
+    out[0] = config_of(problem, device, 2, 4);
+    out[1] = config_of(problem, device, 1, 8);
+    out[2] = config_of(problem, device, 2, 2);
+    return count + add_whole(problem, device, out + count);
+}
+
+/* Two launches, between which nothing leaves L2 where it fits, or one: its blocks' own elements stay in their
+ * L1, and packs narrower than a sector of L2 are read as one. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
+    enum { SECTOR = 32 };
     const Value *x = problem_input(problem, 0);
-    double bytes = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]) *
-                   (dtype_bits(x->dtype) / 8.0);
-    double rate = bytes < device->l2_bytes ? device->l2_gb_per_s : device->dram_gb_per_s;
-    (void)config;
-    return 2 * device->launch_us + 3 * bytes / (rate * 1e3);
+    Geometry g = geometry_of(problem);
+    double size = dtype_bits(x->dtype) / 8.0;
+    double bytes = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]) * size;
+    double rate = (2 * bytes < device->l2_bytes ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3;
+    int32_t blocks = config->number[BLOCKS], width = config->number[WIDTH];
+    if (blocks == 0) return 2 * device->launch_us + 3 + 3 * bytes / rate;
+    int64_t batch = dim_at_opt(problem->graph, g.batch),
+            all = g.channels / width * (batch > 0 ? batch : 1) * blocks;
+    double own = bytes / (double)all * (double)ceil_div_i64(all, device->sm_count);
+    double waste = width * size < SECTOR ? SECTOR / (width * size) : 1;
+    double alone = own * (2 + waste) / (device_l2_per_clock(device) * device->clock_mhz);
+    double together = (1 + waste) * bytes / rate;
+    return device->launch_us + 3 + (alone > together ? alone : together);
 }
 
 /* -- text -- */
@@ -101,10 +165,10 @@ static const char *declare_finish(KernelWriter *w) {
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     double epsilon = (double)((const NormAttrs *)node->parsed)->epsilon;
     kernel_struct_begin(w);
-    write_format(
-        &text,
-        "    SMELT_DEVICE double inverse(double variance) const { return 1 / math::sqrt(variance + %s); }\n",
-        kernel_text(w, cuda_real_literal(kernel_emission(w)->arena, epsilon, false)));
+    write_format(&text,
+                 "    template <class P> SMELT_DEVICE P inverse(P variance) const { return (P)1 / "
+                 "math::sqrt(variance + (P)%s); }\n",
+                 kernel_text(w, cuda_real_literal(kernel_emission(w)->arena, epsilon, false)));
     write_format(
         &text,
         "    SMELT_DEVICE void scales(Index channel, float &scale, float &shift) const {\n"
@@ -113,42 +177,102 @@ static const char *declare_finish(KernelWriter *w) {
     return kernel_struct_end(w, "Finish", &text);
 }
 
-static const char *planes_text(KernelWriter *w, const Geometry *g, int32_t chunks) {
-    return kernel_format(w, "Planes{%s, %s, %d}", kernel_number(w, g->places), kernel_number(w, g->channels),
-                         chunks);
+/* Of halves, whose own rounding is larger than theirs, moments are floats. */
+static const char *moment_type(const Problem *problem) {
+    return dtype_bits(problem_input(problem, 0)->dtype) > 16 ? "double" : "float";
+}
+
+static const char *planes_text(KernelWriter *w, const Geometry *g, const Config *config) {
+    return kernel_format(w, "{%s, %s, %d, %d}", kernel_number(w, g->places), kernel_number(w, g->channels),
+                         config->number[PARTS], g->lines * config->number[AHEAD]);
+}
+
+static Status emit_moments(const Config *config, const Geometry *g, Emission *emission) {
+    KernelWriter *w = kernel_begin(emission, "plane_moments");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "moments.cuh");
+    const char *steps = declare_steps(w);
+    kernel_line(w, "const Planes planes = %s;", planes_text(w, g, config));
+    kernel_line(w, "plane_moments<%d, %d, %d>(%s, %s, planes, %s);", LANES, g->packs, config->number[AHEAD],
+                kernel_pointer(w, problem_anchor(emission->problem)->inputs[0]), steps,
+                kernel_scratch(w, 0, moment_type(emission->problem)));
+    kernel_resident(w, config->number[RESIDENT]);
+    return kernel_finish(w, config->number[PARTS], g->batch, g->groups, THREADS, 0);
+}
+
+static bool finds_moments(const Problem *problem) {
+    return moment_type(problem)[0] == 'f' && dim_is_exact(geometry_of(problem).places);
+}
+
+/* What says how many places parts have: those that the step in front has left, or the first launch's. */
+static const char *counts_text(KernelWriter *w, const Geometry *g) {
+    int64_t parts = kernel_emission(w)->finds_parts;
+    if (parts == 0) return "planes";
+    return kernel_format(w, "PartCounts{%s, %lld}",
+                         kernel_scratch(w, moment_counts_at(g->batch * parts, g->channels), "const float"),
+                         (long long)parts);
+}
+
+static Status emit_normalize(const Config *config, const Geometry *g, const Device *device,
+                             Emission *emission) {
+    DimTable *dims = emission->graph->dims;
+    KernelWriter *w = kernel_begin(emission, "plane_normalize");
+    TRY_ALLOC(emission->diag, w);
+    kernel_include(w, "moments.cuh");
+    const char *steps = declare_steps(w), *finish = declare_finish(w),
+               *epilogue = kernel_pack_epilogue(w, LANES);
+    int32_t ahead = config->number[AHEAD] > MOST_AHEAD ? MOST_AHEAD : config->number[AHEAD];
+    kernel_line(w, "const Planes planes = %s;", planes_text(w, g, config));
+    kernel_line(w, "plane_normalize<%d, %d, %d>(%s, %s, planes, %lld, %s, %s, %s, %s);", LANES, g->packs,
+                ahead, kernel_pointer(w, problem_anchor(emission->problem)->inputs[0]), steps,
+                (long long)unit_width(emission->problem), counts_text(w, g),
+                kernel_scratch(w, 0, moment_type(emission->problem)), finish, epilogue);
+    kernel_resident(w, RESIDENT_WRITERS);
+    Dim runs = dim_ceil_div(dims, g->places, (int64_t)g->lines * ahead),
+        blocks = blocks_wanted(g, device, RESIDENT_WRITERS);
+    return kernel_finish(w, dim_min(dims, runs, blocks), g->batch, g->groups, THREADS, 0);
+}
+
+static Status emit_whole(const Config *config, const Geometry *g, Emission *emission) {
+    int32_t width = config->number[WIDTH], packs = packs_of(width), blocks = config->number[BLOCKS];
+    Geometry own = *g;
+    KernelWriter *w = kernel_begin(emission, "plane_whole");
+    TRY_ALLOC(emission->diag, w);
+    own.lines = THREADS / packs;
+    kernel_include(w, "moments.cuh");
+    const char *steps = declare_steps(w), *finish = declare_finish(w),
+               *epilogue = kernel_pack_epilogue(w, LANES);
+    kernel_line(w, "const Planes planes = %s;", planes_text(w, &own, config));
+    kernel_line(w, "plane_whole<%d, %d, %d, %d>(%s, %s, planes, %d, %lld, %s, %s);", LANES, packs,
+                config->number[AHEAD], blocks,
+                kernel_pointer(w, problem_anchor(emission->problem)->inputs[0]), steps, width,
+                (long long)unit_width(emission->problem), finish, epilogue);
+    kernel_cluster(w, blocks);
+    return kernel_finish(w, blocks, g->batch, g->channels / width, THREADS, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
-    const Node *node = problem_anchor(emission->problem);
-    DimTable *dims = emission->graph->dims;
     Geometry g = geometry_of(emission->problem);
-    int32_t chunks = config->number[CHUNKS];
-    KernelWriter *w = kernel_begin(emission, "plane_moments");
-    TRY_ALLOC(emission->diag, w);
-    emission->scratch_bytes = dim_mul(dims, g.batch, (Dim)chunks * g.channels * PART_BYTES);
-    kernel_include(w, "moments.cuh");
-    const char *steps = declare_steps(w);
-    kernel_line(w, "plane_moments<%d, %d>(%s, %s, %s, %s);", LANES, g.packs,
-                kernel_pointer(w, node->inputs[0]), steps, planes_text(w, &g, chunks),
-                kernel_scratch(w, 0, "double"));
-    TRY(kernel_finish(w, chunks, g.batch, g.groups, THREADS, 0));
-    w = kernel_begin(emission, "plane_normalize");
-    TRY_ALLOC(emission->diag, w);
-    kernel_include(w, "moments.cuh");
-    steps = declare_steps(w);
-    const char *finish = declare_finish(w), *epilogue = kernel_pack_epilogue(w, LANES);
-    kernel_line(w, "plane_normalize<%d, %d>(%s, %s, %s, %lld, %s, %s, %s);", LANES, g.packs,
-                kernel_pointer(w, node->inputs[0]), steps, planes_text(w, &g, chunks),
-                (long long)unit_width(emission->problem), kernel_scratch(w, 0, "double"), finish, epilogue);
-    int64_t blocks = (int64_t)device->sm_count * BLOCKS_PER_SM * 2 / (g.groups * (g.batch > 0 ? g.batch : 1));
-    Dim needed = dim_ceil_div(dims, g.places, g.lines);
-    return kernel_finish(w, dim_min(dims, needed, blocks < 1 ? 1 : blocks), g.batch, g.groups, THREADS, 0);
+    Config own = *config;
+    int64_t parts = emission->finds_parts;
+    if (parts > 0) {
+        own.number[PARTS] = (int32_t)parts;
+        emission->scratch_bytes = moment_bytes(g.batch * parts, g.channels);
+        return emit_normalize(&own, &g, device, emission);
+    }
+    if (config->number[BLOCKS] > 0) return emit_whole(config, &g, emission);
+    int64_t bytes = moment_type(emission->problem)[0] == 'd' ? 16 : 8;
+    emission->scratch_bytes =
+        dim_mul(emission->graph->dims, g.batch, config->number[PARTS] * g.channels * bytes);
+    TRY(emit_moments(config, &g, emission));
+    return emit_normalize(config, &g, device, emission);
 }
 
 const Tactic tactic_normalize_planes = {.name = "normalize_planes",
-                                        .version = 1,
+                                        .version = 2,
                                         .strided = true,
                                         .refuses = refuses,
                                         .configs = configs,
                                         .emit = emit,
-                                        .cost = cost};
+                                        .cost = cost,
+                                        .finds_moments = finds_moments};

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
+#include "tests/kernels_host/moments.h"
 #include "tests/kernels_host/units.h"
 
 enum { MOST_SYMBOLS = 64, MOST_TENSORS = 32, GUARD = 0x5a /* bytes of memory that nothing may write */ };
@@ -26,7 +27,7 @@ typedef struct Test {
     int64_t symbols[MOST_SYMBOLS];
     int32_t symbol_count; /* of the text */
     uint64_t random;
-    int32_t units;
+    int32_t units, moments;     /* launches; steps that leave or find moments */
     bool used[256], moved[256]; /* per tactic: at all; with values that do not lie plainly */
     bool all;                   /* every problem in every way */
 } Test;
@@ -368,12 +369,15 @@ static void run_emission(Test *t, const Emission *emission, const Tactic *tactic
     int64_t bytes = number_of(t, emission->scratch_bytes);
     char *scratch = aligned(arena_alloc(&t->arena, (size_t)bytes + 256));
     memset(scratch, 0x5a, (size_t)bytes);
+    if (emission->finds_parts > 0)
+        moments_fill(&t->values[problem_anchor(problem)->inputs[0]], emission->finds_parts, scratch);
     for (int32_t i = 0; i < emission->launch_count; ++i)
         run_launch(t, &emission->launches[i], memory, scratch);
     check_counts(t, emission, tactic, scratch);
     for (int32_t i = 0; i < problem->output_count; ++i) {
         Tensor found = take_result(t, problem->outputs[i], memory[problem->outputs[i]], what);
         compare(&found, &t->values[problem->outputs[i]], what);
+        if (emission->leaves_parts > 0) moments_check(&found, emission->leaves_parts, scratch, what);
     }
 }
 
@@ -438,6 +442,26 @@ static void restore_values(Test *t, const Value *values) {
 
 /* -- problems -- */
 
+static void run_config(Test *t, const Problem *problem, const Tactic *tactic, const Config *config,
+                       const char *what) {
+    enum { PARTS = 3 };
+    Emission *emission = emit_problem(t->graph, problem, tactic, config, &t->small, &t->arena, &t->diag);
+    if (emission->launch_count > 0 && emission->launches[0].source == NULL) return; /* a library's */
+    run_emission(t, emission, tactic, what);
+    bool finds = tactic->finds_moments != NULL && tactic->finds_moments(problem);
+    int64_t leaves = tactic->moment_parts != NULL ? tactic->moment_parts(problem, &t->small, config) : 0;
+    if (!finds && leaves == 0) return;
+    Emission *other = ARENA_NEW(&t->arena, Emission);
+    *other = *emission;
+    other->launch_count = 0;
+    other->scratch_bytes = 0;
+    other->leaves_parts = leaves;
+    other->finds_parts = finds ? PARTS : 0;
+    CHECK_OK(tactic->emit(config, &t->small, other), &t->diag);
+    t->moments++;
+    run_emission(t, other, tactic, arena_printf(&t->arena, "%s with moments", what));
+}
+
 static void run_problem(Test *t, const Problem *problem, Lie lie) {
     Config configs[MOST_CONFIGS];
     const char *why;
@@ -457,12 +481,8 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
         for (int32_t c = 0; c < count; ++c) {
             if (lie != LIE_AS_STATED ? c != t->units % count : !first && c != 0 && c != t->units % count)
                 continue;
-            Emission *emission =
-                emit_problem(t->graph, problem, tactic, &configs[c], &t->small, &t->arena, &t->diag);
-            if (emission->launch_count > 0 && emission->launches[0].source == NULL)
-                continue; /* a library's */
-            run_emission(t, emission, tactic,
-                         arena_printf(&t->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
+            run_config(t, problem, tactic, &configs[c],
+                       arena_printf(&t->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
         }
     }
 }
@@ -542,7 +562,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s has not run with values that do not lie plainly\n", tactic_at(i)->name);
         CHECK(!"every tactic that says so takes values as they lie");
     }
-    fprintf(stderr, "%d launches\n", t.units);
+    fprintf(stderr, "%d launches, %d with moments\n", t.units, t.moments);
     CHECK(t.units > 0);
     units_destroy(t.code);
     CHECK(system(arena_printf(&t.arena, "rm -rf %s", work)) == 0);

@@ -168,13 +168,32 @@ static const char *sizes_text(KernelWriter *w, const HeadsText *q, const HeadsTe
                          kernel_number(w, q->packed ? row : v->size));
 }
 
-const char *attention_block_text(KernelWriter *w, const char *epilogue) {
+const char *attention_rest_text(KernelWriter *w, const char *epilogue) {
     const Problem *problem = kernel_emission(w)->problem;
     HeadsText q = attention_heads(problem, 0), k = attention_heads(problem, 1),
               v = attention_heads(problem, 2);
     ValueId valid = anchor_input(problem, ATTENTION_VALID);
-    return kernel_format(w, "%s, %s, %s, %s, %s, %s, %s, %s", heads_text(w, &q), heads_text(w, &k),
-                         heads_text(w, &v), sizes_text(w, &q, &k, &v),
+    return kernel_format(w, "%s, %s, %s, %s, %s", sizes_text(w, &q, &k, &v),
                          attention_rule_text(w, "float", q.size), attention_mask_text(w),
                          valid != NONE ? kernel_pointer(w, valid) : "(const long long *)nullptr", epilogue);
+}
+
+const char *attention_block_text(KernelWriter *w, const char *epilogue) {
+    const Problem *problem = kernel_emission(w)->problem;
+    HeadsText q = attention_heads(problem, 0), k = attention_heads(problem, 1),
+              v = attention_heads(problem, 2);
+    return kernel_format(w, "%s, %s, %s, %s", heads_text(w, &q), heads_text(w, &k), heads_text(w, &v),
+                         attention_rest_text(w, epilogue));
+}
+
+KernelMap attention_map(const Problem *problem, const HeadsText *heads, int32_t positions) {
+    Dim strides[4];
+    head_strides(problem, heads, strides);
+    return (KernelMap){.value = heads->value,
+                       .rank = 5,
+                       .swizzle = 128,
+                       .dim = {heads->size, heads->length, heads->heads,
+                               problem_value(problem, heads->value)->shape.dim[0], 1},
+                       .stride = {1, strides[2], strides[1], strides[0], strides[0]},
+                       .box = {(int32_t)heads->size, positions, 1, 1, 1}};
 }

@@ -32,5 +32,10 @@ Dim attention_block_count(const Problem *problem, int32_t queries);
 int32_t attention_lanes(const Problem *problem, const HeadsText *heads);
 /* Their arguments, from the queries to the epilogue (text). */
 const char *attention_block_text(KernelWriter *w, const char *epilogue);
+/* The same without queries, keys and values. */
+const char *attention_rest_text(KernelWriter *w, const char *epilogue);
+/* Of heads of 64 features of 16 bits: dimensions feature, position, head, batch and one of no account; a copy
+ * is of so many positions of a head. */
+KernelMap attention_map(const Problem *problem, const HeadsText *heads, int32_t positions);
 
 #endif

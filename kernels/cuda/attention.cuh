@@ -22,6 +22,7 @@ template <bool PACKED, class T> struct Heads {
 
 struct NoMask {
     template <class A> SMELT_DEVICE A at(Index, Index, Index, Index) const { return A(0); }
+    SMELT_DEVICE bool repeats() const { return true; } // is the same for all queries
 };
 
 // Strides over batch, head, query and key, 0 where it repeats; keys from width on are masked, unless it is 1.
@@ -34,6 +35,7 @@ template <class M> struct Mask {
         if (Same<M, smelt_bool>::value) return value != 0 ? A(0) : -highest<A>();
         return value;
     }
+    SMELT_DEVICE bool repeats() const { return stride[2] == 0; }
 };
 
 // Shows the scores at one stage: 0 scaled, 1 capped, 2 masked, 3 after the softmax.

@@ -68,10 +68,10 @@ template <class Tile, class T> struct MatrixAttention {
     float result[groups][4], most[2], sum[2];
     int lane, band, share;
 
-    SMELT_DEVICE void begin(const StridedHeads<T> &q, Index base, Index first, Index length) {
-        lane = (int)threadIdx.x % 32;
-        band = (int)threadIdx.x / 32 % Tile::bands;
-        share = (int)threadIdx.x / 32 / Tile::bands;
+    SMELT_DEVICE MatrixAttention()
+        : lane((int)threadIdx.x % 32), band((int)threadIdx.x / 32 % Tile::bands), share((int)threadIdx.x / 32 / Tile::bands) {}
+
+    SMELT_DEVICE void take(const StridedHeads<T> &q, Index base, Index first, Index length) {
 #pragma unroll
         for (int step = 0; step < steps; ++step)
 #pragma unroll
@@ -82,6 +82,9 @@ template <class Tile, class T> struct MatrixAttention {
                 if (position < length && feature < Tile::size)
                     queries[step][i] = *reinterpret_cast<const u32 *>(q.p + (base + position * q.position + feature));
             }
+    }
+
+    SMELT_DEVICE void begin() {
 #pragma unroll
         for (int g = 0; g < groups; ++g)
 #pragma unroll
@@ -107,8 +110,8 @@ template <class Tile, class T> struct MatrixAttention {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const Index query = query_of(first_query, i), key = first + key_of(c, i);
-                scores[c][i] = 0.0f;
-                if (!rule.folds || key >= keys_end || query >= queries_end) continue;
+                scores[c][i] = i >= 2 && given.repeats() ? scores[c][i % 2] : 0.0f;
+                if (!rule.folds || key >= keys_end || (given.repeats() ? i >= 2 : query >= queries_end)) continue;
                 const float masked = given.template at<float>(batch, head, query, key);
                 scores[c][i] = masked == lowest<float>() ? masked : larger(masked * inverse, -3.402823466e38f);
             }
@@ -150,18 +153,18 @@ template <class Tile, class T> struct MatrixAttention {
             }
     }
 
-    // Makes scores weights, of the softmax of all keys so far.
-    SMELT_DEVICE void weigh(float unit, float (&scores)[columns][4]) {
+    // Makes scores weights, of the softmax of all keys so far; FIRST: there were none.
+    template <bool FIRST> SMELT_DEVICE void weigh(float unit, float (&scores)[columns][4]) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            float now = most[r];
+            float now = FIRST ? lowest<float>() : most[r];
 #pragma unroll
             for (int c = 0; c < columns; ++c) now = larger(now, larger(scores[c][2 * r], scores[c][2 * r + 1]));
             now = larger(now, shuffled(now, 1));
             now = larger(now, shuffled(now, 2));
-            const float base = now == lowest<float>() ? 0.0f : now * unit, factor = power_of_two(most[r] * unit - base);
+            const float base = now == lowest<float>() ? 0.0f : now * unit, factor = FIRST ? 0.0f : power_of_two(most[r] * unit - base);
             most[r] = now;
-            sum[r] *= factor;
+            sum[r] = FIRST ? 0.0f : sum[r] * factor;
 #pragma unroll
             for (int c = 0; c < columns; ++c)
 #pragma unroll
@@ -170,7 +173,7 @@ template <class Tile, class T> struct MatrixAttention {
                     sum[r] += scores[c][i];
                 }
 #pragma unroll
-            for (int g = 0; g < groups; ++g) {
+            for (int g = 0; !FIRST && g < groups; ++g) {
                 result[g][2 * r] *= factor;
                 result[g][2 * r + 1] *= factor;
             }
@@ -280,7 +283,8 @@ SMELT_DEVICE void attention_matrices(const StridedHeads<T> &q, const StridedHead
     };
     MatrixAttention<Tile, T> attention;
     if (Tile::buffers > 1 && block.end > 0) bring(0, 0);
-    attention.begin(q, block.batch * q.batch + block.head * q.head, block.first_query, sizes.queries);
+    attention.begin();
+    attention.take(q, block.batch * q.batch + block.head * q.head, block.first_query, sizes.queries);
     int buffer = 0;
     for (Index first = 0; first < block.end; first += Tile::key_count) {
         const bool is_last = first + Tile::key_count >= block.end;
@@ -298,7 +302,7 @@ SMELT_DEVICE void attention_matrices(const StridedHeads<T> &q, const StridedHead
             attention.template score<WHOLE>(memory.tiles.keys[buffer], left, scores);
             attention.template mask<WHOLE>(own_rule, mask, block.batch, block.head, block.first_query, own, sizes.queries, block.limit,
                                            scores);
-            attention.weigh(own_rule.unit, scores);
+            attention.template weigh<false>(own_rule.unit, scores);
         };
         if (whole) weigh(Same<T, T>{});
         else weigh(Same<T, void>{});

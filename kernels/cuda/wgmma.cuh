@@ -126,6 +126,9 @@ template <int COUNT> SMELT_DEVICE void registers_from() { asm volatile("setmaxnr
 
 // -- the matrix instruction --
 
+// What the thread has stored to shared memory is seen by instructions and copies that are begun behind a wait for it.
+SMELT_DEVICE void stores_done() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 SMELT_DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 SMELT_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int PENDING> SMELT_DEVICE void wgmma_wait() {

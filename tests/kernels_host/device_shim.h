@@ -256,6 +256,7 @@ static inline void copy_windows(unsigned to, const TensorMap &map, unsigned barr
 }
 template <int COUNT> static inline void registers_to() {}
 template <int COUNT> static inline void registers_from() {}
+static inline void stores_done() {}
 static inline void wgmma_begin() {}
 static inline void wgmma_commit() {
     gpu_commit_group();

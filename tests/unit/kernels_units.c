@@ -24,6 +24,7 @@ static void add_units(Units *u, const Emission *emission, bool everywhere, const
                       const char *work) {
     for (int32_t i = 0; i < emission->launch_count; ++i) {
         const KernelLaunch *launch = &emission->launches[i];
+        if (launch->call != NULL) continue; /* nothing is compiled */
         int32_t least = strstr(launch->source, "__cluster_dims__") != NULL ? CLUSTER_SM : 0;
         if (name_map_find(&u->known, launch->entry) >= 0) continue;
         CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));

@@ -128,15 +128,15 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     Geometry g = geometry_of(problem);
     double size = dtype_bits(x->dtype) / 8.0;
     double bytes = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]) * size;
-    double rate = (2 * bytes < device->l2_bytes ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3;
+    double rate = (2 * bytes < device->l2_bytes ? 0.65 * device->l2_gb_per_s : device->dram_gb_per_s) * 1e3;
     int32_t blocks = config->number[BLOCKS], width = config->number[WIDTH];
     if (blocks == 0) return 2 * device->launch_us + 3 + 3 * bytes / rate;
     int64_t batch = dim_at_opt(problem->graph, g.batch),
             all = g.channels / width * (batch > 0 ? batch : 1) * blocks;
     double own = bytes / (double)all * (double)ceil_div_i64(all, device->sm_count);
-    double alone = 5 * own / (device_l2_per_clock(device) * device->clock_mhz);
-    double together = bytes / rate * 300 / (width * size);
-    return device->launch_us + 3.5 + (alone > together ? alone : together);
+    double alone = 2.7 * own / (device_l2_per_clock(device) * device->clock_mhz);
+    double together = bytes / rate * 280 / (width * size);
+    return device->launch_us + 3.3 + (alone > together ? alone : together);
 }
 
 /* -- text -- */

@@ -44,7 +44,8 @@ static bool has_packs(const Problem *problem) {
     const Access access =
         access_value(problem->graph, problem_anchor(problem)->inputs[0], &x->shape, x->layout);
     return channels_are_inner(x) && cuda_compute_type(x->dtype)[0] == 'f' && !problem_has_front(problem) &&
-           access_is_packed(&access, LANES) && access_value_is_aligned(x) && dim_is_exact(x->shape.dim[1]);
+           access_is_packed(&access, LANES) && access_value_is_aligned(x) && dim_is_exact(x->shape.dim[1]) &&
+           x->shape.dim[1] % LANES == 0;
 }
 
 /* Side by side, in a block: as many as fill it best. */

@@ -12,7 +12,7 @@ Models are prepared in groups, many at once: plans are built, peers compile. The
 peers settle (cuDNN's search, capture), and rounds go through smelt and all peers in turns. A time is GPU time of one inference
 with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time), the peers' by events around a graph replay
 that was handed over beforehand. Medians of the rounds are printed, the least and the greatest, and the ratio to the best peer
-(below 1: smelt is faster). Errors are the largest difference to torch in FP32 (without TF32), relative to its largest element.
+(below 1: smelt is faster). Errors are the largest difference to eager torch in FP32 (without TF32), relative to its largest element.
 
 Rows go to --output as they are done, one JSON object a line; bench/results.py makes tables of them. A peer that fails or takes
 longer than --limit is named in its row; models that --budget leaves no time for are left out, and said.
@@ -117,7 +117,8 @@ class Row:
             kinds.insert(0, peers.AUTOTUNED)
         kinds = [kind for kind in kinds if kind not in options.skip]
         self.smelt = Smelt(options, path, [value.name for value in model.graph.input], arrays, folder)
-        self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target) for kind in kinds}
+        judge = next((kind for kind in (peers.EAGER, peers.COMPILED, peers.FROZEN, peers.AUTOTUNED) if kind in kinds), None)
+        self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target, kind == judge) for kind in kinds}
         self.peers, self.reference = {}, None
 
     def attempt(self, name, action):

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import statistics
-import threading
 import time
 import traceback
 
@@ -95,7 +94,7 @@ class TorchPeer:
         half, arrays, model = self.torch.half, spec["arrays"], onnx.load(spec["path"])
         self.inputs = [self.torch.place(array, half, True) for array in arrays]
         self.module = OnnxModule(model, half, channels_last=True).to("cuda" if self.torch.cuda else "cpu").eval().prepare(*self.inputs)
-        if spec["kind"] == EAGER:
+        if spec["reference"]:
             self.torch.allow_tf32(False)
             inputs = [self.torch.place(array, False, False) for array in arrays]
             expected = OnnxModule(model, half=False).to(inputs[0].device).eval().prepare(*inputs)(*inputs)
@@ -104,7 +103,7 @@ class TorchPeer:
             self.torch.allow_tf32(spec["precision"] == "tf32")
             if self.torch.cuda:
                 self.torch.torch.cuda.empty_cache()
-        else:
+        if spec["kind"] != EAGER:
             self.module = compiled(self.torch.torch, self.module, spec["kind"])
         self.outputs = [tensor.float().cpu().numpy() for tensor in self.module(*self.inputs)]
 
@@ -211,11 +210,12 @@ def context():
 
 
 class Peer:
-    """A peer's process, seen from the parent. Every call raises Failed where it fails or takes longer than its limit."""
+    """A peer's process, seen from the parent. Every call raises Failed where it fails or takes longer than its limit. reference: torch
+    computes what all are compared with, too, in FP32."""
 
-    def __init__(self, processes, kind, path, arrays, precision, target):
-        self.name, self.lock = kind, threading.Lock()
-        spec = {"kind": kind, "path": str(path), "arrays": arrays, "precision": precision, "target": target}
+    def __init__(self, processes, kind, path, arrays, precision, target, reference):
+        self.name = kind
+        spec = {"kind": kind, "path": str(path), "arrays": arrays, "precision": precision, "target": target, "reference": reference}
         self.connection, other = processes.Pipe()
         self.process = processes.Process(target=serve, args=(other, spec), daemon=False)
         self.process.start()

@@ -37,6 +37,7 @@ typedef struct Trials {
     Operand operands[MOST_OPERANDS];
     int32_t repeats;       /* of a launch in one timed plan */
     double rest;           /* microseconds that such a plan takes besides; negative: not known yet */
+    double best;           /* microseconds of a launch of the best so far */
     char why[RESULT_TEXT]; /* the last trial failed */
 } Trials;
 
@@ -45,9 +46,10 @@ Status trials_open(Trials *trials, App *app, const CompileSettings *settings, co
 void trials_close(Trials *trials);
 /* Compiles the choice's kernels into the cache of kernels; for any thread. */
 void trials_compile(const Trials *trials, const Problem *problem, const Choice *choice);
-/* The problem that is timed next, with random inputs, and results as they should be where expected says so.
+/* The problem that is timed next, with random inputs, and results as they should be where expected says so:
+ * those of a choice that was found right before, or, where trusted is NULL, of the host's or plain kernels.
  * False: it cannot be timed, for the reason in trials->why. */
-bool trials_begin(Trials *trials, const Problem *problem, bool expected);
+bool trials_begin(Trials *trials, const Problem *problem, bool expected, const Choice *trusted);
 /* Microseconds that one launch of the choice takes among many in a row, the median of `runs`, at most
  * MOST_RUNS; limit: what takes longer is timed no more exactly than to know that. Negative: it does not run,
  * or its results are not as they should be: trials->why. */

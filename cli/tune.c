@@ -11,15 +11,19 @@
 
 enum {
     MOST_CANDIDATES = 64,
+    MOST_RANKED = 256,
     RUNS = 5,
-    EXACT_RUNS = 25 /* of those that are as good as the best */
+    EXACT_RUNS = 25, /* of those that are as good as the best */
+    ROUNDS = 3
 };
 static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
-    close = 1.05;                   /* what is within it is timed again */
+    close = 1.05,                   /* what is within it is timed again */
+    unlikely = 8,                   /* times the best guess: what should take longer is not timed */
+    possible = 3;                   /* what should not may well be the best */
 
 typedef struct Candidates {
     Problem problem;
-    int32_t count, fresh; /* those behind the fresh ones are timed again */
+    int32_t count, fresh; /* those behind the fresh ones have been timed */
     Choice choices[MOST_CANDIDATES];
 } Candidates;
 
@@ -34,7 +38,7 @@ typedef struct Tuner {
     int32_t problem_count, problem_capacity;
     Candidates *problems;
     NameMap known; /* problem -> 0 */
-    int32_t candidate_count, timed, failed;
+    int32_t timed, failed;
     double compile_seconds, time_seconds;
     Trials trials;
 } Tuner;
@@ -236,6 +240,38 @@ static void add_asked(const Tuner *t, Candidates *found, int32_t most) {
     }
 }
 
+/* Ranked ones that the model thinks much worse than the first. */
+static void drop_unlikely(Candidates *found) {
+    int32_t kept = 0;
+    double limit = unlikely * found->choices[0].microseconds;
+    for (int32_t i = 0; i < found->count; ++i)
+        if (limit <= 0 || found->choices[i].microseconds <= limit) found->choices[kept++] = found->choices[i];
+    found->count = kept;
+}
+
+/* The last places go to the best guesses of tactics that would have none, where they are not much worse. */
+static void add_variety(Candidates *found, const Choice *ranked, int32_t total) {
+    int32_t place = found->count, least = found->count / 2;
+    for (int32_t i = found->count; i < total && place > least; ++i) {
+        bool is_there =
+            ranked[i].source != CHOICE_MODELLED || ranked[i].microseconds > possible * ranked[0].microseconds;
+        for (int32_t k = 0; k < found->count; ++k)
+            is_there = is_there || found->choices[k].tactic == ranked[i].tactic;
+        if (!is_there) found->choices[--place] = ranked[i];
+    }
+}
+
+/* Returns how many choices there are. */
+static int32_t list_candidates(const Tuner *t, Candidates *found, int32_t most) {
+    Choice ranked[MOST_RANKED];
+    int32_t total = choices_rank(&found->problem, t->device, ranked, MOST_RANKED);
+    found->count = total < most ? total : most;
+    memcpy(found->choices, ranked, (size_t)found->count * sizeof *ranked);
+    add_variety(found, ranked, total < MOST_RANKED ? total : MOST_RANKED);
+    if (!t->options->every) drop_unlikely(found);
+    return total;
+}
+
 static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     Diag *diag = &t->app->diag;
     Candidates found = {0};
@@ -244,8 +280,7 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     if (!name_map_set(&t->known, &t->arena, found.problem.key, 0))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     int32_t most = t->options->candidates < MOST_CANDIDATES ? t->options->candidates : MOST_CANDIDATES;
-    int32_t total = choices_rank(&found.problem, t->device, found.choices, most);
-    found.count = total < most ? total : most;
+    int32_t total = list_candidates(t, &found, most);
     if (t->options->every || timing_cache_knows(t->options->cache, found.problem.key)) drop_timed(t, &found);
     add_asked(t, &found, most);
     found.fresh = found.count;
@@ -276,6 +311,13 @@ static void report_failure(Tuner *t, const Candidates *c, const Choice *choice, 
     arena_reset(&arena);
 }
 
+/* Microseconds that the cache has; HUGE_VAL: none. */
+static double known_time(const Tuner *t, const Candidates *c, int32_t index) {
+    const Choice *choice = &c->choices[index];
+    const Timing *row = timing_cache_find(t->options->cache, c->problem.key, choice->tactic, &choice->config);
+    return row != NULL ? row->microseconds : HUGE_VAL;
+}
+
 static Status note_time(Tuner *t, const Candidates *c, int32_t index, double microseconds) {
     const Choice *choice = &c->choices[index];
     const Timing row = {.problem = c->problem.key,
@@ -283,28 +325,54 @@ static Status note_time(Tuner *t, const Candidates *c, int32_t index, double mic
                         .config = choice->config,
                         .microseconds = fmax(microseconds, 0.001)};
     TRY_ALLOC(&t->app->diag, row.tactic);
-    t->timed += index < c->fresh;
     return timing_cache_set(t->options->cache, &row) ? STATUS_OK
                                                      : FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
+/* What is as good as the best, several times in turns: so that the GPU's clock and noise decide little. */
+static Status time_exactly(Tuner *t, const Candidates *c) {
+    double least = HUGE_VAL, times[MOST_CANDIDATES][ROUNDS];
+    int32_t good[MOST_CANDIDATES], count = 0;
+    for (int32_t i = 0; i < c->count; ++i) least = fmin(least, known_time(t, c, i));
+    for (int32_t i = 0; i < c->count; ++i)
+        if (known_time(t, c, i) <= close * least) good[count++] = i;
+    if (count < 2) return STATUS_OK;
+    for (int32_t r = 0; r < ROUNDS; ++r)
+        for (int32_t k = 0; k < count; ++k)
+            times[k][r] = trials_time(&t->trials, &c->choices[good[k]], EXACT_RUNS, HUGE_VAL);
+    for (int32_t k = 0; k < count; ++k) {
+        double *of = times[k];
+        double middle = fmax(fmin(of[0], of[1]), fmin(fmax(of[0], of[1]), of[2]));
+        if (fmin(fmin(of[0], of[1]), of[2]) > 0) TRY(note_time(t, c, good[k], middle));
+    }
+    return STATUS_OK;
+}
+
+static Status time_candidates(Tuner *t, const Candidates *c, double best) {
+    for (int32_t i = 0; i < c->fresh; ++i) {
+        double time = trials_time(&t->trials, &c->choices[i], RUNS, hopeless * best);
+        if (time < 0) {
+            report_failure(t, c, &c->choices[i], t->trials.why);
+            continue;
+        }
+        t->timed++;
+        TRY(note_time(t, c, i, time));
+        best = fmin(best, time);
+    }
+    return c->fresh < c->count ? time_exactly(t, c) : STATUS_OK;
+}
+
+/* Results are compared with those of the best, where it has been found right before. */
 static Status time_problem(Tuner *t, const Candidates *c) {
     const Choice known = choice_best(&c->problem, t->device, t->options->cache);
-    double best = known.source == CHOICE_MEASURED ? known.microseconds : HUGE_VAL, start = clock_seconds();
-    if (!trials_begin(&t->trials, &c->problem, true)) {
+    bool is_known = known.source == CHOICE_MEASURED;
+    double start = clock_seconds();
+    if (!trials_begin(&t->trials, &c->problem, true, c->fresh < c->count ? &known : NULL)) {
         log_line(&t->app->log, LOG_INFO, "not timed: %s: %.200s", c->problem.key, t->trials.why);
         return STATUS_OK;
     }
     double begun = clock_seconds();
-    for (int32_t i = 0; i < c->count; ++i) {
-        double time =
-            trials_time(&t->trials, &c->choices[i], i < c->fresh ? RUNS : EXACT_RUNS, hopeless * best);
-        if (time < 0)
-            report_failure(t, c, &c->choices[i], t->trials.why);
-        else
-            TRY(note_time(t, c, i, time));
-        if (time >= 0) best = fmin(best, time);
-    }
+    TRY(time_candidates(t, c, is_known ? known.microseconds : HUGE_VAL));
     log_line(&t->app->log, LOG_NODE, "%.3f s for operands and reference, %.3f s for %d candidates: %s",
              begun - start, clock_seconds() - begun, c->count, c->problem.key);
     if (t->options->path == NULL) return STATUS_OK;
@@ -316,40 +384,40 @@ static Status time_problem(Tuner *t, const Candidates *c) {
 /* Candidates of all problems, that all cores take one after the other. */
 typedef struct Compilation {
     const Tuner *tuner;
-    Progress *progress;
-    _Atomic int32_t next, done;
+    int32_t *items; /* problem and candidate */
+    int32_t count;
+    _Atomic int32_t next;
+    Progress progress;
 } Compilation;
 
 static void compile_some(void *context, int64_t first, int64_t last, int worker) {
     Compilation *all = context;
-    const Tuner *t = all->tuner;
-    int32_t total = t->problem_count * MOST_CANDIDATES;
     (void)first, (void)last;
-    for (int32_t i; (i = atomic_fetch_add(&all->next, 1)) < total;) {
-        const Candidates *c = &t->problems[i / MOST_CANDIDATES];
-        if (i % MOST_CANDIDATES >= c->count) continue;
-        trials_compile(&t->trials, &c->problem, &c->choices[i % MOST_CANDIDATES]);
-        int32_t done = atomic_fetch_add(&all->done, 1) + 1;
-        if (worker == 0) progress_step(all->progress, "compiled", done, t->candidate_count);
+    for (int32_t i; (i = atomic_fetch_add(&all->next, 1)) < all->count;) {
+        const Candidates *c = &all->tuner->problems[all->items[i] / MOST_CANDIDATES];
+        if (worker == 0) progress_step(&all->progress, "", i, all->count);
+        trials_compile(&all->tuner->trials, &c->problem, &c->choices[all->items[i] % MOST_CANDIDATES]);
     }
 }
 
 /* Fills the cache of kernels with all cores. */
-static void compile_all(Tuner *t, Progress *progress) {
-    Compilation all = {.tuner = t, .progress = progress};
+static Status compile_all(Tuner *t) {
+    Compilation all = {.tuner = t,
+                       .items = ARENA_ARRAY(&t->arena, int32_t, (int64_t)t->problem_count * MOST_CANDIDATES)};
+    TRY_ALLOC(&t->app->diag, all.items);
+    for (int32_t i = 0; i < t->problem_count; ++i)
+        for (int32_t k = 0; k < t->problems[i].fresh; ++k) all.items[all.count++] = i * MOST_CANDIDATES + k;
+    progress_begin(&all.progress, "candidates");
     parallel_for(t->trials.pool, thread_pool_size(t->trials.pool), 1, compile_some, &all);
+    progress_end(&all.progress);
+    return STATUS_OK;
 }
 
 /* Compiles and times the candidates that there are. */
 static Status run_stage(Tuner *t) {
     Progress progress;
-    Status status = STATUS_OK;
-    t->candidate_count = 0;
-    for (int32_t i = 0; i < t->problem_count; ++i) t->candidate_count += t->problems[i].count;
     double start = clock_seconds();
-    progress_begin(&progress, "candidates");
-    compile_all(t, &progress);
-    progress_end(&progress);
+    Status status = compile_all(t);
     double compiled = clock_seconds();
     progress_begin(&progress, "problems");
     for (int32_t i = 0; status == STATUS_OK && i < t->problem_count; ++i) {
@@ -363,28 +431,21 @@ static Status run_stage(Tuner *t) {
     return status;
 }
 
-/* Once the best is known: what is near it, and again what is as good, so that noise decides less. */
+/* Once the best is known: what is near it, and behind that what was timed. */
 static void find_second_stage(const Tuner *t, Candidates *c) {
-    const TuneOptions *options = t->options;
-    const Choice best = choice_best(&c->problem, t->device, options->cache);
+    const Choice best = choice_best(&c->problem, t->device, t->options->cache);
     Choice first[MOST_CANDIDATES];
-    int32_t count = c->count, again = 0;
+    int32_t count = c->count;
     memcpy(first, c->choices, sizeof first);
-    c->count = 0;
+    c->count = c->fresh = 0;
     if (best.source != CHOICE_MEASURED) return;
     int32_t near = choices_near(&c->problem, t->device, &best, c->choices, MOST_CANDIDATES);
     c->count = near < MOST_CANDIDATES ? near : MOST_CANDIDATES;
     drop_timed(t, c);
-    if (c->count > options->neighbours) c->count = options->neighbours;
+    if (c->count > t->options->neighbours) c->count = t->options->neighbours;
     c->fresh = c->count;
-    for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i) {
-        const Timing *row =
-            timing_cache_find(options->cache, c->problem.key, first[i].tactic, &first[i].config);
-        if (row == NULL || row->microseconds > close * best.microseconds) continue;
-        c->choices[c->count++] = first[i];
-        again++;
-    }
-    if (again == 1) c->count = c->fresh;
+    for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i)
+        if (has_time(t, &c->problem, &first[i])) c->choices[c->count++] = first[i];
 }
 
 static Status tune_all(Tuner *t) {
@@ -428,7 +489,7 @@ static Status probe(Tuner *t, double *microseconds) {
     if (choice.tactic == NULL) return FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem.key);
     TRY(trials_open(&t->trials, t->app, t->settings, t->device));
     *microseconds = -1;
-    if (trials_begin(&t->trials, &problem, false))
+    if (trials_begin(&t->trials, &problem, false, NULL))
         *microseconds = trials_time(&t->trials, &choice, RUNS, HUGE_VAL);
     if (*microseconds > 0) return STATUS_OK;
     return FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem.key, t->trials.why);

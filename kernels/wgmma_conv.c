@@ -31,6 +31,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .depth = conv->channels,
                             .runs = conv->window.taps,
                             .spread = conv->outputs % 32 == 0,
+                            .constant = problem_value(problem, conv->w)->data != NULL,
                             .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,

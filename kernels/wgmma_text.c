@@ -13,10 +13,14 @@ enum {
     DEPTH_OF_A_STEP = 16,
     ELEMENT = 2,
     MOST_STAGE_DEPTH = 96,
-    MOST_SLICES = 8, /* blocks of a cluster */
-    LEAST_STEPS = 3, /* of a slice */
-    MOST_BOX = 256,  /* lines that a box has */
-    STRIP = 64       /* lines of an operand with the depth outside that are copied together */
+    MOST_SLICES = 8,    /* blocks of a cluster */
+    LEAST_STEPS = 3,    /* of a slice */
+    IDLE_SHARE = 16,    /* of the multiprocessors */
+    MOST_RATE = 80,     /* bytes a cycle from L2 to one multiprocessor */
+    COPY_LATENCY = 820, /* cycles */
+    STEP_LATENCY = 250,
+    MOST_BOX = 256, /* lines that a box has */
+    STRIP = 64      /* lines of an operand with the depth outside that are copied together */
 };
 
 typedef struct TileShape {
@@ -24,10 +28,11 @@ typedef struct TileShape {
 } TileShape;
 
 /* Registers of a thread bound rows x cols / 128 sums and how many blocks share a multiprocessor. */
-static const TileShape shapes[] = {{2, 2, 128, 1}, {2, 1, 256, 1}, {2, 1, 192, 1}, {2, 2, 96, 1},
-                                   {2, 1, 128, 1}, {2, 1, 128, 2}, {2, 1, 96, 2},  {2, 2, 64, 1},
-                                   {2, 1, 64, 2},  {1, 2, 64, 2},  {1, 1, 128, 2}, {1, 1, 64, 3},
-                                   {2, 2, 32, 2},  {2, 4, 32, 1},  {2, 1, 32, 2},  {1, 1, 32, 3}};
+static const TileShape shapes[] = {
+    {2, 2, 128, 1}, {2, 1, 256, 1}, {2, 1, 192, 1}, {2, 1, 160, 1}, {2, 2, 96, 1}, {2, 1, 128, 1},
+    {2, 1, 128, 2}, {2, 1, 96, 2},  {2, 2, 64, 1},  {2, 1, 64, 2},  {1, 2, 64, 2}, {1, 1, 128, 2},
+    {1, 1, 64, 3},  {2, 2, 32, 2},  {2, 4, 32, 1},  {2, 1, 32, 2},  {1, 1, 32, 3}, {1, 1, 64, 2},
+    {1, 1, 32, 2},  {1, 1, 64, 1},  {1, 1, 128, 1}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 const char *wgmma_refuses(DType a, DType b) {
@@ -62,32 +67,79 @@ double wgmma_l2_rate(const Device *device) {
     return 1.29 * device_l2_per_clock(device);
 }
 
-/* Cycles of a multiprocessor, fitted to measured times on an H200: products at the full rate unless shared
- * memory (128 bytes a cycle) or L2 is slower; 0.064 for each element of the result, more where the epilogue
- * reads; and latencies. */
-double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    const double clock = device->clock_mhz, bandwidth = device->dram_gb_per_s * 1e3; /* of a microsecond */
-    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
-           resident = config->number[WGMMA_RESIDENT];
-    double slices = config->number[WGMMA_SLICES];
-    double depth = (double)ceil_div_i64(steps_of(problem, config), (int64_t)slices) * stage_depth(config);
-    double tiles = (double)ceil_div_i64(problem->known_rows, (int64_t)rows) *
-                   (double)ceil_div_i64(problem->known_cols, (int64_t)cols) * (double)problem->known_batch *
-                   slices;
+/* Blocks that run at one time. Clusters of more than two leave some multiprocessors idle: those that they do
+ * not fill lie in groups apart. */
+static int64_t most_blocks(const Device *device, const Config *config) {
+    int32_t slices = config->number[WGMMA_SLICES], resident = config->number[WGMMA_RESIDENT];
+    int32_t used = slices > 2 ? device->sm_count - device->sm_count / IDLE_SHARE : device->sm_count;
+    int64_t blocks = (int64_t)(used / slices) * slices * resident;
+    return blocks > 0 ? blocks : (int64_t)device->sm_count * resident;
+}
+
+static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
+    return ceil_div_i64(problem->known_rows, wgmma_rows(config)) *
+           ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
+}
+
+/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle) or L2 is slower. */
+static double stage_cycles(const Device *device, const Config *config, double bytes_per_cycle) {
+    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS], depth = stage_depth(config);
     double products = 2 * rows * cols * depth / device->fp16_per_clock,
-           shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128;
-    double copies = (rows + cols) * depth * ELEMENT / wgmma_l2_rate(device);
-    double main = products > shared ? products : shared;
-    if (copies > main) main = copies;
-    double epilogue =
-        rows * cols * (problem->reads ? 0.25 : 0.064) * (wgmma_spreads(problem, config) ? 1 : 1.3) + 950;
-    if (slices > 1) epilogue = epilogue / slices + 1500 + rows * cols / 16;
-    double blocks = device->sm_count * resident, rounds = tiles / blocks;
+           shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128,
+           copies = stage_bytes(config) / bytes_per_cycle;
+    double most = products > shared ? products : shared;
+    return most > copies ? most : copies;
+}
+
+/* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
+ * thread of two blocks. */
+static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
+    int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
+    double each = 0.064;
+    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 48 ? 0.5 : 0.25;
+    if (!wgmma_spreads(problem, config)) each *= 1.3;
+    return each * wgmma_rows(config) * config->number[WGMMA_COLS];
+}
+
+/* Cycles for blocks that do several tiles. */
+static double many_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    double resident = config->number[WGMMA_RESIDENT], blocks = device->sm_count * resident;
+    double tiles = (double)tiles_of(problem, config), rounds = tiles / blocks;
+    double main = (double)steps_of(problem, config) * stage_cycles(device, config, wgmma_l2_rate(device));
+    double epilogue = epilogue_cycles(problem, config) + 950;
     if (rounds < 4.4) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
-    double sharing = tiles < blocks ? (tiles > device->sm_count ? tiles / device->sm_count : 1) : resident;
-    double together = sharing * main, alone = main + epilogue;
-    double round = sharing > 1 ? (together > alone ? together : alone) + 0.5 * epilogue : alone;
-    double time = (rounds * round + 1000) / clock, moved = (double)problem->bytes / bandwidth;
+    if (resident == 1) return rounds * (main + epilogue);
+    double together = resident * main, alone = main + epilogue;
+    return rounds * ((together > alone ? together : alone) + 0.5 * epilogue);
+}
+
+/* Cycles where each block does one tile: latencies count, of a step, of a copy and of the slices' meeting. L2
+ * gives more to one of few. */
+static double once_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    static const double joins[MOST_SLICES + 1] = {[2] = 2470, [4] = 4200, [8] = 5320};
+    int32_t slices = config->number[WGMMA_SLICES];
+    int64_t blocks = tiles_of(problem, config) * slices;
+    double active = blocks < device->sm_count ? (double)blocks : device->sm_count;
+    double sharing = (double)ceil_div_i64(blocks, device->sm_count);
+    double rate = device_l2_per_clock(device) * device->sm_count / active;
+    double stage = stage_cycles(device, config, rate < MOST_RATE ? rate : MOST_RATE);
+    double latency = (double)COPY_LATENCY / (config->number[WGMMA_STAGES] - 1);
+    double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
+    double epilogue = epilogue_cycles(problem, config) + 2175;
+    if (latency < STEP_LATENCY) latency = STEP_LATENCY;
+    if (slices > 1)
+        epilogue = epilogue / slices + joins[slices] + 0.16 * wgmma_rows(config) * config->number[WGMMA_COLS];
+    double together = sharing * steps * stage, alone = steps * (stage > latency ? stage : latency) + epilogue;
+    if (sharing < 2) return alone;
+    return (together > alone ? together : alone) + 0.25 * epilogue;
+}
+
+double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    int64_t blocks = tiles_of(problem, config) * config->number[WGMMA_SLICES];
+    double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config)
+                                                         : once_cycles(device, problem, config);
+    double time = (cycles + 1000) / device->clock_mhz,
+           moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
     return time > moved ? time : moved + 2;
 }
 
@@ -117,9 +169,8 @@ static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
 static bool is_legal(const Device *device, const WgmmaProblem *problem, const Config *config) {
     if (config->number[WGMMA_STAGES] < 2) return false;
     int32_t slices = config->number[WGMMA_SLICES];
-    int64_t tiles = ceil_div_i64(problem->known_rows, wgmma_rows(config)) *
-                    ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
-    if (slices > 1 && (tiles * slices > (int64_t)device->sm_count * config->number[WGMMA_RESIDENT] ||
+    /* A cluster that must wait for others to end may meet blocks of the next kernel in its place. */
+    if (slices > 1 && (tiles_of(problem, config) * slices > most_blocks(device, config) ||
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
     /* Slices add up their sums through the memory of the stages. */
@@ -226,8 +277,8 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
     kernel_line(w, "const ProductTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
-    kernel_line(w, "wgmma_product<Tile>(tiles, %s, %s, %lld%s%s);", load, store,
-                (long long)steps_of(problem, config), problem->moments == NULL ? "" : ", ",
+    kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld%s%s);", problem->constant ? "true" : "false",
+                load, store, (long long)steps_of(problem, config), problem->moments == NULL ? "" : ", ",
                 problem->moments == NULL ? "" : problem->moments);
     kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);

@@ -14,6 +14,7 @@ typedef struct WgmmaProblem {
     bool boxes;            /* the rows' operand is copied as boxes of a map, not as windows */
     bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
     bool spread;           /* the columns' operand may be spread: see WgmmaTile */
+    bool constant;         /* the columns' operand is: it may be read while kernels in front still run */
     bool reads;            /* the epilogue reads something of the result's size */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */

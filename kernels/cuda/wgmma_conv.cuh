@@ -48,12 +48,14 @@ template <class Tile, int AXES> struct WgmmaWindows {
         }
         return cursor;
     }
-    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full) const {
+    SMELT_DEVICE void copy_rows(const Cursor &at, u32 to, u32 full) const {
         u16 tap[3] = {};
 #pragma unroll
         for (int i = 0; i < AXES; ++i) tap[i] = (u16)(at.offset[AXES - 1 - i] * window.dilation[AXES - 1 - i]);
-        copy_windows(to_a, x, full, at.channel, at.place, tap);
-        wgmma_copy_columns<Tile>(to_b, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
+        copy_windows(to, x, full, at.channel, at.place, tap);
+    }
+    SMELT_DEVICE void copy_columns(const Cursor &at, u32 to, u32 full) const {
+        wgmma_copy_columns<Tile>(to, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
                                  Tile::spread ? at.col : at.tap, at.col);
     }
     SMELT_DEVICE void next(Cursor &at) const {

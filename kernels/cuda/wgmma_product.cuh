@@ -74,21 +74,44 @@ template <class Tile> struct WgmmaShare {
     }
 };
 
+// The weights of the first stages, which no kernel in front writes: before those have ended. Returns how many stages.
 template <class Tile, class Load>
-SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps) {
+SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps) {
+    const WgmmaShare<Tile> share(steps);
+    const int ahead = smaller(share.count, (int)Tile::stages);
+    Index row, col, matrix;
+    tiles.find((Index)blockIdx.x / Tile::slices, row, col, matrix);
+    typename Load::Cursor cursor = load.begin(row * Tile::rows, col * Tile::cols, matrix, share.first * Tile::blocks);
+    for (int step = 0; step < ahead; ++step) {
+        barrier_arrive_expecting(ring.filled(step), Tile::stage_bytes);
+#pragma unroll
+        for (int j = 0; j < Tile::blocks; ++j) {
+            load.copy_columns(cursor, Tile::b_at(ring.stage(step)) + j * Tile::B::bytes, ring.filled(step));
+            load.next(cursor);
+        }
+    }
+    return ahead;
+}
+
+// ahead: stages that have their weights.
+template <class Tile, class Load>
+SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps, int ahead) {
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
     for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
         typename Load::Cursor cursor = load.begin(row * Tile::rows, col * Tile::cols, matrix, share.first * Tile::blocks);
-        for (int step = 0; step < share.count; ++step) {
+        for (int step = 0; step < share.count; ++step, --ahead) {
             const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
-            barrier_wait(ring.freed(stage.at), stage.round ^ 1);
-            barrier_arrive_expecting(full, Tile::stage_bytes);
+            if (ahead <= 0) {
+                barrier_wait(ring.freed(stage.at), stage.round ^ 1);
+                barrier_arrive_expecting(full, Tile::stage_bytes);
+            }
 #pragma unroll
             for (int j = 0; j < Tile::blocks; ++j) {
-                load.copy(cursor, Tile::a_at(at) + j * Tile::A::bytes, Tile::b_at(at) + j * Tile::B::bytes, full);
+                load.copy_rows(cursor, Tile::a_at(at) + j * Tile::A::bytes, full);
+                if (ahead <= 0) load.copy_columns(cursor, Tile::b_at(at) + j * Tile::B::bytes, full);
                 load.next(cursor);
             }
             stage.next<Tile::stages>();
@@ -199,8 +222,9 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
     moments.leave_block();
 }
 
-// steps: stages of one tile, at least as many as there are slices. moments: NoMoments, or MomentParts of one slice.
-template <class Tile, class Load, class Store, class Moments = NoMoments>
+// steps: stages of one tile, at least as many as there are slices. AHEAD: the columns' operand is constant. moments:
+// NoMoments, or MomentParts of one slice.
+template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments>
 SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps,
                                 const Moments &moments = {}) {
     __shared__ u64 barriers[2 * Tile::stages];
@@ -215,10 +239,11 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, con
         barrier_init_done();
     }
     __syncthreads();
+    const int ahead = AHEAD && threadIdx.x == Tile::consumers ? wgmma_copy_ahead<Tile>(ring, tiles, load, steps) : 0;
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();
-        if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps);
+        if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps, ahead);
         __syncwarp();
         if (Tile::slices > 1) { // as in wgmma_join
             cluster_arrive();
@@ -261,18 +286,20 @@ template <class Tile> struct WgmmaMatrices {
     SMELT_DEVICE Cursor begin(Index row, Index col, Index matrix, int part) const {
         return {(int)row, (int)col, many_a ? (int)matrix : 0, many_b ? (int)matrix : 0, part * Tile::depth};
     }
-    SMELT_DEVICE void copy(const Cursor &at, u32 to_a, u32 to_b, u32 full) const {
+    SMELT_DEVICE void copy_rows(const Cursor &at, u32 to, u32 full) const {
         if (Tile::outer_a) {
 #pragma unroll
-            for (int i = 0; i < Tile::rows; i += 64) copy_box(to_a + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
+            for (int i = 0; i < Tile::rows; i += 64) copy_box(to + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
         } else {
-            copy_box(to_a, a, full, at.depth, at.row, at.a);
+            copy_box(to, a, full, at.depth, at.row, at.a);
         }
+    }
+    SMELT_DEVICE void copy_columns(const Cursor &at, u32 to, u32 full) const {
         if (Tile::outer_b) {
 #pragma unroll
-            for (int i = 0; i < Tile::cols; i += 64) copy_box(to_b + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
+            for (int i = 0; i < Tile::cols; i += 64) copy_box(to + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
         } else {
-            wgmma_copy_columns<Tile>(to_b, b, full, at.depth, at.col, at.b);
+            wgmma_copy_columns<Tile>(to, b, full, at.depth, at.col, at.b);
         }
     }
     SMELT_DEVICE void next(Cursor &at) const { at.depth += Tile::depth; }

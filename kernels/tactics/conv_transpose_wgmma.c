@@ -24,6 +24,7 @@ static WgmmaProblem product_of(const Problem *problem, TransposedProduct *produc
                           .runs = 1,
                           .boxes = true,
                           .outer_b = true,
+                          .constant = true,
                           .reads = product->reads,
                           .bytes = problem_bytes(problem),
                           .known_rows = rows > 0 ? rows : 1,
@@ -64,7 +65,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_transpose_wgmma = {.name = "conv_transpose_wgmma",
-                                            .version = 1,
+                                            .version = 2,
                                             .strided = true,
                                             .arch = "sm_90a",
                                             .refuses = refuses,

@@ -141,7 +141,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
-                                  .version = 1,
+                                  .version = 2,
                                   .strided = true,
                                   .arch = "sm_90a",
                                   .refuses = refuses,

@@ -140,6 +140,7 @@ static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
                           .outer_a = product->a.outer,
                           .outer_b = product->b.outer,
                           .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 32 == 0,
+                          .constant = problem_value(problem, product->b.value)->data != NULL,
                           .reads = problem->input_count > (product->c != NONE ? 3 : 2),
                           .bytes = problem_bytes(problem),
                           .known_rows = at_opt(problem, product->rows),
@@ -190,7 +191,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",
-                                    .version = 1,
+                                    .version = 2,
                                     .strided = true,
                                     .arch = "sm_90a",
                                     .refuses = refuses,

@@ -2,14 +2,14 @@
  * two small products, and what comes out scales the channels. Each of its steps alone is but a launch, and
  * what is scaled has been read just before. */
 #include "ops/conv.h"
+#include "passes/contraction.h"
 #include "passes/fusion.h"
 
 enum { MOST_WEIGHTS = 1 << 18 /* elements of a product's weights */ };
 
 /* The one node that reads a value, in this block and of no region yet; else NONE. */
-static NodeId only_user(const Fusion *f, ValueId value) {
-    if (use_count(&f->uses, value) != 1) return NONE;
-    NodeId user = f->uses.uses[f->uses.first[value]].node;
+static NodeId free_user(const Fusion *f, ValueId value) {
+    NodeId user = only_user(f->graph, &f->uses, fusion_member(f, 0)->block, value);
     return user != NONE && fusion_place_refusal(f, user) == NULL ? user : NONE;
 }
 
@@ -48,7 +48,7 @@ static void add_member(Fusion *f, NodeId node) {
 static NodeId add_elements(Fusion *f) {
     for (;;) {
         const Node *last = fusion_member(f, f->count - 1);
-        NodeId user = only_user(f, last->outputs[0]);
+        NodeId user = free_user(f, last->outputs[0]);
         if (user == NONE || f->count == REGION_NODES) return NONE;
         const Node *node = &f->graph->nodes[user];
         if (node_form(f->graph, node, NULL) != FORM_ELEMENTS || !has_constants(f, node, last->outputs[0]) ||
@@ -73,7 +73,7 @@ static bool scales(const Fusion *f, NodeId id, ValueId x) {
 }
 
 void fusion_squeeze(Fusion *f) {
-    NodeId reduce = only_user(f, fusion_member(f, 0)->outputs[0]);
+    NodeId reduce = free_user(f, fusion_member(f, 0)->outputs[0]);
     if (!is_convolution(f, reduce)) return;
     const char *why = product_refusal(f, &f->graph->nodes[reduce]);
     f->stages = 1;

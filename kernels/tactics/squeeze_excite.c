@@ -1,5 +1,6 @@
 /* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, and
  * that itself, in one launch: a cluster of blocks for each image. */
+#include "base/checked.h"
 #include "kernels/access.h"
 #include "kernels/conv_text.h"
 
@@ -88,15 +89,11 @@ static const char *describe(const Problem *problem, Squeeze *out) {
     if (out->reduce->inputs[0] != node->outputs[0]) return "nodes between the pool and the first product";
     const Value *x = problem_input(problem, 0);
     if (!channels_are_inner(x) || !dtype_is_float(x->dtype) || dtype_bits(x->dtype) > 32 ||
-        !access_value_is_aligned(x) || out->channels % LANES != 0)
+        !access_value_is_aligned(x) || out->channels % LANES != 0 || out->channels < 1 || out->squeezed < 1)
         return "channels that are not neighbours in packs of 8";
     if (out->channels > MOST_CHANNELS || out->squeezed > MOST_SQUEEZED) return "many channels";
     if (!places_are_regular(problem, out)) return "places at different distances";
     return scale_refusal(problem);
-}
-
-static int32_t ceil_div(int64_t a, int64_t b) {
-    return (int32_t)((a + b - 1) / b);
 }
 
 /* Channels of an image are divided as long as blocks read enough of them side by side, then places. */
@@ -104,8 +101,8 @@ static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t b
     Division out = {.blocks = blocks, .groups = 1};
     int64_t packs = squeeze->channels / LANES, bytes[2];
     while (out.groups < blocks && packs / (2 * out.groups) >= LEAST_PACKS) out.groups *= 2;
-    out.slice = ceil_div(packs, out.groups) * LANES;
-    out.share = ceil_div(packs, blocks) * LANES;
+    out.slice = (int32_t)ceil_div_i64(packs, out.groups) * LANES;
+    out.share = (int32_t)ceil_div_i64(packs, blocks) * LANES;
     for (int i = 0; i < 2; ++i) {
         const Node *node = i == 0 ? squeeze->reduce : squeeze->expand;
         bytes[i] = squeeze->squeezed * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8 *

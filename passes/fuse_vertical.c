@@ -12,12 +12,18 @@
 #include <string.h>
 
 #include "ir/cost.h"
+#include "ops/conv.h"
 #include "passes/fusion.h"
 
 enum {
     NAME_PARTS = 6,
-    MOST_POOLED = 64,     /* elements of a window that a tile of a convolution holds */
-    LARGE_MACS = 20000000 /* of a contraction whose own kernels save more than a pass over memory */
+    STEM_CHANNELS = 4, /* of a convolution whose kernels have their results in shared memory for a pool, */
+    STEM_TERMS = 512,  /* its sums' terms, */
+    STEM_PACK = 8,     /* what its results' channels are a multiple of, */
+    STEM_RESULTS = 1 << 20, /* its results: of more, what tiles compute twice takes longer than a launch */
+    STEM_POOLED = 27,       /* and elements of the pool's windows */
+    MOST_POOLED = 64,       /* elements of a window that a tile of a convolution holds */
+    LARGE_MACS = 20000000   /* of a contraction whose own kernels save more than a pass over memory */
 };
 
 const Node *fusion_member(const Fusion *f, int32_t i) {
@@ -91,13 +97,39 @@ bool fusion_copies(const Fusion *f, NodeId anchor) {
            (pass_copies_channels(f->ctx, dtype) && node_macs(f->graph, anchor) >= LARGE_MACS);
 }
 
+/* Of a constant shape from dimension 1 on. */
+static int64_t terms_of(const Shape *weights) {
+    int64_t terms = 1;
+    for (int32_t i = 1; i < weights->rank; ++i) {
+        if (!dim_is_exact(weights->dim[i]) || weights->dim[i] > STEM_TERMS) return STEM_TERMS + 1;
+        if (terms <= STEM_TERMS) terms *= weights->dim[i];
+    }
+    return terms;
+}
+
+/* A convolution of few channels in half precision behind which a pool of maxima computes little again. */
+static bool stem_pools(const Fusion *f, const Node *anchor, const Node *pool) {
+    FormWindows windows;
+    if (anchor->op != OP_Conv || !dtype_is_half(f->graph->values[anchor->inputs[0]].dtype)) return false;
+    const Shape *w = &f->graph->values[anchor->inputs[1]].shape;
+    if (((const ConvAttrs *)anchor->parsed)->group != 1 || terms_of(w) > STEM_TERMS ||
+        w->dim[1] > STEM_CHANNELS || !dim_is_exact(w->dim[0]) || w->dim[0] % STEM_PACK != 0)
+        return false;
+    if (value_count_at_opt(f->graph, anchor->outputs[0]) > STEM_RESULTS) return false;
+    if (form_maxima(f->graph, pool, &windows) != NULL || windows.taps > STEM_POOLED) return false;
+    for (int32_t i = 0; i < windows.axes; ++i)
+        if (windows.kernel[i] > windows.stride[i] + 1) return false;
+    return true;
+}
+
 /* Why a pool cannot take the results of the convolution that the region is built around, as they are
  * computed; NULL when it can. */
 static const char *pool_refusal(const Fusion *f, NodeId user) {
     const Node *node = &f->graph->nodes[user], *anchor = fusion_member(f, 0);
     FormWindows windows;
     int32_t from = fusion_find_producer(f, node->inputs[0]);
-    const char *why = form_windows(f->graph, node, &windows);
+    bool stem = stem_pools(f, anchor, node);
+    const char *why = stem ? NULL : form_windows(f->graph, node, &windows);
     if (why == NULL) why = fusion_place_refusal(f, user);
     if (why != NULL) return why;
     if (f->pools) return "another pool is in front of it";
@@ -105,6 +137,7 @@ static const char *pool_refusal(const Fusion *f, NodeId user) {
         return "only convolutions pool what they compute";
     if (node->inputs[0] != fusion_member(f, from)->outputs[0] || f->members[from].stage != 0)
         return "it reads the result in another order";
+    if (stem) return NULL;
     if (windows.taps > MOST_POOLED) return "its windows are larger than what is computed at a time";
     if (fusion_copies(f, f->members[0].node)) return "the convolution alone has faster kernels";
     return NULL;

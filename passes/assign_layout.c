@@ -149,10 +149,11 @@ static void tie_step(Assigner *a, const Step *step) {
 }
 
 /* A convolution that is faster where neighbours in memory are channels. */
-static bool is_tensor_conv(const Assigner *a, const Node *node) {
+static bool is_tensor_conv(const Assigner *a, NodeId id) {
+    const Node *node = &a->graph->nodes[id];
     if (node->op != OP_Conv && node->op != OP_ConvTranspose) return false;
     const Value *x = &a->graph->values[node->inputs[0]], *w = &a->graph->values[node->inputs[1]];
-    if (!x->has_shape || !w->has_shape || !pass_copies_channels(a->ctx, x->dtype)) return false;
+    if (!x->has_shape || !w->has_shape || !pass_copies_channels(a->ctx, id)) return false;
     return dim_is_exact(w->shape.dim[1]) && w->shape.dim[1] >= LEAST_CHANNELS;
 }
 
@@ -160,7 +161,7 @@ static bool is_tensor_conv(const Assigner *a, const Node *node) {
 static void weigh_step(Assigner *a, const Step *step) {
     for (int32_t n = 0; n < step->count; ++n) {
         const Node *node = &a->graph->nodes[step_nodes(a, step)[n]];
-        bool tensor = step->any_layout && is_tensor_conv(a, node);
+        bool tensor = step->any_layout && is_tensor_conv(a, step_nodes(a, step)[n]);
         if (step->any_layout && !tensor) continue;
         ValueId ends[] = {tensor ? node->inputs[0] : NONE, tensor ? node->outputs[0] : NONE};
         for (int i = 0; i < 2; ++i)
@@ -265,7 +266,7 @@ static bool wants_channels_last(const Assigner *a, NodeId id, int32_t input) {
     const Value *value = &a->graph->values[node->inputs[input]];
     if (value->producer != NONE && a->step_of[value->producer] == a->step_of[id]) return false;
     return input == 0 && value->producer != NONE && value->layout == LAYOUT_PLAIN && has_two_layouts(value) &&
-           is_tensor_conv(a, node);
+           is_tensor_conv(a, id);
 }
 
 static Status change_step(Assigner *a, const Step *step, const NodeId *nodes, Change *changes,

@@ -23,7 +23,6 @@ enum {
     STEM_RESULTS = 1 << 20, /* its results: of more, what tiles compute twice takes longer than a launch */
     STEM_POOLED = 27,       /* and elements of the pool's windows */
     MOST_POOLED = 64,       /* elements of a window that a tile of a convolution holds */
-    LARGE_MACS = 20000000   /* of a contraction whose own kernels save more than a pass over memory */
 };
 
 const Node *fusion_member(const Fusion *f, int32_t i) {
@@ -91,12 +90,6 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form) {
     return *form == FORM_OTHER ? why : fusion_place_refusal(f, id);
 }
 
-bool fusion_copies(const Fusion *f, NodeId anchor) {
-    DType dtype = f->graph->values[f->graph->nodes[anchor].inputs[0]].dtype;
-    return pass_on_matrix_units(f->ctx, dtype) ||
-           (pass_copies_channels(f->ctx, dtype) && node_macs(f->graph, anchor) >= LARGE_MACS);
-}
-
 /* Of a constant shape from dimension 1 on. */
 static int64_t terms_of(const Shape *weights) {
     int64_t terms = 1;
@@ -139,7 +132,7 @@ static const char *pool_refusal(const Fusion *f, NodeId user) {
         return "it reads the result in another order";
     if (stem) return NULL;
     if (windows.taps > MOST_POOLED) return "its windows are larger than what is computed at a time";
-    if (fusion_copies(f, f->members[0].node)) return "the convolution alone has faster kernels";
+    if (pass_copies_channels(f->ctx, f->members[0].node)) return "the convolution alone has faster kernels";
     return NULL;
 }
 

@@ -38,9 +38,6 @@ bool fusion_value_escapes(const Fusion *f, ValueId value);
  * NULL when it may. */
 const char *fusion_place_refusal(const Fusion *f, NodeId id);
 const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form);
-/* Whether a contraction is done as it stands, by matrix units or because it is large: what such kernels read
- * they copy as it lies, and a pool would keep it from them. */
-bool fusion_copies(const Fusion *f, NodeId anchor);
 
 /* Makes a global pool's group squeeze-and-excite where that is what stands behind it; whether its region is.
  */

@@ -158,7 +158,7 @@ static const char *copied_refusal(const Fusion *f, const Node *node) {
 static const char *contraction_refusal(const Fusion *f, NodeId producer, NodeForm form) {
     const Node *node = &f->graph->nodes[producer], *anchor = fusion_member(f, 0);
     int64_t size = value_count_at_opt(f->graph, anchor->inputs[0]);
-    if (fusion_copies(f, f->members[0].node)) return copied_refusal(f, node);
+    if (pass_copies_channels(f->ctx, f->members[0].node)) return copied_refusal(f, node);
     if (form == FORM_PERMUTATION || form == FORM_SELECTION)
         return "contractions read their input many times, and in order";
     if (form == FORM_VIEW) return NULL;
@@ -192,7 +192,7 @@ static const char *norm_refusal(const Fusion *f, NodeId producer) {
     for (int32_t o = 1; o < node->output_count; ++o)
         if (node->outputs[o] != NONE && use_count(&f->uses, node->outputs[o]) > 0)
             return "its statistics are used, too";
-    if (fusion_copies(f, f->members[0].node)) return copied_refusal(f, node);
+    if (pass_copies_channels(f->ctx, f->members[0].node)) return copied_refusal(f, node);
     return is_dear(f, node, value_count_at_opt(f->graph, node->inputs[0]))
                ? "it would be computed again for too many tiles"
                : NULL;

@@ -7,7 +7,12 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "ir/cost.h"
 #include "passes/history.h"
+
+enum {
+    LARGE_MACS = 20000000 /* of a contraction in f32 whose own kernels save more than a pass over memory */
+};
 
 #define PASS(name, ...) Status pass_##name(PassCtx *ctx);
 #include "passes/passes.def"
@@ -132,9 +137,11 @@ bool pass_on_matrix_units(const PassCtx *ctx, DType dtype) {
     return dtype_is_half(dtype) || (ctx->graph->tf32 && dtype == DTYPE_F32);
 }
 
-bool pass_copies_channels(const PassCtx *ctx, DType dtype) {
-    return pass_on_matrix_units(ctx, dtype) ||
-           (dtype == DTYPE_F32 && ctx->target != NULL && ctx->target->f32_layout);
+bool pass_copies_channels(const PassCtx *ctx, NodeId contraction) {
+    DType dtype = ctx->graph->values[ctx->graph->nodes[contraction].inputs[0]].dtype;
+    if (pass_on_matrix_units(ctx, dtype)) return true;
+    return dtype == DTYPE_F32 && ctx->target != NULL && ctx->target->f32_layout &&
+           node_macs(ctx->graph, contraction) >= LARGE_MACS;
 }
 
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes,

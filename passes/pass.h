@@ -51,8 +51,10 @@ typedef struct PassCtx {
 
 /* Whether matrix units do contractions of this type: half precision, and f32 where it is rounded to TF32. */
 bool pass_on_matrix_units(const PassCtx *ctx, DType dtype);
-/* Whether contractions of this type have kernels that copy neighbouring channels together. */
-bool pass_copies_channels(const PassCtx *ctx, DType dtype);
+/* Whether a contraction is done by kernels that copy what they read as it lies, neighbouring channels
+ * together: on matrix units, and in f32 where the target has such kernels and it is large enough to gain by
+ * them. */
+bool pass_copies_channels(const PassCtx *ctx, NodeId contraction);
 
 typedef struct Pass {
     const char *name; /* "fold_constants" */

@@ -402,7 +402,7 @@ class WithoutGpu(CliTest):
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tactics=-conv_tiles"), USAGE, "--tactics goes with --target=cuda")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--tactics=+conv_x"), USAGE, "tactics: there is no 'conv_x'")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--tactics=conv_tiles"), USAGE, "'conv_tiles' has no sign")
-        self.build("--gpu=sm_80", "--tactics=-conv_tiles,+conv_tf32x3")
+        self.expect(smelt("build", MODELS / "yunet-n-320" / "model.onnx", "-o", self.plan, "--gpu=sm_80", "--tactics=-conv_tiles,+conv_tf32x3"), OK)
         self.expect(smelt("inspect", self.plan), OK, "tactics", "-conv_tiles,+conv_tf32x3", "conv_tf32x3 ")
 
     def test_gpus_by_name_and_file(self):

@@ -198,7 +198,7 @@ def versions(options):
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     device = subprocess.run(query, capture_output=True, text=True).stdout.strip() if gpu else "CPU"
     told = {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "smelt": subprocess.run(
-        [options.smelt, "--version"], capture_output=True, text=True).stdout.strip()}
+        [options.smelt, "--version"], capture_output=True, text=True).stdout.strip().removeprefix("smelt ")}
     try:
         import onnxruntime
         told["onnxruntime"] = f"{onnxruntime.__version__}{'' if 'CUDAExecutionProvider' in onnxruntime.get_available_providers() else ' without CUDA'}"

@@ -2,11 +2,12 @@
 """Tables of what compare.py and problems.py have measured, from the lines of JSON that they leave, and into RESULTS.md.
 
     bench/results.py rows*.jsonl [--write bench/RESULTS.md]            # the comparison with peers
+    bench/results.py --goals rows*.jsonl [--write bench/RESULTS.md]    # smelt alone, beside what was measured and wanted before
     bench/results.py --problems problems*.jsonl --write bench/PROBLEMS.md
 
 A later line about the same model (or problem) in the same precision takes the place of an earlier one, so that runs may be
-taken in pieces. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`problems`
-likewise) of the file; without it the text is printed. Floors and goals are those of bench/goals.tsv.
+taken in pieces. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals` and `problems`
+likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
 """
 import argparse
 import json
@@ -16,11 +17,12 @@ import statistics
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+NO_GOALS = (None,) * 4
 GOALS = pathlib.Path(__file__).parent / "goals.tsv"
 
 
 def read_goals():
-    """{model: (floor, first goal, goal)}, None where there is none."""
+    """{model: (peer, floor, first goal, goal)}, None where there is none."""
     lines = [line.split("\t") for line in GOALS.read_text().splitlines() if line and not line.startswith("#")]
     return {name: tuple(None if cell == "-" else float(cell) for cell in cells) for name, *cells in lines[1:]}
 
@@ -66,11 +68,26 @@ def ratio(row):
 
 def comparison_cells(row, goals):
     ours, best, found = row["times"].get("smelt"), best_peer(row), ratio(row)
-    floor, first, _ = goals.get(row["model"], (None, None, None)) if row["precision"] == "fp16" else (None, None, None)
+    _, floor, first, _ = goals.get(row["model"], NO_GOALS) if row["precision"] == "fp16" else NO_GOALS
     shown = "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
     reached = "-" if ours is None or first is None else "yes" if ours["ms"] <= first else "**no**"
     return [title(row["model"]), number(ours and ours["ms"]), number(best and best[1]["ms"]), best[0] if best else "-",
             f"**{shown}**" if found and found[0] > 1 else shown, number(floor), number(first, 2), reached]
+
+
+def beside_goals(rows, goals):
+    """smelt's times beside those of goals.tsv."""
+    cells = []
+    for model, (peer, floor, first, goal) in goals.items():
+        ours = rows.get((model, "fp16"), {"times": {}})["times"].get("smelt")
+        if ours is None:
+            continue
+        ms = ours["ms"]
+        cells.append([title(model), number(ms), number(peer), f"{ms / peer:.2f}" if ms <= peer else f"**{ms / peer:.2f}**", number(floor), f"{ms / floor:.1f}",
+                      number(first, 2), "yes" if ms <= first else "**no**", number(goal, 2)])
+    reached = sum(cell[7] == "yes" for cell in cells)
+    return table(["model", "smelt ms", "peer ms (before)", "ratio", "floor ms", "times the floor", "first goal ms", "reached", "goal ms"], cells) + [
+        "", f"The first goal is reached in {reached} of {len(cells)} rows."]
 
 
 def peer_names(rows):
@@ -111,7 +128,7 @@ def comparison(rows, goals):
     reasons = {}
     for row in rows:
         for name, reason in row["failed"].items():
-            reasons.setdefault((name, re.sub(r"\s+", " ", reason)[:120]), []).append(row["model"])
+            reasons.setdefault((name, re.sub(r"(\s|\\n)+", " ", reason)[:120]), []).append(row["model"])
     return lines + [f"- {name}: {reason} ({', '.join(models) if len(models) < 6 else f'{len(models)} models'})" for (name, reason), models in reasons.items()]
 
 
@@ -148,7 +165,7 @@ def problems(rows):
 
 def replace(path, mark, lines):
     begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
-    text = path.read_text()
+    text = path.read_text() if path.exists() else f"{begin}\n{end}\n"
     if begin not in text or end not in text:
         sys.exit(f"{path}: no '{begin}' and '{end}'")
     path.write_text(text[: text.index(begin) + len(begin)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :])
@@ -157,13 +174,15 @@ def replace(path, mark, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=pathlib.Path)
+    parser.add_argument("--goals", action="store_true", help="smelt's times beside those of goals.tsv")
     parser.add_argument("--problems", action="store_true", help="the files are of problems.py")
     parser.add_argument("--write", type=pathlib.Path)
     options = parser.parse_args()
     if options.problems:
         mark, lines = "problems", problems(read_rows(options.files, lambda row: row["problem"]))
     else:
-        mark, lines = "peers", comparison(read_rows(options.files, lambda row: (row["model"], row["precision"])), read_goals())
+        make, mark = (beside_goals, "goals") if options.goals else (comparison, "peers")
+        lines = make(read_rows(options.files, lambda row: (row["model"], row["precision"])), read_goals())
     if options.write:
         replace(options.write, mark, lines)
     else:

@@ -1,4 +1,4 @@
-/* Every tactic on the graphs of tests/kernels: its first problems with every config, and the first of all
+/* Every tactic on the graphs of tests/kernels: its first problem with every config, and the first of all
  * compiled for every architecture; the rest for one each, in turn. Exits with 77 (skipped) where there is no
  * NVRTC. */
 #include "base/file.h"
@@ -17,7 +17,7 @@ typedef struct Units {
     int32_t uses[256]; /* problems, per tactic */
 } Units;
 
-enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 3, CLUSTER_SM = 90 };
+enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 1, CLUSTER_SM = 90 };
 
 /* For all architectures that can have it, or the one whose turn it is; only: for this one. */
 static void add_units(Units *u, const Emission *emission, bool everywhere, const char *only,

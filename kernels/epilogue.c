@@ -90,11 +90,9 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
     if (chain_prepare(w, emission->problem, CHAIN_BEHIND, &chain) != STATUS_OK) return kernel_text(w, NULL);
-    write_format(&text, "    static const int lanes = %s;\n    struct Operands {\n", count);
-    packs_declare(&chain, lanes, count, "o.", "        ", &text);
-    write_format(&text, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
-    packs_load(&chain, lanes, count, "o.", &text);
-    write_format(&text, "    }\n    SMELT_DEVICE void prefetch(Index i) const {\n");
+    write_format(&text, "    static const int lanes = %s;\n", count);
+    packs_operands(&chain, lanes, count, &text);
+    write_format(&text, "    SMELT_DEVICE void prefetch(Index i) const {\n");
     packs_prefetch(&chain, lanes, &text);
     write_format(
         &text,

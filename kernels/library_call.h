@@ -26,4 +26,26 @@ int32_t call_configs(const Problem *problem, const Device *device, Config out[MO
 double call_cost(const Problem *problem, const Device *device, const Config *config);
 Status call_emit(const Config *config, const CallDraft *draft, Emission *emission);
 
+/* The tactic whose function draft_of describes the call, or says why there is none. */
+#define CALL_TACTIC(NAME)                                                                                    \
+    static const char *refuses(const Problem *problem, const Device *device) {                               \
+        CallDraft draft;                                                                                     \
+        (void)device;                                                                                        \
+        return draft_of(problem, &draft);                                                                    \
+    }                                                                                                        \
+    static Status emit(const Config *config, const Device *device, Emission *emission) {                     \
+        CallDraft draft;                                                                                     \
+        (void)device;                                                                                        \
+        (void)draft_of(emission->problem, &draft);                                                           \
+        return call_emit(config, &draft, emission);                                                          \
+    }                                                                                                        \
+    const Tactic tactic_##NAME = {.name = #NAME,                                                             \
+                                  .version = 1,                                                              \
+                                  .strided = true,                                                           \
+                                  .optional = true,                                                          \
+                                  .refuses = refuses,                                                        \
+                                  .configs = call_configs,                                                   \
+                                  .cost = call_cost,                                                         \
+                                  .emit = emit}
+
 #endif

@@ -59,4 +59,28 @@ Status mma_finish(KernelWriter *w, const MmaProblem *product, const Config *conf
 /* The launch that adds them up, in a kernel of its own. */
 Status mma_add_slices(KernelWriter *w, const MmaProblem *product, const Config *config, const char *store);
 
+/* A tactic of the functions mma_<PRODUCT>_refuses, _configs, _cost and _emit: tactic_<NAME>; what else it has
+ * follows. */
+#define MMA_TACTIC(PRODUCT, NAME, PRECISION, ...)                                                            \
+    static const char *refuses(const Problem *problem, const Device *device) {                               \
+        return mma_##PRODUCT##_refuses(problem, device, PRECISION);                                          \
+    }                                                                                                        \
+    static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {         \
+        return mma_##PRODUCT##_configs(problem, device, PRECISION, out);                                     \
+    }                                                                                                        \
+    static Status emit(const Config *config, const Device *device, Emission *emission) {                     \
+        (void)device;                                                                                        \
+        return mma_##PRODUCT##_emit(config, PRECISION, #NAME, emission);                                     \
+    }                                                                                                        \
+    static double cost(const Problem *problem, const Device *device, const Config *config) {                 \
+        return mma_##PRODUCT##_cost(problem, device, PRECISION, config);                                     \
+    }                                                                                                        \
+    const Tactic tactic_##NAME = {.name = #NAME,                                                             \
+                                  .strided = true,                                                           \
+                                  .refuses = refuses,                                                        \
+                                  .configs = configs,                                                        \
+                                  .emit = emit,                                                              \
+                                  .cost = cost,                                                              \
+                                  __VA_ARGS__}
+
 #endif

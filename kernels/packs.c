@@ -61,17 +61,16 @@ static bool read_is_pack(const Chain *chain, const ChainStep *step, int32_t lane
     return together;
 }
 
-void packs_declare(Chain *chain, int32_t lanes, const char *count, const char *into, const char *indent,
-                   ByteWriter *out) {
+void packs_declare(Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out) {
     for (int32_t k = 0; k < chain->operand_count; ++k)
         if (packs_fetch(&chain->operands[k], lanes) == FETCH_PACK)
-            write_format(out, "%sPack<%s, %s> v%d;\n", indent, stored_type(chain, chain->operands[k].value),
+            write_format(out, "        Pack<%s, %s> v%d;\n", stored_type(chain, chain->operands[k].value),
                          count, k);
     for (int32_t i = 0; i < chain->step_count; ++i) {
         ChainStep *step = &chain->steps[i];
         if (!read_is_pack(chain, step, lanes)) continue;
         step->pack = kernel_text(chain->w, arena_printf(chain->arena, "%su%d", into, i));
-        write_format(out, "%sPack<%s, %s> u%d;\n", indent, stored_type(chain, step->value), count, i);
+        write_format(out, "        Pack<%s, %s> u%d;\n", stored_type(chain, step->value), count, i);
     }
 }
 
@@ -101,6 +100,14 @@ void packs_load(const Chain *chain, int32_t lanes, const char *count, const char
                          access_index(chain->w, &operand->access, "i"));
     }
     load_selected(chain, lanes, count, out);
+}
+
+void packs_operands(Chain *chain, int32_t lanes, const char *count, ByteWriter *out) {
+    write_format(out, "    struct Operands {\n");
+    packs_declare(chain, lanes, count, "o.", out);
+    write_format(out, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
+    packs_load(chain, lanes, count, "o.", out);
+    write_format(out, "    }\n");
 }
 
 void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out) {

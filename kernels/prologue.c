@@ -92,12 +92,9 @@ const char *kernel_pack_prologue(KernelWriter *w, int32_t lanes) {
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
     if (chain_prepare(w, emission->problem, CHAIN_IN_FRONT, &chain) != STATUS_OK) return kernel_text(w, NULL);
-    write_format(&text, "    struct Operands {\n");
-    packs_declare(&chain, lanes, count, "o.", "        ", &text);
-    write_format(&text, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
-    packs_load(&chain, lanes, count, "o.", &text);
+    packs_operands(&chain, lanes, count, &text);
     write_format(&text,
-                 "    }\n    SMELT_DEVICE void value(Index i, const Operands &o, float (&x)[%s]) const {\n"
+                 "    SMELT_DEVICE void value(Index i, const Operands &o, float (&x)[%s]) const {\n"
                  "        using namespace math;\n",
                  count);
     packs_compute(&chain, lanes, count, "o.", NONE, id, &text);

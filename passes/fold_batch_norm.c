@@ -9,6 +9,7 @@
 
 #include "ops/movement.h"
 #include "passes/contraction.h"
+#include "passes/rewrite.h"
 
 enum {
     CHANNEL_AXIS = 1,
@@ -236,8 +237,7 @@ static Status split_batch_norm(PassCtx *ctx, NodeId id) {
     if (!node_add_origins(graph, mul, id)) return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
     /* The result must lose its old producer before a new node may make it, and the new node's place is the
      * old one's. */
-    graph->nodes[id].outputs[0] = NONE;
-    graph->values[result].producer = NONE;
+    release_value(graph, result);
     TRY(graph_insert_node(graph, id, true, OP_Add, node.name, &none, 2, add_inputs, 1, &result, &add,
                           ctx->diag));
     if (!node_add_origins(graph, add, id)) return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");

@@ -22,7 +22,7 @@ enum {
     STEM_PACK = 8,     /* what its results' channels are a multiple of, */
     STEM_RESULTS = 1 << 20, /* its results: of more, what tiles compute twice takes longer than a launch */
     STEM_POOLED = 27,       /* and elements of the pool's windows */
-    MOST_POOLED = 64,       /* elements of a window that a tile of a convolution holds */
+    MOST_POOLED = 64        /* elements of a window that a tile of a convolution holds */
 };
 
 const Node *fusion_member(const Fusion *f, int32_t i) {

@@ -127,8 +127,7 @@ Status recognise_replace(Recogniser *r, const Match *match, OpId op, const AttrL
     NodeId root = match->root, node;
     ValueId result = graph->nodes[root].outputs[0];
     Match sorted = *match;
-    graph->nodes[root].outputs[0] = NONE;
-    graph->values[result].producer = NONE;
+    release_value(graph, result);
     TRY(graph_insert_node(graph, root, true, op, graph->nodes[root].name, attrs, input_count, inputs, 1,
                           &result, &node, r->ctx->diag));
     touch(r, input_count, inputs);

@@ -85,8 +85,7 @@ static Status make_split(Recogniser *r, ValueId value, int32_t axis, const Piece
     for (int32_t i = 0; i < count; ++i) {
         sizes[i] = pieces[i].end - pieces[i].start;
         outputs[i] = graph->nodes[pieces[i].node].outputs[0];
-        graph->nodes[pieces[i].node].outputs[0] = NONE;
-        graph->values[outputs[i]].producer = NONE;
+        release_value(graph, outputs[i]);
     }
     inputs[1] = graph_add_constant_i64(graph, NULL, count, sizes);
     if (inputs[1] == NONE || !attr_set_int(&attrs, r->ctx->scratch, "axis", axis))

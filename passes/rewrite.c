@@ -2,15 +2,20 @@
 
 #include <string.h>
 
+void release_value(Graph *graph, ValueId id) {
+    Value *value = &graph->values[id];
+    graph->nodes[value->producer].outputs[value->output_index] = NONE;
+    value->producer = NONE;
+}
+
 void make_constant(PassCtx *ctx, ValueId value, const void *data) {
     Graph *graph = ctx->graph;
     Value *row = &graph->values[value];
     NodeId producer = row->producer;
-    Node *node = &graph->nodes[producer];
+    const Node *node = &graph->nodes[producer];
     row->data = data;
-    row->producer = NONE;
     row->content = NULL;
-    node->outputs[row->output_index] = NONE;
+    release_value(graph, value);
     for (int32_t i = 0; i < node->output_count; ++i)
         if (node->outputs[i] != NONE) return;
     graph_remove_node(graph, producer);

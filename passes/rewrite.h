@@ -7,6 +7,8 @@
 /* Turns a computed value into a constant with this data (which lives as long as the graph); its producer no
  * longer gives it, and is removed when nothing is left of it. */
 void make_constant(PassCtx *ctx, ValueId value, const void *data);
+/* Its producer no longer gives it: another node may. */
+void release_value(Graph *graph, ValueId value);
 
 /* Puts the nodes of `body` in the place of the control-flow node that owns it; the body's results become the
  * node's outputs. The body must have no parameters. */

@@ -152,12 +152,6 @@ static Status add_product(const Rewriter *r, const Patches *p, ValueId rows, Val
     return add_node(r, OP_Gemm, &attrs, p->has_bias ? 3 : 2, inputs, out);
 }
 
-/* The value's producer no longer gives it. */
-static void release(Graph *graph, ValueId value) {
-    graph->nodes[graph->values[value].producer].outputs[0] = NONE;
-    graph->values[value].producer = NONE;
-}
-
 /* [N, outputs, count..] as the convolution gives it. */
 static Status put_images(const Rewriter *r, const Patches *p, ValueId product) {
     ValueId places, y = r->ctx->graph->nodes[p->node].outputs[0];
@@ -168,7 +162,7 @@ static Status put_images(const Rewriter *r, const Patches *p, ValueId product) {
     }
     shape[1 + p->axes] = p->outputs;
     TRY(add_reshape(r, product, 2 + p->axes, shape, &places));
-    release(r->ctx->graph, y);
+    release_value(r->ctx->graph, y);
     return add_transpose(r, places, 2 + p->axes, perm, &y);
 }
 
@@ -181,7 +175,7 @@ static Status put_tokens(const Rewriter *r, const Patches *p, ValueId product) {
     ValueId out = graph->nodes[p->tokens_transpose].outputs[0];
     const ValueId inputs[2] = {product, graph_add_constant_i64(graph, NULL, 3, shape)};
     if (inputs[1] == NONE) return FAIL(r->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    release(graph, out);
+    release_value(graph, out);
     TRY(add_node(r, OP_Reshape, &none, 2, inputs, &out));
     for (int i = 1; i >= 0; --i) {
         if (!node_add_origins(graph, graph->values[out].producer, behind[i]))

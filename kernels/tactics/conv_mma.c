@@ -1,4 +1,4 @@
 /* Convolutions of channels-last tensors on the matrix units that all architectures have. */
 #include "kernels/mma_conv.h"
 
-MMA_CONV_TACTIC(conv_mma, MMA_AS_STATED, .version = 1);
+MMA_TACTIC(conv, conv_mma, MMA_AS_STATED, .version = 1);

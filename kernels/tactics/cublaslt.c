@@ -59,24 +59,4 @@ static const char *draft_of(const Problem *problem, CallDraft *out) {
     return why != NULL ? why : describe_operands(problem, out);
 }
 
-static const char *refuses(const Problem *problem, const Device *device) {
-    CallDraft draft;
-    (void)device;
-    return draft_of(problem, &draft);
-}
-
-static Status emit(const Config *config, const Device *device, Emission *emission) {
-    CallDraft draft;
-    (void)device;
-    (void)draft_of(emission->problem, &draft);
-    return call_emit(config, &draft, emission);
-}
-
-const Tactic tactic_cublaslt = {.name = "cublaslt",
-                                .version = 1,
-                                .strided = true,
-                                .optional = true,
-                                .refuses = refuses,
-                                .configs = call_configs,
-                                .cost = call_cost,
-                                .emit = emit};
+CALL_TACTIC(cublaslt);

@@ -45,7 +45,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 static void write_body(Chain *chain, int32_t lanes, ByteWriter *out) {
     write_format(out, "    template <int N> SMELT_DEVICE void run(Index i) const {\n"
                       "        using namespace math;\n");
-    packs_declare(chain, lanes, "N", "", "        ", out);
+    packs_declare(chain, lanes, "N", "", out);
     packs_load(chain, lanes, "N", "", out);
     packs_compute(chain, lanes, "N", "", NONE, NONE, out);
     write_format(out, "    }\n");

@@ -21,6 +21,8 @@ typedef struct Device {
     const struct TacticSwitches *switches; /* of tactic.h, set by a build; NULL: none */
 } Device;
 
+enum { CLUSTERS_SM = 90 /* Device.sm from which on blocks come in clusters */ };
+
 /* Built-in ones, by name in order. */
 int32_t device_count(void);
 const Device *device_at(int32_t index);

@@ -18,6 +18,13 @@ typedef struct WindowAttrs {
     int64_t pad_begin[WINDOW_AXES], pad_end[WINDOW_AXES];
 } WindowAttrs;
 
+/* Whether the attributes say themselves that something lies around the input. */
+static inline bool window_has_pads(const WindowAttrs *attrs) {
+    for (int axis = 0; attrs->auto_pad == AUTO_PAD_NONE && axis < WINDOW_AXES; ++axis)
+        if (attrs->pad_begin[axis] != 0 || attrs->pad_end[axis] != 0) return true;
+    return false;
+}
+
 /* Numbers of one run: always three axes, those that the input lacks come first and have extent 1. */
 typedef struct Window {
     int64_t in[WINDOW_AXES], out[WINDOW_AXES], kernel[WINDOW_AXES];

@@ -112,9 +112,7 @@ const char *contraction_shift_refuses(const Graph *graph, const Contraction *c) 
     if (node->op != OP_Conv) return NULL;
     const WindowAttrs *window = &((const ConvAttrs *)node->parsed)->window;
     bool padded = window->auto_pad == AUTO_PAD_SAME_UPPER || window->auto_pad == AUTO_PAD_SAME_LOWER;
-    for (int32_t i = 0; i < WINDOW_AXES && i < window->axes; ++i)
-        padded = padded || window->pad_begin[i] != 0 || window->pad_end[i] != 0;
-    return padded ? "the convolution pads with zeros behind it" : NULL;
+    return padded || window_has_pads(window) ? "the convolution pads with zeros behind it" : NULL;
 }
 
 /* -- new constants -- */

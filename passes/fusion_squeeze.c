@@ -33,7 +33,9 @@ static bool is_one_place(const Graph *graph, ValueId value) {
 static const char *product_refusal(const Fusion *f, const Node *node) {
     const Value *w = &f->graph->values[node->inputs[1]];
     if (!has_constants(f, node, node->inputs[0])) return "its weights are not constant";
-    if (((const ConvAttrs *)node->parsed)->group != 1) return "it has groups";
+    const ConvAttrs *conv = node->parsed;
+    if (conv->group != 1) return "it has groups";
+    if (window_has_pads(&conv->window)) return "its windows reach outside";
     if (!is_one_place(f->graph, node->outputs[0]) || !is_one_place(f->graph, node->inputs[1]))
         return "its windows have several places";
     return value_count(w) > MOST_WEIGHTS ? "its weights are too many for one launch" : NULL;

@@ -101,13 +101,6 @@ static const char *declare_finish(KernelWriter *w) {
     return kernel_struct_end(w, "Finish", &text);
 }
 
-static bool parameters_are_constant(const Problem *problem) {
-    const Node *node = problem_anchor(problem);
-    for (int32_t i = 1; i < node->input_count; ++i)
-        if (node->inputs[i] != NONE && !value_is_constant(problem->graph, node->inputs[i])) return false;
-    return true;
-}
-
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
     const Node *node = problem_anchor(problem);
@@ -125,7 +118,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 is_softmax(node->op) ? "softmax_lines" : "moment_lines", lines_text(w, &slices, share),
                 flag ? "true" : "false", x, where, kernel_number(w, slices.rows),
                 (int)(slices.extent / LINE_LANES), finish, epilogue);
-    if (!is_softmax(node->op) && parameters_are_constant(problem)) kernel_waits(w);
+    if (!is_softmax(node->op) && inputs_are_constant(problem, node, 1)) kernel_waits(w);
     return lines_finish(w, &slices, share);
 }
 

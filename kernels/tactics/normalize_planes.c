@@ -1,8 +1,9 @@
 /* InstanceNormalization and GroupNormalization in channels-last layout: many blocks for each channel, in two
- * launches. */
+ * launches, or a cluster of blocks for some channels of a batch entry, in one. */
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/access.h"
+#include "kernels/norm_text.h"
 #include "kernels/sums_text.h"
 #include "kernels/window_text.h"
 #include "ops/norm.h"
@@ -43,6 +44,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const char *why = refuse_unless_packs(problem);
     if (why != NULL) return why;
     const Value *x = problem_input(problem, 0);
+    if (x->shape.dim[1] < LANES) return "no channels";
     if (!dim_is_exact(x->shape.dim[0]) || x->shape.dim[0] > MOST_ENTRIES) return "a batch of unknown size";
     why = refuse_unless_plain(problem, 1);
     return why != NULL ? why : refuse_unless_floats(problem);
@@ -98,13 +100,12 @@ static int32_t packs_of(int64_t width) {
 }
 
 static int32_t add_whole(const Problem *problem, const Device *device, Config *out) {
-    enum { CLUSTERS = 90 /* the first architecture that has them */ };
     Geometry g = geometry_of(problem);
     int64_t places = dim_at_opt(problem->graph, g.places);
     int32_t count = 0;
     for (int64_t width = whole_width(problem); width > 0 && width <= MOST_PACKS * LANES; width *= 2) {
         if (g.channels % width != 0) break;
-        int32_t blocks = device->sm < CLUSTERS ? 1 : MOST_BLOCKS, lines = THREADS / packs_of(width);
+        int32_t blocks = device->sm < CLUSTERS_SM ? 1 : MOST_BLOCKS, lines = THREADS / packs_of(width);
         while (blocks > 1 && places < (int64_t)lines * blocks / 2) blocks /= 2;
         int32_t ahead = MOST_AHEAD;
         while (ahead > 1 && places < (int64_t)lines * blocks * ahead) ahead /= 2;
@@ -161,12 +162,8 @@ static const char *declare_finish(KernelWriter *w) {
     const Problem *problem = kernel_emission(w)->problem;
     const Node *node = problem_anchor(problem);
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
-    double epsilon = (double)((const NormAttrs *)node->parsed)->epsilon;
     kernel_struct_begin(w);
-    write_format(&text,
-                 "    template <class P> SMELT_DEVICE P inverse(P variance) const { return (P)1 / "
-                 "math::sqrt(variance + (P)%s); }\n",
-                 kernel_text(w, cuda_real_literal(kernel_emission(w)->arena, epsilon, false)));
+    norm_write_inverse(w, node, &text);
     write_format(
         &text,
         "    SMELT_DEVICE void scales(Index channel, float &scale, float &shift) const {\n"

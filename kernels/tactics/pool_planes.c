@@ -14,8 +14,7 @@ enum {
     MOST_PACKS = 8,     /* side by side */
     PACK_THREADS = 256, /* of a block that reads packs */
     MOST_SLICES = 8,    /* blocks of a cluster */
-    LEAST_PLACES = 4,   /* of a thread */
-    CLUSTERS_SM = 90
+    LEAST_PLACES = 4    /* of a thread */
 };
 
 static const char *refuses(const Problem *problem, const Device *device) {

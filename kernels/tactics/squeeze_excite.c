@@ -7,7 +7,6 @@
 enum {
     THREADS = 512, /* squeeze.cuh's SQUEEZE_THREADS */
     LANES = EPILOGUE_LANES,
-    CLUSTER_SM = 90, /* where there are clusters */
     MOST_BLOCKS = 8,
     MOST_STATIC = 48 << 10, /* bytes of shared memory */
     LEAST_PACKS = 4,        /* of a place that a block reads, side by side */
@@ -26,13 +25,15 @@ typedef struct Squeeze {
 /* How a cluster divides them. */
 typedef struct Division {
     int32_t blocks, groups, slice, share;
-    bool staged;
+    bool staged, fits;
 } Division;
 
 static const char *product_refusal(const Problem *problem, const Node *node, int64_t *lines, int64_t *depth) {
     const Value *x = problem_value(problem, node->inputs[0]), *w = problem_value(problem, node->inputs[1]);
     if (node->op != OP_Conv) return "contractions that are no convolutions";
-    if (((const ConvAttrs *)node->parsed)->group != 1) return "groups";
+    const ConvAttrs *conv = node->parsed;
+    if (conv->group != 1) return "groups";
+    if (window_has_pads(&conv->window)) return "windows that reach outside";
     if (!value_is_plain(w) || !shape_is_exact(&w->shape) || !dtype_is_float(w->dtype) ||
         !access_value_is_aligned(w))
         return "weights that do not lie plainly";
@@ -88,8 +89,10 @@ static const char *describe(const Problem *problem, Squeeze *out) {
     if (outputs != out->channels || squeezed != out->squeezed) return "products that do not fit";
     if (out->reduce->inputs[0] != node->outputs[0]) return "nodes between the pool and the first product";
     const Value *x = problem_input(problem, 0);
+    Access access = access_value(problem->graph, node->inputs[0], &x->shape, x->layout);
     if (!channels_are_inner(x) || !dtype_is_float(x->dtype) || dtype_bits(x->dtype) > 32 ||
-        !access_value_is_aligned(x) || out->channels % LANES != 0 || out->channels < 1 || out->squeezed < 1)
+        !access_is_packed(&access, LANES) || !access_value_is_aligned(x) || out->channels % LANES != 0 ||
+        out->channels < 1 || out->squeezed < 1)
         return "channels that are not neighbours in packs of 8";
     if (out->channels > MOST_CHANNELS || out->squeezed > MOST_SQUEEZED) return "many channels";
     if (!places_are_regular(problem, out)) return "places at different distances";
@@ -110,21 +113,29 @@ static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t b
     }
     int64_t sums = THREADS * LANES * 4 + (out.slice + out.share + 2 * squeeze->squeezed) * 4 + 64;
     out.staged = sums + bytes[0] + bytes[1] <= MOST_STATIC;
+    out.fits = sums <= MOST_STATIC;
     return out;
 }
 
+static int32_t add_configs(const Problem *problem, const Squeeze *squeeze, const Device *device,
+                           Config out[MOST_CONFIGS]) {
+    int32_t count = 0;
+    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
+        if (divide(problem, squeeze, blocks).fits) out[count++] = (Config){.count = 1, .number = {blocks}};
+    return count;
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
+    Config own[MOST_CONFIGS];
     Squeeze squeeze;
-    (void)device;
-    return describe(problem, &squeeze);
+    const char *why = describe(problem, &squeeze);
+    if (why != NULL) return why;
+    return add_configs(problem, &squeeze, device, own) == 0 ? "many channels" : NULL;
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    int32_t count = 0;
-    (void)problem;
-    for (int32_t blocks = device->sm >= CLUSTER_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
-        out[count++] = (Config){.count = 1, .number = {blocks}};
-    return count;
+    Squeeze squeeze;
+    return describe(problem, &squeeze) == NULL ? add_configs(problem, &squeeze, device, out) : 0;
 }
 
 static const char *product_bias(KernelWriter *w, const Node *node) {

@@ -17,7 +17,7 @@ typedef struct Units {
     int32_t uses[256]; /* problems, per tactic */
 } Units;
 
-enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 1, CLUSTER_SM = 90 };
+enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 1 };
 
 /* For all architectures that can have it, or the one whose turn it is; only: for this one. */
 static void add_units(Units *u, const Emission *emission, bool everywhere, const char *only,
@@ -25,7 +25,7 @@ static void add_units(Units *u, const Emission *emission, bool everywhere, const
     for (int32_t i = 0; i < emission->launch_count; ++i) {
         const KernelLaunch *launch = &emission->launches[i];
         if (launch->call != NULL) continue; /* nothing is compiled */
-        int32_t least = strstr(launch->source, "__cluster_dims__") != NULL ? CLUSTER_SM : 0;
+        int32_t least = strstr(launch->source, "__cluster_dims__") != NULL ? CLUSTERS_SM : 0;
         if (name_map_find(&u->known, launch->entry) >= 0) continue;
         CHECK(name_map_set(&u->known, &u->arena, launch->entry, u->count));
         for (int32_t a = 0; a < (everywhere || only != NULL ? arch_count() : 1); ++a) {

@@ -48,6 +48,7 @@ typedef struct ChainStep {
     int32_t index_count, index[VIEW_INDICES]; /* steps */
     Dim index_stride[VIEW_INDICES];
     const char *pack; /* CHAIN_READ: the pack whose element k it is (packs.h), NULL: it is read by itself */
+    bool common;      /* all lanes of a pack have the same (packs.h) */
 } ChainStep;
 
 /* A value at the places that a view shows is in a register. */

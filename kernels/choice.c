@@ -115,6 +115,13 @@ typedef struct TimeSearch {
     Choice found;
 } TimeSearch;
 
+/* Of the problem: measured, or else what is estimated. NULL: none. */
+static const TimingCache *times_of(const TimingCache *timings, const Problem *problem) {
+    if (timings == NULL || timing_cache_knows(timings, problem->key)) return timings;
+    const TimingCache *estimates = timings->estimates;
+    return estimates != NULL && timing_cache_knows(estimates, problem->key) ? estimates : NULL;
+}
+
 static void look_up(void *user, const Choice *choice) {
     TimeSearch *search = user;
     Choice timed = *choice;
@@ -128,7 +135,7 @@ static void look_up(void *user, const Choice *choice) {
 static bool find_timed(const Problem *problem, const Device *device, const TimingCache *timings,
                        Choice *out) {
     TimeSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};
-    if (timings == NULL) return false;
+    if (times_of(timings, problem) == NULL) return false;
     each_choice(problem, device, look_up, &search);
     search.limited = true;
     search.limit *= noise;
@@ -138,13 +145,11 @@ static bool find_timed(const Problem *problem, const Device *device, const Timin
 }
 
 bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice) {
-    if (timings == NULL) return false;
-    bool measured = timing_cache_knows(timings, problem->key);
-    const TimingCache *rows = measured ? timings : timings->estimates;
+    const TimingCache *rows = times_of(timings, problem);
     const Timing *row =
         rows != NULL ? timing_cache_find(rows, problem->key, choice->tactic, &choice->config) : NULL;
     if (row == NULL) return false;
-    choice->source = measured ? CHOICE_MEASURED : CHOICE_INTERPOLATED;
+    choice->source = rows == timings ? CHOICE_MEASURED : CHOICE_INTERPOLATED;
     choice->microseconds = row->microseconds;
     return true;
 }

@@ -152,6 +152,8 @@ const char *kernel_scales(KernelWriter *w);
 enum { EPILOGUE_LANES = 8 };
 /* EPILOGUE_LANES where so many elements can be taken at a time, else 1. */
 int32_t problem_epilogue_lanes(const Problem *problem);
+/* Whether all that the step reads and writes can be accessed as vectors. */
+bool problem_is_aligned(const Problem *problem);
 /* The elements of the anchor's input 0, numbered in the order of its layout, as an argument of device code
  * that is read with load_as and its like (core.cuh): "p0" where they lie in memory one behind the other.
  * Otherwise declares and constructs a function object: of an operand that lies otherwise, or `struct

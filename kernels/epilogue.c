@@ -104,18 +104,21 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     return kernel_struct_end(w, "Epilogue", &text);
 }
 
+bool problem_is_aligned(const Problem *problem) {
+    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
+        ValueId id =
+            i < problem->input_count ? problem->inputs[i] : problem->outputs[i - problem->input_count];
+        if (!access_value_is_aligned(problem_value(problem, id))) return false;
+    }
+    return true;
+}
+
 int32_t problem_epilogue_lanes(const Problem *problem) {
-    const Graph *graph = problem->graph;
     const Value *seed = problem_output(problem, 0);
     int32_t order[SMELT_MAX_RANK];
     layout_order(seed->layout, seed->shape.rank, order);
     if (seed->shape.rank < 1) return 1;
     Dim last = seed->shape.dim[order[seed->shape.rank - 1]];
     if (!dim_is_exact(last) || last % EPILOGUE_LANES != 0) return 1;
-    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
-        ValueId id =
-            i < problem->input_count ? problem->inputs[i] : problem->outputs[i - problem->input_count];
-        if (!access_value_is_aligned(&graph->values[id])) return 1;
-    }
-    return EPILOGUE_LANES;
+    return problem_is_aligned(problem) ? EPILOGUE_LANES : 1;
 }

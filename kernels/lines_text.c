@@ -17,12 +17,7 @@ const char *lines_refuse(const Problem *problem, const Slices *slices) {
     if (!dim_is_exact(slices->extent) || slices->extent % LINE_LANES != 0)
         return "rows of no packs of elements";
     if (slices->extent > LINE_LANES * WARP * MOST_PACKS * MOST_WARPS) return "rows that are too long";
-    for (int32_t i = 0; i < problem->input_count + problem->output_count; ++i) {
-        ValueId id =
-            i < problem->input_count ? problem->inputs[i] : problem->outputs[i - problem->input_count];
-        if (!access_value_is_aligned(problem_value(problem, id))) return "values that are not aligned";
-    }
-    return NULL;
+    return problem_is_aligned(problem) ? NULL : "values that are not aligned";
 }
 
 static int32_t packs_of(const Slices *slices, int32_t warps) {

@@ -72,8 +72,8 @@ static Status add_kernel(CudaLowering *c, const KernelLaunch *launch, const char
 }
 
 /* All numbers of a call as text. */
-static const char *call_key(const CudaLowering *c, const KernelCall *from) {
-    ByteWriter key = byte_writer(c->base.arena);
+static const char *call_key(CudaLowering *c, const KernelCall *from) {
+    ByteWriter key = byte_writer(&c->work);
     const PlanCall *call = &from->call;
     write_format(&key, "%d %d %d %lld", call->library, call->choice, call->tf32, (long long)call->workspace);
     for (int i = 0; i < PLAN_CALL_AFTER; ++i) write_format(&key, " %d", call->after[i]);
@@ -309,14 +309,15 @@ static Status find_moment_parts(CudaLowering *c, const Problem *problem, const C
     const char *why;
     Problem next;
     *out = 0;
-    if (choice->tactic->moment_parts == NULL || problem->node_count != 1) return STATUS_OK;
+    if (choice->tactic->moment_parts == NULL || problem->node_count != 1 || c->options->trial != NULL)
+        return STATUS_OK;
     int32_t count = next_step(c->graph, problem->nodes[0], &nodes);
     if (count == 0) return STATUS_OK;
     TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
     const Node *anchor = problem_anchor(&next);
     if (anchor == NULL || anchor->inputs[0] != c->graph->nodes[problem->nodes[0]].outputs[0])
         return STATUS_OK;
-    if (tactic_choose(&next, device, &c->work, &why) == NULL) return STATUS_OK;
+    if (tactic_choose(&next, &c->device, &c->work, &why) == NULL) return STATUS_OK;
     if (finds_moments(c, &next, choose(c, &next, device).tactic))
         *out = choice->tactic->moment_parts(problem, device, &choice->config);
     return STATUS_OK;

@@ -33,17 +33,15 @@ static void write_common(const Chain *chain, int32_t lanes, ByteWriter *out) {
 
 /* -- reads through indices that all lanes share -- */
 
-static bool step_is_common(const Chain *chain, int32_t i, int32_t lanes);
-
 static bool term_is_common(const Chain *chain, ChainTerm term, int32_t lanes) {
     if (term.number < 0) return true;
-    if (term.is_step) return step_is_common(chain, term.number, lanes);
+    if (term.is_step) return chain->steps[term.number].common;
     Fetch fetch = packs_fetch(&chain->operands[term.number], lanes);
     return fetch == FETCH_LITERAL || fetch == FETCH_SPLAT;
 }
 
-static bool step_is_common(const Chain *chain, int32_t i, int32_t lanes) {
-    const ChainStep *step = &chain->steps[i];
+/* Of those in front of it that is known. */
+static bool step_is_common(const Chain *chain, const ChainStep *step, int32_t lanes) {
     int32_t terms = step->kind == CHAIN_NODE ? step->node->input_count : 1;
     if (step->kind == CHAIN_READ) return false;
     for (int32_t t = 0; t < terms; ++t)
@@ -57,7 +55,7 @@ static bool read_is_pack(const Chain *chain, const ChainStep *step, int32_t lane
     bool together = dim_is_exact(step->offset) && step->offset % lanes == 0;
     for (int32_t n = 0; n < step->index_count; ++n)
         together = together && dim_is_exact(step->index_stride[n]) && step->index_stride[n] % lanes == 0 &&
-                   step_is_common(chain, step->index[n], lanes);
+                   chain->steps[step->index[n]].common;
     return together;
 }
 
@@ -68,6 +66,7 @@ void packs_declare(Chain *chain, int32_t lanes, const char *count, const char *i
                          count, k);
     for (int32_t i = 0; i < chain->step_count; ++i) {
         ChainStep *step = &chain->steps[i];
+        step->common = step_is_common(chain, step, lanes);
         if (!read_is_pack(chain, step, lanes)) continue;
         step->pack = kernel_text(chain->w, arena_printf(chain->arena, "%su%d", into, i));
         write_format(out, "        Pack<%s, %s> u%d;\n", stored_type(chain, step->value), count, i);
@@ -86,7 +85,7 @@ static void load_selected(const Chain *chain, int32_t lanes, const char *count, 
         if (step->pack != NULL)
             write_format(out, "        %s = load_pack<%s>(%s, %s);\n", step->pack, count,
                          kernel_pointer(chain->w, step->value), chain_read_index(chain, step, "i"));
-        else if (step_is_common(chain, i, lanes))
+        else if (step->common)
             chain_write_step(chain, i, "i", "        ", out);
     }
     write_format(out, "        }\n");
@@ -136,8 +135,7 @@ static void write_lane_operands(const Chain *chain, int32_t lanes, const char *f
 
 /* Elements of a pack that are made two at a time. */
 static bool narrows(const Chain *chain, ValueId value) {
-    DType dtype = chain->graph->values[value].dtype;
-    return dtype == DTYPE_F16 || dtype == DTYPE_BF16;
+    return dtype_is_half(chain->graph->values[value].dtype);
 }
 
 static void write_lane_results(const Chain *chain, int32_t lanes, ValueId seed, ByteWriter *out) {

@@ -22,7 +22,7 @@ typedef struct Timing {
 
 typedef struct TimingCache {
     Arena *arena;
-    const char *gpu; /* "NVIDIA H200 sm_90a driver 13.0": times of another one mean nothing */
+    const char *gpu; /* "NVIDIA H200 sm_90 driver 13.0": times of another one mean nothing */
     int32_t count, capacity;
     Timing *rows; /* sorted */
     struct TimingCache *

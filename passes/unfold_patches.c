@@ -54,7 +54,8 @@ static const char *windows_refuse(const Node *node, const Shape *x, const Shape 
         out->count[i] = y->dim[2 + i];
         out->places *= out->count[i];
         /* Also without padding: the windows then have no room for it. */
-        if (window->stride[i] != out->kernel[i] || out->count[i] * out->kernel[i] != x->dim[2 + i])
+        if (out->count[i] < 1 || window->stride[i] != out->kernel[i] ||
+            out->count[i] * out->kernel[i] != x->dim[2 + i])
             return "its windows do not lie side by side";
         if (window->auto_pad == AUTO_PAD_NONE && window->pad_begin[i] != 0)
             return "its windows begin outside";

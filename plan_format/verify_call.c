@@ -79,6 +79,7 @@ static const char *matmul_after_refusal(const PlanCall *call, const PlanOperand 
         bool is_vector = plan_operand_is_vector(added, result);
         *(is_vector ? &vectors : &matrices) += 1;
         if (others > 0 || added->stride[2] != 1) return "an addition where the library has none";
+        if (is_vector && added->dtype != result->dtype) return "a vector of another type than the result";
         if (!is_vector && !is_matrix(added, result->dim[0], result->dim[1], result->dim[2]))
             return "an addend that is repeated";
         added++;

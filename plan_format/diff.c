@@ -97,7 +97,7 @@ static const char *step_text(Comparison *c, const Plan *plan, int32_t index) {
         }
     }
     write_format(&text, ")");
-    for (int32_t a = 0; a == 0 || (plan->arch_step_count > 0 && a < plan_arch_count(plan)); ++a) {
+    for (int32_t a = 0; a < plan_variant_count(plan); ++a) {
         const PlanArchStep own = plan_step_on(plan, index, a);
         for (int32_t i = 0; i < own.launch_count; ++i) {
             write_format(&text, i > 0 ? "; " : a > 0 ? " or " : " launches ");

@@ -120,6 +120,10 @@ int32_t plan_arch_count(const Plan *plan) {
     return plan->kernel_count > 0 ? plan->kernels[0].cubin_count : 0;
 }
 
+int32_t plan_variant_count(const Plan *plan) {
+    return plan->arch_step_count > 0 ? plan_arch_count(plan) : 1;
+}
+
 PlanArchStep plan_step_on(const Plan *plan, int32_t step, int32_t arch) {
     const PlanStep *own = &plan->steps[step];
     if (arch > 0 && plan->arch_step_count > 0)

@@ -266,6 +266,8 @@ int32_t plan_step_binds(const Plan *plan, const PlanStep *step, bool *bound, int
 
 /* Of the plan's kernels; 0: it has none. */
 int32_t plan_arch_count(const Plan *plan);
+/* Of launches: the architectures' number where they do not have the same, else 1. */
+int32_t plan_variant_count(const Plan *plan);
 /* What a step does on architecture number arch. */
 PlanArchStep plan_step_on(const Plan *plan, int32_t step, int32_t arch);
 /* Makes what steps do on one architecture what they do at all. */

@@ -269,7 +269,7 @@ void print_launch(const Plan *plan, int32_t index, ByteWriter *out) {
         print_call(plan, -1 - launch->kernel, out);
         return;
     }
-    print_text(out, plan_launch_name(plan, index));
+    print_text(out, plan->kernels[launch->kernel].entry);
     write_format(out, ", grid ");
     for (int i = 0; i < 3; ++i) {
         if (i > 0) write_format(out, " x ");
@@ -294,7 +294,7 @@ static void print_arch_step(const Plan *plan, const PlanArchStep *step, ByteWrit
 /* Whether a step does something else on another architecture than on the first. */
 static bool launches_differ(const Plan *plan, int32_t index) {
     const PlanArchStep first = plan_step_on(plan, index, 0);
-    for (int32_t a = 1; plan->arch_step_count > 0 && a < plan_arch_count(plan); ++a) {
+    for (int32_t a = 1; a < plan_variant_count(plan); ++a) {
         const PlanArchStep other = plan_step_on(plan, index, a);
         if (other.launch_count != first.launch_count || other.scratch_bytes != first.scratch_bytes)
             return true;
@@ -314,7 +314,7 @@ static bool launches_differ(const Plan *plan, int32_t index) {
 static void print_step_device(const Plan *plan, int32_t index, ByteWriter *out) {
     const PlanStep *step = &plan->steps[index];
     bool differs = launches_differ(plan, index);
-    for (int32_t a = 0; a == 0 || (differs && a < plan_arch_count(plan)); ++a) {
+    for (int32_t a = 0; a < (differs ? plan_variant_count(plan) : 1); ++a) {
         const PlanArchStep own = plan_step_on(plan, index, a);
         if (differs) {
             write_format(out, "          on ");

@@ -268,7 +268,7 @@ static Status mark_operands(LaunchPass *pass, const PlanStep *step) {
 }
 
 static Status verify_host_step(const Verifier *v, int32_t index) {
-    for (int32_t a = 0; a < 1 || a < plan_arch_count(v->plan); ++a) {
+    for (int32_t a = 0; a < plan_variant_count(v->plan); ++a) {
         const PlanArchStep step = plan_step_on(v->plan, index, a);
         if (step.launch_first == 0 && step.launch_count == 0 && step.scratch_bytes == 0) continue;
         return FAIL(v->diag, STATUS_BAD_PLAN,
@@ -313,12 +313,12 @@ static Status verify_arch_step(LaunchPass *pass, int32_t bound_count) {
 
 static Status verify_launch_step(LaunchPass *pass, int32_t bound_count) {
     const Verifier *v = pass->v;
-    int32_t arch_count = v->plan->arch_step_count > 0 ? plan_arch_count(v->plan) : 1;
     if (pass->step >= v->main_steps)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: step %d on the device belongs to a body", pass->step);
     pass->launch = pass->launch_end;
     TRY(mark_operands(pass, &v->plan->steps[pass->step]));
-    for (pass->arch = 0; pass->arch < arch_count; ++pass->arch) TRY(verify_arch_step(pass, bound_count));
+    for (pass->arch = 0; pass->arch < plan_variant_count(v->plan); ++pass->arch)
+        TRY(verify_arch_step(pass, bound_count));
     return STATUS_OK;
 }
 

@@ -382,9 +382,13 @@ static int count_calls(const Plan *plan, const PlanStep *step) {
     return count;
 }
 
+static Status check_step(const SmeltContext *context, int index, Diag *diag) {
+    if (index >= 0 && index < context->plan->step_count) return STATUS_OK;
+    return FAIL(diag, STATUS_USAGE, "there is no step %d, of %d", index, context->plan->step_count);
+}
+
 static Status step_profile(SmeltContext *context, int index, SmeltStepProfile *profile, Diag *diag) {
-    if (index < 0 || index >= context->plan->step_count)
-        return FAIL(diag, STATUS_USAGE, "there is no step %d, of %d", index, context->plan->step_count);
+    TRY(check_step(context, index, diag));
     const PlanStep *step = &context->plan->steps[index];
     StepTime *time = &context->times[index];
     if (time->origins == NULL) TRY(step_origins(context, index, diag));
@@ -412,12 +416,12 @@ double smelt_context_profile_start(const SmeltContext *context) {
 
 static Status step_operator(SmeltContext *context, int index, int number, const char **origins, double *flops,
                             Diag *diag) {
-    SmeltStepProfile step;
     OperandShapes shapes;
-    TRY(step_profile(context, index, &step, diag));
-    if (number < 0 || number >= step.operators)
-        return FAIL(diag, STATUS_USAGE, "step %d has no operator %d, of %d", index, number, step.operators);
-    int32_t op = context->plan->steps[index].op_first + number;
+    TRY(check_step(context, index, diag));
+    const PlanStep *step = &context->plan->steps[index];
+    if (number < 0 || number >= step->op_count)
+        return FAIL(diag, STATUS_USAGE, "step %d has no operator %d, of %d", index, number, step->op_count);
+    int32_t op = step->op_first + number;
     const EngineOp *bound = &context->engine->ops[op];
     *origins = context->plan->ops[op].origins;
     *flops = 0;

@@ -62,7 +62,8 @@ static int32_t nth_step(const SmeltContext *context, const Stretch *stretch, int
 static CutStretch choose_cut(const SmeltContext *context, int32_t index) {
     const Stretch *stretch = &context->cuda->stretches[index];
     int64_t count = 0, extra = index == 0;
-    while (nth_step(context, stretch, count) >= 0) ++count;
+    for (int32_t s = stretch->step_first; s < stretch->step_first + stretch->step_count; ++s)
+        count += launches_something(context, s);
     if (count == 0) return (CutStretch){.step = -1};
     int64_t turn = context->cuda->profile->turn % (count + extra);
     return turn == count ? (CutStretch){.step = nth_step(context, stretch, 0), .repeats = 2}

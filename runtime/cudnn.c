@@ -12,6 +12,7 @@ enum {
     TYPE_POINTER = 6,
     TYPE_CONVOLUTION_MODE = 7,
     TYPE_HEURISTIC = 8,
+    TYPE_NUMERICAL_NOTE = 11,
     TYPE_POINTWISE_MODE = 14,
     TYPE_DESCRIPTOR = 15,
     DATA_F32 = 0, /* cudnnDataType_t */
@@ -31,7 +32,12 @@ enum {
     CONVOLUTION_LOW = 105,
     CONVOLUTION_AXES = 106,
     CROSS_CORRELATION = 1,
+    ENGINE = 2,
+    ENGINE_NOTES = 1303,
+    MOST_NOTES = 10,
+    NOT_DETERMINISTIC = 4,
     ENGINE_CONFIG = 3,
+    CONFIG_ENGINE = 300,
     HEURISTIC = 4,
     HEURISTIC_MODE = 200,
     HEURISTIC_GRAPH = 201,
@@ -218,6 +224,22 @@ static LibraryObject make_graph(Maker *m, const LibraryCall *call) {
     return graph;
 }
 
+/* Whether the config's engine gives the same numbers in each run. */
+static bool is_deterministic(const Cudnn *api, LibraryObject config) {
+    int notes[MOST_NOTES] = {0};
+    int64_t count = 0, ignored = 0;
+    LibraryObject engine = NULL;
+    int result = api->descriptor_create(ENGINE, &engine);
+    if (result == 0)
+        result = api->descriptor_get(config, CONFIG_ENGINE, TYPE_DESCRIPTOR, 1, &ignored, &engine);
+    if (result == 0)
+        result = api->descriptor_get(engine, ENGINE_NOTES, TYPE_NUMERICAL_NOTE, MOST_NOTES, &count, notes);
+    for (int64_t i = 0; i < count && i < MOST_NOTES; ++i)
+        if (notes[i] == NOT_DETERMINISTIC) result = -1;
+    if (engine != NULL) (void)api->descriptor_destroy(engine);
+    return result == 0;
+}
+
 /* The plan for a config; NULL where the library cannot make it, or not within the workspace. */
 static LibraryObject try_config(const Maker *m, LibraryObject config, int64_t workspace, int *status) {
     int64_t needed = -1, count = 0;
@@ -234,19 +256,21 @@ static LibraryObject try_config(const Maker *m, LibraryObject config, int64_t wo
     return NULL;
 }
 
-/* Of the configs that the library proposes, in its order, those that work are counted. */
+/* Of the configs that the library proposes, in its order, those that are deterministic and work are counted.
+ */
 static Status find_plan(Maker *m, const LibraryCall *call, LibraryObject heuristic, Diag *diag) {
     LibraryObject configs[CUDNN_WAYS];
     int32_t wanted = call->call->choice, working = 0, made = 0;
     int status = 0;
     int64_t count = 0;
-    while (made < CUDNN_WAYS / 2 && m->result == 0)
+    while (made < CUDNN_WAYS && m->result == 0)
         if ((configs[made] = make(m, ENGINE_CONFIG)) != NULL) made++;
     if (m->result == 0)
         m->result =
             m->api->descriptor_get(heuristic, HEURISTIC_RESULTS, TYPE_DESCRIPTOR, made, &count, configs);
     TRY(library_result(PLAN_CUDNN, m->result, "the ways to do a convolution", diag));
     for (int64_t i = 0; i < count && i < made; ++i) {
+        if (!is_deterministic(m->api, configs[i])) continue;
         LibraryObject plan = try_config(m, configs[i], call->call->workspace, &status);
         if (plan != NULL && working++ == wanted) {
             m->own->plan = plan;

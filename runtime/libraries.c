@@ -54,9 +54,9 @@ static Status open_library(SmeltEngine *engine, PlanLibrary which, Diag *diag) {
 static Status prepare_call(SmeltEngine *engine, int32_t index, Diag *diag) {
     LibraryCalls *c = engine->cuda->libraries;
     LibraryCall *call = &c->calls[index];
+    if (call->call != NULL) return STATUS_OK;
     *call = (LibraryCall){.call = &engine->plan.calls[index]};
     call->operands = engine->plan.operands + call->call->operand_first;
-    c->count = index + 1;
     TRY(open_library(engine, (PlanLibrary)call->call->library, diag));
     return call->call->library == PLAN_CUBLASLT ? cublaslt_prepare(&c->cublaslt, call, diag)
                                                 : cudnn_prepare(&c->cudnn, call, diag);
@@ -71,14 +71,18 @@ Status libraries_open(SmeltEngine *engine, Diag *diag) {
     TRY_ALLOC(diag, c->calls);
     if (pthread_mutex_init(&c->lock, NULL) != 0) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     engine->cuda->libraries = c;
-    for (int32_t i = 0; i < plan->call_count; ++i) TRY(prepare_call(engine, i, diag));
+    for (int32_t s = 0; s < plan->step_count; ++s) {
+        const PlanStep *step = &plan->steps[s];
+        for (int32_t i = step->launch_first; i < step->launch_first + step->launch_count; ++i)
+            if (plan->launches[i].kernel < 0) TRY(prepare_call(engine, -1 - plan->launches[i].kernel, diag));
+    }
     return STATUS_OK;
 }
 
 void libraries_close(SmeltEngine *engine) {
     LibraryCalls *c = engine->cuda->libraries;
     if (c == NULL) return;
-    for (int32_t i = 0; i < c->count; ++i) {
+    for (int32_t i = 0; i < engine->plan.call_count; ++i) {
         cublaslt_release(&c->cublaslt, &c->calls[i]);
         cudnn_release(&c->cudnn, &c->calls[i]);
     }

@@ -44,11 +44,11 @@ typedef struct CublasltCall {
     CublasltWay way;
 } CublasltCall;
 
-enum { CUDNN_OBJECTS = 64, CUDNN_WAYS = 64 };
+enum { CUDNN_OBJECTS = 64, CUDNN_WAYS = 32 };
 typedef struct CudnnCall {
-    LibraryObject objects[CUDNN_OBJECTS]; /* all that were made */
+    LibraryObject objects[CUDNN_OBJECTS]; /* all that were made but the plan */
     int32_t object_count;
-    LibraryObject plan; /* one of them */
+    LibraryObject plan;
 } CudnnCall;
 
 typedef struct LibraryCall {
@@ -63,8 +63,7 @@ typedef struct LibraryCalls {
     Library libraries[PLAN_LIBRARIES];
     Cublaslt cublaslt;
     Cudnn cudnn;
-    int32_t count;
-    LibraryCall *calls; /* per call of the plan */
+    LibraryCall *calls; /* per call of the plan; nothing in those that this GPU does not launch */
 } LibraryCalls;
 
 /* Opens the libraries that the plan's calls need and makes what they need; the engine's CUDA context is

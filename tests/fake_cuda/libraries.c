@@ -236,7 +236,7 @@ DRIVER int cublasLtMatmul(Object *handle, Object *product, const float *alpha, u
 
 /* -- cuDNN: types and attributes are its own numbers -- */
 
-enum { HANDLE = -1, PLAN = 5, PACK = 16, MOST_WAYS = 3, CONFIG_GRAPH = -1, CONFIG_NUMBER = -2 };
+enum { HANDLE = -1, PLAN = 5, PACK = 16, MOST_WAYS = 4, CONFIG_GRAPH = -1, CONFIG_NUMBER = -2 };
 
 DRIVER size_t cudnnGetVersion(void) {
     return VERSION;
@@ -265,13 +265,25 @@ DRIVER int cudnnBackendSetAttribute(Object *object, int name, int type, int64_t 
     return type < 0 || type > 15 ? INVALID : set_items(object, name, count, values, sizes[type]);
 }
 
-/* Three ways are proposed; the second does not work, the third needs a workspace. */
+/* Four ways are proposed; the second does not work, the third needs a workspace, the fourth has the note that
+ * it is not deterministic. */
 DRIVER int cudnnBackendGetAttribute(Object *object, int name, int type, int64_t capacity, int64_t *count,
                                     void *values) {
+    static const int notes[] = {0, 4};
+    const int64_t number_of = number(object, CONFIG_NUMBER);
     (void)type;
     if (name == 402) { /* a plan's workspace */
         *count = 1;
         *(int64_t *)values = number(object_of(object, 401, 0), CONFIG_NUMBER) == 2 ? 512 : 0;
+        return SUCCESS;
+    }
+    if (name == 300) { /* a config's engine */
+        set_items(*(Object **)values, CONFIG_NUMBER, 1, &number_of, 8);
+        return SUCCESS;
+    }
+    if (name == 1303) { /* an engine's notes */
+        *count = number_of == 3 ? 2 : 1;
+        memcpy(values, notes, (size_t)*count * sizeof *notes);
         return SUCCESS;
     }
     if (name != 202) return INVALID;

@@ -1,8 +1,5 @@
 /* Which tactic and config does a problem: the order of the table, then what was measured. */
-#include "kernels/choice.h"
-
-#include "kernels/arch.h"
-#include "test.h"
+#include "choices.h"
 
 #define PRODUCT(type)                                                                                        \
     "smelt-ir 1\n"                                                                                           \
@@ -16,44 +13,13 @@
 static const char product[] = PRODUCT("f64"), /* no tactic has a cost for it */
     single[] = PRODUCT("f32");
 
-enum { MOST = 256 };
-
-typedef struct Fixture {
-    Arena arena;
-    Graph *graph;
-    UseTable uses;
-    Problem problem;
-    const Device *device;
-    int32_t count;
-    Choice all[MOST];
-    TimingCache *timings;
-} Fixture;
-
 /* The graph's last node is the problem. */
 static void set_up(Fixture *f, const char *text) {
     Diag diag = {0};
     *f = (Fixture){.device = arch_find("sm_80")};
     CHECK_OK(graph_parse(text, strlen(text), "g.ir", ".", &f->arena, &f->graph, &diag), &diag);
-    CHECK(use_table_build(f->graph, &f->arena, &f->uses));
-    const Block *block = &f->graph->blocks[MAIN_BLOCK];
-    CHECK_OK(problem_create(f->graph, &f->uses, block->nodes + block->node_count - 1, 1, &f->arena,
-                            &f->problem, &diag),
-             &diag);
-    f->count = choices_list(&f->problem, f->device, f->all, MOST);
+    fixture_set_problem(f, 1);
     f->timings = timing_cache_create(&f->arena, "test");
-}
-
-static void add_time(Fixture *f, int32_t choice, double microseconds) {
-    const Timing row = {.problem = f->problem.key,
-                        .tactic = timing_tactic_name(&f->arena, f->all[choice].tactic),
-                        .config = f->all[choice].config,
-                        .microseconds = microseconds};
-    CHECK(timing_cache_add(f->timings, &row));
-}
-
-static bool is_choice(const Fixture *f, const Choice *choice, int32_t wanted) {
-    return choice->tactic == f->all[wanted].tactic &&
-           memcmp(&choice->config, &f->all[wanted].config, sizeof choice->config) == 0;
 }
 
 static void test_preferred(void) {
@@ -61,28 +27,28 @@ static void test_preferred(void) {
     set_up(&f, product);
     CHECK(f.count >= 4 && f.count < MOST);
     Choice best = choice_best(&f.problem, f.device, NULL), few[2];
-    CHECK(is_choice(&f, &best, 0));
+    CHECK(same_choice(&best, &f.all[0]));
     CHECK_INT(best.source, CHOICE_PREFERRED);
     CHECK_INT(choices_rank(&f.problem, f.device, few, 2), f.count);
-    CHECK(is_choice(&f, &few[0], 0) && is_choice(&f, &few[1], 1));
+    CHECK(same_choice(&few[0], &f.all[0]) && same_choice(&few[1], &f.all[1]));
     arena_reset(&f.arena);
 }
 
 static void test_measured(void) {
     Fixture f;
     set_up(&f, product);
-    add_time(&f, 0, 9);
-    add_time(&f, 3, 4);
+    add_time(&f, &f.all[0], 9);
+    add_time(&f, &f.all[3], 4);
     Choice best = choice_best(&f.problem, f.device, f.timings);
-    CHECK(is_choice(&f, &best, 3));
+    CHECK(same_choice(&best, &f.all[3]));
     CHECK_INT(best.source, CHOICE_MEASURED);
     CHECK(best.microseconds == 4);
     const char *said = choice_text(&best, &f.arena);
     CHECK(said != NULL && strstr(said, "(measured, 4.0 us)") != NULL);
     /* Within the noise the order decides. */
-    add_time(&f, 1, 4.05);
+    add_time(&f, &f.all[1], 4.05);
     best = choice_best(&f.problem, f.device, f.timings);
-    CHECK(is_choice(&f, &best, 1));
+    CHECK(same_choice(&best, &f.all[1]));
     arena_reset(&f.arena);
 }
 
@@ -99,7 +65,7 @@ static void test_strange_rows(void) {
                             .microseconds = 1}};
     for (int i = 0; i < 3; ++i) CHECK(timing_cache_add(f.timings, &rows[i]));
     Choice best = choice_best(&f.problem, f.device, f.timings);
-    CHECK(is_choice(&f, &best, 0));
+    CHECK(same_choice(&best, &f.all[0]));
     CHECK_INT(best.source, CHOICE_PREFERRED);
     arena_reset(&f.arena);
 }

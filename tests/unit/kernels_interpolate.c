@@ -3,25 +3,10 @@
 
 #include <math.h>
 
-#include "kernels/arch.h"
-#include "kernels/choice.h"
+#include "choices.h"
 #include "passes/pass.h"
-#include "test.h"
 
 static const char line[] = "*MatMul($0 $1) + Relu(%%0.0) | f16[%d, 1024] f16[1024, %d]= -> %%1.0:f16[%d, %d]";
-
-enum { MOST = 256 };
-
-typedef struct Fixture {
-    Arena arena;
-    Graph *graph;
-    UseTable uses;
-    Problem problem;
-    const Device *device;
-    int32_t count;
-    Choice all[MOST]; /* best guess first */
-    TimingCache *timings;
-} Fixture;
 
 static Status infer(Graph *graph, Diag *diag) {
     const PassOptions options = {.stop_after = "infer_shapes"};
@@ -35,12 +20,7 @@ static const char *product_line(Fixture *f, int32_t rows, int32_t cols) {
 static void set_problem(Fixture *f, const char *text) {
     Diag diag = {0};
     CHECK_OK(problem_parse(text, infer, &f->arena, &f->graph, &diag), &diag);
-    CHECK(use_table_build(f->graph, &f->arena, &f->uses));
-    const Block *block = &f->graph->blocks[MAIN_BLOCK];
-    CHECK_OK(
-        problem_create(f->graph, &f->uses, block->nodes, block->node_count, &f->arena, &f->problem, &diag),
-        &diag);
-    f->count = choices_rank(&f->problem, f->device, f->all, MOST);
+    fixture_set_problem(f, f->graph->blocks[MAIN_BLOCK].node_count);
 }
 
 static void set_up(Fixture *f) {
@@ -50,22 +30,10 @@ static void set_up(Fixture *f) {
     CHECK(f->count > 8 && f->count < MOST && f->all[4].microseconds > 0);
 }
 
-static void add_time(Fixture *f, const Choice *choice, double microseconds) {
-    const Timing row = {.problem = f->problem.key,
-                        .tactic = timing_tactic_name(&f->arena, choice->tactic),
-                        .config = choice->config,
-                        .microseconds = microseconds};
-    CHECK(timing_cache_add(f->timings, &row));
-}
-
 static Choice estimated(Fixture *f) {
     Diag diag = {0};
     CHECK_OK(timing_cache_estimate(f->timings, &f->problem, f->device, infer, &diag), &diag);
     return choice_best(&f->problem, f->device, f->timings);
-}
-
-static bool same(const Choice *a, const Choice *b) {
-    return a->tactic == b->tactic && memcmp(&a->config, &b->config, sizeof a->config) == 0;
 }
 
 /* Choices that products of 1024, 1536, 2048 and 4096 rows have in common. */
@@ -77,7 +45,7 @@ static void find_common(Fixture *f, Choice out[2]) {
         int32_t found = 0;
         for (int32_t k = 0; k < 3; ++k) {
             set_problem(f, product_line(f, rows[k], 1024));
-            for (int32_t n = 0; n < f->count; ++n) found += same(&f->all[n], &all[i]);
+            for (int32_t n = 0; n < f->count; ++n) found += same_choice(&f->all[n], &all[i]);
         }
         if (found == 3) out[count++] = all[i];
     }
@@ -130,7 +98,7 @@ static void test_ratios(void) {
     add_time(&f, &other, 0.25 * cost_of(&f, &other));
     set_problem(&f, product_line(&f, 2048, 1024));
     Choice best = estimated(&f);
-    CHECK(same(&best, &other));
+    CHECK(same_choice(&best, &other));
     CHECK_INT(best.source, CHOICE_INTERPOLATED);
     CHECK_NEAR(best.microseconds, 0.25 * cost_of(&f, &other), 1e-6);
     const char *said = choice_text(&best, &f.arena);
@@ -174,7 +142,7 @@ static void test_known(void) {
     const Choice second = f.all[1];
     add_time(&f, &second, 3);
     Choice best = estimated(&f);
-    CHECK(same(&best, &second));
+    CHECK(same_choice(&best, &second));
     CHECK_INT(best.source, CHOICE_MEASURED);
     const Timing odd = {
         .problem = "*MatMul($0 $1) + Relu(%0.0) | f16[0512, 1024] f16[1024, 1024]= -> %1.0:f16[1024, 9]",

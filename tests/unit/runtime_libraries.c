@@ -232,6 +232,22 @@ static void test_layouts(void) {
         }
 }
 
+/* What is not launched on this GPU need not be possible on it. */
+static void test_other_gpu(void) {
+    float got[MOST_ELEMENTS];
+    PlanOperand operands[10];
+    make_plan(PLAN_CUDNN, 0, 0);
+    for (int i = 0; i < 10; ++i) operands[i] = plan.operands[i % 5];
+    PlanCall calls[] = {plan.calls[0], plan.calls[0]};
+    calls[1].choice = 9;
+    calls[1].operand_first = 5;
+    plan.calls = SAMPLE_COPY(&arena, calls);
+    plan.operands = SAMPLE_COPY(&arena, operands);
+    plan.call_count = 2;
+    plan.operand_count = 10;
+    run_plan(1, got);
+}
+
 /* -- what is not there -- */
 
 static void expect_failure(int status, const char *part) {
@@ -246,7 +262,7 @@ static void test_missing(void) {
     make_plan(PLAN_CUDNN, 1, 0);
     expect_failure(
         SMELT_WRONG_DEVICE,
-        "cuDNN knows 1 ways to do a convolution, of 3 that it proposes (status 15); the plan wants number 1");
+        "cuDNN knows 1 ways to do a convolution, of 4 that it proposes (status 15); the plan wants number 1");
     make_plan(PLAN_CUDNN, 0, 0);
     plan.meta[1].value = "98.0.0";
     expect_failure(SMELT_WRONG_DEVICE, "the plan was made with cuDNN 98.0.0;");
@@ -301,6 +317,7 @@ static void test_rules(void) {
               "an operation behind it that the library has not");
     CALL_RULE(PLAN_CUBLASLT, plan.operands[2] = plan.operands[3], "more behind it than the library has");
     CALL_RULE(PLAN_CUBLASLT, plan.operands[3].dim[2] = 1, "an addend that is repeated");
+    CALL_RULE(PLAN_CUBLASLT, plan.operands[2].dtype = DTYPE_F16, "a vector of another type than the result");
 }
 
 static void test_launches(void) {
@@ -346,9 +363,9 @@ static void test_mutation(void) {
 }
 
 int main(void) {
-    static void (*const tests[])(void) = {test_numbers, test_layouts,  test_missing,
+    static void (*const tests[])(void) = {test_numbers, test_layouts,  test_other_gpu, test_missing,
                                           test_rules,   test_launches, test_mutation};
     setenv("SMELT_CUBLASLT_LIBRARY", SMELT_FAKE_CUDA, 1);
     setenv("SMELT_CUDNN_LIBRARY", SMELT_FAKE_CUDA, 1);
-    return run_on_fake(6, tests);
+    return run_on_fake(7, tests);
 }

@@ -209,7 +209,7 @@ def versions(options):
 
 def command():
     """What was called, without what differs from machine to machine and from piece to piece."""
-    words = [pathlib.Path(word).name if "/" in word else word for word in sys.argv if not word.endswith((".onnx", ".jsonl")) and word != "--output"]
+    words = [re.sub(r"(^|=)[^\s=]*/", r"\1", word) for word in sys.argv if not word.endswith((".onnx", ".jsonl")) and word != "--output"]
     return shlex.join([f"bench/{words[0]}", *words[1:]]) + " MODEL.onnx..."
 
 

@@ -222,12 +222,13 @@ class Peer:
         other.close()
 
     def ask(self, request, limit):
-        if request is not None:
-            self.connection.send(request)
-        return self.answer(limit)
+        return self.answer(limit, request)
 
-    def answer(self, limit):
+    def answer(self, limit, request=None):
+        """To what was sent before, or is now."""
         try:
+            if request is not None:
+                self.connection.send(request)
             if not self.connection.poll(max(limit, 0.1)):
                 raise Failed(f"ran over {limit:.0f} s")
             state, value = self.connection.recv()

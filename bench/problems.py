@@ -6,9 +6,9 @@
 The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache); without,
 `smelt tune` measures them on the GPU that is here, for at most --limit seconds a model; what is measured is kept in the timing
 cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in the same
-call: without what smelt fuses behind it but for a bias, which flatters torch. With --libraries `smelt tune` times
-cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 in a CUDA graph, with operands in L2 as far as they
-fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
+call: without what smelt fuses behind it (but for the addition of Gemm), which flatters torch. With --libraries `smelt tune` times
+cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph, with
+operands in L2 as far as they fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
 are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
 import argparse
@@ -26,8 +26,7 @@ import results  # noqa: E402
 
 CONTRACTION = re.compile(r"(?:^|\+ )\*?(Conv|ConvTranspose|MatMul|Gemm)\(([^)]*)\)((?: \w+=\S+)*)")
 VALUE = re.compile(r" (\w+)\[([\d, ]*)\]( channels_last)?(?: padding \d+)?(?: strides\[[\d, ]*\])?(=[-\w.,+]*)?")
-REPEATS = 24
-
+LONG_US, LEAST_REPEATS, MOST_REPEATS = 2500, 4, 24  # as smelt's tuner repeats a launch
 
 LIBRARIES = ("cudnn", "cublaslt")
 
@@ -105,8 +104,10 @@ def short(line):
 
 
 def torch_function(torch, parsed):
-    """The contraction and its bias as torch has it, and its operands; None where torch has it otherwise."""
+    """The contraction as torch has it, and its operands; None where torch has it otherwise. A convolution's bias, which torch adds in a kernel of its own, is left out."""
     name, attributes, operands = parsed
+    if name in ("Conv", "ConvTranspose"):
+        operands = operands[:2]
     types = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
     if any(kind not in types for kind, _, _ in operands):
         return None
@@ -114,7 +115,7 @@ def torch_function(torch, parsed):
     if name in ("Conv", "ConvTranspose"):
         axes = len(operands[0][1]) - 2
         pads = attributes.get("pads", [0] * 2 * axes)
-        if pads[:axes] != pads[axes:] or not 1 <= axes <= 3 or attributes.get("output_padding"):
+        if pads[:axes] != pads[axes:] or not 1 <= axes <= 3 or any(attributes.get("output_padding", [])):
             return None
         if operands[0][2] and axes > 1:
             layout = torch.channels_last if axes == 2 else torch.channels_last_3d
@@ -134,24 +135,27 @@ def torch_function(torch, parsed):
     return gemm, tensors
 
 
-def torch_time(gpu, line):
+def torch_time(gpu, line, floor):
     """Microseconds, or None."""
+    repeats = int(min(max(LONG_US / max(floor, 1), LEAST_REPEATS), MOST_REPEATS))
     parsed = parse(line)
+    if repr(parsed) in gpu.known:
+        return gpu.known[repr(parsed)]
     gpu.allow_tf32(line.endswith(" tf32"))
     found = torch_function(gpu.torch, parsed) if parsed is not None else None
     if found is None:
         return None
 
     def often(*tensors):
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             result = found[0](*tensors)
         return result
 
     try:
-        return gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / REPEATS
+        gpu.known[repr(parsed)] = gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / repeats
     except RuntimeError as problem:  # such as memory that is short
         print(f"{short(line)}: torch: {str(problem)[:100]}", file=sys.stderr, flush=True)
-        return None
+    return gpu.known.get(repr(parsed))
 
 
 def best_of(problem, library, measured):
@@ -167,7 +171,7 @@ def row_of(arguments, gpu, problem):
     return {"problem": problem["problem"], "short": short(problem["problem"]), "models": problem["models"], "steps": problem["steps"],
             "flops": problem["flops"], "bytes": problem["bytes"], "floor_us": problem["roofline_us"], "smelt_us": best and best["us"],
             "tactic": best and f"{best['tactic']} {','.join(map(str, best['config']))} ({best['source']})", "library_us": theirs and theirs["us"],
-            "torch_us": torch_time(gpu, problem["problem"]) if gpu and arguments.has_time() else None, **arguments.session}
+            "torch_us": torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu and arguments.has_time() else None, **arguments.session}
 
 
 def print_table(rows):
@@ -191,7 +195,7 @@ def begin(arguments):
         import compare
 
         gpu = peers.Torch({"target": "cuda", "precision": arguments.precision})
-        gpu.torch.backends.cudnn.benchmark = True
+        gpu.torch.backends.cudnn.benchmark, gpu.known = True, {}
         arguments.session = compare.versions(argparse.Namespace(target="cuda", smelt=arguments.smelt))
     return gpu
 

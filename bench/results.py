@@ -16,7 +16,6 @@ import re
 import statistics
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 NO_GOALS = (None,) * 4
 GOALS = pathlib.Path(__file__).parent / "goals.tsv"
 
@@ -104,6 +103,8 @@ def told(rows):
     """Dates, machines, versions and commands of the rows, each once."""
     lines = []
     for row in rows:
+        if "versions" not in row:  # timed without torch
+            continue
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items() if version)
         line = f"{row['date']}, {row['device']}, {versions}: `{row['command']}`."
         if line not in lines:

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -18,11 +19,9 @@ typedef struct Row {
 
 typedef struct Report {
     App *app;
-    const Graph *graph;
     const Device *device;
     const TimingCache *timings; /* NULL: none */
     const char *filter;
-    UseTable uses;
     NameMap known; /* problem -> row */
     int32_t row_count, row_capacity;
     Row *rows;
@@ -38,20 +37,22 @@ static double roofline_of(const Report *r, const Row *row) {
     bool contracts = anchor != NULL && op_def(anchor->op)->op_class == OPCLASS_CONTRACTION;
     DType dtype = contracts ? problem_input(&row->problem, 0)->dtype : DTYPE_F32;
     double bytes = row->cost.bytes_read + row->cost.bytes_written;
-    return device_roofline_us(r->device, dtype, contracts && r->graph->tf32, row->cost.flops, bytes);
+    return device_roofline_us(r->device, dtype, contracts && row->problem.graph->tf32, row->cost.flops,
+                              bytes);
 }
 
-static Status add_step(Report *r, const NodeId *nodes, int32_t count) {
+static Status add_step(Report *r, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                       int32_t count) {
     App *app = r->app;
     Row row = {.steps = 1};
-    TRY(problem_create(r->graph, &r->uses, nodes, count, &app->arena, &row.problem, &app->diag));
+    TRY(problem_create(graph, uses, nodes, count, &app->arena, &row.problem, &app->diag));
     if (r->filter != NULL && strstr(row.problem.key, r->filter) == NULL) return STATUS_OK;
     int32_t known = name_map_find(&r->known, row.problem.key);
     if (known >= 0) {
         r->rows[known].steps++;
         return STATUS_OK;
     }
-    if (!step_cost(r->graph, &r->uses, nodes, count, &app->arena, &row.cost))
+    if (!step_cost(graph, uses, nodes, count, &app->arena, &row.cost))
         return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
     if (!row.cost.runs || choices_list(&row.problem, r->device, NULL, 0) == 0) return STATUS_OK;
     row.roofline = roofline_of(r, &row);
@@ -62,13 +63,14 @@ static Status add_step(Report *r, const NodeId *nodes, int32_t count) {
     return STATUS_OK;
 }
 
-static Status find_steps(Report *r) {
-    const Block *block = &r->graph->blocks[MAIN_BLOCK];
-    if (!use_table_build(r->graph, &r->app->arena, &r->uses))
+static Status find_steps(Report *r, const Graph *graph) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    UseTable uses;
+    if (!use_table_build(graph, &r->app->arena, &uses))
         return FAIL(&r->app->diag, STATUS_NO_MEMORY, "out of memory");
     for (int32_t first = 0, end; first < block->node_count; first = end) {
-        end = step_end(r->graph, block, first);
-        TRY(add_step(r, block->nodes + first, end - first));
+        end = step_end(graph, block, first);
+        TRY(add_step(r, graph, &uses, block->nodes + first, end - first));
     }
     return STATUS_OK;
 }
@@ -154,11 +156,22 @@ static bool is_line(const char *text) {
     return strstr(text, " -> ") != NULL && strchr(text, '(') != NULL;
 }
 
-static Status load_line(App *app, const char *line, const CompileSettings *settings, Compiled *out) {
+/* A graph for each line, in the arena of out. */
+static Status load_lines(App *app, const TextList *lines, const CompileSettings *settings, Compiled *out,
+                         GraphList *graphs) {
     *out = (Compiled){0};
     arena_init(&out->arena, &app->allocator);
+    TRY(tune_check(app, settings));
     TRY(target_choose(app, settings, &out->target));
-    return problem_parse(line, compile_infer, &out->arena, &out->graph, &app->diag);
+    Graph **all = ARENA_ARRAY(&out->arena, Graph *, lines->count);
+    TRY_ALLOC(&app->diag, all);
+    for (int32_t i = 0; i < lines->count; ++i) {
+        if (!is_line(lines->items[i]))
+            return FAIL(&app->diag, STATUS_USAGE, "'%.200s' is no problem's line", lines->items[i]);
+        TRY(problem_parse(lines->items[i], compile_infer, &out->arena, &all[i], &app->diag));
+    }
+    *graphs = (GraphList){lines->count, all};
+    return STATUS_OK;
 }
 
 typedef struct TuneSettings {
@@ -167,24 +180,27 @@ typedef struct TuneSettings {
     bool json;
 } TuneSettings;
 
-static Status report(App *app, const TuneSettings *settings, Compiled *compiled) {
+static Status report(App *app, const TuneSettings *settings, const Target *target, GraphList graphs) {
     Report *r = ARENA_NEW(&app->arena, Report);
     TRY_ALLOC(&app->diag, r);
-    if (!compiled->target.cuda) return FAIL(&app->diag, STATUS_USAGE, "tune goes with --target=cuda");
-    if (compiled->target.devices.count != 1)
-        return FAIL(&app->diag, STATUS_USAGE, "tune is for one GPU, %d are named",
-                    compiled->target.devices.count);
-    *r = (Report){.app = app,
-                  .graph = compiled->graph,
-                  .device = compiled->target.devices.at[0],
-                  .filter = settings->filter};
-    TRY(tune_every(app, &settings->compile, &compiled->target, compiled->graph, settings->filter,
-                   &r->timings));
-    TRY(find_steps(r));
+    if (!target->cuda) return FAIL(&app->diag, STATUS_USAGE, "tune goes with --target=cuda");
+    if (target->devices.count != 1)
+        return FAIL(&app->diag, STATUS_USAGE, "tune is for one GPU, %d are named", target->devices.count);
+    *r = (Report){.app = app, .device = target->devices.at[0], .filter = settings->filter};
+    TRY(tune_every(app, &settings->compile, target, graphs, settings->filter, &r->timings));
+    for (int32_t i = 0; i < graphs.count; ++i) TRY(find_steps(r, graphs.at[i]));
     if (settings->json)
         print_json(r);
     else
         print_text(r);
+    return STATUS_OK;
+}
+
+static Status load(App *app, const TextList *what, const CompileSettings *settings, Compiled *out,
+                   GraphList *graphs) {
+    if (what->count > 1 || is_line(what->items[0])) return load_lines(app, what, settings, out, graphs);
+    TRY(compile_graph(app, what->items[0], settings, out));
+    *graphs = (GraphList){1, &out->graph};
     return STATUS_OK;
 }
 
@@ -194,17 +210,17 @@ Status command_tune(App *app, const Command *self, int argc, char **argv) {
         COMPILE_OPTIONS(settings.compile),
         {"filter", 0, OPTION_TEXT, &settings.filter, "TEXT", "the problems whose line contains it", 0, 0},
         {"json", 0, OPTION_FLAG, &settings.json, NULL, "as JSON", 0, 0}};
-    TextList models = {0};
+    TextList what = {0};
     bool done;
-    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &models, 1, 1, &done));
+    TRY(command_begin(app, self, argc, argv, table, sizeof table / sizeof table[0], &what, 1, INT_MAX,
+                      &done));
     if (done) return STATUS_OK;
     if (settings.compile.target == NULL) settings.compile.target = "cuda";
     if (settings.compile.tune == NULL) settings.compile.tune = "full";
-    const char *what = models.items[0];
     Compiled compiled;
-    Status status = is_line(what) ? load_line(app, what, &settings.compile, &compiled)
-                                  : compile_graph(app, what, &settings.compile, &compiled);
-    if (status == STATUS_OK) status = report(app, &settings, &compiled);
+    GraphList graphs;
+    Status status = load(app, &what, &settings.compile, &compiled, &graphs);
+    if (status == STATUS_OK) status = report(app, &settings, &compiled.target, graphs);
     compiled_destroy(&compiled);
     return status;
 }

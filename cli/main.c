@@ -26,8 +26,8 @@ static const Command commands[] = {
      "time, error.",
      "smelt study model.onnx --passes=each,fusion=fuse_vertical+fuse_horizontal --html study.html"},
     {"diff", command_diff, "A.plan B.plan", "Lists how two plans differ.", "smelt diff old.plan new.plan"},
-    {"tune", command_tune, "MODEL.onnx|GRAPH.ir|\"PROBLEM LINE\" [options]",
-     "Times every tactic and config for each problem of a model, or for one problem, and shows them side by "
+    {"tune", command_tune, "MODEL.onnx|GRAPH.ir|\"PROBLEM LINE\"... [options]",
+     "Times every tactic and config for each problem of a model, or for problems, and shows them side by "
      "side; where the GPU is not here, with the model's times.",
      "smelt tune model.onnx --precision=fp16 --filter Conv"},
     {"cache", command_cache, "merge A.txt B.txt... -o FILE",

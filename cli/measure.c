@@ -72,7 +72,7 @@ static void *run_stream(void *user) {
     return NULL;
 }
 
-static int compare_doubles(const void *a, const void *b) {
+int compare_doubles(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }

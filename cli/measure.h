@@ -34,6 +34,7 @@ Status measure_steps(App *app, const MeasureOptions *options, Session *session, 
 typedef struct Summary {
     double min, max, mean, median, p90, p95, p99;
 } Summary;
+int compare_doubles(const void *a, const void *b); /* for qsort, least first */
 Summary summarize(const double *sorted, int64_t count);
 
 #endif

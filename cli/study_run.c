@@ -167,11 +167,6 @@ static Status time_round(Study *study, Bench *bench) {
     return STATUS_OK;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median_from(Times *times, int64_t first) {
     if (times->count == first) return -1;
     qsort(times->items + first, (size_t)(times->count - first), sizeof(double), compare_doubles);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "cli/measure.h"
 #include "cli/samples.h"
 #include "ir/cost.h"
 #include "kernels/extract.h"
@@ -306,11 +307,6 @@ static double time_run(Trials *t, const Trial *trial) {
     return check(t, status, &diag) ? 1e3 * (double)milliseconds : -1;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The median of some runs behind the first two, of which one makes the graph; of one that is above the limit
  * there are no more. */
 static double time_runs(Trials *t, const Trial *trial, int runs, double limit) {
@@ -355,7 +351,7 @@ double trials_time(Trials *t, const Choice *choice, int runs, double limit) {
     double often = time_plan(t, choice, t->repeats, runs, fmax(t->rest, 0) + limit * t->repeats);
     if (often < 0) return -1;
     if (t->rest < 0) t->rest = fmax(once - (often - once) / (t->repeats - 1), 0);
-    double time = fmax((often - t->rest) / t->repeats, 0.001);
+    double time = fmax((often - t->rest) / t->repeats, 0);
     t->best = fmin(t->best, time);
     return time;
 }

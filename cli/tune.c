@@ -2,8 +2,10 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "cli/measure.h"
 #include "cli/trial.h"
 #include "kernels/arch.h"
 #include "kernels/interpolate.h"
@@ -13,8 +15,8 @@ enum {
     MOST_CANDIDATES = 64,
     MOST_RANKED = 256,
     RUNS = 5,
-    EXACT_RUNS = 25, /* of those that are as good as the best */
-    ROUNDS = 3
+    EXACT_RUNS = 15, /* of those that are as good as the best */
+    ROUNDS = 5
 };
 static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
     close = 1.05,                   /* what is within it is timed again */
@@ -31,8 +33,7 @@ typedef struct Tuner {
     App *app;
     const CompileSettings *settings;
     const TuneOptions *options;
-    Graph *graph;
-    UseTable uses;
+    GraphList graphs;
     const Device *device;
     Arena arena; /* of problems */
     int32_t problem_count, problem_capacity;
@@ -164,7 +165,7 @@ static Status estimate_unknown(App *app, const Target *target, const Graph *grap
     return STATUS_OK;
 }
 
-static Status tune_with(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+static Status tune_with(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
                         TuneOptions options, const TimingCache **out) {
     TimingCache *cache = NULL;
     const char *gpu, *path = settings->timing_cache;
@@ -179,18 +180,19 @@ static Status tune_with(App *app, const CompileSettings *settings, const Target 
     *out = cache;
     options.path = path;
     options.cache = cache;
-    if (tunes) TRY(tune_graph(app, settings, target, graph, &options));
-    return estimate_unknown(app, target, graph, cache);
+    if (tunes) TRY(tune_graphs(app, settings, target, graphs, &options));
+    for (int32_t i = 0; i < graphs.count; ++i) TRY(estimate_unknown(app, target, graphs.at[i], cache));
+    return STATUS_OK;
 }
 
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                       const TimingCache **out) {
-    return tune_with(app, settings, target, graph, (TuneOptions){0}, out);
+    return tune_with(app, settings, target, (GraphList){1, &graph}, (TuneOptions){0}, out);
 }
 
-Status tune_every(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+Status tune_every(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
                   const char *filter, const TimingCache **out) {
-    return tune_with(app, settings, target, graph, (TuneOptions){.every = true, .filter = filter}, out);
+    return tune_with(app, settings, target, graphs, (TuneOptions){.every = true, .filter = filter}, out);
 }
 
 /* -- problems -- */
@@ -210,7 +212,8 @@ static int32_t list_asked(const Tuner *t, const Problem *problem, Choice out[MOS
 /* Problems that are not worth a choice, or have one. */
 static bool is_left_out(const Tuner *t, const Problem *problem) {
     const TuneOptions *options = t->options;
-    if (t->graph->nodes[problem->nodes[0]].op == OP_Reformat || name_map_find(&t->known, problem->key) >= 0)
+    if (problem->graph->nodes[problem->nodes[0]].op == OP_Reformat ||
+        name_map_find(&t->known, problem->key) >= 0)
         return true;
     if (options->every) return options->filter != NULL && strstr(problem->key, options->filter) == NULL;
     Choice asked[MOST_CANDIDATES];
@@ -229,14 +232,14 @@ static void drop_timed(const Tuner *t, Candidates *found) {
 /* What was asked for is tried however bad the model thinks it is: it takes the last places. */
 static void add_asked(const Tuner *t, Candidates *found, int32_t most) {
     Choice asked[MOST_CANDIDATES];
-    int32_t count = list_asked(t, &found->problem, asked);
+    int32_t count = list_asked(t, &found->problem, asked), added = 0;
     for (int32_t i = 0; i < count && i < most; ++i) {
         bool is_there = false;
         for (int32_t k = 0; k < found->count; ++k)
             is_there = is_there || found->choices[k].tactic == asked[i].tactic;
         if (is_there) continue;
-        if (found->count == most) found->count--;
-        found->choices[found->count++] = asked[i];
+        found->choices[found->count < most ? found->count++ : most - 1 - added] = asked[i];
+        ++added;
     }
 }
 
@@ -272,10 +275,11 @@ static int32_t list_candidates(const Tuner *t, Candidates *found, int32_t most) 
     return total;
 }
 
-static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
+static Status add_problem(Tuner *t, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                          int32_t count) {
     Diag *diag = &t->app->diag;
     Candidates found = {0};
-    TRY(problem_create(t->graph, &t->uses, nodes, count, &t->arena, &found.problem, diag));
+    TRY(problem_create(graph, uses, nodes, count, &t->arena, &found.problem, diag));
     if (is_left_out(t, &found.problem)) return STATUS_OK;
     if (!name_map_set(&t->known, &t->arena, found.problem.key, 0))
         return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
@@ -291,11 +295,14 @@ static Status add_problem(Tuner *t, const NodeId *nodes, int32_t count) {
     return STATUS_OK;
 }
 
-static Status find_problems(Tuner *t) {
-    const Block *block = &t->graph->blocks[MAIN_BLOCK];
+static Status find_problems(Tuner *t, const Graph *graph) {
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    UseTable uses;
+    if (!use_table_build(graph, &t->arena, &uses))
+        return FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
     for (int32_t first = 0, end; first < block->node_count; first = end) {
-        end = step_end(t->graph, block, first);
-        TRY(add_problem(t, block->nodes + first, end - first));
+        end = step_end(graph, block, first);
+        TRY(add_problem(t, graph, &uses, block->nodes + first, end - first));
     }
     return STATUS_OK;
 }
@@ -312,10 +319,13 @@ static void report_failure(Tuner *t, const Candidates *c, const Choice *choice, 
 }
 
 /* Microseconds that the cache has; HUGE_VAL: none. */
-static double known_time(const Tuner *t, const Candidates *c, int32_t index) {
-    const Choice *choice = &c->choices[index];
+static double time_of(const Tuner *t, const Candidates *c, const Choice *choice) {
     const Timing *row = timing_cache_find(t->options->cache, c->problem.key, choice->tactic, &choice->config);
     return row != NULL ? row->microseconds : HUGE_VAL;
+}
+
+static bool is_close(double time, double best) {
+    return isfinite(time) && time <= close * best;
 }
 
 static Status note_time(Tuner *t, const Candidates *c, int32_t index, double microseconds) {
@@ -329,22 +339,40 @@ static Status note_time(Tuner *t, const Candidates *c, int32_t index, double mic
                                                      : FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-/* What is as good as the best, several times in turns: so that the GPU's clock and noise decide little. */
-static Status time_exactly(Tuner *t, const Candidates *c) {
-    double least = HUGE_VAL, times[MOST_CANDIDATES][ROUNDS];
-    int32_t good[MOST_CANDIDATES], count = 0;
-    for (int32_t i = 0; i < c->count; ++i) least = fmin(least, known_time(t, c, i));
+/* Those within `close` of the best that had no turns yet, behind the best itself; 1 or none: all have. */
+static int32_t list_close(const Tuner *t, const Candidates *c, bool exact[MOST_CANDIDATES],
+                          int32_t close_ones[MOST_CANDIDATES]) {
+    int32_t best = 0, count = 1;
+    for (int32_t i = 1; i < c->count; ++i)
+        if (time_of(t, c, &c->choices[i]) < time_of(t, c, &c->choices[best])) best = i;
+    close_ones[0] = best;
     for (int32_t i = 0; i < c->count; ++i)
-        if (known_time(t, c, i) <= close * least) good[count++] = i;
-    if (count < 2) return STATUS_OK;
+        if (i != best && !exact[i] &&
+            is_close(time_of(t, c, &c->choices[i]), time_of(t, c, &c->choices[best])))
+            close_ones[count++] = i;
+    for (int32_t k = 0; k < count; ++k) exact[close_ones[k]] = true;
+    return count;
+}
+
+/* Several times in turns, so that the GPU's clock and noise decide little; the median counts. */
+static Status time_in_turns(Tuner *t, const Candidates *c, const int32_t *which, int32_t count) {
+    double times[MOST_CANDIDATES][ROUNDS];
     for (int32_t r = 0; r < ROUNDS; ++r)
         for (int32_t k = 0; k < count; ++k)
-            times[k][r] = trials_time(&t->trials, &c->choices[good[k]], EXACT_RUNS, HUGE_VAL);
+            times[k][r] = trials_time(&t->trials, &c->choices[which[k]], EXACT_RUNS, HUGE_VAL);
     for (int32_t k = 0; k < count; ++k) {
-        double *of = times[k];
-        double middle = fmax(fmin(of[0], of[1]), fmin(fmax(of[0], of[1]), of[2]));
-        if (fmin(fmin(of[0], of[1]), of[2]) > 0) TRY(note_time(t, c, good[k], middle));
+        qsort(times[k], ROUNDS, sizeof times[k][0], compare_doubles);
+        if (times[k][0] >= 0) TRY(note_time(t, c, which[k], times[k][ROUNDS / 2]));
     }
+    return STATUS_OK;
+}
+
+/* What is as good as the best. The best may be no longer so close to it behind its turns, and others closer.
+ */
+static Status time_exactly(Tuner *t, const Candidates *c) {
+    bool exact[MOST_CANDIDATES] = {false};
+    int32_t which[MOST_CANDIDATES];
+    for (int32_t count; (count = list_close(t, c, exact, which)) > 1;) TRY(time_in_turns(t, c, which, count));
     return STATUS_OK;
 }
 
@@ -431,12 +459,14 @@ static Status run_stage(Tuner *t) {
     return status;
 }
 
-/* Once the best is known: what is near it, and behind that what was timed. */
+/* Once the best is known: what is near it, and behind that what was about as fast. */
 static void find_second_stage(const Tuner *t, Candidates *c) {
     const Choice best = choice_best(&c->problem, t->device, t->options->cache);
     Choice first[MOST_CANDIDATES];
     int32_t count = c->count;
+    double least = HUGE_VAL;
     memcpy(first, c->choices, sizeof first);
+    for (int32_t i = 0; i < count; ++i) least = fmin(least, time_of(t, c, &first[i]));
     c->count = c->fresh = 0;
     if (best.source != CHOICE_MEASURED) return;
     int32_t near = choices_near(&c->problem, t->device, &best, c->choices, MOST_CANDIDATES);
@@ -445,13 +475,12 @@ static void find_second_stage(const Tuner *t, Candidates *c) {
     if (c->count > t->options->neighbours) c->count = t->options->neighbours;
     c->fresh = c->count;
     for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i)
-        if (has_time(t, &c->problem, &first[i])) c->choices[c->count++] = first[i];
+        if (is_close(time_of(t, c, &first[i]), least)) c->choices[c->count++] = first[i];
+    if (c->fresh == 0 && c->count < 2) c->count = 0; /* nothing to be told apart */
 }
 
 static Status tune_all(Tuner *t) {
-    if (!use_table_build(t->graph, &t->arena, &t->uses))
-        return FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(find_problems(t));
+    for (int32_t i = 0; i < t->graphs.count; ++i) TRY(find_problems(t, t->graphs.at[i]));
     if (t->problem_count == 0) return STATUS_OK;
     Status status = run_stage(t);
     for (int32_t i = 0; i < t->problem_count; ++i) find_second_stage(t, &t->problems[i]);
@@ -462,12 +491,12 @@ static Status tune_all(Tuner *t) {
     return status;
 }
 
-Status tune_graph(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
-                  const TuneOptions *options) {
+Status tune_graphs(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
+                   const TuneOptions *options) {
     Tuner tuner = {.app = app,
                    .settings = settings,
                    .options = options,
-                   .graph = graph,
+                   .graphs = graphs,
                    .device = target->devices.at[0],
                    .arena = {.allocator = &app->allocator}};
     Status status = trials_open(&tuner.trials, app, settings, tuner.device);
@@ -479,12 +508,13 @@ Status tune_graph(App *app, const CompileSettings *settings, const Target *targe
 
 /* -- single problems -- */
 
-static Status probe(Tuner *t, double *microseconds) {
+static Status probe(Tuner *t, const Graph *graph, double *microseconds) {
     Diag *diag = &t->app->diag;
-    const Block *block = &t->graph->blocks[MAIN_BLOCK];
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    UseTable uses;
     Problem problem;
-    if (!use_table_build(t->graph, &t->arena, &t->uses)) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(problem_create(t->graph, &t->uses, block->nodes, block->node_count, &t->arena, &problem, diag));
+    if (!use_table_build(graph, &t->arena, &uses)) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(problem_create(graph, &uses, block->nodes, block->node_count, &t->arena, &problem, diag));
     const Choice choice = choice_best(&problem, t->device, NULL);
     if (choice.tactic == NULL) return FAIL(diag, STATUS_UNSUPPORTED, "no tactic for %s", problem.key);
     TRY(trials_open(&t->trials, t->app, t->settings, t->device));
@@ -492,17 +522,15 @@ static Status probe(Tuner *t, double *microseconds) {
     if (trials_begin(&t->trials, &problem, false, NULL))
         *microseconds = trials_time(&t->trials, &choice, RUNS, HUGE_VAL);
     if (*microseconds > 0) return STATUS_OK;
-    return FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem.key, t->trials.why);
+    return FAIL(diag, STATUS_CUDA_FAILED, "%s: %s", problem.key,
+                *microseconds < 0 ? t->trials.why : "takes no time");
 }
 
 Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
                   double *microseconds) {
-    Tuner tuner = {.app = app,
-                   .settings = settings,
-                   .graph = graph,
-                   .device = device,
-                   .arena = {.allocator = &app->allocator}};
-    Status status = probe(&tuner, microseconds);
+    Tuner tuner = {
+        .app = app, .settings = settings, .device = device, .arena = {.allocator = &app->allocator}};
+    Status status = probe(&tuner, graph, microseconds);
     trials_close(&tuner.trials);
     arena_reset(&tuner.arena);
     return status;

@@ -5,6 +5,12 @@
 #include "cli/target.h"
 #include "kernels/timing_cache.h"
 
+/* What is tuned together; problems that several have are timed once. */
+typedef struct GraphList {
+    int32_t count;
+    Graph *const *at;
+} GraphList;
+
 typedef struct TuneOptions {
     int32_t candidates; /* of each problem, best guesses first */
     int32_t neighbours; /* of the best of them, that are timed then */
@@ -25,16 +31,16 @@ Status tune_check(App *app, const CompileSettings *settings);
 Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
                       const TimingCache **out);
 /* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. */
-Status tune_every(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
+Status tune_every(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
                   const char *filter, const TimingCache **out);
 /* Microseconds of the best guess for a graph of one step, as one of many launches in a row on the GPU that is
  * here, which is the device. Fails with CUDA_FAILED where it does not run or takes no time. */
 Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
                   double *microseconds);
-/* Times the best candidates of each problem of a graph that has been through the passes, where the cache
+/* Times the best candidates of each problem of graphs that have been through the passes, where the cache
  * knows none. A candidate that fails, or whose numbers are not those of the reference, is left out with a
  * line. */
-Status tune_graph(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
-                  const TuneOptions *options);
+Status tune_graphs(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
+                   const TuneOptions *options);
 
 #endif

@@ -104,15 +104,15 @@ int32_t choices_asked(const Problem *problem, const Device *device, Choice *out,
     return list.kept;
 }
 
-/* Times this close are the same: then the order decides, so that two tunings agree. */
-static const double noise = 1.02;
+/* Times this close are the same: then the model decides, and the order, so that two tunings agree. */
+static const double noise = 1.03;
 
 typedef struct TimeSearch {
     const Problem *problem;
     const TimingCache *timings;
     double limit; /* the least time so far, or what is as good as it */
     bool limited;
-    Choice found;
+    Choice guess, found; /* with the model's time, with its own */
 } TimeSearch;
 
 /* Of the problem: measured, or else what is estimated. NULL: none. */
@@ -127,11 +127,14 @@ static void look_up(void *user, const Choice *choice) {
     Choice timed = *choice;
     if (!choice_take_time(search->timings, search->problem, &timed)) return;
     if (!search->limited && timed.microseconds < search->limit) search->limit = timed.microseconds;
-    if (!search->limited || search->found.tactic != NULL || timed.microseconds > search->limit) return;
+    if (!search->limited || timed.microseconds > search->limit) return;
+    if (search->found.tactic != NULL && !is_better(choice, &search->guess)) return;
+    search->guess = *choice;
     search->found = timed;
 }
 
-/* The first that is as good as the best of those that apply and have a time in the cache. */
+/* What the model thinks best of those that are as good as the best of all that apply and have a time in the
+ * cache. */
 static bool find_timed(const Problem *problem, const Device *device, const TimingCache *timings,
                        Choice *out) {
     TimeSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};

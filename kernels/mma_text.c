@@ -197,19 +197,6 @@ static int32_t stages_of(const Device *device, const MmaProblem *product, const 
     return most < MOST_STAGES ? most : MOST_STAGES;
 }
 
-static int32_t insert(const Config *config, double cost, double *costs, Config *out, int32_t count) {
-    int32_t at = count;
-    for (; at > 0 && costs[at - 1] > cost; --at) {
-        if (at == KEPT_CONFIGS) continue;
-        costs[at] = costs[at - 1];
-        out[at] = out[at - 1];
-    }
-    if (at == KEPT_CONFIGS) return count;
-    costs[at] = cost;
-    out[at] = *config;
-    return count < KEPT_CONFIGS ? count + 1 : count;
-}
-
 int32_t mma_configs(const Problem *problem, const Device *device, const MmaProblem *product,
                     Config out[MOST_CONFIGS]) {
     double costs[KEPT_CONFIGS];
@@ -222,7 +209,8 @@ int32_t mma_configs(const Problem *problem, const Device *device, const MmaProbl
                                         LINE * (1 + i % 2) / element_size(product), 0, slices}};
             config.number[MMA_STAGES] = stages_of(device, product, &config);
             if (!is_legal(problem, device, product, &config)) continue;
-            count = insert(&config, mma_cost(problem, device, product, &config), costs, out, count);
+            count = config_insert(&config, mma_cost(problem, device, product, &config), KEPT_CONFIGS, costs,
+                                  out, count);
         }
     return count;
 }

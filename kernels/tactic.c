@@ -32,6 +32,20 @@ void config_prefer(Config *configs, int32_t best) {
     configs[0] = first;
 }
 
+int32_t config_insert(const Config *config, double cost, int32_t most, double *costs, Config *out,
+                      int32_t count) {
+    int32_t at = count;
+    for (; at > 0 && costs[at - 1] > cost; --at) {
+        if (at == most) continue;
+        costs[at] = costs[at - 1];
+        out[at] = out[at - 1];
+    }
+    if (at == most) return count;
+    costs[at] = cost;
+    out[at] = *config;
+    return count < most ? count + 1 : count;
+}
+
 /* -- which may be used -- */
 
 static int32_t find_name(const char *name, size_t length) {

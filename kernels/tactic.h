@@ -75,5 +75,9 @@ const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena 
 
 /* Puts the config number `best` in front of those before it, which keep their order. */
 void config_prefer(Config *configs, int32_t best);
+/* Inserts into a list that is sorted by cost, equals behind those before them, and keeps the best `most`;
+ * both arrays have as many. Returns how many there are then. */
+int32_t config_insert(const Config *config, double cost, int32_t most, double *costs, Config *out,
+                      int32_t count);
 
 #endif

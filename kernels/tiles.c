@@ -39,20 +39,6 @@ static double tile_cost(const Config *config, const Device *device, const TilePr
            64.0 * (double)rows * (double)cols * (double)batch * n[SLICES] / device->sm_count;
 }
 
-/* Inserts by cost, keeping the best KEPT_CONFIGS; returns how many there are. */
-static int32_t insert_config(Config *out, double *costs, int32_t count, const Config *config, double cost) {
-    int32_t place = count;
-    for (; place > 0 && costs[place - 1] > cost; --place) {
-        if (place == KEPT_CONFIGS) continue;
-        costs[place] = costs[place - 1];
-        out[place] = out[place - 1];
-    }
-    if (place == KEPT_CONFIGS) return count;
-    costs[place] = cost;
-    out[place] = *config;
-    return count < KEPT_CONFIGS ? count + 1 : count;
-}
-
 int32_t tile_configs(const Device *device, const TileProblem *problem, Config out[MOST_CONFIGS]) {
     double costs[KEPT_CONFIGS] = {0};
     int32_t count = 0;
@@ -66,7 +52,8 @@ int32_t tile_configs(const Device *device, const TileProblem *problem, Config ou
             if (slices == 1 && problem->window > shapes[i][COLS]) continue;
             if (slices > 1 && (!problem->can_slice || !exact || steps < (int64_t)slices * LEAST_STEPS)) break;
             config.number[SLICES] = slices;
-            count = insert_config(out, costs, count, &config, tile_cost(&config, device, problem));
+            count =
+                config_insert(&config, tile_cost(&config, device, problem), KEPT_CONFIGS, costs, out, count);
         }
     }
     return count;

@@ -220,18 +220,6 @@ static const int32_t pooled_shapes[][4] = {{1, 7, 7, 8},  {1, 3, 7, 4},  {1, 3, 
                                            {1, 8, 8, 8},  {1, 4, 8, 4},  {1, 4, 16, 8}, {1, 1, 15, 2},
                                            {1, 1, 63, 4}, {1, 1, 64, 4}, {2, 4, 8, 8}};
 
-/* Keeps the list in the order of costs. */
-static int32_t insert_config(Config *out, double *costs, int32_t count, const Config *config, double cost) {
-    int32_t place = count;
-    for (; place > 0 && costs[place - 1] > cost; --place) {
-        costs[place] = costs[place - 1];
-        out[place] = out[place - 1];
-    }
-    costs[place] = cost;
-    out[place] = *config;
-    return count + 1;
-}
-
 static int32_t list_configs(const Stem *stem, const Device *device, Config out[MOST_CONFIGS]) {
     int32_t shapes = stem->pools ? sizeof pooled_shapes / sizeof pooled_shapes[0]
                                  : sizeof tile_shapes / sizeof tile_shapes[0];
@@ -245,7 +233,8 @@ static int32_t list_configs(const Stem *stem, const Device *device, Config out[M
                              .number = {cols, shape[3], shape[0], shape[1], shape[2], warps / shape[3]}};
             StemTile tile = tile_of(&config, stem);
             if (is_legal(device, &tile, stem->conv.channels))
-                count = insert_config(out, costs, count, &config, tile_cost(&config, device, stem, &tile));
+                count = config_insert(&config, tile_cost(&config, device, stem, &tile), MOST_CONFIGS, costs,
+                                      out, count);
         }
     return count;
 }

@@ -140,6 +140,8 @@ def main():
         expect("the least first", (0, str(choices == sorted(choices, key=lambda choice: choice.get("us", 1e9)))), 0, "True")
         expect("a graph", run("tune", model, "--gpu=h100", "--filter", "MaxPool"), 0, "2 problems on h100 (specification), times of the model alone")
         expect("a wrong line", run("tune", line.replace("Relu", "Rule"), "--gpu=h200"), 2, "the problem's line, character 22: expected an operator")
+        expect("two lines", run("tune", line, line.replace("Relu", "Sigmoid"), "--gpu=h200"), 0, "2 problems on h200")
+        expect("a line and a model", run("tune", line, model, "--gpu=h200"), 2, "model.onnx' is no problem's line")
         expect("two GPUs", run("tune", line, "--gpu=h200,a100"), 2, "tune is for one GPU, 2 are named")
         # A GPU whose kernels do nothing: every candidate's numbers are wrong, and the build goes on without them.
         expect("wrong numbers lose", run(*build, "--gpu=native", "--tune=quick", "--timing-cache", timings, gpu=True), 0, "left out of the search")

@@ -11,7 +11,7 @@
     "  output %c\n"                                                                                          \
     "}\n"
 static const char product[] = PRODUCT("f64"), /* no tactic has a cost for it */
-    single[] = PRODUCT("f32");
+    single[] = PRODUCT("f32"), half[] = PRODUCT("f16");
 
 /* The graph's last node is the problem. */
 static void set_up(Fixture *f, const char *text) {
@@ -49,6 +49,27 @@ static void test_measured(void) {
     add_time(&f, &f.all[1], 4.05);
     best = choice_best(&f.problem, f.device, f.timings);
     CHECK(same_choice(&best, &f.all[1]));
+    arena_reset(&f.arena);
+}
+
+/* Within the noise the model decides, where it has times. */
+static void test_model_decides(void) {
+    Fixture f;
+    set_up(&f, half);
+    Choice guess = choice_best(&f.problem, f.device, NULL);
+    int32_t wanted = 0, other = 0;
+    CHECK_INT(guess.source, CHOICE_MODELLED);
+    while (!is_choice(&f, &guess, wanted)) ++wanted;
+    while (other == wanted || f.all[other].microseconds <= 0) ++other;
+    add_time(&f, other, 4);
+    add_time(&f, wanted, 4.1);
+    Choice best = choice_best(&f.problem, f.device, f.timings);
+    CHECK(is_choice(&f, &best, wanted) && best.source == CHOICE_MEASURED && best.microseconds == 4.1);
+    f.timings = timing_cache_create(&f.arena, "test");
+    add_time(&f, other, 4);
+    add_time(&f, wanted, 4.2);
+    best = choice_best(&f.problem, f.device, f.timings);
+    CHECK(is_choice(&f, &best, other));
     arena_reset(&f.arena);
 }
 
@@ -152,6 +173,7 @@ int main(void) {
     test_planes();
     test_preferred();
     test_measured();
+    test_model_decides();
     test_strange_rows();
     test_near();
     test_switches();

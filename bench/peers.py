@@ -106,6 +106,8 @@ class TorchPeer:
         if spec["kind"] != EAGER:
             self.module = compiled(self.torch.torch, self.module, spec["kind"])
         self.outputs = [tensor.float().cpu().numpy() for tensor in self.module(*self.inputs)]
+        if self.torch.cuda:
+            self.torch.torch.cuda.empty_cache()  # many peers wait at the same time
 
     def settle(self):
         self.torch.torch.backends.cudnn.benchmark = True

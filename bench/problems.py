@@ -3,8 +3,10 @@
 
     bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--output problems.jsonl]
 
+In place of a model what `smelt tune MODEL --tune=off --json` prints will do, in a .json file.
+
 The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache); without,
-`smelt tune` measures them on the GPU that is here, for at most --limit seconds a model; what is measured is kept in the timing
+`smelt tune` measures them on the GPU that is here, for at most --limit seconds; what is measured is kept in the timing
 cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in the same
 call: without what smelt fuses behind it (but for the addition of Gemm), which flatters torch. With --libraries `smelt tune` times
 cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph, with
@@ -31,9 +33,9 @@ LONG_US, LEAST_REPEATS, MOST_REPEATS = 2500, 4, 24  # as smelt's tuner repeats a
 LIBRARIES = ("cudnn", "cublaslt")
 
 
-def tune(arguments, model, limit, *options):
-    """What `smelt tune` prints; None where it takes longer than the limit (what it has measured is in the cache)."""
-    command = [arguments.smelt, "tune", model, f"--precision={arguments.precision}", "--calib=off", *options]
+def tune(arguments, what, limit, *options):
+    """What `smelt tune` prints of a model, or of problems' lines; None where it takes longer than the limit (what it has measured is in the cache)."""
+    command = [arguments.smelt, "tune", *what, "--json", *options]
     for option in ("gpu", "timing_cache", "cache_dir"):
         if getattr(arguments, option):
             command.append(f"--{option.replace('_', '-')}={getattr(arguments, option)}")
@@ -44,33 +46,32 @@ def tune(arguments, model, limit, *options):
     except subprocess.TimeoutExpired:
         return None
     if done.returncode != 0:
-        sys.exit(f"{model}: {done.stderr.strip()}")
-    return done.stdout
+        sys.exit(f"{what[0]}: {done.stderr.strip()}")
+    return json.loads(done.stdout)["problems"]
 
 
 def problems_of(arguments, model):
-    """Its contractions with all times that are known."""
-    def known():
-        return [problem for problem in json.loads(tune(arguments, model, None, "--json", "--tune=off"))["problems"] if CONTRACTION.search(problem["problem"])]
-
-    problems, end = known(), time.monotonic() + arguments.limit
-    if arguments.gpu or arguments.tune == "off":
-        return problems
-    for kind in sorted({CONTRACTION.search(problem["problem"]).group(1) for problem in problems}):
-        if tune(arguments, model, max(end - time.monotonic(), 1), f"--tune={arguments.tune}", f"--filter={kind}(") is None:
-            print(f"{model}: tuning {kind} ran over {arguments.limit:.0f} s", file=sys.stderr, flush=True)
-    return known()
+    """Its contractions. A .json file is what `smelt tune --json` has printed of a model."""
+    if model.endswith(".json"):
+        found = json.loads(pathlib.Path(model).read_text())["problems"]
+    else:
+        found = tune(arguments, [model], None, "--tune=off", f"--precision={arguments.precision}", "--calib=off")
+    return [problem for problem in found if CONTRACTION.search(problem["problem"])]
 
 
 def collect(arguments):
-    """Problems by their line, with the steps of all models added up, those with most to do first."""
+    """Problems by their line with all times that are known, with the steps of all models added up, those with most to do first."""
     found = {}
     for model in arguments.models:
         for problem in problems_of(arguments, model):
             known = found.setdefault(problem["problem"], {**problem, "steps": 0, "models": []})
             known["steps"] += problem["steps"]
             known["models"].append(pathlib.Path(model).stem)
-    return sorted(found.values(), key=lambda problem: -problem["roofline_us"] * problem["steps"])
+    lines = sorted(found, key=lambda line: -found[line]["roofline_us"] * found[line]["steps"])
+    if not arguments.gpu and arguments.tune != "off" and tune(arguments, lines, arguments.limit, f"--tune={arguments.tune}") is None:
+        print(f"tuning ran over {arguments.limit:.0f} s", file=sys.stderr, flush=True)
+    known = {problem["problem"]: problem["choices"] for problem in tune(arguments, lines, None, "--tune=off")}
+    return [{**found[line], "choices": known[line]} for line in lines]
 
 
 def parse(line):
@@ -211,7 +212,7 @@ def main():
     parser.add_argument("--libraries", action="store_true")
     parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
     parser.add_argument("--torch", action="store_true")
-    parser.add_argument("--limit", type=float, default=60, help="seconds of tuning for a model")
+    parser.add_argument("--limit", type=float, default=1e6, help="seconds of tuning")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which torch times no further problem")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each problem")
     arguments = parser.parse_args()

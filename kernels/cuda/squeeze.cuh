@@ -11,11 +11,12 @@ namespace smelt {
 
 static const int SQUEEZE_THREADS = 512;
 
-// A cluster of BLOCKS has an image. GROUPS of its blocks divide the channels among themselves, SLICE for each, and the others
-// the places, for what goes into the first product, whose sums are of SQUEEZED numbers; of the second product's results each
-// block has SHARE. Channels come in packs of LANES. STAGED: the block's weights fit into its shared memory.
-template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SHARE_, int SQUEEZED_, bool STAGED_> struct SqueezeTile {
-    static const int LANES = LANES_, BLOCKS = BLOCKS_, GROUPS = GROUPS_, SLICE = SLICE_, SHARE = SHARE_, SQUEEZED = SQUEEZED_;
+// A cluster of BLOCKS has an image. GROUPS of its blocks divide the channels among themselves, SLICE for each, and those of a
+// group the places. The first product's results are SQUEEZED numbers. Channels come in packs of LANES. A thread holds HELD packs
+// from when they are summed up until they are scaled; 0: it reads them again. STAGED: the block's weights fit into its shared
+// memory.
+template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SQUEEZED_, int HELD_, bool STAGED_> struct SqueezeTile {
+    static const int LANES = LANES_, BLOCKS = BLOCKS_, GROUPS = GROUPS_, SLICE = SLICE_, SQUEEZED = SQUEEZED_, HELD = HELD_;
     static const bool STAGED = STAGED_;
     static const int PACKS = SLICE / LANES, LINES = SQUEEZE_THREADS / PACKS;
     // Threads that add up what the lines have of a channel.
@@ -23,8 +24,12 @@ template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SHARE_, int SQUE
     static const int TEAMS = WHOLE_TEAMS < LINES ? WHOLE_TEAMS : LINES;
 };
 
-// An image's places, channels last, and how it is divided.
-struct SqueezeImage { Index base, step, places, channels; };
+// A block's part of an image, channels last: packs of channels from number `first` on, and places.
+struct SqueezePart {
+    Index base, step, first, packs, place, last;
+    // Pack `own` of channels at a place.
+    SMELT_DEVICE Index at(int own, Index i, int lanes) const { return base + i * step + first + own * lanes; }
+};
 
 // Lines of weights, each `step` behind the one before.
 template <class W> struct SqueezeLines {
@@ -42,35 +47,35 @@ SMELT_DEVICE void stage_lines(const W *from, Index step, Index packs, Index line
     }
 }
 
-// The sums of the block's channels over its places, in the same order every time. All threads take part.
-template <class Tile, class T>
-SMELT_DEVICE void squeeze_places(const T *x, const SqueezeImage &image, Index first, Index packs, Index place, Index last,
-                                 Pack<float, Tile::LANES> (&pooled)[Tile::PACKS]) {
-    const int LANES = Tile::LANES, AHEAD = 8;
-    __shared__ Pack<float, LANES> part[Tile::LINES][Tile::PACKS];
-    const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
-    Pack<float, LANES> sum = {};
-    if (line < Tile::LINES && own < packs) {
-        const Index base = image.base + first + own * LANES;
-        for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
-            Pack<T, LANES> v[AHEAD];
+// A thread's packs of the places from i on, those of `LINES` threads in turn.
+template <class Tile, int COUNT, class T>
+SMELT_DEVICE void load_places(const T *x, const SqueezePart &part, int own, Index i, Pack<T, Tile::LANES> (&v)[COUNT]) {
 #pragma unroll
-            for (int a = 0; a < AHEAD; ++a) {
-                const Index at = i + a * Tile::LINES;
-                v[a] = load_pack_if<LANES>(at < last, x, base + at * image.step);
-            }
-#pragma unroll
-            for (int a = 0; a < AHEAD; ++a)
-#pragma unroll
-                for (int l = 0; l < LANES; ++l) sum.at[l] += (float)fetch(v[a].at[l]);
-        }
+    for (int a = 0; a < COUNT; ++a) {
+        const Index at = i + a * Tile::LINES;
+        v[a] = load_pack_if<Tile::LANES>(at < part.last, x, part.at(own, at, Tile::LANES));
     }
+}
+
+template <int COUNT, class T, int LANES> SMELT_DEVICE void add_places(const Pack<T, LANES> (&v)[COUNT], Pack<float, LANES> &sum) {
+#pragma unroll
+    for (int a = 0; a < COUNT; ++a)
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) sum.at[l] += (float)fetch(v[a].at[l]);
+}
+
+// The sums of the block's channels over its places, from those of its threads, in the same order every time. All threads take
+// part.
+template <class Tile>
+SMELT_DEVICE void pool_sums(const Pack<float, Tile::LANES> &sum, int own, int line, Pack<float, Tile::LANES> (&pooled)[Tile::PACKS]) {
+    const int LANES = Tile::LANES, TEAMS = Tile::TEAMS;
+    __shared__ Pack<float, LANES> part[Tile::LINES][Tile::PACKS];
     if (line < Tile::LINES) part[line][own] = sum;
     __syncthreads();
-    const int TEAMS = Tile::TEAMS;
     for (int e = (int)threadIdx.x; e < Tile::SLICE * TEAMS; e += SQUEEZE_THREADS) {
         const int c = e % Tile::SLICE, team = e / Tile::SLICE;
         float total = 0.0f;
+#pragma unroll 8
         for (int n = team; n < Tile::LINES; n += TEAMS) total += part[n][c / LANES].at[c % LANES];
         part[team][c / LANES].at[c % LANES] = total;
     }
@@ -89,6 +94,7 @@ template <class Tile, class W>
 SMELT_DEVICE void squeeze_channels(const SqueezeLines<W> &lines, Index packs, const Pack<float, Tile::LANES> (&pooled)[Tile::PACKS],
                                    float (&part)[Tile::SQUEEZED]) {
     const int LANES = Tile::LANES, lane = (int)threadIdx.x % 32;
+#pragma unroll 4
     for (int s = (int)threadIdx.x / 32; s < Tile::SQUEEZED; s += SQUEEZE_THREADS / 32) {
         float sum = 0.0f;
         for (int pack = lane; pack < packs; pack += 32) {
@@ -108,23 +114,26 @@ template <class Tile, class Reduce, class Between>
 SMELT_DEVICE void squeeze_whole(const float (&part)[Tile::SQUEEZED], float inverse, Index image, const Reduce &reduce,
                                 const Between &between, float (&hidden)[Tile::SQUEEZED]) {
     for (int s = (int)threadIdx.x; s < Tile::SQUEEZED; s += SQUEEZE_THREADS) {
-        float sum = 0.0f;
-        if constexpr (Tile::BLOCKS == 1) sum = part[s];
-        else
-            for (int block = 0; block < Tile::BLOCKS; ++block) sum += shared_get_from(shared_address(part + s), (u32)block);
+        float of[Tile::BLOCKS], sum = 0.0f;
+#pragma unroll
+        for (int block = 0; block < Tile::BLOCKS; ++block)
+            if constexpr (Tile::BLOCKS == 1) of[block] = part[s];
+            else of[block] = shared_get_from(shared_address(part + s), (u32)block);
+#pragma unroll
+        for (int block = 0; block < Tile::BLOCKS; ++block) sum += of[block];
         hidden[s] = (float)between(image * Tile::SQUEEZED + s, reduce(s, sum * inverse));
     }
     __syncthreads();
 }
 
-// The block's results of the second product: four threads for each. What is made of them leaves by put(c, sum).
+// The second product's results for the block's channels: four threads for each. What is made of them leaves by put(c, sum).
 template <class Tile, class W, class Put>
 SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index first, Index channels, const float (&hidden)[Tile::SQUEEZED],
                                   const Put &put) {
     const int TEAM = 4, lane = (int)threadIdx.x % TEAM;
-    for (int round = 0; round < Tile::SHARE; round += SQUEEZE_THREADS / TEAM) {
+    for (int round = 0; round < Tile::SLICE; round += SQUEEZE_THREADS / TEAM) {
         const int c = round + (int)threadIdx.x / TEAM;
-        const bool is_there = c < Tile::SHARE && first + c < channels;
+        const bool is_there = c < Tile::SLICE && first + c < channels;
         float sum = 0.0f;
 #pragma unroll 4
         for (int s = lane; s < Tile::SQUEEZED; s += TEAM)
@@ -135,50 +144,21 @@ SMELT_DEVICE void excite_channels(const SqueezeLines<W> &lines, Index first, Ind
     }
 }
 
-// What scales the block's channels, from the blocks that have computed it.
-template <class Tile>
-SMELT_DEVICE void gather_scales(const float (&own)[Tile::SHARE], Index first, Index channels, Pack<float, Tile::LANES> (&scales)[Tile::PACKS]) {
-    if constexpr (Tile::BLOCKS == 1) __syncthreads();
-    else {
-        cluster_arrive();
-        cluster_wait();
-    }
-    for (int c = (int)threadIdx.x; c < Tile::SLICE && first + c < channels; c += SQUEEZE_THREADS) {
-        const int at = (int)(first + c);
-        float &scale = scales[c / Tile::LANES].at[c % Tile::LANES];
-        if constexpr (Tile::BLOCKS == 1) scale = own[at];
-        else scale = shared_get_from(shared_address(own + at % Tile::SHARE), (u32)(at / Tile::SHARE));
-    }
-    __syncthreads();
-}
-
-// The block's places and channels times what scales them.
-template <class Tile, class T, class E>
-SMELT_DEVICE void scale_places(const T *x, const SqueezeImage &image, Index number, Index first, Index packs, Index place, Index last,
-                               const Pack<float, Tile::LANES> (&scales)[Tile::PACKS], const E &epilogue) {
-    const int LANES = Tile::LANES, AHEAD = 4;
-    const int own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
-    if (line >= Tile::LINES || own >= packs) return;
-    const Index channel = first + own * LANES;
-    const Pack<float, LANES> scale = scales[own];
-    for (Index i = place + line; i < last; i += Tile::LINES * AHEAD) {
-        Pack<T, LANES> v[AHEAD];
+// Packs of the places from i on, as load_places reads them, times what scales the channels. number: of the pack of place 0;
+// the next place's is `channels` further.
+template <class Tile, int COUNT, class T, class E>
+SMELT_DEVICE void scale_places(const Pack<T, Tile::LANES> (&v)[COUNT], const Pack<float, Tile::LANES> &scale, Index number, Index i,
+                               Index last, Index channels, const E &epilogue) {
 #pragma unroll
-        for (int a = 0; a < AHEAD; ++a) {
-            const Index at = i + a * Tile::LINES;
-            v[a] = load_pack_if<LANES>(at < last, x, image.base + at * image.step + channel);
-        }
+    for (int a = 0; a < COUNT; ++a) {
+        const Index at = i + a * Tile::LINES, element = number + at * channels;
+        if (at >= last) continue;
+        float product[Tile::LANES];
+        typename E::Operands operands;
+        epilogue.read(element, operands);
 #pragma unroll
-        for (int a = 0; a < AHEAD; ++a) {
-            const Index at = i + a * Tile::LINES, element = (number * image.places + at) * image.channels + channel;
-            if (at >= last) continue;
-            float product[LANES];
-            typename E::Operands operands;
-            epilogue.read(element, operands);
-#pragma unroll
-            for (int l = 0; l < LANES; ++l) product[l] = (float)fetch(v[a].at[l]) * scale.at[l];
-            epilogue.write(element, product, operands);
-        }
+        for (int l = 0; l < Tile::LANES; ++l) product[l] = (float)fetch(v[a].at[l]) * scale.at[l];
+        epilogue.write(element, product, operands);
     }
 }
 
@@ -191,49 +171,60 @@ template <class Tile, bool CONSTANT, class T, class W, class V, class Reduce, cl
 SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index places, Index channels, const W *w1, const V *w2,
                                  const Reduce &reduce, const Between &between, const Expand &expand, const Scales &scales,
                                  const E &epilogue) {
-    const int LANES = Tile::LANES, BLOCKS = Tile::BLOCKS, PARTS = BLOCKS / Tile::GROUPS;
+    const int LANES = Tile::LANES, BLOCKS = Tile::BLOCKS, PARTS = BLOCKS / Tile::GROUPS, AHEAD = 8;
     __shared__ Pack<W, LANES> slice[Tile::STAGED ? Tile::SQUEEZED * Tile::PACKS : 1];
-    __shared__ Pack<V, LANES> share[Tile::STAGED ? Tile::SQUEEZED * Tile::SHARE / LANES : 1];
+    __shared__ Pack<V, LANES> rows[Tile::STAGED ? Tile::SQUEEZED * Tile::PACKS : 1];
     __shared__ Pack<float, LANES> pooled[Tile::PACKS];
-    __shared__ float part[Tile::SQUEEZED], hidden[Tile::SQUEEZED], excited[Tile::SHARE];
-    const int rank = (int)blockIdx.x % BLOCKS;
-    const Index number = quotient((Index)blockIdx.x, BLOCKS);
-    const Index first = rank % Tile::GROUPS * Tile::SLICE, own = rank * Tile::SHARE;
+    __shared__ float part[Tile::SQUEEZED], hidden[Tile::SQUEEZED];
+    const int rank = (int)blockIdx.x % BLOCKS, own = (int)threadIdx.x % Tile::PACKS, line = (int)threadIdx.x / Tile::PACKS;
+    const Index image = quotient((Index)blockIdx.x, BLOCKS), first = rank % Tile::GROUPS * Tile::SLICE;
     const Index left = channels > first ? (channels - first) / LANES : 0, packs = smaller(left, (Index)Tile::PACKS);
     SqueezeLines<W> reducing = {w1 + first, channels};
-    SqueezeLines<V> expanding = {w2 + own * Tile::SQUEEZED, Tile::SQUEEZED};
+    SqueezeLines<V> expanding = {w2 + first * Tile::SQUEEZED, Tile::SQUEEZED};
     if (!CONSTANT) wait_for_previous_kernel();
     if (Tile::STAGED) {
         stage_lines<LANES, Tile::SQUEEZED, Tile::PACKS>(reducing.p, channels, packs, (Index)Tile::SQUEEZED, slice);
-        const Index rest = channels > own ? (channels - own) / LANES : 0; // lines of LANES channels
-        stage_lines<LANES, Tile::SHARE / LANES, Tile::SQUEEZED>(expanding.p, (Index)(LANES * Tile::SQUEEZED), (Index)Tile::SQUEEZED,
-                                                                rest, share);
+        stage_lines<LANES, Tile::PACKS, Tile::SQUEEZED>(expanding.p, (Index)(LANES * Tile::SQUEEZED), (Index)Tile::SQUEEZED, packs,
+                                                        rows); // a line for each pack of channels
         reducing = SqueezeLines<W>{slice[0].at, Tile::SLICE};
-        expanding = SqueezeLines<V>{share[0].at, Tile::SQUEEZED};
+        expanding = SqueezeLines<V>{rows[0].at, Tile::SQUEEZED};
     }
     if (CONSTANT) wait_for_previous_kernel();
-    const SqueezeImage image = {number * batch_step, step, places, channels};
-    const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each, last = smaller(place + each, places);
-    squeeze_places<Tile>(x, image, first, packs, place, last, pooled);
+    const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each;
+    const SqueezePart own_part = {image * batch_step, step, first, packs, place, smaller(place + each, places)};
+    const bool works = line < Tile::LINES && own < packs;
+    Pack<T, LANES> held[Tile::HELD > 0 ? Tile::HELD : AHEAD];
+    Pack<float, LANES> sum = {};
+    for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * AHEAD) {
+        load_places<Tile>(x, own_part, own, i, held);
+        add_places(held, sum);
+        if (Tile::HELD > 0) break; // that was all
+    }
+    pool_sums<Tile>(sum, own, line, pooled);
     squeeze_channels<Tile>(reducing, packs, pooled, part);
     if constexpr (BLOCKS > 1) {
         cluster_arrive();
         cluster_wait();
     }
-    squeeze_whole<Tile>(part, 1.0f / (float)places, number, reduce, between, hidden);
-    if constexpr (Same<Scales, NoScales>::value) {
-        excite_channels<Tile>(expanding, own, channels, hidden, [&](int c, float sum) {
-            epilogue(number * channels + own + c, expand(own + c, sum));
-        });
-    } else {
-        excite_channels<Tile>(expanding, own, channels, hidden, [&](int c, float sum) {
-            excited[c] = (float)scales(number * channels + own + c, expand(own + c, sum));
-        });
-        gather_scales<Tile>(excited, first, channels, pooled);
-    }
+    squeeze_whole<Tile>(part, 1.0f / (float)places, image, reduce, between, hidden);
     if constexpr (BLOCKS > 1) cluster_arrive();
-    if constexpr (!Same<Scales, NoScales>::value)
-        scale_places<Tile>(x, image, number, first, packs, place, last, pooled, epilogue);
+    if constexpr (Same<Scales, NoScales>::value) {
+        if (rank < Tile::GROUPS)
+            excite_channels<Tile>(expanding, first, channels, hidden, [&](int c, float result) {
+                epilogue(image * channels + first + c, expand(first + c, result));
+            });
+    } else {
+        excite_channels<Tile>(expanding, first, channels, hidden, [&](int c, float result) {
+            pooled[c / LANES].at[c % LANES] = (float)scales(image * channels + first + c, expand(first + c, result));
+        });
+        __syncthreads();
+        const Index element = image * places * channels + first + own * LANES;
+        for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * AHEAD) {
+            if (Tile::HELD == 0) load_places<Tile>(x, own_part, own, i, held);
+            scale_places<Tile>(held, pooled[own], element, i, own_part.last, channels, epilogue);
+            if (Tile::HELD > 0) break;
+        }
+    }
     if constexpr (BLOCKS > 1) cluster_wait(); // others may still read what this block has
 }
 

@@ -8,11 +8,12 @@ enum {
     THREADS = 512, /* squeeze.cuh's SQUEEZE_THREADS */
     LANES = EPILOGUE_LANES,
     MOST_BLOCKS = 8,
-    MOST_STATIC = 48 << 10, /* bytes of shared memory */
-    LEAST_PACKS = 4,        /* of a place that a block reads, side by side */
-    MOST_CHANNELS = THREADS * LANES,
+    MOST_STATIC = 48 << 10,          /* bytes of shared memory */
+    LEAST_PACKS = 4,                 /* of a place that a block reads, side by side */
+    MOST_CHANNELS = THREADS * LANES, /* sums of so many channels fit into shared memory */
     MOST_SQUEEZED = 1024,
-    BLOCKS = 0 /* number of a config: of a cluster */
+    MOST_HELD = 16, /* packs in a thread's registers */
+    BLOCKS = 0      /* number of a config: of a cluster */
 };
 
 /* The two products: [squeezed, channels] and [channels, squeezed]. */
@@ -24,8 +25,8 @@ typedef struct Squeeze {
 
 /* How a cluster divides them. */
 typedef struct Division {
-    int32_t blocks, groups, slice, share;
-    bool staged, fits;
+    int32_t blocks, groups, slice, held;
+    bool staged;
 } Division;
 
 static const char *product_refusal(const Problem *problem, const Node *node, int64_t *lines, int64_t *depth) {
@@ -102,40 +103,35 @@ static const char *describe(const Problem *problem, Squeeze *out) {
 /* Channels of an image are divided as long as blocks read enough of them side by side, then places. */
 static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t blocks) {
     Division out = {.blocks = blocks, .groups = 1};
-    int64_t packs = squeeze->channels / LANES, bytes[2];
+    int64_t packs = squeeze->channels / LANES, bytes = 0;
     while (out.groups < blocks && packs / (2 * out.groups) >= LEAST_PACKS) out.groups *= 2;
-    out.slice = (int32_t)ceil_div_i64(packs, out.groups) * LANES;
-    out.share = (int32_t)ceil_div_i64(packs, blocks) * LANES;
+    int32_t width = (int32_t)ceil_div_i64(packs, out.groups);
+    out.slice = width * LANES;
     for (int i = 0; i < 2; ++i) {
         const Node *node = i == 0 ? squeeze->reduce : squeeze->expand;
-        bytes[i] = squeeze->squeezed * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8 *
-                   (i == 0 ? out.slice : out.share);
+        bytes +=
+            squeeze->squeezed * out.slice * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8;
     }
-    int64_t sums = THREADS * LANES * 4 + (out.slice + out.share + 2 * squeeze->squeezed) * 4 + 64;
-    out.staged = sums + bytes[0] + bytes[1] <= MOST_STATIC;
-    out.fits = sums <= MOST_STATIC;
+    int64_t sums = THREADS * LANES * 4 + (out.slice + 2 * squeeze->squeezed) * 4 + 64;
+    out.staged = sums + bytes <= MOST_STATIC;
+    if (!dim_is_exact(squeeze->places)) return out;
+    int64_t held = ceil_div_i64(ceil_div_i64(squeeze->places, blocks / out.groups), THREADS / width);
+    if (held <= MOST_HELD && dtype_bits(problem_input(problem, 0)->dtype) <= 16) out.held = (int32_t)held;
     return out;
 }
 
-static int32_t add_configs(const Problem *problem, const Squeeze *squeeze, const Device *device,
-                           Config out[MOST_CONFIGS]) {
-    int32_t count = 0;
-    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
-        if (divide(problem, squeeze, blocks).fits) out[count++] = (Config){.count = 1, .number = {blocks}};
-    return count;
-}
-
 static const char *refuses(const Problem *problem, const Device *device) {
-    Config own[MOST_CONFIGS];
     Squeeze squeeze;
-    const char *why = describe(problem, &squeeze);
-    if (why != NULL) return why;
-    return add_configs(problem, &squeeze, device, own) == 0 ? "many channels" : NULL;
+    (void)device;
+    return describe(problem, &squeeze);
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    Squeeze squeeze;
-    return describe(problem, &squeeze) == NULL ? add_configs(problem, &squeeze, device, out) : 0;
+    int32_t count = 0;
+    (void)problem;
+    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
+        out[count++] = (Config){.count = 1, .number = {blocks}};
+    return count;
 }
 
 static const char *product_bias(KernelWriter *w, const Node *node) {
@@ -153,7 +149,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Division division = divide(problem, &squeeze, config->number[BLOCKS]);
     kernel_include(w, "squeeze.cuh");
     kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s> Tile;", LANES, division.blocks,
-                   division.groups, division.slice, division.share, (int)squeeze.squeezed,
+                   division.groups, division.slice, (int)squeeze.squeezed, division.held,
                    division.staged ? "true" : "false");
     const char *between = kernel_between(w), *scales = "NoScales{}", *epilogue;
     if (problem->scale != NONE) scales = kernel_scales(w);
@@ -173,7 +169,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_squeeze_excite = {.name = "squeeze_excite",
-                                      .version = 1,
+                                      .version = 2,
                                       .strided = true,
                                       .squeezes = true,
                                       .refuses = refuses,

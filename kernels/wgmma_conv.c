@@ -2,7 +2,7 @@
 
 #include "ir/cost.h"
 
-enum { VECTOR = 8 /* elements of 16 bytes: strides are multiples of them */ };
+enum { VECTOR = 16 /* bytes: strides are multiples of them */ };
 
 /* Strides of tensor maps are numbers. */
 static bool strides_are_known(const Problem *problem, ValueId x) {
@@ -15,9 +15,10 @@ static bool strides_are_known(const Problem *problem, ValueId x) {
 }
 
 const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv) {
-    const char *why = conv_product_refuses(problem, VECTOR, conv);
-    if (why != NULL) return why;
-    why = wgmma_refuses(problem_value(problem, conv->x)->dtype, problem_value(problem, conv->w)->dtype);
+    const Node *node = problem_anchor(problem);
+    if (node == NULL || node->op != OP_Conv) return "not a convolution";
+    const char *why = wgmma_refuses(problem);
+    if (why == NULL) why = conv_product_refuses(problem, VECTOR / wgmma_element(problem), conv);
     if (why == NULL && conv->groups != 1) why = "groups";
     if (why == NULL && !strides_are_known(problem, conv->x)) why = "strides that are not known";
     return why;
@@ -30,6 +31,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .batch = 1,
                             .depth = conv->channels,
                             .runs = conv->window.taps,
+                            .element = wgmma_element(problem),
                             .spread = conv->outputs % 32 == 0,
                             .constant = problem_value(problem, conv->w)->data != NULL,
                             .reads = conv_reads(problem, conv),
@@ -45,11 +47,12 @@ KernelMap wgmma_conv_weights(const Emission *emission, const ConvText *conv, int
                              bool spread) {
     DimTable *dims = emission->graph->dims;
     Dim line = dim_mul(dims, conv->channels, conv->window.taps);
-    KernelMap map = wgmma_spread_map(dims, depth, cols, conv->w, conv->outputs, line, line);
+    int32_t element = wgmma_element(emission->problem);
+    KernelMap map = wgmma_spread_map(dims, element, depth, cols, conv->w, conv->outputs, line, line);
     if (!spread)
         map = (KernelMap){.value = conv->w,
                           .rank = 3,
-                          .swizzle = 2 * depth,
+                          .swizzle = element * depth,
                           .dim = {conv->channels, conv->window.taps, conv->outputs},
                           .stride = {1, conv->channels, line},
                           .box = {depth, 1, cols}};

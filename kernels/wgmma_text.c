@@ -9,10 +9,10 @@ enum {
     SHARED_RESERVED = 1024 + 512, /* by the driver for each block, and for barriers */
     SHARED_SLACK = 1024,          /* for the alignment of stages */
     MOST_STAGES = 8,
-    ROWS_OF_A_STEP = 64, /* of an instruction */
-    DEPTH_OF_A_STEP = 16,
-    ELEMENT = 2,
-    MOST_STAGE_DEPTH = 96,
+    ROWS_OF_A_STEP = 64,  /* of an instruction */
+    BYTES_OF_A_STEP = 32, /* of the depth */
+    BYTES_OF_A_LINE = 128,
+    MOST_STAGE_LINE = 192,
     MOST_SLICES = 8,    /* blocks of a cluster */
     LEAST_STEPS = 3,    /* of a slice */
     IDLE_SHARE = 16,    /* of the multiprocessors */
@@ -35,9 +35,20 @@ static const TileShape shapes[] = {
     {1, 1, 32, 2},  {1, 1, 64, 1},  {1, 1, 128, 1}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
-const char *wgmma_refuses(DType a, DType b) {
-    if (a != b || (a != DTYPE_F16 && a != DTYPE_BF16)) return "operands that are not both fp16 or bf16";
-    return NULL;
+const char *wgmma_refuses(const Problem *problem) {
+    const Value *a = problem_input(problem, 0), *b = problem_input(problem, 1);
+    if (a == NULL || b == NULL) return "operands that are left out";
+    if (a->dtype != b->dtype) return "operands of different types";
+    if (a->dtype == DTYPE_F32) return problem->graph->tf32 ? NULL : "fp32 without --precision=tf32";
+    return dtype_is_half(a->dtype) ? NULL : "operands that are not fp16, bf16 or fp32";
+}
+
+int32_t wgmma_element(const Problem *problem) {
+    return dtype_bits(problem_input(problem, 0)->dtype) / 8;
+}
+
+bool wgmma_reads_outer(int32_t element) {
+    return element == 2;
 }
 
 int32_t wgmma_rows(const Config *config) {
@@ -48,8 +59,8 @@ static int32_t stage_depth(const Config *config) {
     return config->number[WGMMA_DEPTH] * config->number[WGMMA_BLOCKS];
 }
 
-static int32_t stage_bytes(const Config *config) {
-    return stage_depth(config) * ELEMENT * (wgmma_rows(config) + config->number[WGMMA_COLS]);
+static int32_t stage_bytes(const WgmmaProblem *problem, const Config *config) {
+    return stage_depth(config) * problem->element * (wgmma_rows(config) + config->number[WGMMA_COLS]);
 }
 
 static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
@@ -81,12 +92,15 @@ static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
            ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
 }
 
-/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle) or L2 is slower. */
-static double stage_cycles(const Device *device, const Config *config, double bytes_per_cycle) {
-    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS], depth = stage_depth(config);
+/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle) or L2 is slower. TF32
+ * takes as long as two bytes each of half precision. */
+static double stage_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
+                           double bytes_per_cycle) {
+    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
+           depth = stage_depth(config) * problem->element / 2.0;
     double products = 2 * rows * cols * depth / device->fp16_per_clock,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128,
-           copies = stage_bytes(config) / bytes_per_cycle;
+           copies = stage_bytes(problem, config) / bytes_per_cycle;
     double most = products > shared ? products : shared;
     return most > copies ? most : copies;
 }
@@ -105,7 +119,8 @@ static double epilogue_cycles(const WgmmaProblem *problem, const Config *config)
 static double many_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
     double resident = config->number[WGMMA_RESIDENT], blocks = device->sm_count * resident;
     double tiles = (double)tiles_of(problem, config), rounds = tiles / blocks;
-    double main = (double)steps_of(problem, config) * stage_cycles(device, config, wgmma_l2_rate(device));
+    double main =
+        (double)steps_of(problem, config) * stage_cycles(device, problem, config, wgmma_l2_rate(device));
     double epilogue = epilogue_cycles(problem, config) + 950;
     if (rounds < 4.4) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
     if (resident == 1) return rounds * (main + epilogue);
@@ -122,7 +137,7 @@ static double once_cycles(const Device *device, const WgmmaProblem *problem, con
     double active = blocks < device->sm_count ? (double)blocks : device->sm_count;
     double sharing = (double)ceil_div_i64(blocks, device->sm_count);
     double rate = device_l2_per_clock(device) * device->sm_count / active;
-    double stage = stage_cycles(device, config, rate < MOST_RATE ? rate : MOST_RATE);
+    double stage = stage_cycles(device, problem, config, rate < MOST_RATE ? rate : MOST_RATE);
     double latency = (double)COPY_LATENCY / (config->number[WGMMA_STAGES] - 1);
     double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
     double epilogue = epilogue_cycles(problem, config) + 2175;
@@ -146,14 +161,14 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 /* -- what is legal -- */
 
 /* As many as there is room for beside `others` bytes. */
-static void set_stages(const Device *device, Config *config, int32_t others) {
+static void set_stages(const Device *device, const WgmmaProblem *problem, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
-    int32_t stages = (each - others) / stage_bytes(config);
+    int32_t stages = (each - others) / stage_bytes(problem, config);
     config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
 }
 
-bool wgmma_make_room(const Device *device, Config *config, int32_t bytes) {
-    set_stages(device, config, bytes);
+bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *config, int32_t bytes) {
+    set_stages(device, problem, config, bytes);
     return config->number[WGMMA_STAGES] >= 2;
 }
 
@@ -161,7 +176,7 @@ bool wgmma_make_room(const Device *device, Config *config, int32_t bytes) {
 static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
     int64_t parts = problem->runs * ceil_div_i64(problem->depth, depth);
     int32_t best = 1;
-    for (int32_t blocks = 2; blocks * depth <= MOST_STAGE_DEPTH; ++blocks)
+    for (int32_t blocks = 2; blocks * depth * problem->element <= MOST_STAGE_LINE; ++blocks)
         if (parts % blocks == 0) best = blocks;
     return best;
 }
@@ -175,24 +190,25 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
         return false;
     /* Slices add up their sums through the memory of the stages. */
     int32_t sums = wgmma_rows(config) * config->number[WGMMA_COLS] * 4;
-    if (slices > 1 && sums > config->number[WGMMA_STAGES] * stage_bytes(config)) return false;
+    if (slices > 1 && sums > config->number[WGMMA_STAGES] * stage_bytes(problem, config)) return false;
     if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     return true;
 }
 
+static int64_t padded_depth(const WgmmaProblem *problem, int32_t part) {
+    return ceil_div_i64(problem->depth, part) * part;
+}
+
 /* The part that wastes least, the widest of such: parts of a run that ends within one are filled with zeros.
  */
 static int32_t depth_of(const WgmmaProblem *problem) {
-    int32_t best = 64;
+    int32_t widest = BYTES_OF_A_LINE / problem->element, best = widest;
     if (problem->outer_a || problem->outer_b) return best;
-    for (int32_t depth = 32; depth >= DEPTH_OF_A_STEP; depth /= 2)
-        if (ceil_div_i64(problem->depth, depth) * depth < ceil_div_i64(problem->depth, best) * best)
-            best = depth;
+    for (int32_t depth = widest / 2; depth >= BYTES_OF_A_STEP / problem->element; depth /= 2)
+        if (padded_depth(problem, depth) < padded_depth(problem, best)) best = depth;
     /* Narrow parts pay where they save a tenth. */
-    if (best < 64 &&
-        ceil_div_i64(problem->depth, 64) * 64 * 10 < ceil_div_i64(problem->depth, best) * best * 11)
-        best = 64;
+    if (padded_depth(problem, widest) * 10 < padded_depth(problem, best) * 11) best = widest;
     return best;
 }
 
@@ -216,7 +232,7 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
             Config config = {.count = WGMMA_SLICES + 1,
                              .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
                                         blocks_of(problem, depth), 0, shapes[i].resident, slices}};
-            set_stages(device, &config, 0);
+            set_stages(device, problem, &config, 0);
             if (is_legal(device, problem, &config)) insert(device, problem, &config, costs, out, count++);
         }
     return count;
@@ -224,10 +240,11 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
 
 /* -- maps -- */
 
-KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim depth, Dim batch,
-                           Dim line_stride, Dim batch_stride, bool outer, int32_t box_lines) {
+KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,
+                           Dim depth, Dim batch, Dim line_stride, Dim batch_stride, bool outer,
+                           int32_t box_lines) {
     int32_t part = config->number[WGMMA_DEPTH];
-    KernelMap map = {.value = value, .rank = 3, .swizzle = part * ELEMENT};
+    KernelMap map = {.value = value, .rank = 3, .swizzle = part * problem->element};
     Dim dim[] = {outer ? lines : depth, outer ? depth : lines, batch},
         stride[] = {1, line_stride, batch_stride};
     int32_t box[] = {outer ? STRIP : part, outer ? part : box_lines, 1};
@@ -237,9 +254,9 @@ KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim d
     return map;
 }
 
-KernelMap wgmma_spread_map(DimTable *dims, int32_t part, int32_t cols, ValueId value, Dim lines, Dim depth,
-                           Dim line_stride) {
-    KernelMap map = {.value = value, .rank = 5, .swizzle = part * ELEMENT};
+KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_t cols, ValueId value,
+                           Dim lines, Dim depth, Dim line_stride) {
+    KernelMap map = {.value = value, .rank = 5, .swizzle = part * element};
     static const int32_t extents[] = {0, 2, 4, 4}, steps[] = {0, 1, 8, 2, 32};
     map.dim[0] = depth;
     map.stride[0] = 1;
@@ -286,5 +303,5 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     if (config->number[WGMMA_SLICES] > 1) grid = dim_mul(dims, tiles, config->number[WGMMA_SLICES]);
     kernel_cluster(w, config->number[WGMMA_SLICES]);
     return kernel_finish(w, grid, 1, 1, threads_of(config),
-                         config->number[WGMMA_STAGES] * stage_bytes(config) + SHARED_SLACK);
+                         config->number[WGMMA_STAGES] * stage_bytes(problem, config) + SHARED_SLACK);
 }

@@ -11,6 +11,7 @@ typedef struct WgmmaProblem {
     Dim rows, cols, batch;
     int64_t depth;         /* of a run of the sums: channels, or all of a matrix product */
     int64_t runs;          /* taps, 1 for a matrix product */
+    int32_t element;       /* bytes of the operands' elements: 2, or 4 of f32, which is rounded to TF32 */
     bool boxes;            /* the rows' operand is copied as boxes of a map, not as windows */
     bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
     bool spread;           /* the columns' operand may be spread: see WgmmaTile */
@@ -33,8 +34,12 @@ typedef enum WgmmaNumber {
     WGMMA_SLICES /* of the depth, each by a block of a cluster */
 } WgmmaNumber;
 
-/* Why there is no such instruction for operands of these types, or NULL. */
-const char *wgmma_refuses(DType a, DType b);
+/* Why there is no such instruction for the types of the anchor's inputs 0 and 1, or NULL. */
+const char *wgmma_refuses(const Problem *problem);
+/* Bytes of an element of input 0. */
+int32_t wgmma_element(const Problem *problem);
+/* Whether the instruction reads such elements where the depth is not their innermost dimension. */
+bool wgmma_reads_outer(int32_t element);
 
 /* All that are legal, the least cost first; at least one for cols and depths from 1. */
 int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]);
@@ -42,7 +47,7 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
  * same time come faster than plain reads: the factor is fitted to times on an H200. */
 double wgmma_l2_rate(const Device *device);
 /* Leaves so many bytes of shared memory to others; false where that is too much. */
-bool wgmma_make_room(const Device *device, Config *config, int32_t bytes);
+bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *config, int32_t bytes);
 /* Microseconds. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config);
 int32_t wgmma_rows(const Config *config); /* of a tile */
@@ -50,11 +55,12 @@ bool wgmma_spreads(const WgmmaProblem *problem, const Config *config);
 
 /* A map of a batch of matrices of lines along the depth; line and matrix strides in elements. outer: lines
  * across the depth. The box is of so many lines. */
-KernelMap wgmma_matrix_map(const Config *config, ValueId value, Dim lines, Dim depth, Dim batch,
-                           Dim line_stride, Dim batch_stride, bool outer, int32_t box_lines);
-/* The same for the columns' operand, spread, in parts of `part` x cols. */
-KernelMap wgmma_spread_map(DimTable *dims, int32_t part, int32_t cols, ValueId value, Dim lines, Dim depth,
-                           Dim line_stride);
+KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,
+                           Dim depth, Dim batch, Dim line_stride, Dim batch_stride, bool outer,
+                           int32_t box_lines);
+/* The same for the columns' operand, spread, in parts of `part` x cols of so many bytes each. */
+KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_t cols, ValueId value,
+                           Dim lines, Dim depth, Dim line_stride);
 
 /* Declares `Tile`. */
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype);

@@ -31,8 +31,8 @@ typedef struct CudaMap { /* CUtensorMap */
 enum {
     CUDA_MAP_U8 = 0,
     CUDA_MAP_F16 = 6,
-    CUDA_MAP_F32 = 7,
     CUDA_MAP_BF16 = 9,
+    CUDA_MAP_TF32 = 11,
     CUDA_MAP_SWIZZLE_32 = 1, /* 64: 2, 128: 3 */
     CUDA_MAP_PROMOTE_256 = 3,
     CUDA_SUCCESS = 0,

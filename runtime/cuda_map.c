@@ -8,7 +8,7 @@ typedef struct MapType {
 
 static const MapType types[] = {{DTYPE_F16, CUDA_MAP_F16},
                                 {DTYPE_BF16, CUDA_MAP_BF16},
-                                {DTYPE_F32, CUDA_MAP_F32},
+                                {DTYPE_F32, CUDA_MAP_TF32},
                                 {DTYPE_I8, CUDA_MAP_U8},
                                 {DTYPE_U8, CUDA_MAP_U8}};
 enum { TYPES = sizeof types / sizeof types[0] };

@@ -157,7 +157,8 @@ template <int PENDING> SMELT_DEVICE void wgmma_wait() {
 #define SMELT_O7 SMELT_O6, SMELT_F16(112)
 
 // d (64 x N) += or = a (64 x 16) b (16 x N) with both operands in shared memory, by 128 threads of a warpgroup; OUTER_A,
-// OUTER_B: the depth of the operand is its outer dimension. Thread t has of d row t / 32 * 16 + t % 32 / 4 + 8 * h, column
+// OUTER_B: the depth of the operand is its outer dimension. Of float the depth is 8, operands are cut off to TF32, and their
+// depth is their inner dimension. Thread t has of d row t / 32 * 16 + t % 32 / 4 + 8 * h, column
 // p * 8 + t % 4 * 2 + e in d[p * 4 + h * 2 + e].
 template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma;
 
@@ -171,7 +172,18 @@ template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma;
                          : "l"(a), "l"(b), "r"(add), "n"((int)OUTER_A), "n"((int)OUTER_B));                            \
         }                                                                                                              \
     };
+#define SMELT_WGMMA_TF32(N, K, A, B, P)                                                                                \
+    template <> struct Wgmma<float, N, false, false> {                                                                 \
+        static SMELT_DEVICE void run(float (&d)[N / 2], u64 a, u64 b, int add) {                                       \
+            asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " P ", 0;\n"                                            \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k8.f32.tf32.tf32 {" SMELT_R##K "}, " A ", " B         \
+                         ", add, 1, 1;\n}"                                                                             \
+                         : SMELT_O##K                                                                                  \
+                         : "l"(a), "l"(b), "r"(add));                                                                  \
+        }                                                                                                              \
+    };
 #define SMELT_WGMMA(N, K, A, B, P, TA, TB)                                                                             \
+    SMELT_WGMMA_TF32(N, K, A, B, P)                                                                                    \
     SMELT_WGMMA_OF(smelt_half, "f16", N, K, A, B, P, TA, TB)                                                           \
     SMELT_WGMMA_OF(smelt_bf16, "bf16", N, K, A, B, P, TA, TB)
 SMELT_WGMMA(32, 0, "%16", "%17", "%18", "%19", "%20")
@@ -183,6 +195,7 @@ SMELT_WGMMA(192, 5, "%96", "%97", "%98", "%99", "%100")
 SMELT_WGMMA(224, 6, "%112", "%113", "%114", "%115", "%116")
 SMELT_WGMMA(256, 7, "%128", "%129", "%130", "%131", "%132")
 #undef SMELT_WGMMA
+#undef SMELT_WGMMA_TF32
 #undef SMELT_WGMMA_OF
 #undef SMELT_F16
 #undef SMELT_R0

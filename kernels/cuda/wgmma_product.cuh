@@ -8,12 +8,13 @@
 
 namespace smelt {
 
-// An operand's tile of LINES x DEPTH elements of two bytes: lines along the depth, or (OUTER) the depth outside, in
-// strips of 64 lines.
-template <int LINES, int DEPTH, bool OUTER> struct WgmmaOperand {
-    static const int swizzle = OUTER ? 128 : DEPTH * 2;
-    static const int bytes = LINES * DEPTH * 2;
-    // From 64 lines to the next 64, from 16 of the depth to the next 16.
+// An operand's tile of LINES x DEPTH elements of SIZE bytes: lines along the depth, or (OUTER, of two bytes) the depth
+// outside, in strips of 64 lines.
+template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
+    static const int swizzle = OUTER ? 128 : DEPTH * SIZE;
+    static const int bytes = LINES * DEPTH * SIZE;
+    static const int instructions = DEPTH * SIZE / 32;
+    // From 64 lines to the next 64, from one instruction's depth to the next.
     static const int next_lines = OUTER ? DEPTH * 128 : 64 * swizzle;
     static const int next_depth = OUTER ? 2048 : 32;
     static SMELT_DEVICE u64 form() { return operand_form<swizzle>(OUTER ? DEPTH * 128 : 16, 8 * swizzle); }
@@ -34,8 +35,8 @@ struct WgmmaTile {
     static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
     static const bool outer_a = OUTER_A, outer_b = OUTER_B, spread = SPREAD;
-    typedef WgmmaOperand<rows, DEPTH, OUTER_A> A;
-    typedef WgmmaOperand<COLS, DEPTH, OUTER_B> B;
+    typedef WgmmaOperand<rows, DEPTH, OUTER_A, sizeof(ELEMENT)> A;
+    typedef WgmmaOperand<COLS, DEPTH, OUTER_B, sizeof(ELEMENT)> B;
     static const int stage_bytes = BLOCKS * (A::bytes + B::bytes);
     // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
     static const int shared_bytes = STAGES * stage_bytes + 1024;
@@ -130,7 +131,7 @@ SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repe
 #pragma unroll
     for (int j = 0; j < Tile::blocks; ++j)
 #pragma unroll
-        for (int k = 0; k < Tile::depth / 16; ++k)
+        for (int k = 0; k < A::instructions; ++k)
 #pragma unroll
             for (int m = 0; m < Tile::repeat; ++m)
                 Wgmma<typename Tile::Element, Tile::cols, Tile::outer_a, Tile::outer_b>::run(

@@ -10,8 +10,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     TransposedProduct product;
     const char *why = transposed_product_describe(problem, VECTOR, &product);
     (void)device;
-    if (why != NULL) return why;
-    return wgmma_refuses(problem_input(problem, 0)->dtype, problem_input(problem, 1)->dtype);
+    if (why == NULL) why = wgmma_refuses(problem);
+    if (why == NULL && !wgmma_reads_outer(wgmma_element(problem))) why = "weights whose depth is outside";
+    return why;
 }
 
 static WgmmaProblem product_of(const Problem *problem, TransposedProduct *product) {
@@ -22,6 +23,7 @@ static WgmmaProblem product_of(const Problem *problem, TransposedProduct *produc
                           .batch = 1,
                           .depth = product->depth,
                           .runs = 1,
+                          .element = wgmma_element(problem),
                           .boxes = true,
                           .outer_b = true,
                           .constant = true,
@@ -43,10 +45,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     WgmmaProblem product = product_of(emission->problem, &transposed);
     DimTable *dims = emission->graph->dims;
     int64_t stride = transposed.place_stride;
-    KernelMap a = wgmma_matrix_map(config, transposed.x, product.rows, product.depth, 1, stride,
+    KernelMap a = wgmma_matrix_map(&product, config, transposed.x, product.rows, product.depth, 1, stride,
                                    dim_mul(dims, product.rows, stride), false, wgmma_rows(config));
     KernelMap b =
-        wgmma_matrix_map(config, transposed.w, product.cols, product.depth, 1, product.cols,
+        wgmma_matrix_map(&product, config, transposed.w, product.cols, product.depth, 1, product.cols,
                          dim_mul(dims, product.cols, product.depth), true, config->number[WGMMA_COLS]);
     b.channels_last = true;
     KernelWriter *w = kernel_begin(emission, "conv_transpose_wgmma");

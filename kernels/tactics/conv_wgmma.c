@@ -1,5 +1,5 @@
-/* Convolutions of channels-last tensors in half precision on sm_90a's matrix units: the copy engine gathers
- * the windows. */
+/* Convolutions of channels-last tensors in half precision or TF32 on sm_90a's matrix units: the copy engine
+ * gathers the windows. */
 #include "base/checked.h"
 #include "kernels/wgmma_conv.h"
 
@@ -53,7 +53,10 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 
 static KernelMap map_input(const Emission *emission, const ConvText *conv, const Config *config) {
     int32_t axes = conv_axes(emission->problem, conv), depth = config->number[WGMMA_DEPTH];
-    KernelMap map = {.value = conv->x, .rank = axes + 2, .swizzle = 2 * depth, .windows = true};
+    KernelMap map = {.value = conv->x,
+                     .rank = axes + 2,
+                     .swizzle = wgmma_element(emission->problem) * depth,
+                     .windows = true};
     Dim strides[SMELT_MAX_RANK];
     value_strides(emission->graph, conv->x, strides);
     map.dim[0] = conv->channels;
@@ -91,10 +94,10 @@ static bool leaves_each(const WgmmaProblem *product, const ConvText *conv, const
     return conv->batch > 1 || product->cols > config->number[WGMMA_COLS];
 }
 
-static bool make_room(const Device *device, Config *config) {
+static bool make_room(const Device *device, const WgmmaProblem *product, Config *config) {
     const int32_t *n = config->number;
     return sum_moments_fit(n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_RESIDENT]) &&
-           wgmma_make_room(device, config, sum_moments_shared());
+           wgmma_make_room(device, product, config, sum_moments_shared());
 }
 
 static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {
@@ -104,7 +107,7 @@ static int64_t moment_parts(const Problem *problem, const Device *device, const 
     if (!conv_has_moments(problem, &conv) || conv.batch < 1 || config->number[WGMMA_SLICES] > 1) return 0;
     int64_t rows = product.rows / conv.batch;
     if (conv.batch > 1 && rows % wgmma_rows(config) != 0) return 0;
-    if (!make_room(device, &own)) return 0;
+    if (!make_room(device, &product, &own)) return 0;
     return sum_moment_parts(ceil_div_i64(rows, wgmma_rows(config)),
                             (int64_t)device->sm_count * config->number[WGMMA_RESIDENT],
                             leaves_each(&product, &conv, config));
@@ -117,7 +120,7 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
     WgmmaProblem product = wgmma_conv_product(emission->problem, &conv);
     Config own = *chosen;
     const Config *config = &own;
-    if (emission->leaves_parts > 0) (void)make_room(device, &own);
+    if (emission->leaves_parts > 0) (void)make_room(device, &product, &own);
     int32_t axes = conv_axes(emission->problem, &conv);
     KernelMap x = map_input(emission, &conv, config);
     KernelMap weights = wgmma_conv_weights(emission, &conv, config->number[WGMMA_DEPTH],
@@ -141,7 +144,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
-                                  .version = 2,
+                                  .version = 3,
                                   .strided = true,
                                   .arch = "sm_90a",
                                   .refuses = refuses,

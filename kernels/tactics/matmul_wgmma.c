@@ -1,10 +1,11 @@
-/* Matrix products in half precision on sm_90a's matrix units. */
+/* Matrix products in half precision or TF32 on sm_90a's matrix units. */
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/matmul_text.h"
 #include "kernels/wgmma_text.h"
 #include "ops/matmul.h"
 
-enum { VECTOR = 8 /* elements of 16 bytes: strides are multiples of them */, LEAST_ROWS = 16 };
+enum { VECTOR = 16 /* bytes: strides are multiples of them */, LEAST_ROWS = 16 };
 
 /* A batch of matrices of `lines`, whose elements are added up along the depth. */
 typedef struct Operand {
@@ -29,12 +30,12 @@ static bool merge(DimTable *dims, int32_t rank, const Dim *extents, const Dim *s
     return access.rank <= 1;
 }
 
-static bool is_vector(Dim stride) {
-    return dim_is_exact(stride) && stride > 0 && stride % VECTOR == 0;
+static bool is_vector(Dim stride, int32_t element) {
+    return dim_is_exact(stride) && stride > 0 && stride % (VECTOR / element) == 0;
 }
 
-static int64_t padded(Dim extent) {
-    return (extent + VECTOR - 1) / VECTOR * VECTOR;
+static int64_t padded(Dim extent, int32_t element) {
+    return round_up_i64(extent, VECTOR / element);
 }
 
 /* line, depth: the operand's axes. fold: all matrices are one tall one. */
@@ -44,14 +45,15 @@ static const char *describe(const Problem *problem, ValueId id, int32_t line, in
     DimTable *dims = problem->graph->dims;
     Dim strides[SMELT_MAX_RANK];
     const Dim *extents = value->shape.dim;
-    int32_t batch = value->shape.rank - 2;
+    int32_t batch = value->shape.rank - 2, element = wgmma_element(problem);
     value_strides(problem->graph, id, strides);
     if (!access_value_is_aligned(value)) return "an operand that does not begin at a multiple of 16 bytes";
     if (extents[depth] == 1 || !dim_is_exact(extents[depth])) return "a depth of 1 or that is not known";
     *out = (Operand){.value = id, .lines = extents[line], .matrices = 1, .outer = strides[depth] != 1};
     out->line_stride = strides[out->outer ? depth : line];
     if (out->outer && strides[line] != 1 && extents[line] != 1) return "operands without a dense dimension";
-    if (!out->outer && extents[line] == 1) out->line_stride = padded(extents[depth]);
+    if (!out->outer && extents[line] == 1) out->line_stride = padded(extents[depth], element);
+    if (out->outer && !wgmma_reads_outer(element)) return "operands of 32 bits whose depth is outside";
     out->matrix_stride = out->line_stride;
     fold = fold && batch > 0;
     if (fold && (out->outer || line != batch ||
@@ -59,8 +61,9 @@ static const char *describe(const Problem *problem, ValueId id, int32_t line, in
         return "rows that lie irregularly";
     if (!fold && !merge(dims, batch, extents, strides, out->line_stride, &out->matrices, &out->matrix_stride))
         return "matrices that lie irregularly";
-    if (!is_vector(out->line_stride) || !is_vector(fold ? out->line_stride : out->matrix_stride))
-        return "strides that are no multiple of 8";
+    if (!is_vector(out->line_stride, element) ||
+        !is_vector(fold ? out->line_stride : out->matrix_stride, element))
+        return "strides that are no multiple of 16 bytes";
     return NULL;
 }
 
@@ -121,7 +124,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (node == NULL || (node->op != OP_MatMul && node->op != OP_Gemm)) return "not a matrix product";
     const char *why = product_refuses(problem);
-    if (why == NULL) why = wgmma_refuses(problem_input(problem, 0)->dtype, problem_input(problem, 1)->dtype);
+    if (why == NULL) why = wgmma_refuses(problem);
     return why != NULL ? why : describe_product(problem, &product);
 }
 
@@ -136,6 +139,7 @@ static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
                           .batch = product->batch,
                           .depth = product->depth,
                           .runs = 1,
+                          .element = wgmma_element(problem),
                           .boxes = true,
                           .outer_a = product->a.outer,
                           .outer_b = product->b.outer,
@@ -162,8 +166,9 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     return wgmma_cost(device, &tiles, config);
 }
 
-static KernelMap map_of(const Config *config, const Operand *operand, Dim depth, int32_t box_lines) {
-    return wgmma_matrix_map(config, operand->value, operand->lines, depth, operand->matrices,
+static KernelMap map_of(const WgmmaProblem *problem, const Config *config, const Operand *operand, Dim depth,
+                        int32_t box_lines) {
+    return wgmma_matrix_map(problem, config, operand->value, operand->lines, depth, operand->matrices,
                             operand->line_stride, operand->matrix_stride, operand->outer, box_lines);
 }
 
@@ -171,11 +176,12 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Product product;
     (void)describe_product(emission->problem, &product);
     WgmmaProblem tiles = problem_of(emission->problem, &product);
-    KernelMap a = map_of(config, &product.a, product.depth, wgmma_rows(config));
-    KernelMap b = map_of(config, &product.b, product.depth, config->number[WGMMA_COLS]);
+    KernelMap a = map_of(&tiles, config, &product.a, product.depth, wgmma_rows(config));
+    KernelMap b = map_of(&tiles, config, &product.b, product.depth, config->number[WGMMA_COLS]);
     if (wgmma_spreads(&tiles, config))
-        b = wgmma_spread_map(emission->graph->dims, config->number[WGMMA_DEPTH], config->number[WGMMA_COLS],
-                             product.b.value, product.cols, product.depth, product.b.line_stride);
+        b = wgmma_spread_map(emission->graph->dims, tiles.element, config->number[WGMMA_DEPTH],
+                             config->number[WGMMA_COLS], product.b.value, product.cols, product.depth,
+                             product.b.line_stride);
     KernelWriter *w = kernel_begin(emission, "matmul_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_product.cuh");
@@ -191,7 +197,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",
-                                    .version = 2,
+                                    .version = 3,
                                     .strided = true,
                                     .arch = "sm_90a",
                                     .refuses = refuses,

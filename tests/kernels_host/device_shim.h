@@ -99,7 +99,9 @@ static inline float reciprocal(float x) {
 static inline unsigned larger_halves(unsigned a, unsigned b) {
     unsigned y = 0;
     for (int i = 0; i < 32; i += 16)
-        y |= (unsigned)half_of_float(fmaxf(half_to_float((unsigned short)(a >> i)), half_to_float((unsigned short)(b >> i)))) << i;
+        y |= (unsigned)half_of_float(
+                 fmaxf(half_to_float((unsigned short)(a >> i)), half_to_float((unsigned short)(b >> i))))
+             << i;
     return y;
 }
 static inline unsigned larger_bf16s(unsigned a, unsigned b) {
@@ -156,6 +158,7 @@ struct smelt_half;
 struct smelt_bf16;
 template <class T> struct ShimNumbers;
 template <> struct ShimNumbers<smelt_half> { static const GpuNumbers value = GPU_HALF; };
+template <> struct ShimNumbers<float> { static const GpuNumbers value = GPU_TF32; };
 template <> struct ShimNumbers<smelt_bf16> { static const GpuNumbers value = GPU_BF16; };
 
 // -- mma.cuh --
@@ -177,9 +180,7 @@ template <bool TRANSPOSED> static inline void load_matrices(unsigned (&to)[4], c
     gpu_load_matrices(to, row, 4, TRANSPOSED);
 }
 template <int BYTES> struct LaterCopy {
-    void begin(void *to, const void *from, int there) {
-        gpu_copy_later(to, from, BYTES, (unsigned)there);
-    }
+    void begin(void *to, const void *from, int there) { gpu_copy_later(to, from, BYTES, (unsigned)there); }
     void end() {}
 };
 static inline void copy_later(void *to, const void *from, bool inside) {

@@ -110,6 +110,16 @@ typedef struct Box {
 static Box *boxes;
 static unsigned box_count, box_capacity;
 
+/* Numbers of 32 bits come as TF32: rounded to nearest, ties away from zero. */
+static void round_numbers(char *elements, unsigned bytes) {
+    for (unsigned i = 0; i < bytes; i += 4) {
+        uint32_t number;
+        memcpy(&number, elements + i, 4);
+        if ((~number & 0x7f800000u) != 0) number = (number + 0x1000u) & ~0x1fffu;
+        memcpy(elements + i, &number, 4);
+    }
+}
+
 /* The elements of one line, from `first` on, with zeros beside the tensor. */
 static void copy_line(const Box *box, unsigned line, const int64_t at[GPU_MAP_RANK]) {
     const GpuMap *map = box->map;
@@ -126,6 +136,7 @@ static void copy_line(const Box *box, unsigned line, const int64_t at[GPU_MAP_RA
     if (inside && first < end)
         memcpy(elements + first * map->element, map->memory + place + (at[0] + first) * map->element,
                (size_t)((end - first) * map->element));
+    if (map->element == 4) round_numbers(elements, bytes);
     for (unsigned i = 0; i < bytes; i += 16)
         memcpy(box->to + (swizzled(box->address + line * bytes + i, (unsigned)map->swizzle) - box->address),
                elements + i, 16);

@@ -138,19 +138,21 @@ static Operand operand(uint64_t form, bool outer, GpuNumbers numbers) {
                         .outer = outer,
                         .numbers = numbers};
     if (it.swizzle == 16) fail("an operand that is not swizzled");
+    if (outer && numbers == GPU_TF32) fail("an operand of 32 bits whose depth is outside");
     return it;
 }
 
 static float operand_element(const Operand *it, unsigned line, unsigned k) {
-    unsigned at = it->address + line / 8 * it->group + line % 8 * it->swizzle + k * 2;
+    const unsigned size = it->numbers == GPU_TF32 ? 4 : 2;
+    unsigned at = it->address + line / 8 * it->group + line % 8 * it->swizzle + k * size;
     if (it->outer) {
         const unsigned width = it->swizzle / 2;
         at = it->address + line / width * it->strip + k / 8 * it->group + k % 8 * it->swizzle +
              line % width * 2;
     }
-    uint16_t bits;
-    memcpy(&bits, shared_at(swizzled(at, it->swizzle), sizeof bits), sizeof bits);
-    return narrow(bits, it->numbers);
+    uint32_t bits = 0;
+    memcpy(&bits, shared_at(swizzled(at, it->swizzle), size), size);
+    return size == 4 ? float_of(bits & ~0x1fffu) : narrow((uint16_t)bits, it->numbers);
 }
 
 /* Where a thread's element i of d lies. */
@@ -166,16 +168,17 @@ static void add_row(float *sums, float factor, const float *b, unsigned cols) {
 
 static void run_product(const Product *it) {
     static float sums[ROWS * MOST_COLS], b[DEPTH][MOST_COLS];
+    const unsigned depth = it->numbers == GPU_TF32 ? DEPTH / 2 : DEPTH;
     const Operand left = operand(it->a, it->outer_a, it->numbers),
                   right = operand(it->b, it->outer_b, it->numbers);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
         for (unsigned i = 0; i < it->cols / 2; ++i)
             *sum_of(sums, it->cols, thread, i) = it->add ? it->d[thread][i] : 0;
-    for (unsigned k = 0; k < DEPTH; ++k)
+    for (unsigned k = 0; k < depth; ++k)
         for (unsigned column = 0; column < it->cols; ++column)
             b[k][column] = operand_element(&right, column, k);
     for (unsigned row = 0; row < ROWS; ++row)
-        for (unsigned k = 0; k < DEPTH; ++k)
+        for (unsigned k = 0; k < depth; ++k)
             add_row(&sums[row * it->cols], operand_element(&left, row, k), b[k], it->cols);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
         for (unsigned i = 0; i < it->cols / 2; ++i) it->d[thread][i] = *sum_of(sums, it->cols, thread, i);

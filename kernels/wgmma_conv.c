@@ -2,7 +2,10 @@
 
 #include "ir/cost.h"
 
-enum { VECTOR = 16 /* bytes: strides are multiples of them */ };
+enum {
+    VECTOR = 16 /* bytes: strides are multiples of them */,
+    STEP = 32 /* bytes of an instruction's depth */
+};
 
 /* Strides of tensor maps are numbers. */
 static bool strides_are_known(const Problem *problem, ValueId x) {
@@ -19,7 +22,9 @@ const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv) {
     if (node == NULL || node->op != OP_Conv) return "not a convolution";
     const char *why = wgmma_refuses(problem);
     if (why == NULL) why = conv_product_refuses(problem, VECTOR / wgmma_element(problem), conv);
-    if (why == NULL && conv->groups != 1) why = "groups";
+    /* Behind a group's channels are those of the next. */
+    if (why == NULL && conv->groups != 1 && conv->channels * wgmma_element(problem) % STEP != 0)
+        why = "groups of channels that do not fill a step";
     if (why == NULL && !strides_are_known(problem, conv->x)) why = "strides that are not known";
     return why;
 }
@@ -28,7 +33,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
     DimTable *dims = problem->graph->dims;
     WgmmaProblem product = {.rows = dim_mul(dims, conv->batch, conv->window.out_count),
                             .cols = conv->outputs,
-                            .batch = 1,
+                            .batch = conv->groups,
                             .depth = conv->channels,
                             .runs = conv->window.taps,
                             .element = wgmma_element(problem),
@@ -37,7 +42,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,
-                            .known_batch = 1};
+                            .known_batch = conv->groups};
     int64_t rows = dim_at_opt(problem->graph, product.rows);
     product.known_rows = rows > 0 ? rows : 1;
     return product;
@@ -48,12 +53,13 @@ KernelMap wgmma_conv_weights(const Emission *emission, const ConvText *conv, int
     DimTable *dims = emission->graph->dims;
     Dim line = dim_mul(dims, conv->channels, conv->window.taps);
     int32_t element = wgmma_element(emission->problem);
-    KernelMap map = wgmma_spread_map(dims, element, depth, cols, conv->w, conv->outputs, line, line);
+    Dim outputs = dim_mul(dims, conv->outputs, conv->groups);
+    KernelMap map = wgmma_spread_map(dims, element, depth, cols, conv->w, outputs, line, line);
     if (!spread)
         map = (KernelMap){.value = conv->w,
                           .rank = 3,
                           .swizzle = element * depth,
-                          .dim = {conv->channels, conv->window.taps, conv->outputs},
+                          .dim = {conv->channels, conv->window.taps, outputs},
                           .stride = {1, conv->channels, line},
                           .box = {depth, 1, cols}};
     map.channels_last = conv_turns_weights(emission->problem, conv);

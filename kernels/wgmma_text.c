@@ -207,6 +207,7 @@ static int32_t depth_of(const WgmmaProblem *problem) {
     if (problem->outer_a || problem->outer_b) return best;
     for (int32_t depth = widest / 2; depth >= BYTES_OF_A_STEP / problem->element; depth /= 2)
         if (padded_depth(problem, depth) < padded_depth(problem, best)) best = depth;
+    if (!problem->boxes && problem->known_batch > 1) return best; /* behind a group is the next */
     /* Narrow parts pay where they save a tenth. */
     if (padded_depth(problem, widest) * 10 < padded_depth(problem, best) * 11) best = widest;
     return best;

@@ -10,7 +10,7 @@ namespace smelt {
 template <int AXES> struct WgmmaWindow {
     Index out[AXES];
     int kernel[AXES], stride[AXES], dilation[AXES], pad[AXES];
-    int channels;
+    int channels, outputs; // of a group
 };
 
 SMELT_DEVICE WindowPlace<1> window_place(const int (&at)[1], int n) { return {at[0], n}; }
@@ -18,13 +18,13 @@ SMELT_DEVICE WindowPlace<2> window_place(const int (&at)[2], int n) { return {at
 SMELT_DEVICE WindowPlace<3> window_place(const int (&at)[3], int n) { return {at[2], at[1], at[0], n}; }
 
 // Rows are the windows of all images; the depth goes through the channels of each tap. x: the input in im2col mode;
-// w: the weights as (channel, tap, output channel).
+// w: the weights as (channel, tap, output channel). Matrices are groups.
 template <class Tile, int AXES> struct WgmmaWindows {
     const TensorMap &x, &w;
     WgmmaWindow<AXES> window;
     struct Cursor {
         WindowPlace<AXES> place;
-        int col, channel, tap;
+        int col, first, channel, tap; // first: channel of the group
         int offset[AXES];
     };
     SMELT_DEVICE void prefetch() const {
@@ -32,7 +32,7 @@ template <class Tile, int AXES> struct WgmmaWindows {
         map_prefetch(w);
     }
     // part: how many parts of the depth lie in front.
-    SMELT_DEVICE Cursor begin(Index row, Index col, Index, int part) const {
+    SMELT_DEVICE Cursor begin(Index row, Index col, Index group, int part) const {
         const int parts = (window.channels + Tile::depth - 1) / Tile::depth, tap = part / parts;
         int at[AXES], rest = tap;
 #pragma unroll
@@ -40,7 +40,7 @@ template <class Tile, int AXES> struct WgmmaWindows {
             at[i] = (int)residue(row, window.out[i]) * window.stride[i] - window.pad[i];
             row = quotient(row, window.out[i]);
         }
-        Cursor cursor = {window_place(at, (int)row), (int)col, part % parts * Tile::depth, tap, {}};
+        Cursor cursor = {window_place(at, (int)row), (int)(group * window.outputs + col), (int)group * window.channels, part % parts * Tile::depth, tap, {}};
 #pragma unroll
         for (int i = AXES - 1; i >= 0; --i) {
             cursor.offset[i] = rest % window.kernel[i];
@@ -52,7 +52,7 @@ template <class Tile, int AXES> struct WgmmaWindows {
         u16 tap[3] = {};
 #pragma unroll
         for (int i = 0; i < AXES; ++i) tap[i] = (u16)(at.offset[AXES - 1 - i] * window.dilation[AXES - 1 - i]);
-        copy_windows(to, x, full, at.channel, at.place, tap);
+        copy_windows(to, x, full, at.first + at.channel, at.place, tap);
     }
     SMELT_DEVICE void copy_columns(const Cursor &at, u32 to, u32 full) const {
         wgmma_copy_columns<Tile>(to, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,

@@ -40,6 +40,7 @@ static const char *describe(const Problem *problem, Halo *out) {
     const char *why = wgmma_conv_refuses(problem, &out->conv);
     if (why != NULL) return why;
     if (problem_input(problem, 0)->dtype == DTYPE_F32) return "operands that are not fp16 or bf16";
+    if (out->conv.groups != 1) return "groups";
     const WindowDims *window = &out->conv.window;
     for (int32_t i = 0; i < WINDOW_AXES; ++i) {
         const Dim numbers[] = {window->in[i], window->out[i], window->kernel[i], window->dilation[i],

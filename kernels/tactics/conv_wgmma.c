@@ -59,7 +59,7 @@ static KernelMap map_input(const Emission *emission, const ConvText *conv, const
                      .windows = true};
     Dim strides[SMELT_MAX_RANK];
     value_strides(emission->graph, conv->x, strides);
-    map.dim[0] = conv->channels;
+    map.dim[0] = dim_mul(emission->graph->dims, conv->channels, conv->groups);
     map.stride[0] = 1;
     map.box[0] = depth;
     map.pixels = wgmma_rows(config);
@@ -76,15 +76,15 @@ static KernelMap map_input(const Emission *emission, const ConvText *conv, const
     return map;
 }
 
-/* "WgmmaWindow<2>{{56, 56}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 64}" */
+/* "WgmmaWindow<2>{{56, 56}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 64, 64}" */
 static const char *window_numbers(KernelWriter *w, const ConvText *conv, int32_t axes) {
     const WindowDims *window = &conv->window;
     int32_t first = WINDOW_AXES - axes;
     return kernel_format(
-        w, "WgmmaWindow<%d>{%s, %s, %s, %s, %s, %s}", axes, extents_text(w, window->out + first, axes),
+        w, "WgmmaWindow<%d>{%s, %s, %s, %s, %s, %s, %s}", axes, extents_text(w, window->out + first, axes),
         extents_text(w, window->kernel + first, axes), extents_text(w, window->stride + first, axes),
         extents_text(w, window->dilation + first, axes), extents_text(w, window->pad + first, axes),
-        kernel_number(w, conv->channels));
+        kernel_number(w, conv->channels), kernel_number(w, conv->outputs));
 }
 
 /* -- moments of the result -- */

@@ -270,6 +270,14 @@ Status node_set_attrs(Graph *graph, NodeId node, const AttrList *attrs, Diag *di
     return set_attrs(graph, &graph->nodes[node], node, attrs, diag);
 }
 
+const char *node_title(const Graph *graph, NodeId node) {
+    const Node *row = &graph->nodes[node];
+    if (row->name[0] != '\0') return row->name;
+    for (int32_t i = 0; i < row->output_count; ++i)
+        if (row->outputs[i] != NONE) return graph->values[row->outputs[i]].name;
+    return "";
+}
+
 bool node_add_origins(Graph *graph, NodeId to, NodeId from) {
     Node *row = &graph->nodes[to];
     const Node *other = &graph->nodes[from];

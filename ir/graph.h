@@ -155,6 +155,8 @@ bool block_splice(Graph *graph, NodeId node, BlockId body);
 void graph_replace_uses(Graph *graph, ValueId from, ValueId to);
 /* Exchanges the names of two values, so that an output keeps its name when another value takes its place. */
 bool graph_swap_names(Graph *graph, ValueId a, ValueId b);
+/* What people call a node: its name, else that of its first result. */
+const char *node_title(const Graph *graph, NodeId node);
 /* Appends the ONNX origins of `from` to those of `to`. */
 bool node_add_origins(Graph *graph, NodeId to, NodeId from);
 /* Position in its block. */

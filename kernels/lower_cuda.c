@@ -5,7 +5,7 @@
 #include "kernels/lowering.h"
 #include "plan_format/library.h"
 
-enum { MOST_VARIANTS = 1024 };
+enum { MOST_VARIANTS = 1024, MOST_NAMED = 4 /* slow steps */ };
 
 typedef struct CudaLowering {
     Lowering base;
@@ -23,8 +23,10 @@ typedef struct CudaLowering {
                              is not used there */
     bool *known_symbols;  /* that the steps so far find */
     int32_t symbol_count;
-    int32_t device_steps, host_steps;
-    const char *choices; /* of the step at hand */
+    int32_t device_steps, host_steps, slow_steps; /* slow: of both */
+    ByteWriter slow_names;                        /* of the first slow ones, as users read them */
+    NodeId slow_node;                             /* the last of them */
+    const char *choices;                          /* of the step at hand */
     int32_t arch_step_capacity;
     /* Per device: of what value the last step has left moments, in so many parts; 0: of none. */
     ValueId moments[MOST_DEVICES];
@@ -253,11 +255,38 @@ static Choice choose(const CudaLowering *c, const Problem *problem, const Device
     return choice_best(problem, device, timings_of(c, device));
 }
 
+/* Lists what no fast kernel does; once where devices do it. how: "by conv_direct". */
+static void list_slow(CudaLowering *c, NodeId id, const char *how, const char *why) {
+    const char *op = op_def(c->graph->nodes[id].op)->name, *name = node_title(c->graph, id);
+    log_line(c->base.options->log, LOG_PASS, "slow: %s '%s' %s (%s)", op, name, how, why);
+    if (id == c->slow_node) return;
+    c->slow_node = id;
+    if (c->slow_steps++ < MOST_NAMED)
+        write_format(&c->slow_names, "%s%s '%.80s' %s", c->slow_steps > 1 ? ", " : "", op, name, how);
+}
+
+/* One line for users; the plan has the steps, --verbose the reasons. */
+static void say_slow(CudaLowering *c) {
+    write_u8(&c->slow_names, 0);
+    if (c->slow_steps == 0 || c->slow_names.failed) return;
+    log_line(c->base.options->log, LOG_WARNING, "slow, for want of a fast kernel: %d steps (%s%s)",
+             c->slow_steps, (const char *)c->slow_names.data, c->slow_steps > MOST_NAMED ? ", .." : "");
+}
+
 /* "conv_wgmma 128,64,4 (measured, 21.8 us)" for the step on a device; several pieces one behind the other. */
-static Status note_choice(CudaLowering *c, const Choice *choice) {
+static Status note_choice(CudaLowering *c, const Problem *problem, const Choice *choice,
+                          const Device *device) {
     Choice said = *choice;
     if (c->options->untimed) said.microseconds = 0;
     const char *text = choice_text(&said, c->base.arena);
+    const char *slow =
+        c->options->trial == NULL ? tactic_slow(choice->tactic, problem, device, &c->work) : NULL;
+    if (slow != NULL) {
+        const char *how = arena_printf(&c->work, "by %s", choice->tactic->name);
+        TRY_ALLOC(c->base.diag, how);
+        list_slow(c, problem->anchor, how, slow);
+        if (text != NULL) text = arena_printf(c->base.arena, "%s, slow", text);
+    }
     if (text != NULL && c->choices != NULL) text = arena_printf(c->base.arena, "%s; %s", c->choices, text);
     TRY_ALLOC(c->base.diag, text);
     c->choices = text;
@@ -355,7 +384,7 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
         for (int32_t i = 0; i < emission.launch_count; ++i)
             TRY(add_launch(c, &emission.launches[i], work, index));
     *launch_count += repeats * emission.launch_count;
-    TRY(note_choice(c, &choice));
+    TRY(note_choice(c, problem, &choice, device));
     hide_inner_values(c, problem);
     return STATUS_OK;
 }
@@ -432,12 +461,12 @@ static Status emit_view(CudaLowering *c, PlanStep *step) {
     return STATUS_OK;
 }
 
-static Status keep_on_host(CudaLowering *c, PlanStep *step, const char *why) {
+static Status keep_on_host(CudaLowering *c, PlanStep *step, NodeId node, const char *why) {
     memset(c->moment_parts, 0, sizeof c->moment_parts);
     step->reason = arena_strdup(c->base.arena, why);
     TRY_ALLOC(c->base.diag, step->reason);
     c->host_steps++;
-    log_line(c->base.options->log, LOG_PASS, "on the host, which is slow: %s (%s)", step->name, why);
+    list_slow(c, node, "on the host", why);
     return STATUS_OK;
 }
 
@@ -476,7 +505,7 @@ static Status choose_step(Lowering *l, PlanStep *step, const NodeId *nodes, int3
     Piece *pieces = ARENA_ARRAY(&c->work, Piece, count);
     TRY_ALLOC(l->diag, pieces);
     TRY(find_pieces(c, nodes, count, pieces, &piece_count, &why));
-    if (piece_count == 0) return keep_on_host(c, step, why);
+    if (piece_count == 0) return keep_on_host(c, step, nodes[0], why);
     if (piece_count > 1)
         log_line(c->base.options->log, LOG_PASS, "in %d parts: %s (%s)", piece_count, step->name, why);
     c->device_steps++;
@@ -537,6 +566,7 @@ static Status lower_all(CudaLowering *c) {
     TRY(note_libraries(c));
     TRY(compile_kernels(c));
     TRY(finish_arch_steps(c));
+    say_slow(c);
     log_line(c->base.options->log, LOG_INFO, "%d steps on the GPU with %d kernels, %d on the host",
              c->device_steps, c->base.plan->kernel_count, c->host_steps);
     return lower_check(&c->base);
@@ -550,6 +580,8 @@ Status lower_to_cuda(Graph *graph, const LowerCudaOptions *options, Arena *arena
     lowering.base.finish_step = finish_step;
     lowering.base.target = &lowering;
     arena_init(&lowering.work, arena->allocator);
+    lowering.slow_names = byte_writer(&lowering.work);
+    lowering.slow_node = NONE;
     *plan = (Plan){.major = PLAN_MAJOR, .minor = PLAN_MINOR};
     Status status = lower_all(&lowering);
     arena_reset(&lowering.work);

@@ -228,6 +228,23 @@ static const char *add_reason(Arena *arena, const char *reasons, const Tactic *t
     return text != NULL ? text : refusal;
 }
 
+static bool is_slow(const Tactic *tactic, const Problem *problem) {
+    const Value *x = tactic->slow == SLOW_FOR_HALVES ? problem_input(problem, 0) : NULL;
+    return tactic->slow == SLOW_FOR_ALL || (x != NULL && dtype_is_half(x->dtype));
+}
+
+const char *tactic_slow(const Tactic *tactic, const Problem *problem, const Device *device, Arena *arena) {
+    const char *why = NULL;
+    if (!is_slow(tactic, problem)) return NULL;
+    for (int32_t i = 0; i < tactic_count(); ++i) {
+        if (tactics[i]->optional || is_slow(tactics[i], problem)) continue;
+        const char *refusal = tactic_refuses(tactics[i], problem, device);
+        if (refusal == NULL) return NULL;
+        why = add_reason(arena, why, tactics[i], refusal);
+    }
+    return why != NULL ? why : "there is no faster one for the operator";
+}
+
 const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why) {
     const char *general = general_refusal(problem);
     *why = general;

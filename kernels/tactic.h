@@ -20,6 +20,9 @@ typedef enum PrologueUse {
     PROLOGUE_STORES /* and can store it: one thread reads an element, the first time with load_first */
 } PrologueUse;
 
+/* For which operands a tactic is only there so that there is one. */
+typedef enum SlowFor { SLOW_FOR_NONE, SLOW_FOR_HALVES, SLOW_FOR_ALL } SlowFor;
+
 typedef struct Tactic {
     const char *name; /* "conv_direct"; with version the name in timing caches */
     int32_t version;  /* goes up when its code changes */
@@ -28,6 +31,7 @@ typedef struct Tactic {
     bool f32_layout;  /* where it is used, convolutions of f32 gain by channels-last values as those of f16 do
                        */
     PrologueUse prologue;
+    SlowFor slow;     /* a step that no other takes is listed as slow (tactic_slow) */
     bool pools;       /* its kernels do a pool behind the anchor (Problem.pooling) */
     bool squeezes;    /* they do two contractions behind a pool (Problem.squeeze) */
     bool normalizes;  /* they normalise the rows of input 0 as they read them (problem_front_norm) */
@@ -70,6 +74,9 @@ bool tactics_want_f32_layout(const Device *device);
 
 /* Why it cannot do the problem with its values as they lie, or NULL. */
 const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const Device *device);
+/* Why no faster one does it instead, in arena: "conv_wgmma: groups". NULL where it is no slow one, or one
+ * that is not applies too. */
+const char *tactic_slow(const Tactic *tactic, const Problem *problem, const Device *device, Arena *arena);
 /* The first that applies, or NULL: then the step runs on the host. *why collects the refusals in arena. */
 const Tactic *tactic_choose(const Problem *problem, const Device *device, Arena *arena, const char **why);
 

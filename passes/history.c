@@ -34,14 +34,6 @@ bool node_has_origin(const Node *node, const char *origin) {
     return false;
 }
 
-const char *node_title(const Graph *graph, NodeId node) {
-    const Node *row = &graph->nodes[node];
-    if (row->name[0] != '\0') return row->name;
-    for (int32_t i = 0; i < row->output_count; ++i)
-        if (row->outputs[i] != NONE) return graph->values[row->outputs[i]].name;
-    return "";
-}
-
 /* -- comparing -- */
 
 static bool same_ids(int32_t count, const ValueId *a, int32_t other_count, const ValueId *b) {

@@ -52,7 +52,5 @@ const char *explain_change(const Graph *before, const Graph *after, NodeId node,
 
 /* Whether `origin` is one of the ONNX nodes behind it. */
 bool node_has_origin(const Node *node, const char *origin);
-/* What people call a node: its name, else that of its first result. */
-const char *node_title(const Graph *graph, NodeId node);
 
 #endif

@@ -78,5 +78,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     return kernel_finish(w, blocks, 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_attention = {
-    .name = "attention", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_attention = {.name = "attention",
+                                 .version = 1,
+                                 .slow = SLOW_FOR_ALL,
+                                 .refuses = refuses,
+                                 .configs = only_config,
+                                 .emit = emit};

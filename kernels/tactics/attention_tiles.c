@@ -72,6 +72,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_attention_tiles = {.name = "attention_tiles",
                                        .version = 1,
+                                       .slow = SLOW_FOR_HALVES,
                                        .strided = true,
                                        .refuses = refuses,
                                        .configs = configs,

@@ -31,6 +31,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_conv_direct = {.name = "conv_direct",
                                    .version = 3,
+                                   .slow = SLOW_FOR_ALL,
                                    .strided = true,
                                    .pools = true,
                                    .prologue = PROLOGUE_READS,

@@ -56,6 +56,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_conv_scatter = {.name = "conv_scatter",
                                     .version = 1,
+                                    .slow = SLOW_FOR_HALVES,
                                     .strided = true,
                                     .refuses = refuses,
                                     .configs = configs,

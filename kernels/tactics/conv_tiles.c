@@ -112,6 +112,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_conv_tiles = {.name = "conv_tiles",
                                   .version = 4,
+                                  .slow = SLOW_FOR_ALL,
                                   .strided = true,
                                   .pools = true,
                                   .prologue = PROLOGUE_READS,

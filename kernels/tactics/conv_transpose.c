@@ -24,6 +24,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_conv_transpose = {.name = "conv_transpose",
                                       .version = 2,
+                                      .slow = SLOW_FOR_ALL,
                                       .strided = true,
                                       .refuses = refuses,
                                       .configs = only_config,

@@ -40,5 +40,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
-const Tactic tactic_einsum_terms = {
-    .name = "einsum_terms", .version = 1, .refuses = refuses, .configs = only_config, .emit = emit};
+const Tactic tactic_einsum_terms = {.name = "einsum_terms",
+                                    .version = 1,
+                                    .slow = SLOW_FOR_ALL,
+                                    .refuses = refuses,
+                                    .configs = only_config,
+                                    .emit = emit};

@@ -97,5 +97,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                          tile_threads(config), 0);
 }
 
-const Tactic tactic_einsum_tiles = {
-    .name = "einsum_tiles", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+const Tactic tactic_einsum_tiles = {.name = "einsum_tiles",
+                                    .version = 1,
+                                    .slow = SLOW_FOR_HALVES,
+                                    .refuses = refuses,
+                                    .configs = configs,
+                                    .emit = emit};

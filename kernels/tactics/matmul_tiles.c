@@ -92,6 +92,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 
 const Tactic tactic_matmul_tiles = {.name = "matmul_tiles",
                                     .version = 3,
+                                    .slow = SLOW_FOR_ALL,
                                     .strided = true,
                                     .normalizes = true,
                                     .prologue = PROLOGUE_READS,

@@ -417,6 +417,16 @@ class WithoutGpu(CliTest):
         self.expect(smelt("build", self.model, "-o", self.plan, f"--gpu={self.folder}/none.gpu"), BAD_INPUT, "none.gpu")
         self.expect(smelt("build", self.model, "-o", self.plan, "--gpu=h100,h200"), USAGE, "'h100' and 'h200' are both sm_90a")
 
+    def test_slow_steps_are_listed(self):
+        for size, slow in ((300, True), (64, False)):
+            graph = self.folder / "heads.ir"
+            graph.write_text(f'smelt-ir 1\ngraph "g" opset 24\nblock "main" {{\n  input %x : f16[1,2,5,{size}]\n'
+                             f'  %y : f16[1,2,5,{size}] = Attention(%x, %x, %x)\n  output %y\n}}\n')
+            done = smelt("build", graph, "-o", self.plan, "--gpu=sm_90", "--tune=off")
+            self.expect(done, OK, *["warning: slow, for want of a fast kernel: 1 steps (Attention 'y' by attention)"] * slow)
+            self.assertEqual("slow" in done.stderr, slow)
+            self.assertEqual("tactic: attention (the preferred one), slow\n" in smelt("inspect", self.plan).stdout, slow)
+
     def test_a_cache_folder_that_cannot_be_made(self):
         done = smelt("build", self.model, "-o", self.plan, "--gpu=sm_80", "--cache-dir", self.model)
         self.expect(done, OK, f"warning: compiled kernels are not kept: no folder can be made in '{self.model}'")

@@ -307,16 +307,16 @@ static double time_run(Trials *t, const Trial *trial) {
     return check(t, status, &diag) ? 1e3 * (double)milliseconds : -1;
 }
 
-/* The median of some runs behind the first two, of which one makes the graph; of one that is above the limit
- * there are no more. */
+/* The median of some runs behind the first two, of which one makes the graph; once two, of which one may be
+ * disturbed, are above the limit there are no more. */
 static double time_runs(Trials *t, const Trial *trial, int runs, double limit) {
     double times[MOST_RUNS];
-    int count = 0;
+    int count = 0, above = 0;
     if (time_run(t, trial) < 0) return -1;
-    while (count < runs) {
+    while (count < runs && above < 2) {
         times[count] = time_run(t, trial);
         if (times[count] < 0) return -1;
-        if (times[count++] > limit) break;
+        above += times[count++] > limit;
     }
     qsort(times, (size_t)count, sizeof *times, compare_doubles);
     return times[count / 2];

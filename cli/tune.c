@@ -19,7 +19,7 @@ enum {
     ROUNDS = 5
 };
 static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
-    close = 1.05,                   /* what is within it is timed again */
+    close = 1.06,                   /* what is within it is timed again */
     unlikely = 8,                   /* times the best guess: what should take longer is not timed */
     possible = 3;                   /* what should not may well be the best */
 

@@ -105,7 +105,7 @@ int32_t choices_asked(const Problem *problem, const Device *device, Choice *out,
 }
 
 /* Times this close are the same: then the model decides, and the order, so that two tunings agree. */
-static const double noise = 1.03;
+static const double noise = 1.04;
 
 typedef struct TimeSearch {
     const Problem *problem;

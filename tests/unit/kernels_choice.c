@@ -66,7 +66,7 @@ static void test_model_decides(void) {
     CHECK(same_choice(&best, &guess) && best.source == CHOICE_MEASURED && best.microseconds == 4.1);
     f.timings = timing_cache_create(&f.arena, "test");
     add_time(&f, other, 4);
-    add_time(&f, &guess, 4.2);
+    add_time(&f, &guess, 4.3);
     best = choice_best(&f.problem, f.device, f.timings);
     CHECK(same_choice(&best, other));
     arena_reset(&f.arena);

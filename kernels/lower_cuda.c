@@ -331,21 +331,21 @@ static bool finds_moments(const CudaLowering *c, const Problem *problem, const T
     return tactic->finds_moments != NULL && c->options->trial == NULL && tactic->finds_moments(problem);
 }
 
-/* Parts in which a step that is one convolution is to leave the moments of its result. */
+/* Parts in which a step with nothing behind its anchor is to leave the moments of its result. */
 static Status find_moment_parts(CudaLowering *c, const Problem *problem, const Choice *choice,
                                 const Device *device, int64_t *out) {
     const NodeId *nodes;
     const char *why;
     Problem next;
     *out = 0;
-    if (choice->tactic->moment_parts == NULL || problem->node_count != 1 || c->options->trial != NULL)
+    NodeId last = problem->nodes[problem->node_count - 1];
+    if (choice->tactic->moment_parts == NULL || last != problem->anchor || c->options->trial != NULL)
         return STATUS_OK;
-    int32_t count = next_step(c->graph, problem->nodes[0], &nodes);
+    int32_t count = next_step(c->graph, last, &nodes);
     if (count == 0) return STATUS_OK;
     TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
     const Node *anchor = problem_anchor(&next);
-    if (anchor == NULL || anchor->inputs[0] != c->graph->nodes[problem->nodes[0]].outputs[0])
-        return STATUS_OK;
+    if (anchor == NULL || anchor->inputs[0] != c->graph->nodes[last].outputs[0]) return STATUS_OK;
     if (tactic_choose(&next, &c->device, &c->work, &why) == NULL) return STATUS_OK;
     if (finds_moments(c, &next, choose(c, &next, device).tactic))
         *out = choice->tactic->moment_parts(problem, device, &choice->config);

@@ -4,7 +4,7 @@
 #include "ir/cost.h"
 #include "kernels/window_text.h"
 
-enum { MOST_PARTS = 512 /* that each block of a normalisation merges */ };
+enum { MOST_PARTS = 640 /* that each block of a normalisation merges */ };
 
 int64_t problem_bytes(const Problem *problem) {
     int64_t bytes = 0;

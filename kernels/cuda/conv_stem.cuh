@@ -6,6 +6,7 @@
 
 #include "smelt/conv_pool.cuh"
 #include "smelt/mma.cuh"
+#include "smelt/sums.cuh"
 
 namespace smelt {
 
@@ -75,8 +76,9 @@ template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X,
 // T: smelt_half or smelt_bf16. A block of WARPS computes COLS channels, a multiple of 32, of a tile at a time; STEPS * 16 terms
 // hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch or of its copy, the others anywhere.
 // The result is channels-last, its channels a multiple of 8; bias may be nullptr.
+// moments: MomentParts or NoMoments, of results that no pool reads.
 template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, int CHANNELS, class X, class W, class B,
-          class Behind, class E>
+          class Behind, class E, class M>
 struct ConvStem {
     static const int tiles = COLS / 8, terms = STEPS * 16, threads = WARPS * 32, pack = Tile::pack, channels = CHANNELS;
     typedef typename X::Element Element;
@@ -90,7 +92,11 @@ struct ConvStem {
     const B *bias;
     const Behind &behind;
     const E &epilogue;
+    const M &moment_parts;
 
+    struct MomentTile { // as TileMoments wants it
+        static const int consumers = threads, cols = COLS;
+    };
     struct alignas(16) Fragments { u32 at[4]; }; // of two tiles of the right operand
     // Of two pairs of terms that a thread reads: bytes from a window's first element to the first and to the second << 16, and
     // which bytes of the two make the pair. Where pairs are read at once, the place of the first alone counts.
@@ -349,14 +355,17 @@ struct ConvStem {
         }
         multiply_step(shared, step, a, sums);
     }
+    SMELT_DEVICE bool is_result(const Corner &corner, int place) const {
+        const Spread at = spread(place);
+        return inside(corner.first[0] + at.z, window.out[0]) &&
+               inside(corner.first[1] + at.y, window.out[1]) && inside(corner.first[2] + at.x, window.out[2]);
+    }
     // 8 channels at a time of a place.
     SMELT_DEVICE void store(u32 *stage, const Corner &corner, Index first_col, int place, const float (&sums)[tiles][4],
                             int half) const {
         const Spread at = spread(place);
         const Index out[3] = {corner.first[0] + at.z, corner.first[1] + at.y, corner.first[2] + at.x};
-        if (!inside(out[0], window.out[0]) || !inside(out[1], window.out[1]) ||
-            !inside(out[2], window.out[2]))
-            return;
+        if (!is_result(corner, place)) return;
         const Index row = (out[0] * window.out[1] + out[1]) * window.out[2] + out[2];
 #pragma unroll
         for (int group = 0; group < tiles / 4; ++group) {
@@ -427,7 +436,9 @@ struct ConvStem {
         }
     }
     // 32 places of the tile.
-    SMELT_DEVICE void multiply(const Memory &memory, const Known &known, Index number, Index first_col, int first) const {
+    template <class Moments>
+    SMELT_DEVICE void multiply(const Memory &memory, const Known &known, Index number, Index first_col, int first,
+                               Moments &moments) const {
         const Shared &shared = *memory.shared;
         const int lane = threadIdx.x % 32;
         const Spread at = spread(first + lane / 4);
@@ -450,10 +461,29 @@ struct ConvStem {
         const Corner corner = this->corner(number);
 #pragma unroll
         for (int i = 0; i < 4; ++i) store(memory.stage, corner, first_col, first + i * 8 + lane / 4, sums[i / 2], i % 2);
+        add_moments(corner, first + lane / 4, sums, moments);
+    }
+    // Of places 8 apart, from `first` on.
+    template <class Moments>
+    SMELT_DEVICE void add_moments(const Corner &corner, int first, const float (&sums)[2][tiles][4], Moments &moments) const {
+        bool counts[4];
+        int count = 0;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) count += counts[i] = is_result(corner, first + i * 8);
+        moments.start(count);
+#pragma unroll
+        for (int group = 0; group < tiles / 4; ++group)
+            moments.template take<4>(group, [&](int i, float(&x)[8]) {
+#pragma unroll
+                for (int k = 0; k < 8; ++k) x[k] = sums[i / 2][group * 4 + k / 2][i % 2 * 2 + k % 2];
+                return counts[i];
+            });
+        moments.finish();
     }
     SMELT_DEVICE void run() const {
         const Memory all = memory();
         const Index first_col = (Index)blockIdx.y * COLS, count = tile_count();
+        auto moments = tile_moments<MomentTile>(moment_parts);
         Held held[HELD][channels];
         read(all, corner((Index)blockIdx.x), held); // the grid has no more blocks than there are tiles
         prepare(all, first_col);
@@ -463,19 +493,22 @@ struct ConvStem {
             __syncthreads();
             if (number + (Index)gridDim.x < count) read(all, corner(number + (Index)gridDim.x), held);
             for (int first = (int)threadIdx.x / 32 * 32; first < Tile::places; first += threads)
-                multiply(all, whole, number, first_col, first);
+                multiply(all, whole, number, first_col, first, moments);
             __syncthreads();
+            moments.leave_tile(number, first_col);
             if constexpr (Behind::pools) pool_stage(all.stage, corner(number), first_col);
         }
+        moments.leave_block();
     }
 };
 
 template <class T, int COLS, int STEPS, int DIRECT, int WARPS, int HELD, int CHANNELS, class Tile, class X, class W, class B,
-          class Behind, class E>
+          class Behind, class E, class M>
 SMELT_DEVICE void conv_stem(const X &x, const W *weights, const Strides &strides, const Window &window, const Tile &tile,
-                            Index batch, Index outputs, const B *bias, const Behind &behind, const E &epilogue) {
-    ConvStem<T, COLS, STEPS, DIRECT, WARPS, Tile, HELD, CHANNELS, X, W, B, Behind, E>{
-        x, weights, strides, window, tile, batch, outputs, bias, behind, epilogue}
+                            Index batch, Index outputs, const B *bias, const Behind &behind, const E &epilogue,
+                            const M &moments) {
+    ConvStem<T, COLS, STEPS, DIRECT, WARPS, Tile, HELD, CHANNELS, X, W, B, Behind, E, M>{
+        x, weights, strides, window, tile, batch, outputs, bias, behind, epilogue, moments}
         .run();
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/access.h"
 #include "kernels/chain.h"
 #include "kernels/conv_text.h"
+#include "kernels/sums_text.h"
 
 enum {
     MOST_TERMS = 512,
@@ -333,10 +334,30 @@ static const char *behind_text(KernelWriter *w, const Config *config, const Stem
                          (long long)stem->kernel[0] * stem->kernel[1] * stem->kernel[2], pool_behind_text(w));
 }
 
+/* -- moments of the result, and all -- */
+
+/* Sums of moments take registers. */
+static int32_t resident_with_moments(const Config *config) {
+    int32_t resident = config->number[RESIDENT] * 2 / 3;
+    return resident > 1 ? resident : 1;
+}
+
+static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {
+    enum { TOGETHER = 4 /* warps, as in cuda/sum_moments.cuh */ };
+    Stem stem = describe(problem);
+    Dim tiles = tile_count(problem->graph->dims, config, &stem);
+    bool ends = problem->nodes[problem->node_count - 1] == problem->anchor;
+    if (!ends || stem.conv.batch != 1 || !dim_is_exact(tiles) || stem.conv.outputs > config->number[COLS] ||
+        config->number[WARPS] % TOGETHER != 0)
+        return 0;
+    return sum_moment_parts(tiles, (int64_t)device->sm_count * resident_with_moments(config), false);
+}
+
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
     DimTable *dims = emission->graph->dims;
     Stem stem = describe(problem);
+    int32_t resident = emission->leaves_parts > 0 ? resident_with_moments(config) : config->number[RESIDENT];
     StemTile tile = tile_of(config, &stem);
     const ConvText *conv = &stem.conv;
     const int32_t *n = config->number;
@@ -347,14 +368,16 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *strides =
         stem.input.value == NONE ? number_strides_text(w, conv->x) : strides_text(w, stem.input.value);
     const char *bias = conv->bias == NONE ? "(const float *)nullptr" : kernel_pointer(w, conv->bias);
-    kernel_line(w, "conv_stem<%s, %d, %lld, %lld, %d, %lld, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+    kernel_line(w,
+                "conv_stem<%s, %d, %lld, %lld, %d, %lld, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
                 cuda_type(problem_value(problem, conv->w)->dtype), n[COLS], (long long)tile.steps,
                 (long long)tile.direct, n[WARPS], (long long)tile.held, (long long)conv->channels, x,
                 kernel_pointer(w, conv->w), strides, window_text(w, &conv->window), tile_text(w, &tile),
                 kernel_number(w, conv->batch), kernel_number(w, conv->outputs), bias,
-                behind_text(w, config, &stem), kernel_pack_epilogue(w, EPILOGUE_LANES));
-    kernel_resident(w, n[RESIDENT]);
-    Dim blocks = dim_min(dims, tile_count(dims, config, &stem), (int64_t)device->sm_count * n[RESIDENT]);
+                behind_text(w, config, &stem), kernel_pack_epilogue(w, EPILOGUE_LANES),
+                sum_moments(w, 1, emission->leaves_parts > 0 ? conv->outputs : 0, false));
+    kernel_resident(w, resident);
+    Dim blocks = dim_min(dims, tile_count(dims, config, &stem), (int64_t)device->sm_count * resident);
     return kernel_finish(w, blocks, dim_ceil_div(dims, conv->outputs, n[COLS]), 1, n[WARPS] * 32,
                          (int32_t)tile.bytes);
 }
@@ -366,4 +389,5 @@ const Tactic tactic_conv_stem = {.name = "conv_stem",
                                  .pools = true,
                                  .refuses = refuses,
                                  .configs = configs,
-                                 .emit = emit};
+                                 .emit = emit,
+                                 .moment_parts = moment_parts};

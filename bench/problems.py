@@ -5,12 +5,13 @@
 
 In place of a model what `smelt tune MODEL --tune=off --json` prints will do, in a .json file.
 
-The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache); without,
-`smelt tune` measures them on the GPU that is here, for at most --limit seconds; what is measured is kept in the timing
-cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in the same
-call: without what smelt fuses behind it (but for the addition of Gemm), which flatters torch. With --libraries `smelt tune` times
-cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph, with
-operands in L2 as far as they fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
+The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache). Without,
+`smelt tune` measures them on the GPU that is here: first of each problem what the model chooses; then, with --torch, of those that
+are slower than torch (without, of all) the best candidates, the slowest first, for at most --limit seconds; what is measured is kept in the
+timing cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in
+the same call: without what smelt fuses behind it (but for the addition of Gemm), which flatters torch. With --libraries
+`smelt tune` times cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph,
+with operands in L2 as far as they fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
 are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
 import argparse
@@ -28,6 +29,7 @@ import results  # noqa: E402
 
 CONTRACTION = re.compile(r"(?:^|\+ )\*?(Conv|ConvTranspose|MatMul|Gemm)\(([^)]*)\)((?: \w+=\S+)*)")
 VALUE = re.compile(r" (\w+)\[([\d, ]*)\]( channels_last)?(?: padding \d+)?(?: strides\[[\d, ]*\])?(=[-\w.,+]*)?")
+PIECE = 48  # problems that are tuned together
 LONG_US, LEAST_REPEATS, MOST_REPEATS = 2500, 4, 24  # as smelt's tuner repeats a launch
 
 LIBRARIES = ("cudnn", "cublaslt")
@@ -37,7 +39,8 @@ def tune(arguments, what, limit, *options):
     """What `smelt tune` prints of a model, or of problems' lines; None where it takes longer than the limit (what it has measured is in the cache)."""
     command = [arguments.smelt, "tune", *what, "--json", *options]
     for option in ("gpu", "timing_cache", "cache_dir"):
-        if getattr(arguments, option):
+        begins = option == "timing_cache" and "--tune=off" in options and not pathlib.Path(arguments.timing_cache or ".").exists()
+        if getattr(arguments, option) and not begins:
             command.append(f"--{option.replace('_', '-')}={getattr(arguments, option)}")
     if arguments.libraries:
         command.append("--tactics=" + ",".join(f"+{name}" for name in LIBRARIES))
@@ -60,18 +63,56 @@ def problems_of(arguments, model):
 
 
 def collect(arguments):
-    """Problems by their line with all times that are known, with the steps of all models added up, those with most to do first."""
+    """Problems by their line, with the steps of all models added up, those with most to do first."""
     found = {}
     for model in arguments.models:
         for problem in problems_of(arguments, model):
             known = found.setdefault(problem["problem"], {**problem, "steps": 0, "models": []})
             known["steps"] += problem["steps"]
             known["models"].append(pathlib.Path(model).stem)
-    lines = sorted(found, key=lambda line: -found[line]["roofline_us"] * found[line]["steps"])
-    if not arguments.gpu and arguments.tune != "off" and tune(arguments, lines, arguments.limit, f"--tune={arguments.tune}") is None:
-        print(f"tuning ran over {arguments.limit:.0f} s", file=sys.stderr, flush=True)
-    known = {problem["problem"]: problem["choices"] for problem in tune(arguments, lines, None, "--tune=off")}
-    return [{**found[line], "choices": known[line]} for line in lines]
+    return sorted(found.values(), key=lambda problem: -problem["roofline_us"] * problem["steps"])
+
+
+def measured(arguments, problem):
+    """smelt's own choices that have a time (with --gpu the model's), the fastest first."""
+    timed = [choice for choice in problem["choices"] if "us" in choice and choice["tactic"] not in LIBRARIES and (arguments.gpu or choice["source"] == "measured")]
+    return sorted(timed, key=lambda choice: choice["us"])
+
+
+def measure(arguments, problems, gpu):
+    """Adds times: of the model's choice for each problem, of torch, and then of the best candidates of those problems that are slower than it."""
+    def look_up():
+        known = {problem["problem"]: problem["choices"] for problem in tune(arguments, [problem["problem"] for problem in problems], None, "--tune=off")}
+        for problem in problems:
+            problem["choices"] = known[problem["problem"]]
+
+    def times(some, effort):
+        if tune(arguments, [problem["problem"] for problem in some], max(arguments.left(), 1), f"--tune={effort}") is None:
+            print(f"tuning ran over its time with {len(some)} problems", file=sys.stderr, flush=True)
+
+    if not arguments.gpu and arguments.tune != "off":
+        times(problems, "first")
+    look_up()
+    for problem in problems:
+        known = measured(arguments, problem)
+        problem["untuned_us"] = known[0]["us"] if len(known) == 1 else None
+        problem["torch_us"] = torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu else None
+    if arguments.gpu or arguments.tune in ("off", "first"):
+        return
+    if gpu:
+        gpu.torch.cuda.empty_cache()
+    wanted = [problem for problem in problems if not gpu or (problem["torch_us"] and slower(arguments, problem) > 1)]
+    wanted.sort(key=lambda problem: -slower(arguments, problem))
+    while wanted and arguments.left() > 0:
+        some, wanted = wanted[:PIECE], wanted[PIECE:]
+        times(some, arguments.tune)
+    look_up()
+
+
+def slower(arguments, problem):
+    """smelt's time to torch's; without one of smelt's as if it were the slowest."""
+    known = measured(arguments, problem)
+    return known[0]["us"] / problem["torch_us"] if known and problem["torch_us"] else 1e9
 
 
 def parse(line):
@@ -159,38 +200,32 @@ def torch_time(gpu, line, floor):
     return gpu.known.get(repr(parsed))
 
 
-def best_of(problem, library, measured):
-    """The fastest choice that is a library's, or that is not; measured: no model's times."""
-    timed = [choice for choice in problem["choices"] if "us" in choice and (choice["tactic"] in LIBRARIES) == library and
-             (choice["source"] == "measured" or not measured)]
-    return min(timed, key=lambda choice: choice["us"]) if timed else None
-
-
-def row_of(arguments, gpu, problem):
+def row_of(arguments, problem):
     """What is known of a problem, as --output has it."""
-    best, theirs = (best_of(problem, library, not arguments.gpu) for library in (False, True))
+    ours = measured(arguments, problem)
+    theirs = [choice["us"] for choice in problem["choices"] if choice["tactic"] in LIBRARIES and choice.get("source") == "measured"]
     return {"problem": problem["problem"], "short": short(problem["problem"]), "models": problem["models"], "steps": problem["steps"],
-            "flops": problem["flops"], "bytes": problem["bytes"], "floor_us": problem["roofline_us"], "smelt_us": best and best["us"],
-            "tactic": best and f"{best['tactic']} {','.join(map(str, best['config']))} ({best['source']})", "library_us": theirs and theirs["us"],
-            "torch_us": torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu and arguments.has_time() else None, **arguments.session}
+            "flops": problem["flops"], "bytes": problem["bytes"], "floor_us": problem["roofline_us"], "untuned_us": problem["untuned_us"],
+            "smelt_us": ours[0]["us"] if ours else None, "library_us": min(theirs, default=None), "torch_us": problem["torch_us"],
+            "tactic": f"{ours[0]['tactic']} {','.join(map(str, ours[0]['config']))} ({ours[0]['source']})" if ours else None, **arguments.session}
 
 
 def print_table(rows):
     def number(value):
         return f"{value:.2f}" if value is not None else "-"
 
-    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "smelt us", "torch us", "library us", "% of best", "tactic"]
-    table = [heads] + [[row["short"], str(row["steps"]), f"{row['flops'] * 1e-9:.3f}", f"{row['bytes'] * 1e-6:.2f}", number(row["floor_us"]), number(row["smelt_us"]),
+    heads = ["problem", "steps", "GFLOP", "MB", "floor us", "untuned us", "smelt us", "torch us", "library us", "% of best", "tactic"]
+    table = [heads] + [[row["short"], str(row["steps"]), f"{row['flops'] * 1e-9:.3f}", f"{row['bytes'] * 1e-6:.2f}", number(row["floor_us"]), number(row["untuned_us"]), number(row["smelt_us"]),
                         number(row["torch_us"]), number(row["library_us"]), number(results.share(row)), row["tactic"] or "-"] for row in rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
     for line in table:
-        print("  ".join(cell.ljust(width) if i in (0, 9) else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
+        print("  ".join(cell.ljust(width) if i in (0, 10) else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
 
 
 def begin(arguments):
-    """torch where it is asked for, what all rows have in common, and the clock of --budget."""
+    """torch where it is asked for, what all rows have in common, and the clock of --limit."""
     start, gpu = time.monotonic(), None
-    arguments.has_time = lambda: time.monotonic() - start < arguments.budget
+    arguments.left = lambda: arguments.limit - (time.monotonic() - start)
     arguments.session = {}
     if arguments.torch:
         import compare
@@ -210,15 +245,15 @@ def main():
     parser.add_argument("--timing-cache")
     parser.add_argument("--cache-dir")
     parser.add_argument("--libraries", action="store_true")
-    parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
+    parser.add_argument("--tune", default="quick", choices=("quick", "full", "first", "off"))
     parser.add_argument("--torch", action="store_true")
-    parser.add_argument("--limit", type=float, default=1e6, help="seconds of tuning")
-    parser.add_argument("--budget", type=float, default=1e9, help="seconds after which torch times no further problem")
+    parser.add_argument("--limit", type=float, default=1e6, help="seconds after which nothing more is tuned")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each problem")
     arguments = parser.parse_args()
     gpu = begin(arguments)
     problems = collect(arguments)
-    rows = [row_of(arguments, gpu, problem) for problem in problems]
+    measure(arguments, problems, gpu)
+    rows = [row_of(arguments, problem) for problem in problems]
     if arguments.output:
         arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print_table(rows)

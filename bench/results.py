@@ -154,8 +154,8 @@ def problems(rows):
     if shares:
         lines += [f"{len(rows)} problems, {len(shares)} with both times: the slowest at {min(shares):.0f} % of the best peer's speed, "
                   f"the median at {statistics.median(shares):.0f} %, {sum(s < 75 for s in shares)} below 75 %, {sum(s >= 100 for s in shares)} at 100 % and more.", ""]
-    heads = ["problem", "models", "floor us", "smelt us", "% of floor", "tactic", "torch us", "library us", "% of the best"]
-    cells = [[row["short"], " ".join(row["models"]), number(row["floor_us"], 2), number(row["smelt_us"], 2),
+    heads = ["problem", "models", "floor us", "untuned us", "smelt us", "% of floor", "tactic", "torch us", "library us", "% of the best"]
+    cells = [[row["short"], " ".join(row["models"]), number(row["floor_us"], 2), number(row["untuned_us"], 2), number(row["smelt_us"], 2),
               number(100 * row["floor_us"] / row["smelt_us"] if row["smelt_us"] else None, 0), row["tactic"] or "-", number(row["torch_us"], 2),
               number(row["library_us"], 2), number(share(row), 0)] for row in rows]
     return lines + table(heads, cells)

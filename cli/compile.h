@@ -40,7 +40,7 @@ typedef struct CompileSettings {
     {"disable-pass", 0, OPTION_LIST, &(settings).disabled, "PASS", "leaves a pass out (repeatable)", 0, 0}, \
     {"plugin-pass", 0, OPTION_LIST, &(settings).plugins, "FILE.so", "runs the passes of a shared object too (docs/passes.md)", 0, 0}, \
     {"dump-dir", 0, OPTION_TEXT, &(settings).dump_dir, "DIR", "writes the graph after each pass as NN-<pass>.ir, and kernels", 0, 0}, \
-    {"tune", 0, OPTION_TEXT, &(settings).tune, "quick|full|off", \
+    {"tune", 0, OPTION_TEXT, &(settings).tune, "quick|full|first|off", \
      "times tactics on this machine's GPU and keeps the fastest (build and bench: quick; else off)", 0, 0}, \
     {"tactics", 0, OPTION_TEXT, &(settings).tactics, "+NAME,-NAME", \
      "switches tactics on that are optional (conv_tf32x3, matmul_tf32x3, cublaslt, cudnn), or any off (docs/tuning.md)", 0, 0}, \

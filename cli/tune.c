@@ -133,14 +133,15 @@ static Status read_effort(App *app, const char *effort, TuneOptions *out) {
     static const struct Effort {
         const char *name;
         int32_t candidates, neighbours;
-    } efforts[] = {{"off", 0, 0}, {"quick", 8, 4}, {"full", MOST_CANDIDATES, MOST_CANDIDATES}};
+    } efforts[] = {
+        {"off", 0, 0}, {"first", 1, 0}, {"quick", 8, 4}, {"full", MOST_CANDIDATES, MOST_CANDIDATES}};
     for (size_t i = 0; i < sizeof efforts / sizeof efforts[0]; ++i) {
         if (strcmp(effort, efforts[i].name) != 0) continue;
         out->candidates = efforts[i].candidates;
         out->neighbours = efforts[i].neighbours;
         return STATUS_OK;
     }
-    return FAIL(&app->diag, STATUS_USAGE, "--tune is '%s', expected quick, full or off", effort);
+    return FAIL(&app->diag, STATUS_USAGE, "--tune is '%s', expected quick, full, first or off", effort);
 }
 
 Status tune_check(App *app, const CompileSettings *settings) {
@@ -254,7 +255,7 @@ static void drop_unlikely(Candidates *found) {
 
 /* The last places go to the best guesses of tactics that would have none, where they are not much worse. */
 static void add_variety(Candidates *found, const Choice *ranked, int32_t total) {
-    int32_t place = found->count, least = found->count / 2;
+    int32_t place = found->count, least = (found->count + 1) / 2;
     for (int32_t i = found->count; i < total && place > least; ++i) {
         bool is_there =
             ranked[i].source != CHOICE_MODELLED || ranked[i].microseconds > possible * ranked[0].microseconds;
@@ -462,11 +463,8 @@ static Status run_stage(Tuner *t) {
 /* Once the best is known: what is near it, and behind that what was about as fast. */
 static void find_second_stage(const Tuner *t, Candidates *c) {
     const Choice best = choice_best(&c->problem, t->device, t->options->cache);
-    Choice first[MOST_CANDIDATES];
-    int32_t count = c->count;
+    Choice ranked[MOST_RANKED];
     double least = HUGE_VAL;
-    memcpy(first, c->choices, sizeof first);
-    for (int32_t i = 0; i < count; ++i) least = fmin(least, time_of(t, c, &first[i]));
     c->count = c->fresh = 0;
     if (best.source != CHOICE_MEASURED) return;
     int32_t near = choices_near(&c->problem, t->device, &best, c->choices, MOST_CANDIDATES);
@@ -474,8 +472,11 @@ static void find_second_stage(const Tuner *t, Candidates *c) {
     drop_timed(t, c);
     if (c->count > t->options->neighbours) c->count = t->options->neighbours;
     c->fresh = c->count;
-    for (int32_t i = 0; i < count && c->count < MOST_CANDIDATES; ++i)
-        if (is_close(time_of(t, c, &first[i]), least)) c->choices[c->count++] = first[i];
+    int32_t total = choices_rank(&c->problem, t->device, ranked, MOST_RANKED);
+    if (total > MOST_RANKED) total = MOST_RANKED;
+    for (int32_t i = 0; i < total; ++i) least = fmin(least, time_of(t, c, &ranked[i]));
+    for (int32_t i = 0; i < total && c->count < MOST_CANDIDATES; ++i)
+        if (is_close(time_of(t, c, &ranked[i]), least)) c->choices[c->count++] = ranked[i];
     if (c->fresh == 0 && c->count < 2) c->count = 0; /* nothing to be told apart */
 }
 

@@ -70,7 +70,7 @@ class Usage(CliTest):
         self.expect(smelt("bench", self.model, "--iterations", "many"), USAGE, "expected an integer")
 
     def test_options_that_do_not_fit(self):
-        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tune=fast"), USAGE, "--tune is 'fast', expected quick, full or off")
+        self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tune=fast"), USAGE, "--tune is 'fast', expected quick, full, first or off")
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--timing-cache=t.txt"), OK, "--timing-cache is not read")
         for command, option in (("run", "--shape=Input3:1x1x28x28"), ("run", "--target=cuda"), ("run", "--precision=fp16"), ("bench", "--disable-pass=fold_pad"),
                                 ("bench", "--tune=quick"), ("check", "--gpu=sm_80")):

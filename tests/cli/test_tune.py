@@ -127,7 +127,7 @@ def main():
         folder = pathlib.Path(name)
         plan, cache, timings = folder / "m.plan", folder / "cache", folder / "t.txt"
         build = ["build", model, "-o", plan, "--cache-dir", cache]
-        expect("an unknown effort", run(*build, "--gpu=sm_90", "--tune=fast"), 2, "--tune is 'fast', expected quick, full or off")
+        expect("an unknown effort", run(*build, "--gpu=sm_90", "--tune=fast"), 2, "--tune is 'fast', expected quick, full, first or off")
         expect("tune without a GPU", run("tune", model, "--cache-dir", cache), 4, "--gpu=native: ")
         # Where there is no GPU, or it is another one, a table is of the model's times.
         line = "*MatMul($0 $1) + Relu(%0.0) | f16[1024, 1024] f16[1024, 1024]= -> %1.0:f16[1024, 1024]"

@@ -44,10 +44,28 @@ SMELT_DEVICE double abs(double x) { return ::fabs(x); }
 SMELT_DEVICE i64 abs(i64 x) { return x < 0 ? (i64)(0 - (u64)x) : x; }
 SMELT_DEVICE u64 abs(u64 x) { return x; }
 
-// NaN when either is NaN.
+// NaN when either is NaN; without branches, which warps would take for each element apart.
+#define SMELT_EXTREME(T, NAME, OPERATOR)                                                                               \
+    SMELT_DEVICE T NAME(T x, T y) { return (x OPERATOR y) | (x != x) ? x : y; }
+SMELT_EXTREME(double, max, >)
+SMELT_EXTREME(double, min, <)
+#if !defined(SMELT_ON_HOST) && __CUDA_ARCH__ >= 800
+SMELT_DEVICE float max(float x, float y) {
+    float z;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
+}
+SMELT_DEVICE float min(float x, float y) {
+    float z;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
+}
+#else
+SMELT_EXTREME(float, max, >)
+SMELT_EXTREME(float, min, <)
+#endif
+#undef SMELT_EXTREME
 #define SMELT_MATH(T)                                                                                                  \
-    SMELT_DEVICE T max(T x, T y) { return x > y || x != x ? x : y; }                                                   \
-    SMELT_DEVICE T min(T x, T y) { return x < y || x != x ? x : y; }                                                   \
     SMELT_DEVICE T sign(T x) { return x != x ? x : (T)((x > 0) - (x < 0)); }                                           \
     SMELT_DEVICE T square(T x) { return x * x; }
 SMELT_MATH(float)

@@ -14,7 +14,7 @@ enum {
 const char *lines_refuse(const Problem *problem, const Slices *slices) {
     if (cuda_compute_type(problem_input(problem, 0)->dtype)[0] != 'f') return "no floats, or wide ones";
     if (!access_is_linear(&slices->walked)) return "rows whose elements are not neighbours";
-    if (!dim_is_exact(slices->extent) || slices->extent % LINE_LANES != 0)
+    if (!dim_is_exact(slices->extent) || slices->extent < 1 || slices->extent % LINE_LANES != 0)
         return "rows of no packs of elements";
     if (slices->extent > LINE_LANES * WARP * MOST_PACKS * MOST_WARPS) return "rows that are too long";
     return problem_is_aligned(problem) ? NULL : "values that are not aligned";

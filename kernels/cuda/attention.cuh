@@ -102,7 +102,7 @@ SMELT_DEVICE void attention(const Heads<PACKED, T> &q, const Heads<PACKED, T> &k
             __syncthreads();
             if (slice != 0 || f >= v.size) continue;
             for (int other = 1; other < slices; ++other) value += part[other * width + lane];
-            epilogue(to + f, value / sum);
+            epilogue(to + f, total > 0 ? value / sum : A(0)); // without keys there are no values
         }
         __syncthreads(); // before the next row overwrites the scores
     }

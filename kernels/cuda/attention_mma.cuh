@@ -207,11 +207,11 @@ template <class Tile, class T> struct MatrixAttention {
     }
 
     // to: number of the result's element of the block's first query.
-    template <class E> SMELT_DEVICE void store(Index to, Index to_query, Index queries_left, const E &epilogue) const {
+    template <class E> SMELT_DEVICE void store(Index to, const AttentionSizes &sizes, Index queries_left, const E &epilogue) const {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             const int line = band * 16 + lane / 4 + r * 8;
-            const float inverse = 1.0f / sum[r];
+            const float inverse = sizes.inverse(sum[r]);
 #pragma unroll
             for (int g = 0; g < groups; g += 4) {
                 float mine[8], whole[8];
@@ -219,14 +219,15 @@ template <class Tile, class T> struct MatrixAttention {
                 for (int i = 0; i < 8; ++i) mine[i] = g + i / 2 < groups ? result[g + i / 2][2 * r + i % 2] * inverse : 0.0f;
                 gather_columns(mine, whole);
                 const int feature = (g + lane % 4) * 8;
-                if (line < queries_left && feature < Tile::width) put_features(epilogue, to + line * to_query + feature, whole);
+                if (line < queries_left && feature < Tile::width) put_features(epilogue, to + line * sizes.to_query + feature, whole);
             }
         }
     }
 
     // The same where shares have seen different keys.
     template <class Parts, class E>
-    SMELT_DEVICE void store_shares(Parts &parts, float unit, Index to, Index to_query, Index queries_left, const E &epilogue) const {
+    SMELT_DEVICE void store_shares(Parts &parts, float unit, Index to, const AttentionSizes &sizes, Index queries_left,
+                                   const E &epilogue) const {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             const int line = band * 16 + lane / 4 + r * 8;
@@ -254,10 +255,10 @@ template <class Tile, class T> struct MatrixAttention {
 #pragma unroll
                 for (int i = 0; i < 8; ++i) whole[i] += factor * part.at[i];
             }
-            const float inverse = 1.0f / total;
+            const float inverse = sizes.inverse(total);
 #pragma unroll
             for (int i = 0; i < 8; ++i) whole[i] *= inverse;
-            put_features(epilogue, to + line * to_query + feature, whole);
+            put_features(epilogue, to + line * sizes.to_query + feature, whole);
         }
     }
 };
@@ -317,8 +318,8 @@ SMELT_DEVICE void attention_matrices(const StridedHeads<T> &q, const StridedHead
     attention.finish_sums();
     const Index to = block.batch * sizes.to_batch + block.head * sizes.to_head + block.first_query * sizes.to_query;
     const Index left = sizes.queries - block.first_query;
-    if (Tile::shares == 1) attention.store(to, sizes.to_query, left, epilogue);
-    else attention.store_shares(memory.parts, own_rule.unit, to, sizes.to_query, left, epilogue);
+    if (Tile::shares == 1) attention.store(to, sizes, left, epilogue);
+    else attention.store_shares(memory.parts, own_rule.unit, to, sizes, left, epilogue);
 }
 
 } // namespace smelt

@@ -17,6 +17,8 @@ template <class T> struct StridedHeads {
 struct AttentionSizes {
     Index heads, shared_heads, queries, keys;
     Index to_batch, to_head, to_query; // from one to the next in the result's numbering; features follow one another
+    // What weighted values are multiplied with: without keys there are none.
+    SMELT_DEVICE float inverse(float sum) const { return keys > 0 ? 1.0f / sum : 0.0f; }
 };
 
 // QUERIES and KEYS are multiples of 16; SIZE and WIDTH: features of a head of keys and values; KEY_LANES, VALUE_LANES: features
@@ -236,7 +238,7 @@ SMELT_DEVICE void attention_tiles(const StridedHeads<T> &q, const StridedHeads<T
 #pragma unroll
     for (int r = 0; r < Tile::rows; ++r) {
         const Index query = first_query + band * Tile::rows + r;
-        const float inverse = 1.0f / sum_of_row(softmax.sum[r]);
+        const float inverse = sizes.inverse(sum_of_row(softmax.sum[r]));
         const Index to = batch * sizes.to_batch + head * sizes.to_head + query * sizes.to_query;
         if (query >= sizes.queries) continue;
 #pragma unroll

@@ -117,7 +117,7 @@ SMELT_DEVICE void attention_warpgroup(const TensorMap &q, const TensorMap &k, co
         if (buffer == 0) round ^= 1;
     }
     attention.finish_sums();
-    attention.store(block.batch * sizes.to_batch + block.head * sizes.to_head + block.first_query * sizes.to_query, sizes.to_query,
+    attention.store(block.batch * sizes.to_batch + block.head * sizes.to_head + block.first_query * sizes.to_query, sizes,
                     sizes.queries - block.first_query, epilogue);
 }
 

@@ -8,6 +8,10 @@
 
 namespace smelt {
 
+// Of a plane; the mean of no elements is NaN, unlike that of a window beside the input.
+template <class Pool> SMELT_DEVICE auto whole_result(const Pool &pool, Index extent) { return pool.result(extent); }
+template <class A> SMELT_DEVICE A whole_result(const MeanOf<A> &pool, Index extent) { return pool.sum / (A)extent; }
+
 // COLUMNS planes for each block of THREADS, which read them side by side; always added up in the same order. Slices, generated,
 // says where element k of a plane lies: at base(plane) + at(k).
 template <class A, class Pool, int THREADS, int COLUMNS, class X, class S, class E>
@@ -27,7 +31,7 @@ SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index e
             if (lane < half) combine(pools[threadIdx.x], pools[(int)threadIdx.x + half * COLUMNS]);
             __syncthreads();
         }
-        if (lane == 0 && plane < planes) epilogue(plane, pools[threadIdx.x].result(extent));
+        if (lane == 0 && plane < planes) epilogue(plane, whole_result(pools[threadIdx.x], extent));
     }
 }
 
@@ -101,7 +105,7 @@ SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &
         for (int w = 0; w < WARPS; ++w) combine(whole, parts[w * PACKS * LANES + threadIdx.x]);
     if constexpr (SLICES > 1) whole = cluster_pool<SLICES, PACKS * LANES>(parts, whole);
     const Index first = (group - entry * groups) * (PACKS * LANES) + (Index)threadIdx.x;
-    if (slice == 0 && threadIdx.x < PACKS * LANES && first < channels) epilogue(entry * channels + first, whole.result(extent));
+    if (slice == 0 && threadIdx.x < PACKS * LANES && first < channels) epilogue(entry * channels + first, whole_result(whole, extent));
 }
 
 } // namespace smelt

@@ -19,10 +19,18 @@ enum {
     MANY = 1
 };
 
+/* Maps show something, whatever the shapes: there are keys where there are queries. */
+static bool has_keys(const Problem *problem) {
+    DimTable *dims = problem->graph->dims;
+    Dim queries = attention_heads(problem, 0).length, keys = attention_heads(problem, 1).length;
+    return dim_known_at_least(dims, keys, 1) || dim_known_at_least(dims, dim_sub(dims, keys, queries), 0);
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
     const char *why = attention_block_refuses(problem);
     (void)device;
     if (why != NULL) return why;
+    if (!has_keys(problem)) return "keys of which there may be none";
     DType dtype = problem_input(problem, 0)->dtype;
     if (dtype != DTYPE_F16 && dtype != DTYPE_BF16) return "elements that are not of 16 bits";
     for (int32_t i = 0; i < 3; ++i) {

@@ -9,15 +9,16 @@ The floor is the roofline of the GPU's description. With --gpu smelt's times are
 `smelt tune` measures them on the GPU that is here: first of each problem what the model chooses; then, with --torch, of those that
 are slower than torch (without, of all) the best candidates, the slowest first, for at most --limit seconds; what is measured is kept in the
 timing cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in
-the same call: without what smelt fuses behind it (but for the addition of Gemm), which flatters torch. With --libraries
+the same call, with a residual that smelt adds where cuDNN or cuBLAS can add it, too, else without what smelt fuses behind it, which flatters torch. With --libraries
 `smelt tune` times cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph,
 with operands in L2 as far as they fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
 are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
 import argparse
 import json
-import re
+import math
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def slower(arguments, problem):
 
 
 def parse(line):
-    """Operator, attributes, and (type, shape, channels last) of its operands; None where one is computed in front of it."""
+    """Operator, attributes, (type, shape, channels last) of its operands, and the same of what is added to its result (None: nothing, or
+    a constant); None where an operand is computed in front of it."""
     match = CONTRACTION.search(line)
     inputs = VALUE.findall(line[line.index(" |") + 2 : line.index(" ->")])
     numbers = match.group(2).split()
@@ -129,7 +131,13 @@ def parse(line):
     for name, text in (word.split("=", 1) for word in match.group(3).split()):
         values = [int(v) for v in text.strip(",").split(",")] if re.fullmatch(r"[-\d,]+", text) else [float.fromhex(text)] if text.startswith(("0x", "-0x")) else [text]
         attributes[name] = values
-    return match.group(1), attributes, [(kind, [int(n) for n in dims.split(",") if n.strip()], bool(last)) for kind, dims, last, _ in operands]
+
+    def described(value):
+        return value[0], [int(n) for n in value[1].split(",") if n.strip()], bool(value[2])
+
+    added = [int(number) for pair in re.findall(r" Add\(([^)]*)\)", line) for number in re.findall(r"\$(\d+)", pair)]
+    residual = next((described(inputs[number]) for number in added if not inputs[number][3]), None)
+    return match.group(1), attributes, [described(value) for value in operands], residual
 
 
 def short(line):
@@ -139,42 +147,54 @@ def short(line):
     fused = f" + {' + '.join(rest)}" if rest else ""
     if parsed is None:
         return match.group(1) + fused
-    name, attributes, operands = parsed
+    name, attributes, operands, _ = parsed
     shapes = " * ".join("x".join(map(str, shape)) for _, shape, _ in operands[:2])
     stride = max(attributes.get("strides", [1]))
     return f"{name} {operands[0][0]} {shapes}{f' s{stride}' if stride > 1 else ''}{fused}"
 
 
-def torch_function(torch, parsed):
-    """The contraction as torch has it, and its operands; None where torch has it otherwise. A convolution's bias, which torch adds in a kernel of its own, is left out."""
-    name, attributes, operands = parsed
-    if name in ("Conv", "ConvTranspose"):
-        operands = operands[:2]
-    types = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
-    if any(kind not in types for kind, _, _ in operands):
+def convolution(torch, name, attributes, operands, residual):
+    """torch's, and its operands. A bias, which torch adds in a kernel of its own, is left out; a residual is added by cuDNN, with a Relu, where torch can have it so."""
+    axes = len(operands[0][1]) - 2
+    pads = attributes.get("pads", [0] * 2 * axes)
+    if pads[:axes] != pads[axes:] or not 1 <= axes <= 3 or any(attributes.get("output_padding", [])):
         return None
-    tensors = [torch.randn(shape, device="cuda", dtype=types[kind]) for kind, shape, _ in operands]
-    if name in ("Conv", "ConvTranspose"):
-        axes = len(operands[0][1]) - 2
-        pads = attributes.get("pads", [0] * 2 * axes)
-        if pads[:axes] != pads[axes:] or not 1 <= axes <= 3 or any(attributes.get("output_padding", [])):
-            return None
-        if operands[0][2] and axes > 1:
-            layout = torch.channels_last if axes == 2 else torch.channels_last_3d
-            tensors[:2] = [tensor.to(memory_format=layout) for tensor in tensors[:2]]
-        functions = torch.nn.functional
-        kind = getattr(functions, f"conv{'_transpose' if name == 'ConvTranspose' else ''}{axes}d")
-        options = {"stride": attributes.get("strides", 1), "padding": pads[:axes], "dilation": attributes.get("dilations", 1), "groups": attributes.get("group", [1])[0]}
-        return lambda *t: kind(*t, **options), tensors
-    if name == "MatMul":
-        return torch.matmul, tensors
-    transposed = [attributes.get("transA", [0])[0], attributes.get("transB", [0])[0]]
+    fused = residual if axes == 2 and name == "Conv" and operands[0][0] == "f16" else None
+    tensors = random(torch, operands[:2] + ([fused] if fused else []))
+    if operands[0][2] and axes > 1:
+        tensors = [tensor.to(memory_format=torch.channels_last if axes == 2 else torch.channels_last_3d) for tensor in tensors]
+    strides, dilations, groups = attributes.get("strides", [1] * axes), attributes.get("dilations", [1] * axes), attributes.get("group", [1])[0]
+    if fused:
+        bias = torch.zeros(operands[1][1][0], device="cuda", dtype=tensors[0].dtype)
+        return lambda x, w, z: torch.cudnn_convolution_add_relu(x, w, z, 1.0, bias, strides, pads[:axes], dilations, groups), tensors
+    kind = getattr(torch.nn.functional, f"conv{'_transpose' if name == 'ConvTranspose' else ''}{axes}d")
+    return lambda *t: kind(*t, stride=strides, padding=pads[:axes], dilation=dilations, groups=groups), tensors
 
-    def gemm(a, b, *c):
-        a, b = a.t() if transposed[0] else a, b.t() if transposed[1] else b
-        return torch.addmm(c[0], a, b) if c else a @ b
 
-    return gemm, tensors
+def product(torch, name, attributes, operands, residual):
+    """torch's, and its operands: with a residual, or else Gemm's addition, by cuBLAS."""
+    tensors = random(torch, operands)
+    if name == "Gemm":
+        tensors[:2] = [tensor.t() if attributes.get(which, [0])[0] else tensor for tensor, which in zip(tensors, ("transA", "transB"))]
+    a, b = tensors[:2]
+    if residual and b.dim() == 2:
+        rows = a.numel() // b.shape[0]
+        if math.prod(residual[1]) == rows * b.shape[1]:
+            return torch.addmm, [random(torch, [residual])[0].reshape(rows, -1), a.reshape(rows, -1), b]
+    return (torch.addmm, [tensors[2], a, b]) if len(tensors) > 2 else (torch.matmul, [a, b])
+
+
+def random(torch, values):
+    types = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+    return [torch.randn(shape, device="cuda", dtype=types[kind]) for kind, shape, _ in values]
+
+
+def torch_function(torch, parsed):
+    """The contraction as torch has it, and its operands; None where torch has it otherwise."""
+    name, attributes, operands, residual = parsed
+    if any(kind not in ("f16", "bf16", "f32") for kind, _, _ in operands):
+        return None
+    return (convolution if name in ("Conv", "ConvTranspose") else product)(torch, name, attributes, operands, residual)
 
 
 def torch_time(gpu, line, floor):

@@ -80,6 +80,10 @@ typedef struct Emission {
      * then counts of elements, [batch, parts]. Numbers of parts, 0 for none: those that the kernels leave
      * there for the next step (at most what Tactic.moment_parts says), and those that they find there. */
     int64_t leaves_parts, finds_parts;
+    /* A constant that a step behind reads as a whole, so many bytes of it, 0 for none: kernels may ask for it
+     * to come to L2 while they wait for the kernel in front. */
+    ValueId ahead;
+    int64_t ahead_bytes;
 } Emission;
 
 typedef struct KernelWriter KernelWriter;

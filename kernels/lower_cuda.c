@@ -3,6 +3,7 @@
 
 #include "kernels/arch.h"
 #include "kernels/lowering.h"
+#include "kernels/weights_ahead.h"
 #include "plan_format/library.h"
 
 enum { MOST_VARIANTS = 1024, MOST_NAMED = 4 /* slow steps */ };
@@ -31,6 +32,7 @@ typedef struct CudaLowering {
     /* Per device: of what value the last step has left moments, in so many parts; 0: of none. */
     ValueId moments[MOST_DEVICES];
     int64_t moment_parts[MOST_DEVICES];
+    int64_t constant_bytes; /* of the graph */
 } CudaLowering;
 
 static const char *list_archs(const CudaLowering *c) {
@@ -378,6 +380,7 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
     TRY(arrange_moments(c, problem, &choice, index, &emission));
+    if (c->options->trial == NULL) weights_look_ahead(problem, device, c->constant_bytes, &emission);
     TRY(tactic->emit(&choice.config, device, &emission));
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t r = 0; r < repeats; ++r)
@@ -560,6 +563,7 @@ static Status lower_all(CudaLowering *c) {
     TRY_ALLOC(c->base.diag, c->known_symbols);
     if (!use_table_build(c->graph, &c->work, &c->uses))
         return FAIL(c->base.diag, STATUS_NO_MEMORY, "out of memory");
+    c->constant_bytes = weights_bytes(c->graph);
     TRY(lower_graph(&c->base));
     TRY(lower_meta(&c->base, "gpu", list_archs(c)));
     TRY(lower_meta(&c->base, "device", device_list_text(c->devices, c->base.arena)));

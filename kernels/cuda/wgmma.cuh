@@ -119,6 +119,15 @@ SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int ch
                  : "memory");
 }
 
+// Asks for a part of these bytes to come to L2; all blocks together ask for all. One thread of a block calls it.
+SMELT_DEVICE void prefetch_part(const void *p, Index bytes) {
+    const Index each = (quotient(bytes, (Index)gridDim.x) + 127) / 128 * 128, first = (Index)blockIdx.x * each;
+    const Index count = smaller(each, bytes - first) / 16 * 16;
+    if (count > 0)
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(reinterpret_cast<const u8 *>(p) + first), "r"((u32)count)
+                     : "memory");
+}
+
 // -- registers of a warpgroup's threads: given back, or taken from what others gave back --
 
 template <int COUNT> SMELT_DEVICE void registers_to() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT)); }

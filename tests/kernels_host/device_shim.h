@@ -255,6 +255,7 @@ static inline void copy_windows(unsigned to, const TensorMap &map, unsigned barr
     memcpy(place, &at, sizeof place);
     gpu_copy_windows(to, &map, barrier, AXES, channel, place, tap);
 }
+template <class Count> static inline void prefetch_part(const void *, Count) {}
 template <int COUNT> static inline void registers_to() {}
 template <int COUNT> static inline void registers_from() {}
 static inline void stores_done() {}

@@ -16,9 +16,9 @@ enum {
     MOST_SLICES = 8,    /* blocks of a cluster */
     LEAST_STEPS = 3,    /* of a slice */
     IDLE_SHARE = 16,    /* of the multiprocessors */
-    MOST_RATE = 80,     /* bytes a cycle from L2 to one multiprocessor */
-    COPY_LATENCY = 820, /* cycles */
-    STEP_LATENCY = 250,
+    MOST_RATE = 100,    /* bytes a cycle from L2 to one multiprocessor */
+    COPY_LATENCY = 640, /* cycles */
+    STEP_LATENCY = 200,
     MOST_BOX = 256, /* lines that a box has */
     STRIP = 64      /* lines of an operand with the depth outside that are copied together */
 };
@@ -63,6 +63,13 @@ static int32_t stage_bytes(const WgmmaProblem *problem, const Config *config) {
     return stage_depth(config) * problem->element * (wgmma_rows(config) + config->number[WGMMA_COLS]);
 }
 
+/* What the other slices send to a block: their sums of its parts, of 32 columns of 8 rows for each warp. */
+static int32_t joined_bytes(const Config *config) {
+    int32_t slices = config->number[WGMMA_SLICES], threads = config->number[WGMMA_WARPGROUPS] * 128,
+            parts = config->number[WGMMA_COLS] / 32 * config->number[WGMMA_REPEAT] * 2;
+    return (parts + slices - 1) / slices * (slices - 1) * threads * 8 * 4;
+}
+
 static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
     int64_t parts = problem->runs * ceil_div_i64(problem->depth, config->number[WGMMA_DEPTH]);
     return ceil_div_i64(parts, config->number[WGMMA_BLOCKS]);
@@ -92,16 +99,25 @@ static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
            ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
 }
 
-/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle) or L2 is slower. TF32
- * takes as long as two bytes each of half precision. */
+/* Bytes a cycle from L2 to each of the multiprocessors that read. Neighbours ask for the same tiles together:
+ * it gives more than when each reads something else. */
+static double l2_rate(const Device *device, double active) {
+    double rate = 1.21 * device_l2_per_clock(device) * device->sm_count / active;
+    return rate < MOST_RATE ? rate : MOST_RATE;
+}
+
+/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle), L2 or the copying of
+ * windows, row by row, is slower. TF32 takes as long as two bytes each of half precision. */
 static double stage_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
                            double bytes_per_cycle) {
     double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
            depth = stage_depth(config) * problem->element / 2.0;
     double products = 2 * rows * cols * depth / device->fp16_per_clock,
            shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128,
-           copies = stage_bytes(problem, config) / bytes_per_cycle;
+           copies = stage_bytes(problem, config) / bytes_per_cycle,
+           windows = problem->boxes ? 0 : 0.95 * rows * depth / 64;
     double most = products > shared ? products : shared;
+    if (windows > copies) copies = windows;
     return most > copies ? most : copies;
 }
 
@@ -109,9 +125,8 @@ static double stage_cycles(const Device *device, const WgmmaProblem *problem, co
  * thread of two blocks. */
 static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
     int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
-    double each = 0.064;
-    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 48 ? 0.5 : 0.25;
-    if (!wgmma_spreads(problem, config)) each *= 1.3;
+    double each = 0.158;
+    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.271 : 0.178;
     return each * wgmma_rows(config) * config->number[WGMMA_COLS];
 }
 
@@ -119,34 +134,34 @@ static double epilogue_cycles(const WgmmaProblem *problem, const Config *config)
 static double many_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
     double resident = config->number[WGMMA_RESIDENT], blocks = device->sm_count * resident;
     double tiles = (double)tiles_of(problem, config), rounds = tiles / blocks;
-    double main =
-        (double)steps_of(problem, config) * stage_cycles(device, problem, config, wgmma_l2_rate(device));
-    double epilogue = epilogue_cycles(problem, config) + 950;
+    double stage = stage_cycles(device, problem, config, 1.68 * device_l2_per_clock(device));
+    double main = (double)steps_of(problem, config) * stage;
+    double epilogue = epilogue_cycles(problem, config) + 945;
     if (rounds < 4.4) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
     if (resident == 1) return rounds * (main + epilogue);
     double together = resident * main, alone = main + epilogue;
     return rounds * ((together > alone ? together : alone) + 0.5 * epilogue);
 }
 
-/* Cycles where each block does one tile: latencies count, of a step, of a copy and of the slices' meeting. L2
- * gives more to one of few. */
+/* Cycles where each block does one tile: latencies count, of a step, of a copy and of the slices' meeting. */
 static double once_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    static const double joins[MOST_SLICES + 1] = {[2] = 2470, [4] = 4200, [8] = 5320};
+    static const double joins[MOST_SLICES + 1] = {[2] = 1760, [4] = 2240, [8] = 3560};
     int32_t slices = config->number[WGMMA_SLICES];
     int64_t blocks = tiles_of(problem, config) * slices;
-    double active = blocks < device->sm_count ? (double)blocks : device->sm_count;
     double sharing = (double)ceil_div_i64(blocks, device->sm_count);
-    double rate = device_l2_per_clock(device) * device->sm_count / active;
-    double stage = stage_cycles(device, problem, config, rate < MOST_RATE ? rate : MOST_RATE);
-    double latency = (double)COPY_LATENCY / (config->number[WGMMA_STAGES] - 1);
+    double rate = l2_rate(device, blocks < device->sm_count ? (double)blocks : device->sm_count);
+    double stage = stage_cycles(device, problem, config, rate);
+    double latency =
+        (COPY_LATENCY + 1.66 * stage_bytes(problem, config) / rate) / (config->number[WGMMA_STAGES] - 1);
     double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
-    double epilogue = epilogue_cycles(problem, config) + 2175;
+    double epilogue = epilogue_cycles(problem, config) + 1100;
     if (latency < STEP_LATENCY) latency = STEP_LATENCY;
     if (slices > 1)
-        epilogue = epilogue / slices + joins[slices] + 0.16 * wgmma_rows(config) * config->number[WGMMA_COLS];
+        epilogue =
+            epilogue / slices + joins[slices] + 0.112 * wgmma_rows(config) * config->number[WGMMA_COLS];
     double together = sharing * steps * stage, alone = steps * (stage > latency ? stage : latency) + epilogue;
     if (sharing < 2) return alone;
-    return (together > alone ? together : alone) + 0.25 * epilogue;
+    return (together > alone ? together : alone) + 0.35 * epilogue;
 }
 
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
@@ -160,10 +175,10 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 
 /* -- what is legal -- */
 
-/* As many as there is room for beside `others` bytes. */
+/* As many as there is room for beside `others` bytes and what slices share their sums through. */
 static void set_stages(const Device *device, const WgmmaProblem *problem, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
-    int32_t stages = (each - others) / stage_bytes(problem, config);
+    int32_t stages = (each - others - joined_bytes(config)) / stage_bytes(problem, config);
     config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
 }
 
@@ -188,9 +203,6 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
     if (slices > 1 && (tiles_of(problem, config) * slices > most_blocks(device, config) ||
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
-    /* Slices add up their sums through the memory of the stages. */
-    int32_t sums = wgmma_rows(config) * config->number[WGMMA_COLS] * 4;
-    if (slices > 1 && sums > config->number[WGMMA_STAGES] * stage_bytes(problem, config)) return false;
     if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     return true;
@@ -307,5 +319,6 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     if (config->number[WGMMA_SLICES] > 1) grid = dim_mul(dims, tiles, config->number[WGMMA_SLICES]);
     kernel_cluster(w, config->number[WGMMA_SLICES]);
     return kernel_finish(w, grid, 1, 1, threads_of(config),
-                         config->number[WGMMA_STAGES] * stage_bytes(problem, config) + SHARED_SLACK);
+                         config->number[WGMMA_STAGES] * stage_bytes(problem, config) + joined_bytes(config) +
+                             SHARED_SLACK);
 }

@@ -59,6 +59,8 @@ SMELT_DEVICE u32 cluster_rank() {
     return rank;
 }
 SMELT_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+// Orders no memory but what a fence in front does (barrier_init_done), and so waits for none.
+SMELT_DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
 SMELT_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 
 // The same address in the shared memory of a block of the cluster.
@@ -73,6 +75,21 @@ SMELT_DEVICE float shared_get_from(u32 address, u32 block) {
 }
 SMELT_DEVICE void shared_put(u32 address, float x) {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
+}
+// 16 bytes to the same address in the shared memory of a block of the cluster, counted by its barrier of the same address.
+SMELT_DEVICE void shared_put_later(u32 address, u32 block, u32 barrier, float x, float y, float z, float w) {
+    asm volatile("{\n.reg .b32 to, counter;\nmapa.shared::cluster.u32 to, %0, %1;\nmapa.shared::cluster.u32 counter, %2, %1;\n"
+                 "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [to], {%3, %4, %5, %6}, [counter];\n}" ::"r"(
+                     address),
+                 "r"(block), "r"(barrier), "f"(x), "f"(y), "f"(z), "f"(w)
+                 : "memory");
+}
+// From the own memory.
+SMELT_DEVICE void shared_get(u32 address, float &x, float &y, float &z, float &w) {
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x), "=f"(y), "=f"(z), "=f"(w)
+                 : "r"(address)
+                 : "memory");
 }
 
 // The first THREADS threads of the block wait for each other.

@@ -39,7 +39,6 @@ struct WgmmaTile {
     typedef WgmmaOperand<COLS, DEPTH, OUTER_B, sizeof(ELEMENT)> B;
     static const int stage_bytes = BLOCKS * (A::bytes + B::bytes);
     // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
-    static const int shared_bytes = STAGES * stage_bytes + 1024;
     static SMELT_DEVICE u32 a_at(u32 stage) { return stage; }
     static SMELT_DEVICE u32 b_at(u32 stage) { return stage + BLOCKS * A::bytes; }
 };
@@ -57,7 +56,7 @@ struct WgmmaStage {
 };
 
 template <class Tile> struct WgmmaRing {
-    u32 data, full, empty; // shared memory: stages; barriers of 8 bytes
+    u32 data, full, empty, joined; // shared memory: stages and what lies behind them; barriers of 8 bytes
     SMELT_DEVICE u32 stage(int i) const { return data + i * Tile::stage_bytes; }
     SMELT_DEVICE u32 filled(int i) const { return full + i * 8; }
     SMELT_DEVICE u32 freed(int i) const { return empty + i * 8; }
@@ -143,34 +142,64 @@ SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repe
 // The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
 SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
 
-// The sums of all slices, a part of them in each block: through shared memory, added in the order of the blocks.
+// How slices share their sums. A unit is what a thread has of 32 columns in one row; unit u is added up by block u % slices,
+// in the order of the blocks, which gets the others' sums through its shared memory.
+template <class Tile> struct WgmmaUnits {
+    static const int lines = Tile::repeat * 2, all = Tile::cols / 32 * lines, most = (all + Tile::slices - 1) / Tile::slices;
+    static const u32 half = Tile::consumers * 16; // bytes of half a unit of all threads
+    static SMELT_DEVICE u32 count(u32 block) { return (all + Tile::slices - 1 - block) / Tile::slices; }
+    // Bytes that the block gets.
+    static SMELT_DEVICE u32 bytes(u32 block) { return count(block) * (Tile::slices - 1) * 2 * half; }
+    // Where its unit of a block lies, from the first on.
+    static SMELT_DEVICE u32 at(int unit, u32 owner, u32 block) {
+        return (unit / Tile::slices * (Tile::slices - 1) + (block < owner ? block : block - 1)) * 2 * half;
+    }
+};
+
 template <class Tile, class Put, class Store>
-SMELT_DEVICE void wgmma_join(u32 memory, const Put &put, const Store &store, const float (&sums)[Tile::repeat][Tile::cols / 2]) {
-    const u32 rank = cluster_rank(), own = memory + threadIdx.x * 4;
-    const int step = Tile::consumers * 4; // from one of a thread's sums to the next
-    consumers_wait<Tile::consumers>();    // nobody reads the stages any more
+SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const Store &store,
+                             const float (&sums)[Tile::repeat][Tile::cols / 2]) {
+    typedef WgmmaUnits<Tile> Units;
+    const u32 rank = cluster_rank(), own = ring.data + Tile::stages * Tile::stage_bytes + threadIdx.x * 16;
+    typename Store::Operands operands[Units::most];
+    typename Store::Column columns[Units::most];
 #pragma unroll
-    for (int m = 0; m < Tile::repeat; ++m)
+    for (int unit = 0; unit < Units::all; ++unit) {
+        const u32 owner = unit % Tile::slices;
+        const int r = unit % Units::lines, first = unit / Units::lines * 16 + r % 2 * 2;
+        if (owner == rank) {
+            store.fetch_column(put.col + unit / Units::lines * 32, put.matrix, columns[unit / Tile::slices]);
+            store.fetch(put.rows[r], put.col + unit / Units::lines * 32, put.matrix, operands[unit / Tile::slices]);
+            continue;
+        }
 #pragma unroll
-        for (int i = 0; i < Tile::cols / 2; ++i) shared_put(own + (m * (Tile::cols / 2) + i) * step, sums[m][i]);
-    cluster_arrive();
-    cluster_wait();
+        for (int i = 0; i < 2; ++i)
+            shared_put_later(own + Units::at(unit, owner, rank) + i * Units::half, owner, ring.joined,
+                             sums[r / 2][first + i * 8], sums[r / 2][first + i * 8 + 1], sums[r / 2][first + i * 8 + 4],
+                             sums[r / 2][first + i * 8 + 5]);
+    }
+    barrier_wait(ring.joined, 0);
 #pragma unroll
-    for (int unit = 0; unit < Tile::cols / 32 * Tile::repeat * 2; ++unit) {
+    for (int unit = 0; unit < Units::all; ++unit) {
         if (unit % Tile::slices != rank) continue;
-        const int g = unit / (Tile::repeat * 2), r = unit % (Tile::repeat * 2);
-        typename Store::Operands operands;
-        typename Store::Column column;
-        store.fetch_column(put.col + g * 32, put.matrix, column);
-        store.fetch(put.rows[r], put.col + g * 32, put.matrix, operands);
+        const int r = unit % Units::lines, first = unit / Units::lines * 16 + r % 2 * 2;
         float mine[8] = {}, whole[8];
 #pragma unroll
-        for (int block = 0; block < Tile::slices; ++block)
+        for (int block = 0; block < Tile::slices; ++block) {
+            const u32 at = own + Units::at(unit, unit % Tile::slices, block);
+            float part[8];
 #pragma unroll
-            for (int i = 0; i < 8; ++i)
-                mine[i] += shared_get_from(own + (r / 2 * (Tile::cols / 2) + (g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2) * step, block);
+            for (int i = 0; i < 8; ++i) part[i] = sums[r / 2][first + i / 2 * 4 + i % 2];
+            if (block != unit % Tile::slices) {
+                shared_get(at, part[0], part[1], part[2], part[3]);
+                shared_get(at + Units::half, part[4], part[5], part[6], part[7]);
+            }
+#pragma unroll
+            for (int i = 0; i < 8; ++i) mine[i] += part[i];
+        }
         if (!Tile::spread) gather_columns(mine, whole);
-        store.put(put.rows[r], put.col + g * 32, put.matrix, Tile::spread ? mine : whole, column, operands);
+        store.put(put.rows[r], put.col + unit / Units::lines * 32, put.matrix, Tile::spread ? mine : whole,
+                  columns[unit / Tile::slices], operands[unit / Tile::slices]);
     }
 }
 
@@ -214,7 +243,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
         wgmma_wait<0>();
         if (announces) barrier_arrive(before);
         if constexpr (Tile::slices > 1) {
-            wgmma_join<Tile>(ring.data, put, store, sums);
+            wgmma_join<Tile>(ring, put, store, sums);
         } else {
             put.finish(store, sums, moments);
             moments.leave_tile(part, put.col - threadIdx.x % 4 * 8);
@@ -228,35 +257,36 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
 template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments>
 SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps,
                                 const Moments &moments = {}) {
-    __shared__ u64 barriers[2 * Tile::stages];
+    __shared__ u64 barriers[2 * Tile::stages + 1];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
-                                  shared_address(barriers + Tile::stages)};
+                                  shared_address(barriers + Tile::stages), shared_address(barriers + 2 * Tile::stages)};
     if (threadIdx.x == 0) {
         load.prefetch();
         for (int i = 0; i < Tile::stages; ++i) {
             barrier_init(ring.filled(i), 1);
             barrier_init(ring.freed(i), Tile::warpgroups);
         }
+        if (Tile::slices > 1) barrier_init(ring.joined, 1);
         barrier_init_done();
+        if (Tile::slices > 1) barrier_arrive_expecting(ring.joined, WgmmaUnits<Tile>::bytes(cluster_rank()));
     }
     __syncthreads();
+    if (Tile::slices > 1) cluster_arrive_relaxed(); // others may count on the barrier
     const int ahead = AHEAD && threadIdx.x == Tile::consumers ? wgmma_copy_ahead<Tile>(ring, tiles, load, steps) : 0;
+    __syncwarp();
+    if (Tile::slices > 1) cluster_wait();
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();
         if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps, ahead);
         __syncwarp();
-        if (Tile::slices > 1) { // as in wgmma_join
-            cluster_arrive();
-            cluster_wait();
-        }
     } else {
         if (Tile::moves_registers) registers_from<232>();
         wgmma_consume<Tile>(ring, tiles, store, steps, moments);
+        __syncwarp();
     }
-    // Other blocks read this one's shared memory until all are done.
-    if (Tile::slices > 1) {
-        cluster_arrive();
+    if (Tile::slices > 1) { // nobody's memory may be another's before all that others send has come
+        cluster_arrive_relaxed();
         cluster_wait();
     }
 }

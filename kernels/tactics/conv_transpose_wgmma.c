@@ -67,7 +67,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_transpose_wgmma = {.name = "conv_transpose_wgmma",
-                                            .version = 2,
+                                            .version = 3,
                                             .strided = true,
                                             .arch = "sm_90a",
                                             .refuses = refuses,

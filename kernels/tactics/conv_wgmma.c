@@ -144,7 +144,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
-                                  .version = 3,
+                                  .version = 4,
                                   .strided = true,
                                   .arch = "sm_90a",
                                   .refuses = refuses,

@@ -197,7 +197,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",
-                                    .version = 3,
+                                    .version = 4,
                                     .strided = true,
                                     .arch = "sm_90a",
                                     .refuses = refuses,

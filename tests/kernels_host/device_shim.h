@@ -226,6 +226,9 @@ static inline unsigned cluster_rank() {
 static inline void cluster_arrive() {
     gpu_cluster_arrive();
 }
+static inline void cluster_arrive_relaxed() {
+    gpu_cluster_arrive();
+}
 static inline void cluster_wait() {
     gpu_cluster_wait();
 }
@@ -237,6 +240,15 @@ static inline void shared_put(unsigned address, float x) {
 }
 template <int THREADS> static inline void consumers_wait() {
     gpu_wait_for_threads(THREADS);
+}
+static inline void shared_put_later(unsigned address, unsigned block, unsigned barrier, float x, float y,
+                                    float z, float w) {
+    const float numbers[4] = {x, y, z, w};
+    gpu_put_later(address, block, barrier, numbers);
+}
+static inline void shared_get(unsigned address, float &x, float &y, float &z, float &w) {
+    const float *numbers = (const float *)gpu_get(address);
+    x = numbers[0], y = numbers[1], z = numbers[2], w = numbers[3];
 }
 static inline void map_prefetch(const TensorMap &) {}
 static inline void copy_box(unsigned to, const TensorMap &map, unsigned barrier, int x, int y, int z) {

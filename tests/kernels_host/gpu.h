@@ -58,6 +58,10 @@ unsigned gpu_shared_address(const void *memory);
 void *gpu_shared_memory(unsigned address);
 float gpu_get_from(unsigned address, unsigned rank);
 void gpu_put(unsigned address, float x);
+/* Four numbers in shared memory, at a multiple of 16: in that of a block of the cluster, whose barrier counts
+ * their bytes; in the own. */
+void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers);
+const float *gpu_get(unsigned address);
 
 void gpu_barrier_init(unsigned barrier, unsigned arrivals);
 void gpu_barrier_arrive(unsigned barrier, unsigned bytes); /* bytes that are expected from now on */

@@ -69,9 +69,13 @@ typedef struct PhaseBarrier {
     int32_t bytes;  /* that are missing */
 } PhaseBarrier;
 
-static PhaseBarrier *barrier_at(unsigned address) {
+static PhaseBarrier *barrier_of(unsigned rank, unsigned address) {
     if (address % 8 != 0) fail("a barrier that is not aligned");
-    return shared_at(address, sizeof(PhaseBarrier));
+    return shared_of(rank, address, sizeof(PhaseBarrier));
+}
+
+static PhaseBarrier *barrier_at(unsigned address) {
+    return barrier_of(gpu_cluster_rank(), address);
 }
 
 static void complete(PhaseBarrier *barrier) {
@@ -100,7 +104,8 @@ void gpu_barrier_wait(unsigned barrier, unsigned parity) {
 /* -- the copy engine -- */
 
 typedef struct Box {
-    const GpuMap *map;
+    const GpuMap *map; /* NULL: the four numbers */
+    float numbers[4];
     char *to;         /* shared memory */
     unsigned address; /* of it */
     PhaseBarrier *barrier;
@@ -185,12 +190,24 @@ static void copy_windows(const Box *box) {
 }
 
 static void run_box(const Box *box) {
-    if (box->map->windows)
+    if (box->map == NULL)
+        memcpy(box->to, box->numbers, sizeof box->numbers);
+    else if (box->map->windows)
         copy_windows(box);
     else
         copy_box(box);
-    box->barrier->bytes -= (int32_t)bytes_of(box->map);
+    box->barrier->bytes -= (int32_t)(box->map == NULL ? sizeof box->numbers : bytes_of(box->map));
     complete(box->barrier);
+}
+
+/* At once or later, by chance. */
+static void begin(const Box *box) {
+    if (coin()) {
+        run_box(box);
+    } else {
+        boxes = grown(boxes, box_count, &box_capacity, sizeof *box);
+        boxes[box_count++] = *box;
+    }
 }
 
 static void start_box(Box box, unsigned barrier) {
@@ -200,12 +217,14 @@ static void start_box(Box box, unsigned barrier) {
         fail("lines of %u bytes are swizzled over %d", line, box.map->swizzle);
     box.to = shared_at(box.address, bytes_of(box.map));
     box.barrier = barrier_at(barrier);
-    if (coin()) {
-        run_box(&box);
-    } else {
-        boxes = grown(boxes, box_count, &box_capacity, sizeof box);
-        boxes[box_count++] = box;
-    }
+    begin(&box);
+}
+
+void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers) {
+    Box box = {.to = shared_of(rank, address, sizeof box.numbers), .barrier = barrier_of(rank, barrier)};
+    if (address % 16 != 0) fail("address 0x%x of four numbers", address);
+    memcpy(box.numbers, numbers, sizeof box.numbers);
+    begin(&box);
 }
 
 static const GpuMap *map_of(const void *map, int rank, bool windows) {

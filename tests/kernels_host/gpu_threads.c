@@ -258,7 +258,8 @@ unsigned gpu_shared_address(const void *memory) {
     return static_memory + (unsigned)(int)(at - launched->data[own_rank()]);
 }
 
-static void *shared_of(unsigned rank, unsigned address, unsigned bytes) {
+void *shared_of(unsigned rank, unsigned address, unsigned bytes) {
+    if (rank >= launched->cluster || alive[rank] == 0) fail("block %u of the cluster is not there", rank);
     if (address >= static_memory / 2)
         return (char *)(uintptr_t)launched->data[rank] + (int)(address - static_memory);
     if (address < GPU_DYNAMIC || address + bytes > GPU_DYNAMIC + launched->shared_bytes)
@@ -273,13 +274,17 @@ void *shared_at(unsigned address, unsigned bytes) {
 
 float gpu_get_from(unsigned address, unsigned rank) {
     float x;
-    if (rank >= launched->cluster || alive[rank] == 0) fail("block %u of the cluster is not there", rank);
     memcpy(&x, shared_of(rank, address, sizeof x), sizeof x);
     return x;
 }
 
 void gpu_put(unsigned address, float x) {
     memcpy(shared_at(address, sizeof x), &x, sizeof x);
+}
+
+const float *gpu_get(unsigned address) {
+    if (address % 16 != 0) fail("address 0x%x of four numbers", address);
+    return shared_at(address, 16);
 }
 
 /* -- launches -- */

@@ -23,7 +23,9 @@ void together(void *mine, void (*work)(void *const *lanes, unsigned count));
 bool coin(void);
 void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* Of the running thread's block. Dynamic shared memory is at GPU_DYNAMIC and behind. */
+/* Of a block of the cluster, of the running thread's block. Dynamic shared memory is at GPU_DYNAMIC and
+ * behind. */
+void *shared_of(unsigned rank, unsigned address, unsigned bytes);
 void *shared_at(unsigned address, unsigned bytes);
 /* The place that swizzled tiles have a byte at: 16-byte parts exchanged among lines of `swizzle` bytes. */
 static inline unsigned swizzled(unsigned address, unsigned swizzle) {

@@ -160,6 +160,11 @@ SMELT_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned
 template <int PENDING> SMELT_DEVICE void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
+// Behind a wait: sums are not read in front of it.
+template <int COUNT> SMELT_DEVICE void wgmma_settle(float (&sums)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) asm volatile("" : "+f"(sums[i])::"memory");
+}
 
 #define SMELT_F16(i)                                                                                                   \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),        \

@@ -19,6 +19,14 @@ int64_t weights_bytes(const Graph *graph) {
     return bytes;
 }
 
+/* Kernels read weights of windows in another order, from a copy of their own (kernel_turned). */
+static bool is_read_as_stated(const Graph *graph, const Node *node) {
+    const Shape *shape = &graph->values[node->inputs[1]].shape;
+    bool stated = node->op != OP_ConvTranspose;
+    for (int32_t i = 2; node->op == OP_Conv && i < shape->rank; ++i) stated = stated && shape->dim[i] == 1;
+    return stated;
+}
+
 /* The first contraction with constant weights from a place in the block on, or NONE. */
 static NodeId next_with_weights(const Graph *graph, const Block *block, int32_t first) {
     for (int32_t i = first; i < block->node_count && i < first + NODES_AHEAD; ++i) {
@@ -37,7 +45,7 @@ void weights_look_ahead(const Problem *problem, const Device *device, int64_t by
         return;
     NodeId last = problem->nodes[problem->node_count - 1];
     NodeId next = next_with_weights(graph, &graph->blocks[anchor->block], node_position(graph, last) + 1);
-    if (next == NONE) return;
+    if (next == NONE || !is_read_as_stated(graph, &graph->nodes[next])) return;
     ValueId weights = graph->nodes[next].inputs[1];
     int64_t own = constant_bytes(graph, weights);
     double multiplies = 2 * (double)node_macs(graph, next) / (device->fp16_tflops * 1e6),

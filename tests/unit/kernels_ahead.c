@@ -16,6 +16,18 @@
     "  output %b\n"                                                                                          \
     "}\n"
 
+#define CONVOLUTIONS(window, numbers, pads)                                                                  \
+    "smelt-ir 1\n"                                                                                           \
+    "graph \"g\"\n"                                                                                          \
+    "constant %w : f16[1,1,1,1] = {1}\n"                                                                     \
+    "constant %u : f16[1,1," window "] = {" numbers "}\n"                                                    \
+    "block \"main\" {\n"                                                                                     \
+    "  input %x : f16[1,1,5,5]\n"                                                                            \
+    "  %a : f16[1,1,5,5] = Conv(%x, %w)\n"                                                                   \
+    "  %b : f16[1,1,5,5] = Conv(%a, %u) {pads = [" pads "]}\n"                                               \
+    "  output %b\n"                                                                                          \
+    "}\n"
+
 /* What is found for node number `node` of the block, of so many bytes of constants. */
 static Emission look(const char *text, int32_t node, int64_t bytes, Arena *arena, Graph **graph) {
     Diag diag = {0};
@@ -32,7 +44,9 @@ static Emission look(const char *text, int32_t node, int64_t bytes, Arena *arena
 }
 
 int main(void) {
-    static const char few[] = PRODUCTS("16"), many[] = PRODUCTS("4000");
+    static const char few[] = PRODUCTS("16"), many[] = PRODUCTS("4000"),
+                      single[] = CONVOLUTIONS("1,1", "2", "0,0,0,0"),
+                      windows[] = CONVOLUTIONS("3,1", "1, 2, 3", "1,0,1,0");
     Arena arena = {0};
     Graph *graph;
     Emission emission = look(few, 0, INT64_MAX, &arena, &graph);
@@ -45,6 +59,9 @@ int main(void) {
     CHECK_INT(look(few, 1, INT64_MAX, &arena, &graph).ahead_bytes, 0);
     CHECK_INT(look(few, 2, INT64_MAX, &arena, &graph).ahead_bytes, 0);
     CHECK_INT(look(many, 0, INT64_MAX, &arena, &graph).ahead_bytes, 0);
+    /* weights of windows are turned, and read from the copy */
+    CHECK_INT(look(single, 0, INT64_MAX, &arena, &graph).ahead_bytes, 2);
+    CHECK_INT(look(windows, 0, INT64_MAX, &arena, &graph).ahead_bytes, 0);
     arena_reset(&arena);
     return test_result();
 }

@@ -73,14 +73,29 @@ template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X,
     return {pool};
 }
 
-// T: smelt_half or smelt_bf16. A block of WARPS computes COLS channels, a multiple of 32, of a tile at a time; STEPS * 16 terms
-// hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even elements of the patch or of its copy, the others anywhere.
+// How numbers lie in a patch, and the terms of an instruction: pairs of neighbours, or, of float, each for itself as TF32.
+template <class T> struct StemNumbers {
+    typedef u16 Word;
+    static const int terms = 16;
+};
+template <> struct StemNumbers<float> {
+    typedef u32 Word;
+    static const int terms = 8;
+};
+
+// T: smelt_half, smelt_bf16 or float (which nothing pools). A block of WARPS computes COLS channels, a multiple of 32, of a tile at
+// a time; STEPS * StemNumbers<T>::terms terms hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even
+// elements of the patch or of its copy, the others anywhere; of float, they are all there.
 // The result is channels-last, its channels a multiple of 8; bias may be nullptr.
 // moments: MomentParts or NoMoments, of results that no pool reads.
 template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int HELD, int CHANNELS, class X, class W, class B,
           class Behind, class E, class M>
 struct ConvStem {
-    static const int tiles = COLS / 8, terms = STEPS * 16, threads = WARPS * 32, pack = Tile::pack, channels = CHANNELS;
+    static const int tiles = COLS / 8, threads = WARPS * 32, pack = Tile::pack, channels = CHANNELS;
+    static const bool floats = Same<T, float>::value;
+    static const int step_terms = StemNumbers<T>::terms, terms = STEPS * step_terms;
+    typedef typename StemNumbers<T>::Word Word;
+    static const int size = (int)sizeof(Word);
     typedef typename X::Element Element;
     typedef StemPack<X, X::copies> Held;
     const X &x;
@@ -99,7 +114,8 @@ struct ConvStem {
     };
     struct alignas(16) Fragments { u32 at[4]; }; // of two tiles of the right operand
     // Of two pairs of terms that a thread reads: bytes from a window's first element to the first and to the second << 16, and
-    // which bytes of the two make the pair. Where pairs are read at once, the place of the first alone counts.
+    // which bytes of the two make the pair. Where pairs are read at once, the place of the first alone counts. Of float there is
+    // one term in place of a pair.
     struct alignas(16) Pairs { u32 at[4]; };
     struct Term {
         int place;  // bytes from the window's first element, negative: there is no such term
@@ -116,14 +132,14 @@ struct ConvStem {
     struct Memory {
         Shared *shared;
         Element *packs;
-        u16 *patch;
+        Word *patch;
         u32 *stage;
     };
     SMELT_DEVICE Memory memory() const {
         u8 *const all = block_memory(), *const packs = all + sizeof(Shared);
         u8 *const patch = packs + (X::copies ? ceil_div(HELD * channels * threads * (int)sizeof(Element), 16) * 16 : 0);
-        u8 *const stage = patch + 2 * tile.copy + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 16;
-        return {reinterpret_cast<Shared *>(all), reinterpret_cast<Element *>(packs), reinterpret_cast<u16 *>(patch),
+        u8 *const stage = patch + size * (tile.copy + ceil_div(tile.extent[0] * tile.extent[1] * tile.pitch, 8) * 8);
+        return {reinterpret_cast<Shared *>(all), reinterpret_cast<Element *>(packs), reinterpret_cast<Word *>(patch),
                 reinterpret_cast<u32 *>(stage)};
     }
     // Where a tile is.
@@ -143,11 +159,18 @@ struct ConvStem {
         int step[3];
         for (int i = 0; i < 3; ++i) step[i] = (int)(place.at[i] * window.dilation[i]);
         const int row = (step[0] * tile.extent[1] + step[1]) * tile.pitch;
-        return {2 * (row + step[2] * channels + channel), channel * (int)window.taps() + tap};
+        return {size * (row + step[2] * channels + channel), channel * (int)window.taps() + tap};
     }
     SMELT_DEVICE void fill_pairs(Shared &shared) const {
         for (int k = threadIdx.x; k < terms; k += threads) shared.term[k] = term(k);
         __syncthreads();
+        for (int n = threadIdx.x; floats && n < terms; n += threads) {
+            const int place = shared.term[n].place;
+            u32 *to = &shared.pairs[n / 8][n % 4].at[n % 8 / 4 * 2];
+            to[0] = (u32)larger(place, 0);
+            to[1] = place < 0 ? 0 : ~0u; // the bits that count
+        }
+        if (floats) return;
         for (int n = threadIdx.x; n < terms / 2; n += threads) {
             const int first = shared.term[2 * n].place, second = shared.term[2 * n + 1].place;
             u32 *to = &shared.pairs[n / 8][n % 4].at[n % 8 / 4 * 2];
@@ -158,29 +181,39 @@ struct ConvStem {
     // The weights of the block's channels, as they lie.
     SMELT_DEVICE void copy_weights(W *to, Index first) const {
         const Index depth = channels * window.taps(), count = smaller((Index)COLS, outputs - first) * depth;
-        for (Index i = (Index)threadIdx.x * 8; i < count; i += threads * 8) {
+        const int each = 16 / (int)sizeof(W);
+        for (Index i = (Index)threadIdx.x * each; i < count; i += threads * each) {
             LaterCopy<16> copy;
-            copy.begin(to + i, weights + first * depth + i, (int)smaller(count - i, (Index)8) * (int)sizeof(W));
+            copy.begin(to + i, weights + first * depth + i, (int)smaller(count - i, (Index)each) * (int)sizeof(W));
             copy.end();
         }
     }
+    // What a register of the right operand has: of the pair, or term, number k.
+    static SMELT_DEVICE u32 bits_of(smelt_half x) { return x.bits; }
+    static SMELT_DEVICE u32 bits_of(smelt_bf16 x) { return x.bits; }
+    static SMELT_DEVICE u32 bits_of(float x) { return tf32_of(x); }
     SMELT_DEVICE u32 weights_of(const Shared &shared, const W *own, int channel, bool there, int k) const {
+        if (floats) {
+            const Term only = shared.term[k];
+            return there && only.place >= 0 ? bits_of(own[channel * channels * (int)window.taps() + only.weight]) : 0;
+        }
+        k *= 2;
         const Term first = shared.term[k], second = shared.term[k + 1];
         const int line = channel * channels * (int)window.taps();
-        return (there && first.place >= 0 ? own[line + first.weight].bits : 0) |
-               (u32)(there && second.place >= 0 ? own[line + second.weight].bits : 0) << 16;
+        return (there && first.place >= 0 ? bits_of(own[line + first.weight]) : 0) |
+               (there && second.place >= 0 ? bits_of(own[line + second.weight]) : 0) << 16;
     }
     // Columns of the right operand are spread so that a thread gets 8 neighbouring channels of a row.
     SMELT_DEVICE void fill(Shared &shared, const W *own, Index first) const {
         const int lane = threadIdx.x % 32, column = lane / 4;
 #pragma unroll 4
         for (int e = threadIdx.x / 32; e < STEPS * tiles; e += WARPS) {
-            const int n = e % tiles, step = e / tiles, k = step * 16 + lane % 4 * 2;
+            const int n = e % tiles, step = e / tiles, k = step * 8 + lane % 4;
             const int channel = n / 4 * 32 + column / 2 * 8 + n % 4 * 2 + column % 2;
             const bool there = first + channel < outputs;
             u32 *to = &shared.b[step][n / 2][lane].at[n % 2 * 2];
             to[0] = weights_of(shared, own, channel, there, k);
-            to[1] = weights_of(shared, own, channel, there, k + 8);
+            to[1] = weights_of(shared, own, channel, there, k + 4);
         }
     }
     // Everything that all tiles need; the packs of the first are on their way.
@@ -257,6 +290,10 @@ struct ConvStem {
         close_copies();
     }
     // Neighbouring elements of shared memory, of which the first has an odd place or not.
+    template <bool ODD, int N> static SMELT_DEVICE void put_line(u32 *to, const float (&numbers)[N], bool) {
+#pragma unroll
+        for (int k = 0; k < N; ++k) to[k] = tf32_of(numbers[k]);
+    }
     template <bool ODD, int N> static SMELT_DEVICE void put_line(u16 *to, const float (&numbers)[N], bool with_first) {
         const int first = ODD ? 1 : 0;
         if (ODD && with_first) to[0] = narrow_bits(T{}, numbers[0]);
@@ -288,7 +325,7 @@ struct ConvStem {
         }
     }
     // odd, known beforehand: whether a line's first pack begins at an odd place; own: the same of this one.
-    SMELT_DEVICE void put_spot(u16 *to, const float (&numbers)[pack * channels], bool odd, bool own, bool with_first) const {
+    SMELT_DEVICE void put_spot(Word *to, const float (&numbers)[pack * channels], bool odd, bool own, bool with_first) const {
         if (pack * channels % 2 == 0 ? odd : own)
             put_line<true>(to, numbers, with_first);
         else
@@ -307,7 +344,7 @@ struct ConvStem {
     // Bytes of the patch from the first to number i.
     SMELT_DEVICE int apart(int i) const {
         const int x = one_line ? i * 8 : i % 2 * 8, y = one_line ? 0 : i / 2;
-        return 2 * (y * (int)window.stride[1] * tile.pitch + x * (int)window.stride[2] * channels);
+        return size * (y * (int)window.stride[1] * tile.pitch + x * (int)window.stride[2] * channels);
     }
     // Where a thread's pairs of the steps that read them at once begin, in bytes: the first, the second << 16.
     static const int most_known = DIRECT < 16 ? DIRECT : 16;
@@ -321,14 +358,20 @@ struct ConvStem {
         }
         return known;
     }
+    static SMELT_DEVICE void multiply(float (&sums)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+        if constexpr (floats)
+            multiply_floats(sums, a, b0, b1);
+        else
+            multiply_matrices<T>(sums, a, b0, b1);
+    }
     SMELT_DEVICE void multiply_step(const Shared &shared, int step, const u32 (&a)[2][4], float (&sums)[2][tiles][4]) const {
 #pragma unroll
         for (int n = 0; n < tiles / 2; ++n) {
             const Fragments b = shared.b[step][n][threadIdx.x % 32];
 #pragma unroll
             for (int m = 0; m < 2; ++m) {
-                multiply_matrices<T>(sums[m][2 * n], a[m], b.at[0], b.at[1]);
-                multiply_matrices<T>(sums[m][2 * n + 1], a[m], b.at[2], b.at[3]);
+                multiply(sums[m][2 * n], a[m], b.at[0], b.at[1]);
+                multiply(sums[m][2 * n + 1], a[m], b.at[2], b.at[3]);
             }
         }
     }
@@ -346,12 +389,18 @@ struct ConvStem {
         u32 a[2][4];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const u32 places = pairs.at[half * 2];
+            const u32 places = pairs.at[half * 2], chosen = pairs.at[half * 2 + 1];
+            if (floats) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    a[i / 2][half * 2 + i % 2] = *reinterpret_cast<const u32 *>(row + places + apart(i)) & chosen;
+                continue;
+            }
             const u8 *const first = row + (places & 0xffff), *const second = row + (places >> 16);
 #pragma unroll
             for (int i = 0; i < 4; ++i)
                 a[i / 2][half * 2 + i % 2] = __byte_perm(*reinterpret_cast<const u16 *>(first + apart(i)),
-                                                         *reinterpret_cast<const u16 *>(second + apart(i)), pairs.at[half * 2 + 1]);
+                                                         *reinterpret_cast<const u16 *>(second + apart(i)), chosen);
         }
         multiply_step(shared, step, a, sums);
     }

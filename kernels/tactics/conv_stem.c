@@ -1,6 +1,6 @@
-/* Convolutions of few channels, as a network's first one is, in half precision on matrix units: the windows
- * of a tile are read from a patch of the input in shared memory, to which it comes from wherever and in
- * whatever type it lies. */
+/* Convolutions of few channels, as a network's first one is, in half precision or TF32 on matrix units: the
+ * windows of a tile are read from a patch of the input in shared memory, to which it comes from wherever and
+ * in whatever type it lies. */
 #include <math.h>
 
 #include "base/checked.h"
@@ -12,11 +12,11 @@
 
 enum {
     MOST_TERMS = 512,
-    MOST_STEP = 64, /* strides and dilations */
-    TERMS_OF_A_STEP = 16,
+    MOST_STEP = 64,         /* strides and dilations */
+    BYTES_OF_A_STEP = 32,   /* of its terms */
     PACK = 4,               /* elements of the input that are read together where they lie so */
     MOST_HELD = 20,         /* accesses of a thread for a patch */
-    MOST_PATCH = 32 << 10,  /* elements: places in it are 16 bits of bytes */
+    MOST_PATCH = 64 << 10,  /* bytes: places in it have 16 bits */
     USUAL_EXTENT = 128,     /* of symbolic dimensions */
     LEAST_COPY = 4,         /* bytes that are copied without a register; cuda/conv_stem.cuh has it, too */
     FEW_ROUNDS = 8,         /* of tiles over the multiprocessors: below, they are whole */
@@ -41,6 +41,7 @@ typedef struct StemInput {
 typedef struct Stem {
     ConvText conv;
     StemInput input;
+    int32_t element; /* bytes of what is multiplied: 2, or 4 of f32 */
     bool pools;
     /* What an element of the step's result needs of the convolution's, along each axis: the windows of a pool
      * behind it, or a place. */
@@ -93,6 +94,7 @@ static StemInput input_of(const Problem *problem, const ConvText *conv) {
 
 static Stem describe(const Problem *problem) {
     Stem stem = {.conv = conv_describe(problem), .pools = problem->pooling != NONE};
+    stem.element = dtype_bits(problem_value(problem, stem.conv.x)->dtype) / 8;
     FormWindows pool = {0};
     stem.input = input_of(problem, &stem.conv);
     if (stem.pools) (void)form_maxima(problem->graph, problem_last(problem), &pool);
@@ -111,26 +113,33 @@ static Stem describe(const Problem *problem) {
 
 /* -- tiles -- */
 
+static int32_t terms_of_a_step(const Stem *stem) {
+    return BYTES_OF_A_STEP / stem->element;
+}
+
 /* Steps of pairs of terms that begin an even number of elements behind the window: they are read at once,
- * from a copy of the patch where the window begins at an odd one. */
-static int64_t direct_steps(const ConvText *conv) {
+ * from a copy of the patch where the window begins at an odd one. Terms of f32 are read each for itself. */
+static int64_t direct_steps(const Stem *stem) {
+    const ConvText *conv = &stem->conv;
     const WindowDims *window = &conv->window;
+    if (stem->element == 4) return window->taps * conv->channels / terms_of_a_step(stem);
     int64_t wide = window->dilation[2] == 1 ? window->kernel[2] : 1;
     if (wide == 1 && window->kernel[2] > 1 && window->dilation[2] * conv->channels % 2 != 0) return 0;
-    return window->taps / wide * (wide * conv->channels / 2) * 2 / TERMS_OF_A_STEP;
+    return window->taps / wide * (wide * conv->channels / 2) * 2 / terms_of_a_step(stem);
 }
 
 /* Bytes of shared memory: what all tiles need, packs on their way, and the patch, where the weights lie
  * first. */
 static int64_t shared_bytes(const Config *config, const Stem *stem, const StemTile *tile) {
     const int32_t *n = config->number;
-    int64_t common = tile->steps * (32 * n[COLS] + 64 + 8 * TERMS_OF_A_STEP) + 4 * n[COLS];
+    int64_t common = tile->steps * (32 * n[COLS] + 64 + 8 * terms_of_a_step(stem)) + 4 * n[COLS];
     int64_t pack = tile->pack * stem->input.element_bytes;
     int64_t packs =
         pack < LEAST_COPY ? 0 : round_up_i64(tile->held * stem->conv.channels * n[WARPS] * 32 * pack, 16);
-    int64_t weights = n[COLS] * stem->conv.channels * stem->conv.window.taps * 2;
+    int64_t weights = n[COLS] * stem->conv.channels * stem->conv.window.taps * stem->element;
     int64_t pooled = stem->pools ? tile->places[0] * tile->places[1] * tile->places[2] * n[COLS] * 2 : 0;
-    return common + packs + max_i64((tile->copy + round_up_i64(tile->halves, 8)) * 2 + pooled, weights);
+    return common + packs +
+           max_i64((tile->copy + round_up_i64(tile->halves, 8)) * stem->element + pooled, weights);
 }
 
 /* The elements of lines begin where packs do in memory. */
@@ -146,8 +155,8 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
     const WindowDims *window = &stem->conv.window;
     const int32_t *n = config->number;
     int64_t channels = stem->conv.channels;
-    StemTile tile = {.steps = ceil_div_i64(window->taps * channels, TERMS_OF_A_STEP),
-                     .direct = direct_steps(&stem->conv)};
+    StemTile tile = {.steps = ceil_div_i64(window->taps * channels, terms_of_a_step(stem)),
+                     .direct = direct_steps(stem)};
     for (int i = 0; i < WINDOW_AXES; ++i) {
         tile.places[i] = (n[DEPTH + i] - 1) * stem->stride[i] + stem->kernel[i];
         /* Warps compute 32 places of one line or 16 of two. */
@@ -158,8 +167,9 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
         tile.extent[i] =
             (tile.places[i] - 1) * window->stride[i] + (window->kernel[i] - 1) * window->dilation[i] + 1;
     place_packs(config, stem, &tile);
-    bool twice = tile.direct > 0 && window->stride[2] * channels % 2 != 0;
-    tile.shift = tile.direct > 0 && !twice ? tile.lead * channels % 2 : 0;
+    bool pairs = tile.direct > 0 && stem->element == 2;
+    bool twice = pairs && window->stride[2] * channels % 2 != 0;
+    tile.shift = pairs && !twice ? tile.lead * channels % 2 : 0;
     tile.pitch = round_up_i64(tile.extent[2] * tile.pack * channels + tile.shift,
                               channels == 1 && tile.pack > 1 ? tile.pack : 2);
     tile.count = tile.extent[0] * tile.extent[1] * tile.extent[2];
@@ -170,8 +180,8 @@ static StemTile tile_of(const Config *config, const Stem *stem) {
     return tile;
 }
 
-static bool is_legal(const Device *device, const StemTile *tile, int64_t channels) {
-    return tile->held * channels <= MOST_HELD && tile->halves <= MOST_PATCH &&
+static bool is_legal(const Device *device, const Stem *stem, const StemTile *tile) {
+    return tile->held * stem->conv.channels <= MOST_HELD && tile->halves * stem->element <= MOST_PATCH &&
            tile->bytes <= device->shared_per_block;
 }
 
@@ -233,7 +243,7 @@ static int32_t list_configs(const Stem *stem, const Device *device, Config out[M
             Config config = {.count = STEM_NUMBERS,
                              .number = {cols, shape[3], shape[0], shape[1], shape[2], warps / shape[3]}};
             StemTile tile = tile_of(&config, stem);
-            if (is_legal(device, &tile, stem->conv.channels))
+            if (is_legal(device, stem, &tile))
                 count = config_insert(&config, tile_cost(&config, device, stem, &tile), MOST_CONFIGS, costs,
                                       out, count);
         }
@@ -250,8 +260,10 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 
 static const char *types_refuse(const Problem *problem, const ConvText *conv, const Device *device) {
     DType x = problem_value(problem, conv->x)->dtype;
-    if (x != problem_value(problem, conv->w)->dtype || (x != DTYPE_F16 && x != DTYPE_BF16))
-        return "operands that are not both fp16 or bf16";
+    if (x != problem_value(problem, conv->w)->dtype) return "operands of different types";
+    if (x == DTYPE_F32 && !problem->graph->tf32) return "fp32 without --precision=tf32";
+    if (x == DTYPE_F32 && problem->pooling != NONE) return "a pool of fp32 behind it";
+    if (x != DTYPE_F32 && !dtype_is_half(x)) return "operands that are not fp16, bf16 or fp32";
     return device->sm < 80 && x != DTYPE_F16 ? "matrix units of sm_75" : NULL;
 }
 
@@ -383,7 +395,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_conv_stem = {.name = "conv_stem",
-                                 .version = 4,
+                                 .version = 5,
                                  .strided = true,
                                  .prologue = PROLOGUE_READS,
                                  .pools = true,

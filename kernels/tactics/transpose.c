@@ -3,7 +3,18 @@
 #include "kernels/emit_writer.h"
 #include "kernels/tactic.h"
 
-enum { THREADS = 256, TILE = 32, LEAST_EXTENT = 8 };
+enum {
+    THREADS = 256, /* transpose.cuh's TRANSPOSE_THREADS */
+    TILE_BYTES = 16 << 10,
+    MOST_TILE = 4096, /* elements */
+    LEAST_EXTENT = 8,
+    MOST_EXTENT = 64 /* of a tile, unless the other extent is shorter */
+};
+
+/* How a plane is cut, and how many neighbours are read and written at a time. */
+typedef struct Tile {
+    int32_t columns, rows, from, to;
+} Tile;
 
 /* The dimension along which the source runs, -1 where that is the target's own or there is none. */
 static int32_t source_dimension(const Copy *copy) {
@@ -72,6 +83,44 @@ static const char *declare_planes(KernelWriter *w, const Copy *copy, const Acces
     return kernel_struct_end(w, "Planes", &text);
 }
 
+/* The least power of two that covers the extent, within the bounds. */
+static int32_t cover(Dim extent, int32_t most) {
+    int32_t size = LEAST_EXTENT;
+    while (size < most && (!dim_is_exact(extent) || size < extent)) size *= 2;
+    return size;
+}
+
+/* Neighbours that can be accessed together, where all places that they begin at are multiples of these. */
+static int32_t lanes_for(const Value *value, const Dim *multiples, int32_t count) {
+    int32_t lanes = VECTOR_BYTES * 8 / dtype_bits(value->dtype);
+    if (lanes > LEAST_EXTENT) lanes = LEAST_EXTENT;
+    for (int32_t i = 0; i < count; ++i)
+        while (lanes > 1 && (!dim_is_exact(multiples[i]) || multiples[i] % lanes != 0)) lanes /= 2;
+    return access_value_is_aligned(value) ? lanes : 1;
+}
+
+static Tile tile_of(const Problem *problem, const Copy *copy, int32_t along, const Access *source,
+                    const Access *target) {
+    int32_t last = copy->read.rank - 1, bits = dtype_bits(problem_value(problem, copy->from)->dtype);
+    int32_t most = TILE_BYTES * 8 / bits < MOST_TILE ? TILE_BYTES * 8 / bits : MOST_TILE;
+    Dim from[ACCESS_MAX_RANK + 3] = {copy->read.dim[along], copy->read.stride[last], copy->read_offset},
+                               to[ACCESS_MAX_RANK + 2] = {copy->read.dim[last],
+                                                          target_stride(problem->graph->dims, copy, along)};
+    for (int32_t i = 0; i < source->rank; ++i) {
+        from[3 + i] = source->stride[i];
+        to[2 + i] = target->stride[i];
+    }
+    Tile tile = {.columns = cover(copy->read.dim[along], MOST_EXTENT),
+                 .rows = cover(copy->read.dim[last], MOST_EXTENT),
+                 .from = lanes_for(problem_value(problem, copy->from), from, 3 + source->rank),
+                 .to = lanes_for(problem_value(problem, copy->to), to, 2 + source->rank)};
+    if (tile.columns <= tile.rows)
+        tile.rows = cover(copy->read.dim[last], most / tile.columns);
+    else
+        tile.columns = cover(copy->read.dim[along], most / tile.rows);
+    return tile;
+}
+
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     DimTable *dims = emission->graph->dims;
     Access source, target;
@@ -85,15 +134,17 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     kernel_include(w, "transpose.cuh");
     split_planes(dims, &copy, along, &source, &target);
     const char *planes = declare_planes(w, &copy, &source, &target);
-    kernel_line(w, "transpose_tiles(raw(%s), raw(%s), %s, %s, %s, %s, %s);", kernel_pointer(w, copy.from),
-                kernel_result(w, copy.to), kernel_number(w, copy.read.dim[along]),
-                kernel_number(w, copy.read.dim[last]), kernel_number(w, copy.read.stride[last]),
-                kernel_number(w, target_stride(dims, &copy, along)), planes);
-    Dim blocks = dim_mul(dims, dim_ceil_div(dims, copy.read.dim[along], TILE),
-                         dim_ceil_div(dims, copy.read.dim[last], TILE));
+    Tile tile = tile_of(emission->problem, &copy, along, &source, &target);
+    kernel_line(w, "transpose_tiles<%d, %d, %d, %d>(raw(%s), raw(%s), %s, %s, %s, %s, %s);", tile.columns,
+                tile.rows, tile.from, tile.to, kernel_pointer(w, copy.from), kernel_result(w, copy.to),
+                kernel_number(w, copy.read.dim[along]), kernel_number(w, copy.read.dim[last]),
+                kernel_number(w, copy.read.stride[last]), kernel_number(w, target_stride(dims, &copy, along)),
+                planes);
+    Dim blocks = dim_mul(dims, dim_ceil_div(dims, copy.read.dim[along], tile.columns),
+                         dim_ceil_div(dims, copy.read.dim[last], tile.rows));
     for (int32_t i = 0; i < source.rank; ++i) blocks = dim_mul(dims, blocks, source.dim[i]);
     return kernel_finish(w, blocks, 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_transpose = {
-    .name = "transpose", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "transpose", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -110,50 +110,18 @@ SMELT_DEVICE ResizeTaps resize_taps(const Rule &rule, const ResizeAxis &axis, In
     return taps;
 }
 
-// LANES numbers that are blended together.
-template <int LANES> struct Lanes {
-    float at[LANES];
-    SMELT_DEVICE void add(float weight, const Lanes &x) {
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) at[l] += weight * x.at[l];
-    }
-};
-template <class V> struct BlendOf {
-    template <class T> static SMELT_DEVICE V load(const T *x, Index i) { return load_as<V>(x, i); }
-    static SMELT_DEVICE V fill(V x) { return x; }
-    static SMELT_DEVICE void add(V &sum, V weight, V x) { sum += weight * x; }
-    static SMELT_DEVICE V weight(double x) { return (V)x; }
-};
-template <int LANES> struct BlendOf<Lanes<LANES>> {
-    template <class T> static SMELT_DEVICE Lanes<LANES> load(const T *x, Index i) {
-        const Pack<T, LANES> v = load_pack<LANES>(x, i);
-        Lanes<LANES> out;
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) out.at[l] = (float)fetch(v.at[l]);
-        return out;
-    }
-    static SMELT_DEVICE Lanes<LANES> fill(float x) {
-        Lanes<LANES> out;
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) out.at[l] = x;
-        return out;
-    }
-    static SMELT_DEVICE void add(Lanes<LANES> &sum, float weight, const Lanes<LANES> &x) { sum.add(weight, x); }
-    static SMELT_DEVICE float weight(double x) { return (float)x; }
-};
-
 // Blends along axis D and those behind it; base: where the axes before it put us.
 template <class A, bool EXCLUDE_OUTSIDE, int D, int RANK> struct Blend {
     template <class Rule, class T>
     static SMELT_DEVICE A run(const Rule &rule, const ResizeAxis *axes, const ResizeTaps *taps, const T *x, Index base) {
         typedef Blend<A, EXCLUDE_OUTSIDE, D + 1, RANK> Rest;
         if (axes[D].keeps) return Rest::run(rule, axes, taps, x, base + taps[D].first * axes[D].stride);
-        A sum = BlendOf<A>::fill(0);
+        A sum = 0;
         for (Index i = taps[D].first; i < taps[D].first + taps[D].count; ++i) {
             if (EXCLUDE_OUTSIDE && (i < 0 || i > taps[D].last)) continue;
-            const auto weight = BlendOf<A>::weight(tap_weight(rule, taps[D], i) * taps[D].inverse);
+            const A weight = (A)(tap_weight(rule, taps[D], i) * taps[D].inverse);
             const Index at = smaller(larger(i, (Index)0), taps[D].last);
-            if (weight != 0) BlendOf<A>::add(sum, weight, Rest::run(rule, axes, taps, x, base + at * axes[D].stride));
+            if (weight != 0) sum += weight * Rest::run(rule, axes, taps, x, base + at * axes[D].stride);
         }
         return sum;
     }
@@ -161,7 +129,7 @@ template <class A, bool EXCLUDE_OUTSIDE, int D, int RANK> struct Blend {
 template <class A, bool EXCLUDE_OUTSIDE, int RANK> struct Blend<A, EXCLUDE_OUTSIDE, RANK, RANK> {
     template <class Rule, class T>
     static SMELT_DEVICE A run(const Rule &, const ResizeAxis *, const ResizeTaps *, const T *x, Index base) {
-        return BlendOf<A>::load(x, base);
+        return load_as<A>(x, base);
     }
 };
 
@@ -230,21 +198,98 @@ SMELT_DEVICE void resize_blended(const Rule &rule, const ResizeAxes<RANK> &axes,
     }
 }
 
-// LANES neighbouring elements, whose places differ along the last axis only, which keeps its extent; count of such packs.
-template <int LANES, bool NEAREST, int RANK, class Rule, class T, class E>
-SMELT_DEVICE void resize_packs(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index count, float extrapolation,
-                               const E &epilogue) {
-    for (Index i = thread_index(); i < count; i += thread_count()) {
-        Lanes<LANES> value = BlendOf<Lanes<LANES>>::fill(extrapolation);
-        if constexpr (NEAREST) {
-            const Index from = nearest_place(rule, axes, i * LANES);
-            if (from >= 0) value = BlendOf<Lanes<LANES>>::load(x, from);
-        } else {
-            (void)blend_at(rule, axes, x, i * LANES, value);
+static const int RESIZE_THREADS = 256, RESIZE_PLACES = 128;
+
+// Where a place of the result is read: along each of the axes that are resized so many places, with their weights.
+template <int TAPS, int SCALED> struct ResizePlace {
+    Index base, at[SCALED][TAPS];
+    float weight[SCALED][TAPS];
+    bool is_outside;
+};
+
+// place: counts those of all axes but the last, along which packs lie.
+template <int TAPS, int SCALED, int MODE, int COORDINATES, int ROUNDING, bool EXCLUDE_OUTSIDE, int RANK>
+SMELT_DEVICE void find_place(const ResizeRule<MODE, COORDINATES, ROUNDING, false, EXCLUDE_OUTSIDE> &rule, const ResizeAxes<RANK> &axes, Index place,
+                             ResizePlace<TAPS, SCALED> &out) {
+    typedef ResizeRule<MODE, COORDINATES, ROUNDING, false, EXCLUDE_OUTSIDE> Rule;
+    int n = SCALED;
+    out.base = 0;
+    out.is_outside = false;
+#pragma unroll
+    for (int d = RANK - 2; d >= 0; --d) {
+        const ResizeAxis &axis = axes.axis[d];
+        const Index up = quotient(place, axis.out), position = place - up * axis.out;
+        place = up;
+        if (axis.keeps) {
+            out.base += position * axis.stride;
+            continue;
         }
-        typename E::Operands operands;
-        epilogue.read(i * LANES, operands);
-        epilogue.write(i * LANES, value.at, operands);
+        --n;
+        if constexpr (TAPS == 1) {
+            const Index at = rule.nearest(axis, position);
+            out.is_outside = out.is_outside || at < 0;
+            out.at[n][0] = at * axis.stride;
+        } else {
+            const ResizeTaps taps = resize_taps<Rule, EXCLUDE_OUTSIDE>(rule, axis, position, COORDINATES == RESIZE_TF_CROP);
+            out.is_outside = out.is_outside || taps.is_outside;
+#pragma unroll
+            for (int t = 0; t < TAPS; ++t) {
+                const Index i = taps.first + t;
+                const bool counts = !EXCLUDE_OUTSIDE || (i >= 0 && i <= taps.last);
+                out.at[n][t] = smaller(larger(i, (Index)0), taps.last) * axis.stride;
+                out.weight[n][t] = counts ? (float)(tap_weight(rule, taps, i) * taps.inverse) : 0.0f;
+            }
+        }
+    }
+}
+
+// Blends packs along axis D of the resized ones and those behind it; what has no weight is not read.
+template <int D, int TAPS, int SCALED, class T, int LANES>
+SMELT_DEVICE void blend_packs(const ResizePlace<TAPS, SCALED> &place, const T *x, Index from, bool counts, float (&out)[LANES]) {
+    if constexpr (D == SCALED) {
+        const Pack<T, LANES> v = load_pack_if<LANES>(counts, x, from);
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) out[l] = (float)fetch(v.at[l]);
+    } else if constexpr (TAPS == 1) {
+        blend_packs<D + 1>(place, x, from + place.at[D][0], counts, out);
+    } else {
+        float part[LANES];
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) out[l] = 0;
+#pragma unroll
+        for (int t = 0; t < TAPS; ++t) {
+            const float weight = place.weight[D][t];
+            blend_packs<D + 1>(place, x, from + place.at[D][t], counts && weight != 0, part);
+#pragma unroll
+            for (int l = 0; l < LANES; ++l) out[l] += weight * part[l];
+        }
+    }
+}
+
+// The same for LANES neighbouring elements at a time, whose places differ along the last axis only, which keeps its extent;
+// without antialiasing. A block finds out first where it reads. TAPS: places of a filter; SCALED: axes that are resized.
+template <int LANES, int TAPS, int SCALED, int RANK, class Rule, class T, class E>
+SMELT_DEVICE void resize_places(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index places, float extrapolation,
+                                const E &epilogue) {
+    __shared__ ResizePlace<TAPS, SCALED> own[RESIZE_PLACES];
+    const Index packs = axes.axis[RANK - 1].out / LANES;
+    for (Index first = (Index)blockIdx.x * RESIZE_PLACES; first < places; first += (Index)gridDim.x * RESIZE_PLACES) {
+        const Index there = smaller(places - first, (Index)RESIZE_PLACES);
+        __syncthreads();
+        if ((int)threadIdx.x < there) find_place(rule, axes, first + (int)threadIdx.x, own[threadIdx.x]);
+        __syncthreads();
+        for (Index e = (int)threadIdx.x; e < there * packs; e += RESIZE_THREADS) {
+            const Index place = quotient(e, packs), number = (first * packs + e) * LANES;
+            float value[LANES];
+            typename E::Operands operands;
+            epilogue.read(number, operands);
+            if (own[place].is_outside)
+#pragma unroll
+                for (int l = 0; l < LANES; ++l) value[l] = extrapolation;
+            else
+                blend_packs<0>(own[place], x, own[place].base + (e - place * packs) * LANES, true, value);
+            epilogue.write(number, value, operands);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-/* Resize: a thread for each output element. Axes that keep their extent are merged with their neighbours. */
+/* Resize: a thread for each output element, or for packs of channels, whose places blocks find out first.
+ * Axes that keep their extent are merged with their neighbours. */
 #include <math.h>
 
 #include "kernels/window_text.h"
 #include "ops/resize_table.h"
 
-enum { THREADS = 256 };
+enum { THREADS = 256, PLACES = 128 /* resize.cuh's RESIZE_THREADS and RESIZE_PLACES */ };
 
 /* What device code is told about the axes. */
 typedef struct AxisText {
@@ -124,23 +125,32 @@ static const char *rule_text(KernelWriter *w, const ResizeRule *rule) {
                          rule->exclude_outside ? "true" : "false", real(w, rule->cubic_a));
 }
 
-/* Elements of a thread: packs of channels where they are neighbours and keep their places. */
-static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+/* Whether channels are packs of neighbours that keep their places, and other axes do not. */
+static bool has_packs(const Problem *problem) {
     AxisText axes[SMELT_MAX_RANK];
+    const ResizeAttrs *attrs = problem_anchor(problem)->parsed;
+    bool resizes = false;
+    if (refuse_unless_packs(problem) != NULL || read_axes(problem, axes) != NULL) return false;
+    for (int32_t i = 0; i < problem_input(problem, 0)->shape.rank; ++i) resizes = resizes || !axes[i].keeps;
+    return resizes && axes[1].keeps && !attrs->rule.antialias;
+}
+
+/* Elements of a thread. */
+static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     int32_t count = 0;
     (void)device;
-    if (refuse_unless_packs(problem) == NULL && read_axes(problem, axes) == NULL && axes[1].keeps)
-        out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
+    if (has_packs(problem)) out[count++] = (Config){.count = 1, .number = {EPILOGUE_LANES}};
     out[count++] = (Config){.count = 1, .number = {1}};
     return count;
 }
 
 /* The function, and the epilogue that it takes. */
 static const char *call_text(KernelWriter *w, const ResizeRule *rule, bool narrow, int32_t lanes,
-                             const char **epilogue) {
+                             int32_t scaled, const char **epilogue) {
     bool nearest = rule->mode == RESIZE_NEAREST;
+    int taps = nearest ? 1 : rule->mode == RESIZE_LINEAR ? 2 : 4;
     *epilogue = lanes > 1 ? kernel_pack_epilogue(w, lanes) : kernel_epilogue(w);
-    if (lanes > 1) return kernel_format(w, "resize_packs<%d, %s>", lanes, nearest ? "true" : "false");
+    if (lanes > 1) return kernel_format(w, "resize_places<%d, %d, %d>", lanes, taps, scaled);
     return nearest ? "resize_nearest" : kernel_format(w, "resize_blended<%s>", narrow ? "float" : "double");
 }
 
@@ -156,20 +166,22 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     TRY_ALLOC(emission->diag, w);
     const char *why = read_axes(problem, axes), *text = "", *epilogue;
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "%s", why);
-    int32_t rank = order_axes(problem, axes, ordered), lanes = config->number[0];
+    int32_t rank = order_axes(problem, axes, ordered), lanes = config->number[0], scaled = 0;
     for (int32_t i = 0; i < rank; ++i)
         text = kernel_format(w, "%s%s%s", text, i > 0 ? ", " : "", axis_text(w, &ordered[i]));
+    for (int32_t i = 0; i < rank; ++i) scaled += !ordered[i].keeps;
     bool narrow = dtype_is_float(x->dtype) && x->dtype != DTYPE_F64;
-    Dim count = dim_floor_div(dims, shape_count(dims, &problem_output(problem, 0)->shape), lanes);
-    const char *call = call_text(w, &attrs->rule, narrow, lanes, &epilogue);
+    Dim count = shape_count(dims, &problem_output(problem, 0)->shape), last = ordered[rank - 1].out;
+    if (lanes > 1) count = dim_floor_div(dims, count, last);
+    const char *call = call_text(w, &attrs->rule, narrow, lanes, scaled, &epilogue);
     kernel_include(w, "resize.cuh");
     kernel_line(w, "const ResizeAxes<%d> axes{{%s}};", rank, text);
     kernel_line(w, "%s(%s, axes, %s, %s, %s, %s);", call, rule_text(w, &attrs->rule),
                 kernel_pointer(w, node->inputs[0]), kernel_number(w, count),
                 kernel_text(w, cuda_real_literal(emission->arena, (double)attrs->extrapolation, narrow)),
                 epilogue);
-    return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
+    return kernel_finish(w, kernel_grid_for(emission, count, lanes > 1 ? PLACES : THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_resize = {
-    .name = "resize", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "resize", .version = 4, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -4,10 +4,11 @@
     bench/results.py rows*.jsonl [--write bench/RESULTS.md]            # the comparison with peers
     bench/results.py --goals rows*.jsonl [--write bench/RESULTS.md]    # smelt alone, beside what was measured and wanted before
     bench/results.py --problems problems*.jsonl --write bench/PROBLEMS.md
+    bench/results.py --memory memory*.jsonl [--write bench/RESULTS.md]
 
 A later line about the same model (or problem) in the same precision takes the place of an earlier one, so that runs may be
-taken in pieces. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals` and `problems`
-likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
+taken in pieces. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals`, `problems`
+and `memory` likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
 """
 import argparse
 import json
@@ -161,6 +162,23 @@ def problems(rows):
     return lines + table(heads, cells)
 
 
+# -- what memory bounds --
+
+
+def memory_cells(row):
+    """Its rate, beside that of a copy."""
+    return [number(row["us"], 1), number(row["gb_per_s"], 0), number(100 * row["copy_us"] / row["us"], 0), row["tactic"]] if row else ["-"] * 4
+
+
+def memory(rows):
+    """rows: of memory.py. A line for each name, with the tensor outside the L2 cache and the one inside it."""
+    pairs = {}
+    for row in rows:
+        pairs.setdefault(row["name"], {})[row["large"]] = row
+    heads = ["kernel", "outside L2: us", "GB/s", "% of copy", "tactic", "inside L2: us", "GB/s", "% of copy", "tactic"]
+    return table(heads, [[name, *memory_cells(pair.get(True)), *memory_cells(pair.get(False))] for name, pair in pairs.items()])
+
+
 # -- files --
 
 
@@ -177,10 +195,13 @@ def main():
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     parser.add_argument("--goals", action="store_true", help="smelt's times beside those of goals.tsv")
     parser.add_argument("--problems", action="store_true", help="the files are of problems.py")
+    parser.add_argument("--memory", action="store_true", help="the files are of memory.py")
     parser.add_argument("--write", type=pathlib.Path)
     options = parser.parse_args()
     if options.problems:
         mark, lines = "problems", problems(read_rows(options.files, lambda row: row["problem"]))
+    elif options.memory:
+        mark, lines = "memory", memory(read_rows(options.files, lambda row: (row["name"], row["large"])).values())
     else:
         make, mark = (beside_goals, "goals") if options.goals else (comparison, "peers")
         lines = make(read_rows(options.files, lambda row: (row["model"], row["precision"])), read_goals())

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Kernels that memory bounds, beside a copy of as many bytes: pointwise chains, depthwise convolutions, pools, resizes, softmax, normalisations of rows,
+transposes, reductions, each on a tensor larger than the L2 cache and on one inside it.
+
+    bench/memory.py --smelt build/smelt [--only TEXT] [--jobs 8] [--budget 60] [--output memory.jsonl] [--gpu h200]
+
+`smelt tune` times each (--tune=first: as the model chooses; quick: of more guesses the fastest), one launch out of 24 in a CUDA graph, and the copy, a chain of one operator without arithmetic, in the
+same way. Bytes are what the step must read and write, each once. With --jobs kernels are compiled by so many processes first, whose times are not used. With
+--gpu, for a GPU that is not here, nothing is timed. Rows go to --output, one JSON object a line, for bench/results.py --memory.
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import results  # noqa: E402
+
+
+def conv(channels, image, kernel, stride=1):
+    """A depthwise convolution of images whose extents are all `image`, with a clip behind it."""
+    axes, kernels = len(kernel), ", ".join(map(str, kernel))
+    lists = {"dilations": [1] * axes, "kernel_shape": kernel, "pads": [k // 2 for k in kernel] * 2, "strides": [stride] * axes}
+    texts = {name: ",".join(map(str, values)) + ("," if len(values) == 1 else "") for name, values in lists.items()}
+    size, out = (", ".join([str(extent)] * axes) for extent in (image, -(-image // stride)))
+    return (f"*Conv($0 $1 $2) dilations={texts['dilations']} group={channels} kernel_shape={texts['kernel_shape']} pads={texts['pads']} strides={texts['strides']} + "
+            f"Relu(%0.0) | f16[N, {channels}, {size}] channels_last f16[{channels}, 1, {kernels}]= f16[{channels}]= -> %1.0:f16[N, {channels}, {out}] channels_last")
+
+
+def window(op, channels, image, kernel, stride, pad, axes=2):
+    """A pool."""
+    lists = [",".join([str(value)] * count) for value, count in ((kernel, axes), (pad, 2 * axes), (stride, axes))]
+    size, out = (", ".join([str(extent)] * axes) for extent in (image, (image + 2 * pad - kernel) // stride + 1))
+    return (f"{op}($0) kernel_shape={lists[0]} pads={lists[1]} strides={lists[2]} | f16[N, {channels}, {size}] channels_last -> "
+            f"%0.0:f16[N, {channels}, {out}] channels_last")
+
+
+def resize(mode, channels, image, axes=2, more=""):
+    """To twice the size."""
+    size, out = (", ".join([str(extent)] * axes) for extent in (image, 2 * image))
+    return (f'Resize($0 - $1){more} mode={mode} | f16[N, {channels}, {size}] channels_last f32[{axes + 2}]=0x1p+0,0x1p+0{",0x1p+1" * axes} -> '
+            f"%0.0:f16[N, {channels}, {out}] channels_last")
+
+
+def reduce(op, shape, axes, out):
+    return f"{op}($0 $1) keepdims=0 | f16[{shape}] i64[{len(axes)}]={','.join(map(str, axes))} -> %0.0:f16[{out}]"
+
+
+def transpose(shape, perm):
+    extents = shape.split(", ")
+    return f"Transpose($0) perm={','.join(map(str, perm))} | f16[{shape}] -> %0.0:f16[{', '.join(extents[i] for i in perm)}]"
+
+
+PLANES = "f16[N, 64, 112, 112] channels_last"
+# What it is, the problem with N for a size, and N outside and inside the L2 cache.
+ROWS = (
+    ("scale, shift, sigmoid", f"Mul($0 $1) + Add(%0.0 $2) + Sigmoid(%1.0) | {PLANES} f16[64, 1, 1]= f16[64, 1, 1]= -> %2.0:{PLANES}", 64, 8),
+    ("add, relu", f"Add($0 $1) + Relu(%0.0) | {PLANES} {PLANES} -> %1.0:{PLANES}", 64, 6),
+    ("gelu", "Gelu($0) | f16[N, 3072] -> %0.0:f16[N, 3072]", 32768, 2048),
+    ("cast to f16", "Cast($0) to=10 | f32[N, 1024] -> %0.0:f16[N, 1024]", 65536, 4096),
+    ("depthwise 3x3", conv(64, 112, (3, 3)), 64, 8),
+    ("depthwise 3x3, stride 2", conv(64, 112, (3, 3), 2), 64, 8),
+    ("depthwise 5x5", conv(64, 112, (5, 5)), 64, 8),
+    ("depthwise 5x5, stride 2", conv(64, 112, (5, 5), 2), 64, 8),
+    ("depthwise 7x7", conv(64, 112, (7, 7)), 64, 8),
+    ("depthwise 9", conv(64, 4096, (9,)), 256, 24),
+    ("depthwise 3x3x3", conv(32, 64, (3, 3, 3)), 8, 1),
+    ("maxpool 3x3, stride 2", window("MaxPool", 64, 112, 3, 2, 1), 64, 8),
+    ("maxpool 2x2, stride 2", window("MaxPool", 64, 112, 2, 2, 0), 64, 8),
+    ("averagepool 3x3", window("AveragePool", 64, 112, 3, 1, 1), 64, 8),
+    ("maxpool 2x2x2, stride 2", window("MaxPool", 32, 64, 2, 2, 0, 3), 8, 1),
+    ("globalaveragepool", f"GlobalAveragePool($0) | {PLANES} -> %0.0:f16[N, 64, 1, 1]", 64, 8),
+    ("resize nearest x2", resize("nearest", 64, 56), 64, 8),
+    ("resize bilinear x2", resize("linear", 64, 56), 64, 8),
+    ("resize bilinear x2, corners", resize("linear", 64, 56, more=' coordinate_transformation_mode=align_corners'), 64, 8),
+    ("resize trilinear x2", resize("linear", 32, 32, 3), 16, 1),
+    ("softmax of 128", "Softmax($0) axis=-1 | f16[N, 128] -> %0.0:f16[N, 128]", 524288, 49152),
+    ("softmax of 1024", "Softmax($0) axis=-1 | f16[N, 1024] -> %0.0:f16[N, 1024]", 65536, 6144),
+    ("softmax of 16384", "Softmax($0) axis=-1 | f16[N, 16384] -> %0.0:f16[N, 16384]", 4096, 384),
+    ("softmax of channels", "Softmax($0) axis=1 | f16[N, 16, 256, 256] channels_last -> %0.0:f16[N, 16, 256, 256] channels_last", 64, 6),
+    ("add, LayerNorm of 768", "Add($0 $1) + *LayerNormalization(%0.0 $2 $3) axis=-1 | f16[N, 768] f16[N, 768] f16[768]= f16[768]= -> %0.0:f16[N, 768] %1.0:f16[N, 768]",
+     65536, 6144),
+    ("add, RMSNorm of 4096", "Add($0 $1) + *RMSNormalization(%0.0 $2) axis=-1 | f16[N, 4096] f16[N, 4096] f16[4096]= -> %0.0:f16[N, 4096] %1.0:f16[N, 4096]", 16384, 1024),
+    ("transpose NCHW to NHWC", transpose("N, 64, 112, 112", (0, 2, 3, 1)), 64, 8),
+    ("transpose NHWC to NCHW", transpose("N, 112, 112, 64", (0, 3, 1, 2)), 64, 8),
+    ("transpose of matrices", transpose("N, 1024, 1024", (0, 2, 1)), 64, 6),
+    ("transpose of heads", transpose("N, 512, 12, 64", (0, 2, 1, 3)), 128, 12),
+    ("transpose, three channels", transpose("N, 3, 512, 512", (0, 2, 3, 1)), 64, 6),
+    ("reduce rows of 1024", reduce("ReduceSum", "N, 1024", [1], "N"), 65536, 6144),
+    ("reduce columns", reduce("ReduceSum", "N, 1024", [0], "1024"), 65536, 6144),
+    ("reduce planes", reduce("ReduceMean", "N, 64, 112, 112", [2, 3], "N, 64"), 64, 8),
+    ("reduce channels", reduce("ReduceMax", "N, 64, 12544", [1], "N, 12544"), 64, 8),
+    ("reduce all", reduce("ReduceSum", "N, 1024", [0, 1], ""), 65536, 6144),
+)
+
+
+def numbered(line, count):
+    return re.sub(r"\bN\b", str(count), line)
+
+
+def tune(arguments, line, times):
+    """The problem, as --json has it; times: where they are kept. None where smelt fails, which is said."""
+    where = [f"--gpu={arguments.gpu}", "--tune=off"] if arguments.gpu else [f"--tune={arguments.tune}", f"--timing-cache={times}"]
+    done = subprocess.run([arguments.smelt, "tune", line, "--json", *where], capture_output=True, text=True)
+    if done.returncode != 0:
+        print(f"{line}: {done.stderr.strip()}", file=sys.stderr, flush=True)
+        return None
+    return json.loads(done.stdout)["problems"][0]
+
+
+def fastest(problem):
+    timed = [choice for choice in problem["choices"] if choice.get("source") == "measured"] if problem else []
+    return min(timed, key=lambda choice: choice["us"]) if timed else None
+
+
+def copy_line(problem):
+    """Of as many bytes, in whole MiB, read and written."""
+    return f"Relu($0) | f16[{max(round(problem['bytes'] / 2**20), 1) << 18}] -> %0.0:f16[{max(round(problem['bytes'] / 2**20), 1) << 18}]"
+
+
+def compile_all(arguments, lines, folder):
+    """So that kernels are in the cache; returns the problems, which are those of the lines that smelt takes."""
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        found = list(pool.map(lambda pair: tune(arguments, pair[1], f"{folder}/{pair[0]}"), enumerate(lines)))
+        copies = sorted({copy_line(problem) for problem in found if problem})
+        list(pool.map(lambda pair: tune(arguments, pair[1], f"{folder}/copy{pair[0]}"), enumerate(copies)))
+    return found
+
+
+def row_of(arguments, name, line, large, copies, folder):
+    """What --output has of it; None where there is no time."""
+    problem = tune(arguments, line, f"{folder}/times")
+    choice = fastest(problem)
+    if choice is None:
+        return None
+    copy = copy_line(problem)
+    if copy not in copies:
+        copies[copy] = fastest(tune(arguments, copy, f"{folder}/times"))["us"]
+    rate = problem["bytes"] / choice["us"] * 1e-3
+    return {"name": name, "problem": line, "large": large, "bytes": problem["bytes"], "us": choice["us"], "gb_per_s": rate, "copy_us": copies[copy],
+            "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smelt", default="build/smelt")
+    parser.add_argument("--only", default="", help="rows whose name contains it")
+    parser.add_argument("--tune", default="first", choices=("first", "quick", "full"))
+    parser.add_argument("--gpu", help="one that need not be here")
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--budget", type=float, default=1e9, help="seconds after which no further row is timed")
+    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each row")
+    arguments = parser.parse_args()
+    start, rows, copies = time.monotonic(), [], {}
+    asked = [(name, numbered(line, count), large) for name, line, *counts in ROWS for large, count in zip((True, False), counts) if arguments.only in name]
+    with tempfile.TemporaryDirectory() as folder:
+        found = compile_all(arguments, [line for _, line, _ in asked], folder)
+        for (name, line, large), problem in zip(asked, found):
+            if problem and not arguments.gpu and time.monotonic() - start < arguments.budget:
+                rows.append(row_of(arguments, name, line, large, copies, folder))
+    rows = [row for row in rows if row]
+    if arguments.output:
+        arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print("\n".join(results.memory(rows)))
+    print(f"{len(asked)} rows, {sum(problem is None for problem in found)} that smelt does not take, {len(rows)} timed, {time.monotonic() - start:.0f} s")
+    return 1 if None in found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

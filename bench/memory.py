@@ -2,21 +2,19 @@
 """Kernels that memory bounds, beside a copy of as many bytes: pointwise chains, depthwise convolutions, pools, resizes, softmax, normalisations of rows,
 transposes, reductions, each on a tensor larger than the L2 cache and on one inside it.
 
-    bench/memory.py --smelt build/smelt [--only TEXT] [--jobs 8] [--budget 60] [--output memory.jsonl] [--gpu h200]
+    bench/memory.py --smelt build/smelt [--only TEXT] [--size large] [--tune quick] [--output memory.jsonl] [--gpu h200]
 
-`smelt tune` times each (--tune=first: as the model chooses; quick: of more guesses the fastest), one launch out of 24 in a CUDA graph, and the copy, a chain of one operator without arithmetic, in the
-same way. Bytes are what the step must read and write, each once. With --jobs kernels are compiled by so many processes first, whose times are not used. With
---gpu, for a GPU that is not here, nothing is timed. Rows go to --output, one JSON object a line, for bench/results.py --memory.
+`smelt tune` times each (--tune=first: what the model chooses; quick: the fastest of its guesses), one launch out of 24 in a CUDA graph, and the copy, a chain
+of one operator without arithmetic, in the same way. Bytes are what the step must read and write, each once. With --gpu, for a GPU that is not here, nothing
+is timed. Rows go to --output, one JSON object a line, for bench/results.py --memory.
 """
 import argparse
-import concurrent.futures
 import json
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import results  # noqa: E402
@@ -103,73 +101,55 @@ def numbered(line, count):
     return re.sub(r"\bN\b", str(count), line)
 
 
-def tune(arguments, line, times):
-    """The problem, as --json has it; times: where they are kept. None where smelt fails, which is said."""
-    where = [f"--gpu={arguments.gpu}", "--tune=off"] if arguments.gpu else [f"--tune={arguments.tune}", f"--timing-cache={times}"]
-    done = subprocess.run([arguments.smelt, "tune", line, "--json", *where], capture_output=True, text=True)
+def tune(arguments, lines, *options):
+    """What `smelt tune` says of each."""
+    done = subprocess.run([arguments.smelt, "tune", *lines, "--json", *options], capture_output=True, text=True)
     if done.returncode != 0:
-        print(f"{line}: {done.stderr.strip()}", file=sys.stderr, flush=True)
-        return None
-    return json.loads(done.stdout)["problems"][0]
+        sys.exit(done.stderr.strip())
+    return {problem["problem"]: problem for problem in json.loads(done.stdout)["problems"]}
 
 
 def fastest(problem):
-    timed = [choice for choice in problem["choices"] if choice.get("source") == "measured"] if problem else []
+    timed = [choice for choice in problem["choices"] if choice.get("source") == "measured"]
     return min(timed, key=lambda choice: choice["us"]) if timed else None
 
 
 def copy_line(problem):
     """Of as many bytes, in whole MiB, read and written."""
-    return f"Relu($0) | f16[{max(round(problem['bytes'] / 2**20), 1) << 18}] -> %0.0:f16[{max(round(problem['bytes'] / 2**20), 1) << 18}]"
+    count = max(round(problem["bytes"] / 2**20), 1) << 18
+    return f"Relu($0) | f16[{count}] -> %0.0:f16[{count}]"
 
 
-def compile_all(arguments, lines, folder):
-    """So that kernels are in the cache; returns the problems, which are those of the lines that smelt takes."""
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        found = list(pool.map(lambda pair: tune(arguments, pair[1], f"{folder}/{pair[0]}"), enumerate(lines)))
-        copies = sorted({copy_line(problem) for problem in found if problem})
-        list(pool.map(lambda pair: tune(arguments, pair[1], f"{folder}/copy{pair[0]}"), enumerate(copies)))
-    return found
-
-
-def row_of(arguments, name, line, large, copies, folder):
-    """What --output has of it; None where there is no time."""
-    problem = tune(arguments, line, f"{folder}/times")
-    choice = fastest(problem)
-    if choice is None:
+def row_of(name, large, problem, copy):
+    choice, other = fastest(problem), fastest(copy)
+    if choice is None or other is None:
         return None
-    copy = copy_line(problem)
-    if copy not in copies:
-        copies[copy] = fastest(tune(arguments, copy, f"{folder}/times"))["us"]
-    rate = problem["bytes"] / choice["us"] * 1e-3
-    return {"name": name, "problem": line, "large": large, "bytes": problem["bytes"], "us": choice["us"], "gb_per_s": rate, "copy_us": copies[copy],
-            "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
+    return {"name": name, "problem": problem["problem"], "large": large, "bytes": problem["bytes"], "us": choice["us"],
+            "gb_per_s": problem["bytes"] / choice["us"] * 1e-3, "copy_us": other["us"], "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smelt", default="build/smelt")
     parser.add_argument("--only", default="", help="rows whose name contains it")
-    parser.add_argument("--tune", default="first", choices=("first", "quick", "full"))
+    parser.add_argument("--size", choices=("large", "small", "both"), default="both", help="outside the L2 cache, inside it (both)")
+    parser.add_argument("--tune", choices=("first", "quick", "full"), default="first", help="how far to search (first)")
     parser.add_argument("--gpu", help="one that need not be here")
-    parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--budget", type=float, default=1e9, help="seconds after which no further row is timed")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each row")
     arguments = parser.parse_args()
-    start, rows, copies = time.monotonic(), [], {}
-    asked = [(name, numbered(line, count), large) for name, line, *counts in ROWS for large, count in zip((True, False), counts) if arguments.only in name]
-    with tempfile.TemporaryDirectory() as folder:
-        found = compile_all(arguments, [line for _, line, _ in asked], folder)
-        for (name, line, large), problem in zip(asked, found):
-            if problem and not arguments.gpu and time.monotonic() - start < arguments.budget:
-                rows.append(row_of(arguments, name, line, large, copies, folder))
-    rows = [row for row in rows if row]
+    asked = [(name, numbered(line, count), large) for name, line, *counts in ROWS for large, count in zip((True, False), counts)
+             if arguments.only in name and arguments.size in ("both", "large" if large else "small")]
+    known = tune(arguments, [line for _, line, _ in asked], "--tune=off", f"--gpu={arguments.gpu or 'h200'}")
+    copies = {line: copy_line(problem) for line, problem in known.items()}
+    if not arguments.gpu:
+        with tempfile.TemporaryDirectory() as folder:
+            known = tune(arguments, [*known, *sorted(set(copies.values()))], f"--tune={arguments.tune}", f"--timing-cache={folder}/times")
+    rows = [row_of(name, large, known[line], known[copies[line]]) for name, line, large in asked if copies[line] in known]
     if arguments.output:
-        arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print("\n".join(results.memory(rows)))
-    print(f"{len(asked)} rows, {sum(problem is None for problem in found)} that smelt does not take, {len(rows)} timed, {time.monotonic() - start:.0f} s")
-    return 1 if None in found else 0
+        arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows if row))
+    print("\n".join(results.memory(row for row in rows if row)))
+    print(f"{len(asked)} rows, {sum(row is not None for row in rows)} timed")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

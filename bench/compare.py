@@ -104,6 +104,12 @@ def error(outputs, reference):
     return worst if reference else None
 
 
+def is_skipped(skip, kind, model):
+    """skip: a peer, or PEER@PATTERN of models."""
+    peer, _, pattern = skip.partition("@")
+    return kind == peer and (not pattern or re.search(pattern, model) is not None)
+
+
 class Row:
     """One model: its contestants, their times, and what went wrong."""
 
@@ -115,7 +121,7 @@ class Row:
         kinds = [peers.COMPILED, peers.FROZEN, peers.EAGER, peers.RUNTIME]
         if options.max_autotune and re.search(options.max_autotune, path.stem):
             kinds.insert(0, peers.AUTOTUNED)
-        kinds = [kind for kind in kinds if kind not in options.skip]
+        kinds = [kind for kind in kinds if not any(is_skipped(skip, kind, path.stem) for skip in options.skip)]
         self.smelt = Smelt(options, path, [value.name for value in model.graph.input], arrays, folder)
         judge = next((kind for kind in (peers.EAGER, peers.COMPILED, peers.FROZEN, peers.AUTOTUNED) if kind in kinds), None)
         self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target, kind == judge) for kind in kinds}
@@ -242,7 +248,7 @@ def parse_arguments():
     parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
     parser.add_argument("--build-options", default="", help="further options of smelt build")
     parser.add_argument("--max-autotune", default="bert|vit", metavar="PATTERN", help="models for which that mode is a peer, too")
-    parser.add_argument("--skip", action="append", default=[], metavar="PEER", help="by its name, for example 'torch eager'")
+    parser.add_argument("--skip", action="append", default=[], metavar="PEER[@PATTERN]", help="by its name, for example 'torch eager', everywhere or for some models")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.15, help="of one round for one peer")
     parser.add_argument("--limit", type=float, default=120, help="seconds for preparing a peer")

@@ -81,7 +81,7 @@ def measured(arguments, problem):
 
 
 def measure(arguments, problems, gpu):
-    """Adds times: of the model's choice for each problem, of torch, and then of the best candidates of those problems that are slower than it."""
+    """Adds times: of torch, of the model's choice for each problem, and then of the best candidates of those problems that are slower than it."""
     def look_up():
         known = {problem["problem"]: problem["choices"] for problem in tune(arguments, [problem["problem"] for problem in problems], None, "--tune=off")}
         for problem in problems:
@@ -91,17 +91,18 @@ def measure(arguments, problems, gpu):
         if tune(arguments, [problem["problem"] for problem in some], max(arguments.left(), 1), f"--tune={effort}") is None:
             print(f"tuning ran over its time with {len(some)} problems", file=sys.stderr, flush=True)
 
+    for problem in problems:
+        problem["torch_us"] = torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu else None
+    if gpu:
+        gpu.torch.cuda.empty_cache()
     if not arguments.gpu and arguments.tune != "off":
         times(problems, "first")
     look_up()
     for problem in problems:
         known = measured(arguments, problem)
         problem["untuned_us"] = known[0]["us"] if len(known) == 1 else None
-        problem["torch_us"] = torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu else None
     if arguments.gpu or arguments.tune in ("off", "first"):
         return
-    if gpu:
-        gpu.torch.cuda.empty_cache()
     wanted = [problem for problem in problems if not gpu or (problem["torch_us"] and slower(arguments, problem) > 1)]
     wanted.sort(key=lambda problem: -slower(arguments, problem))
     while wanted and arguments.left() > 0:

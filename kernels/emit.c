@@ -84,30 +84,35 @@ static void note_extent(KernelWriter *w, Dim d) {
     if (high > MOST_INDEX || low < -MOST_INDEX) w->wide = true;
 }
 
-static const char *value_parameter(KernelWriter *w, ValueId id, bool written, bool turned) {
+static const char *value_parameter(KernelWriter *w, KernelArg wanted) {
+    ValueId id = wanted.value;
     for (int32_t i = 0; i < w->parameter_count; ++i) {
         const KernelArg *arg = &w->parameters[i].arg;
-        if (arg->kind == KERNEL_ARG_VALUE && arg->value == id && arg->written == written &&
-            arg->turned == turned)
+        if (arg->kind == KERNEL_ARG_VALUE && arg->value == id && arg->written == wanted.written &&
+            arg->turned == wanted.turned && arg->in_any_order == wanted.in_any_order)
             return use_parameter(w, i);
     }
     const Value *value = &w->emission->graph->values[id];
     note_extent(w, value_span(w->emission->graph, id));
-    KernelArg arg = {.kind = KERNEL_ARG_VALUE, .value = id, .written = written, .turned = turned};
-    return add_parameter(w, arg, cuda_type(value->dtype), written ? 'r' : 'p',
-                         written ? w->results++ : w->pointers++);
+    wanted.kind = KERNEL_ARG_VALUE;
+    return add_parameter(w, wanted, cuda_type(value->dtype), wanted.written ? 'r' : 'p',
+                         wanted.written ? w->results++ : w->pointers++);
 }
 
 const char *kernel_pointer(KernelWriter *w, ValueId value) {
-    return value_parameter(w, value, false, false);
+    return value_parameter(w, (KernelArg){.value = value});
 }
 
 const char *kernel_turned(KernelWriter *w, ValueId value) {
-    return value_parameter(w, value, false, true);
+    return value_parameter(w, (KernelArg){.value = value, .turned = true});
+}
+
+const char *kernel_in_any_order(KernelWriter *w, ValueId value) {
+    return value_parameter(w, (KernelArg){.value = value, .in_any_order = true});
 }
 
 const char *kernel_result(KernelWriter *w, ValueId value) {
-    return value_parameter(w, value, true, false);
+    return value_parameter(w, (KernelArg){.value = value, .written = true});
 }
 
 const char *kernel_number(KernelWriter *w, Dim d) {

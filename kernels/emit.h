@@ -24,7 +24,8 @@ enum { MAP_MAX_RANK = 5, MAP_WINDOW_AXES = 3 };
  * and cuTensorMapEncodeIm2col of the CUDA Driver API. */
 typedef struct KernelMap {
     ValueId value;
-    bool channels_last;    /* of a constant that lies plainly: its copy in channels-last order */
+    bool channels_last;    /* of a constant that lies plainly: its copy in channels-last order, of a matrix
+                              with columns behind each other */
     int32_t rank, swizzle; /* bytes of a line, 32, 64 or 128 */
     Dim dim[MAP_MAX_RANK], stride[MAP_MAX_RANK]; /* elements; stride[0] is 1; strides in elements */
     int32_t box[MAP_MAX_RANK];                   /* elements of a copy along each dimension */
@@ -38,9 +39,10 @@ typedef struct KernelArg {
     KernelArgKind kind;
     ValueId value; /* KERNEL_ARG_VALUE */
     bool written;
-    bool turned; /* of a constant that lies plainly: its copy in channels-last order */
-    Dim number;  /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
-                    memory */
+    bool turned;       /* of a constant that lies plainly: its copy in channels-last order */
+    bool in_any_order; /* of a constant: as others want it, turned or not */
+    Dim number; /* KERNEL_ARG_NUMBER: the integer; KERNEL_ARG_SCRATCH: byte offset into the step's scratch
+                   memory */
     const KernelMap *map; /* KERNEL_ARG_MAP */
 } KernelArg;
 
@@ -97,8 +99,9 @@ KernelWriter *kernel_begin(Emission *emission, const char *family);
 const char *kernel_pointer(KernelWriter *w, ValueId value); /* "p0", a const T *__restrict__ */
 const char *kernel_turned(KernelWriter *w,
                           ValueId value); /* "p0", a constant's elements in channels-last order */
-const char *kernel_result(KernelWriter *w, ValueId value);                 /* "r0", a T * that is written */
-const char *kernel_number(KernelWriter *w, Dim d);                         /* "56" or "n0" (of type Index) */
+const char *kernel_in_any_order(KernelWriter *w, ValueId value); /* "p0", a constant's in that of others */
+const char *kernel_result(KernelWriter *w, ValueId value);       /* "r0", a T * that is written */
+const char *kernel_number(KernelWriter *w, Dim d);               /* "56" or "n0" (of type Index) */
 const char *kernel_scratch(KernelWriter *w, Dim offset, const char *type); /* "s0", a type * into scratch */
 const char *kernel_map(KernelWriter *w,
                        const KernelMap *map); /* "m0", a const TensorMap of wgmma.cuh; copied */

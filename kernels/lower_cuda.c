@@ -165,6 +165,7 @@ static Status fill_arg(CudaLowering *c, const KernelArg *from, PlanArg *arg) {
     if (from->kind != KERNEL_ARG_VALUE) return lower_dim(l, from->number, &arg->number);
     arg->written = from->written;
     if (from->turned) return lower_channels_last(l, from->value, l->plan->arg_count, &arg->value);
+    if (from->in_any_order) return lower_in_any_order(l, from->value, l->plan->arg_count, &arg->value);
     return lower_value(l, from->value, &arg->value);
 }
 

@@ -30,15 +30,23 @@ Status lower_weight(Lowering *l, const void *data, size_t size, int64_t *offset)
 
 /* -- constants in channels-last order -- */
 
-Status lower_channels_last(Lowering *l, ValueId value, int32_t arg, int32_t *out) {
-    TRY(lower_value(l, value, out));
+static Status add_turn(Lowering *l, WeightTurn turn, int32_t *out) {
+    TRY(lower_value(l, turn.value, out));
     if (!ARENA_RESERVE(l->arena, l->turns, l->turn_count, l->turn_capacity))
         return FAIL(l->diag, STATUS_NO_MEMORY, "out of memory");
-    l->turns[l->turn_count++] = (WeightTurn){.value = value, .arg = arg};
+    l->turns[l->turn_count++] = turn;
     return STATUS_OK;
 }
 
-/* [N, C, spatial...] as [N, spatial..., C]. */
+Status lower_channels_last(Lowering *l, ValueId value, int32_t arg, int32_t *out) {
+    return add_turn(l, (WeightTurn){.value = value, .arg = arg}, out);
+}
+
+Status lower_in_any_order(Lowering *l, ValueId value, int32_t arg, int32_t *out) {
+    return add_turn(l, (WeightTurn){.value = value, .arg = arg, .in_any_order = true}, out);
+}
+
+/* [N, C, spatial...] as [N, spatial..., C]; a matrix as its columns. */
 static void turn_elements(const uint8_t *from, uint8_t *to, int64_t n, int64_t channels, int64_t count,
                           size_t element) {
     for (int64_t i = 0; i < n; ++i)
@@ -52,13 +60,15 @@ static Status turn_value(Lowering *l, ValueId id, PlanValue *to) {
     const Value *value = &l->graph->values[id];
     size_t size, element = (size_t)dtype_bits(value->dtype) / 8;
     int64_t count = 1;
-    if (!value_is_exact(value) || value->shape.rank < 3 || element < 1 ||
+    int32_t channels = value->shape.rank == 2 ? 0 : 1;
+    if (!value_is_exact(value) || value->shape.rank < 2 || element < 1 ||
         !dtype_storage(value->dtype, value_count(value), &size))
         return FAIL(l->diag, STATUS_INTERNAL, "a constant that has no channels-last order");
     uint8_t *data = arena_alloc(l->arena, size);
     TRY_ALLOC(l->diag, data);
-    for (int32_t i = 2; i < value->shape.rank; ++i) count *= value->shape.dim[i];
-    turn_elements(value->data, data, value->shape.dim[0], value->shape.dim[1], count, element);
+    for (int32_t i = channels + 1; i < value->shape.rank; ++i) count *= value->shape.dim[i];
+    turn_elements(value->data, data, channels == 0 ? 1 : value->shape.dim[0], value->shape.dim[channels],
+                  count, element);
     to->channels_last = true;
     return lower_weight(l, data, size, &to->offset);
 }
@@ -114,6 +124,7 @@ static Status turn_values(Lowering *l) {
     for (int32_t i = 0; i < l->turn_count; ++i) {
         const WeightTurn *turn = &l->turns[i];
         int32_t value = plan->args[turn->arg].value;
+        if (turn->in_any_order) continue;
         if (plain[value])
             TRY(add_twin(l, turn, &twins[value]));
         else if (!plan->values[value].channels_last)

@@ -11,10 +11,11 @@ typedef struct WeightItem {
     int64_t offset;
 } WeightItem;
 
-/* An argument that wants a constant in channels-last order. */
+/* An argument that wants a constant in channels-last order, or in that of others. */
 typedef struct WeightTurn {
     ValueId value;
     int32_t arg; /* of the plan */
+    bool in_any_order;
 } WeightTurn;
 
 typedef struct Lowering {
@@ -63,6 +64,8 @@ Status lower_weight(Lowering *l, const void *data, size_t size, int64_t *offset)
  * order; lower_weights turns its elements, or gives the argument a value of its own where others need them as
  * they are. */
 Status lower_channels_last(Lowering *l, ValueId value, int32_t arg, int32_t *out);
+/* As lower_channels_last, for an argument that may have the elements in the order that others want. */
+Status lower_in_any_order(Lowering *l, ValueId value, int32_t arg, int32_t *out);
 /* Copies the constants that are used into one blob. */
 Status lower_weights(Lowering *l);
 

@@ -308,8 +308,8 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     kernel_line(w, "const ProductTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
     if (emission->ahead_bytes > 0)
-        kernel_line(w, "if (threadIdx.x == 32) prefetch_part(%s, %lld);", kernel_pointer(w, emission->ahead),
-                    (long long)emission->ahead_bytes);
+        kernel_line(w, "if (threadIdx.x == 32) prefetch_part(%s, %lld);",
+                    kernel_in_any_order(w, emission->ahead), (long long)emission->ahead_bytes);
     kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld%s%s);", problem->constant ? "true" : "false",
                 load, store, (long long)steps_of(problem, config), problem->moments == NULL ? "" : ", ",
                 problem->moments == NULL ? "" : problem->moments);

@@ -11,7 +11,8 @@ enum { VECTOR = 16 /* bytes: strides are multiples of them */, LEAST_ROWS = 16 }
 typedef struct Operand {
     ValueId value;
     Dim lines, matrices, line_stride, matrix_stride;
-    bool outer; /* lines are the innermost dimension, line_stride is that of the depth */
+    bool outer;  /* lines are the innermost dimension, line_stride is that of the depth */
+    bool turned; /* a constant whose lines are the innermost dimension until the plan is made */
 } Operand;
 
 typedef struct Product {
@@ -38,6 +39,15 @@ static int64_t padded(Dim extent, int32_t element) {
     return round_up_i64(extent, VECTOR / element);
 }
 
+/* The copy engine brings lines along the depth in any number, and so that threads get neighbours. */
+static void turn(const Value *value, Dim depth, int32_t element, Operand *out) {
+    if (!out->outer || value->data == NULL || value->shape.rank != 2 || !value_is_plain(value)) return;
+    if (!is_vector(depth, element)) return;
+    out->outer = false;
+    out->turned = true;
+    out->line_stride = depth;
+}
+
 /* line, depth: the operand's axes. fold: all matrices are one tall one. */
 static const char *describe(const Problem *problem, ValueId id, int32_t line, int32_t depth, bool fold,
                             Operand *out) {
@@ -53,6 +63,7 @@ static const char *describe(const Problem *problem, ValueId id, int32_t line, in
     out->line_stride = strides[out->outer ? depth : line];
     if (out->outer && strides[line] != 1 && extents[line] != 1) return "operands without a dense dimension";
     if (!out->outer && extents[line] == 1) out->line_stride = padded(extents[depth], element);
+    turn(value, extents[depth], element, out);
     if (out->outer && !wgmma_reads_outer(element)) return "operands of 32 bits whose depth is outside";
     out->matrix_stride = out->line_stride;
     fold = fold && batch > 0;
@@ -168,8 +179,11 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 
 static KernelMap map_of(const WgmmaProblem *problem, const Config *config, const Operand *operand, Dim depth,
                         int32_t box_lines) {
-    return wgmma_matrix_map(problem, config, operand->value, operand->lines, depth, operand->matrices,
-                            operand->line_stride, operand->matrix_stride, operand->outer, box_lines);
+    KernelMap map =
+        wgmma_matrix_map(problem, config, operand->value, operand->lines, depth, operand->matrices,
+                         operand->line_stride, operand->matrix_stride, operand->outer, box_lines);
+    map.channels_last = operand->turned;
+    return map;
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -182,6 +196,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
         b = wgmma_spread_map(emission->graph->dims, tiles.element, config->number[WGMMA_DEPTH],
                              config->number[WGMMA_COLS], product.b.value, product.cols, product.depth,
                              product.b.line_stride);
+    b.channels_last = product.b.turned;
     KernelWriter *w = kernel_begin(emission, "matmul_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_product.cuh");

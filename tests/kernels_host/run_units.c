@@ -254,13 +254,16 @@ static Tensor take_result(Test *t, ValueId id, char *memory, const char *what) {
     return plain;
 }
 
-/* The constant in channels-last order. */
+/* The constant in channels-last order, a matrix with columns behind each other. */
 static void *turned(Test *t, ValueId id) {
     Value *value = &t->graph->values[id];
     Layout stated = value->layout;
+    const Dim strides[] = {1, value->shape.dim[0]};
     value->layout = LAYOUT_CHANNELS_LAST;
+    if (value->shape.rank == 2) value->strides = strides;
     void *memory = input_memory(t, id);
     value->layout = stated;
+    value->strides = NULL;
     return memory;
 }
 

@@ -197,7 +197,7 @@ static void prepare_values(Test *t) {
 static void for_elements(Test *t, ValueId id, void (*move)(const Tensor *, void *, int64_t, int64_t),
                          const Tensor *plain, void *memory) {
     Dim strides[SMELT_MAX_RANK];
-    int64_t steps[SMELT_MAX_RANK], at[SMELT_MAX_RANK] = {0}, place = 0;
+    int64_t steps[SMELT_MAX_RANK] = {0}, at[SMELT_MAX_RANK] = {0}, place = 0;
     value_strides(t->graph, id, strides);
     for (int32_t i = 0; i < plain->rank; ++i) steps[i] = number_of(t, strides[i]);
     for (int64_t n = 0; n < tensor_count(plain); ++n) {
@@ -470,7 +470,7 @@ static void run_problem(Test *t, const Problem *problem, Lie lie) {
     const char *why;
     if (lie == LIE_AS_STATED && tactic_choose(problem, t->device, &t->arena, &why) == NULL) {
         fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
-        CHECK(!"every step has a tactic");
+        CHECK(false && "every step has a tactic");
     }
     for (int32_t i = 0; i < tactic_count(); ++i) {
         const Tactic *tactic = tactic_at(i);
@@ -563,7 +563,7 @@ int main(int argc, char **argv) {
     for (int32_t i = 0; i < tactic_count() && argc < 4; ++i) {
         if (t.moved[i] == tactic_at(i)->strided) continue;
         fprintf(stderr, "%s has not run with values that do not lie plainly\n", tactic_at(i)->name);
-        CHECK(!"every tactic that says so takes values as they lie");
+        CHECK(false && "every tactic that says so takes values as they lie");
     }
     fprintf(stderr, "%d launches, %d with moments\n", t.units, t.moments);
     CHECK(t.units > 0);

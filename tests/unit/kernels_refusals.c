@@ -24,7 +24,7 @@ static const char *refusal(const char *tactic_name, const char *arch, const char
         if (why == NULL) CHECK(tactic_at(i)->configs(&problem, device, configs) > 0);
         return why;
     }
-    CHECK(!"a tactic of that name");
+    CHECK(false && "a tactic of that name");
     return NULL;
 }
 

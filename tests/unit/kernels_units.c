@@ -46,7 +46,7 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
     const char *why;
     if (tactic_choose(problem, u->device, &u->arena, &why) == NULL) {
         fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
-        CHECK(!"every step of tests/kernels has a tactic");
+        CHECK(false && "every step of tests/kernels has a tactic");
         return;
     }
     for (int32_t t = 0; t < tactic_count(); ++t) {

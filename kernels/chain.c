@@ -458,6 +458,8 @@ ValueId chain_end(const Problem *problem, ChainPlace place) {
         const ValueId *inputs = nodes[problem->scale].inputs;
         return inputs[inputs[0] == x ? 1 : 0];
     }
+    if (problem->depthwise != NONE)
+        return nodes[place == CHAIN_WITHIN ? problem->project : problem->depthwise].inputs[0];
     return nodes[problem->pooling != NONE ? problem->pooling : problem->excite].inputs[0];
 }
 
@@ -470,6 +472,9 @@ static Status build_between(Chain *c, ChainPlace place) {
     } else if (problem->squeeze != NONE) {
         first = &nodes[problem->squeeze];
         end = &nodes[problem->excite];
+    } else if (problem->depthwise != NONE) {
+        first = place == CHAIN_WITHIN ? &nodes[problem->depthwise] : first;
+        end = &nodes[place == CHAIN_WITHIN ? problem->project : problem->depthwise];
     }
     TRY(build_behind(c, first, end));
     if (c->refusal != NULL) return STATUS_OK;
@@ -492,7 +497,8 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
-    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES) return build_between(c, place);
+    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES || place == CHAIN_WITHIN)
+        return build_between(c, place);
     if (place == CHAIN_BEHIND) {
         TRY(build_behind(c, problem_last(c->problem), NULL));
         return c->refusal != NULL ? STATUS_OK : check_results(c);

@@ -156,6 +156,9 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes);
 const char *kernel_between(KernelWriter *w);
 /* The same, `struct Scales`, from the second contraction's result to what scales the anchor's input. */
 const char *kernel_scales(KernelWriter *w);
+/* The same, `struct Within`, from the second of three contractions to what the third reads; in their step
+ * kernel_between is from the first to the second. */
+const char *kernel_within(KernelWriter *w);
 enum { EPILOGUE_LANES = 8 };
 /* EPILOGUE_LANES where so many elements can be taken at a time, else 1. */
 int32_t problem_epilogue_lanes(const Problem *problem);

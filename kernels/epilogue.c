@@ -3,8 +3,10 @@
 
 const char *problem_epilogue_refuses(const Problem *problem) {
     const char *why = NULL;
-    if (problem_last(problem) != problem_anchor(problem)) why = chain_refuses(problem, CHAIN_BETWEEN);
+    if (problem_last(problem) != problem_anchor(problem) && problem->depthwise != problem->anchor)
+        why = chain_refuses(problem, CHAIN_BETWEEN);
     if (why == NULL && problem->scale != NONE) why = chain_refuses(problem, CHAIN_SCALES);
+    if (why == NULL && problem->project != NONE) why = chain_refuses(problem, CHAIN_WITHIN);
     if (why != NULL || problem->node_count == 1) return why;
     return chain_refuses(problem, CHAIN_BEHIND);
 }
@@ -82,6 +84,10 @@ const char *kernel_scales(KernelWriter *w) {
     return declare_between(w, CHAIN_SCALES, "Scales");
 }
 
+const char *kernel_within(KernelWriter *w) {
+    return declare_between(w, CHAIN_WITHIN, "Within");
+}
+
 const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes) {
     Emission *emission = kernel_emission(w);
     ValueId seed = problem_last(emission->problem)->outputs[0];
@@ -114,7 +120,9 @@ bool problem_is_aligned(const Problem *problem) {
 }
 
 int32_t problem_epilogue_lanes(const Problem *problem) {
-    const Value *seed = problem_output(problem, 0);
+    const Value *seed = problem->depthwise == NONE
+                            ? problem_output(problem, 0)
+                            : problem_value(problem, problem_last(problem)->outputs[0]);
     int32_t order[SMELT_MAX_RANK];
     layout_order(seed->layout, seed->shape.rank, order);
     if (seed->shape.rank < 1) return 1;

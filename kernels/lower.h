@@ -44,6 +44,9 @@ Status cuda_target_create(const DeviceList *devices, Arena *arena, CudaTarget **
  * types), in words that hold until the next call; NULL where some tactic takes them. */
 const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const UseTable *uses,
                                 const NodeId *nodes, int32_t count);
+/* Whether they should take less time so than their contractions by themselves. */
+bool cuda_target_pays(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                      int32_t count);
 /* Whether convolutions of f32 gain by channels-last values there. */
 bool cuda_target_wants_f32_layout(const CudaTarget *target);
 void cuda_target_destroy(CudaTarget *target); /* NULL is fine */

@@ -5,6 +5,7 @@
 
 #include "kernels/tactic.h"
 #include "ops/attr.h"
+#include "ops/conv.h"
 
 enum { SHOWN_ELEMENTS = 32 }; /* integer constants up to this length are part of the key */
 
@@ -234,22 +235,48 @@ static bool scales(const Problem *problem, const Node *node) {
     return node->op == OP_Mul && (node->inputs[0] == x) != (node->inputs[1] == x);
 }
 
-/* The first two contractions behind a pool. */
-static void find_squeeze(Problem *problem) {
-    const Graph *graph = problem->graph;
-    NodeId found[2] = {NONE, NONE};
+/* The first contractions behind the anchor, at most two. */
+static int32_t find_contractions(const Problem *problem, NodeId found[2]) {
     int32_t count = 0;
-    if (problem->anchor == NONE || op_def(problem_anchor(problem)->op)->op_class != OPCLASS_POOLING) return;
-    for (int32_t i = 0; i < problem->node_count; ++i) {
-        NodeId node = problem->nodes[i];
-        if (count < 2 && contracts(graph, node))
-            found[count++] = node;
-        else if (count == 2 && problem->scale == NONE && scales(problem, &graph->nodes[node]))
-            problem->scale = node;
+    bool behind = false;
+    for (int32_t i = 0; i < problem->node_count && count < 2; ++i) {
+        if (behind && contracts(problem->graph, problem->nodes[i])) found[count++] = problem->nodes[i];
+        behind = behind || problem->nodes[i] == problem->anchor;
     }
-    if (count < 2) return;
+    return count;
+}
+
+/* Two contractions behind a pool. */
+static void find_squeeze(Problem *problem) {
+    NodeId found[2];
+    if (find_contractions(problem, found) < 2) return;
     problem->squeeze = found[0];
     problem->excite = found[1];
+    bool behind = false;
+    for (int32_t i = 0; i < problem->node_count && problem->scale == NONE; ++i) {
+        if (behind && scales(problem, &problem->graph->nodes[problem->nodes[i]]))
+            problem->scale = problem->nodes[i];
+        behind = behind || problem->nodes[i] == problem->excite;
+    }
+}
+
+static bool is_depthwise(const Graph *graph, NodeId id) {
+    const Node *node = &graph->nodes[id];
+    return node->op == OP_Conv && conv_is_depthwise(node->parsed, &graph->values[node->inputs[1]].shape);
+}
+
+/* Convolutions behind a convolution. */
+static void find_inverted(Problem *problem) {
+    NodeId found[2];
+    int32_t count = find_contractions(problem, found);
+    if (count == 0) return;
+    if (is_depthwise(problem->graph, found[0])) {
+        problem->depthwise = found[0];
+        problem->project = count == 2 ? found[1] : NONE;
+    } else if (count == 1 && is_depthwise(problem->graph, problem->anchor)) {
+        problem->depthwise = problem->anchor;
+        problem->project = found[0];
+    }
 }
 
 static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
@@ -266,11 +293,14 @@ static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
                      .squeeze = NONE,
                      .excite = NONE,
                      .scale = NONE,
+                     .depthwise = NONE,
+                     .project = NONE,
                      .input_count = b->input_count,
                      .output_count = b->output_count,
                      .inputs = b->inputs,
                      .outputs = b->outputs};
-    find_squeeze(out);
+    if (anchor != NONE && op_def(problem_anchor(out)->op)->op_class == OPCLASS_POOLING) find_squeeze(out);
+    if (anchor != NONE && contracts(b->graph, anchor)) find_inverted(out);
     return STATUS_OK;
 }
 
@@ -310,9 +340,11 @@ const Node *problem_anchor(const Problem *problem) {
 }
 
 const Node *problem_last(const Problem *problem) {
-    NodeId last = problem->pooling != NONE ? problem->pooling
-                  : problem->scale != NONE ? problem->scale
-                                           : problem->excite;
+    NodeId last = problem->pooling != NONE   ? problem->pooling
+                  : problem->scale != NONE   ? problem->scale
+                  : problem->excite != NONE  ? problem->excite
+                  : problem->project != NONE ? problem->project
+                                             : problem->depthwise;
     return last == NONE ? problem_anchor(problem) : &problem->graph->nodes[last];
 }
 

@@ -13,6 +13,9 @@ typedef struct Problem {
     /* Squeeze-and-excite: two contractions behind the anchor, a pool, and the product of what comes out with
      * the anchor's input. NONE: there are none. */
     NodeId squeeze, excite, scale;
+    /* An inverted residual, or part of one: of two or three convolutions, the first of which is the anchor,
+     * that of each channel by itself, and the product behind it. NONE: there are none. */
+    NodeId depthwise, project;
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */
@@ -50,7 +53,7 @@ const Value *problem_value(const Problem *problem, ValueId value);
 const Value *problem_input(const Problem *problem, int32_t i);
 const Value *problem_output(const Problem *problem, int32_t i);
 /* The node whose result 0 the kernel computes, for the pointwise nodes behind it: the pooling node, the
- * second of two contractions behind a pool, else the anchor. */
+ * last contraction of several, what scales a pool's input, else the anchor. */
 const Node *problem_last(const Problem *problem);
 
 /* The elements of a 0-D or 1-D integer value (pads, axes, ...) as Dims, where they are known when the plan is

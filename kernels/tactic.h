@@ -34,6 +34,7 @@ typedef struct Tactic {
     SlowFor slow;     /* a step that no other takes is listed as slow (tactic_slow) */
     bool pools;       /* its kernels do a pool behind the anchor (Problem.pooling) */
     bool squeezes;    /* they do two contractions behind a pool (Problem.squeeze) */
+    bool inverts;     /* they do convolutions behind one (Problem.depthwise) */
     bool normalizes;  /* they normalise the rows of input 0 as they read them (problem_front_norm) */
     const char *arch; /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
@@ -46,6 +47,9 @@ typedef struct Tactic {
     /* Microseconds that it should take at the usual sizes, 0 where it cannot tell. NULL: it never can. */
     double (*cost)(const Problem *problem, const Device *device, const Config *config);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
+    /* Whether it should be faster than the steps that the problem's contractions would be by themselves.
+     * NULL: it always is. */
+    bool (*pays)(const Problem *problem, const Device *device);
     /* Parts of each batch entry for which the kernels can leave moments (Emission.leaves_parts), 0 where they
      * cannot; NULL: they never can. */
     int64_t (*moment_parts)(const Problem *problem, const Device *device, const Config *config);

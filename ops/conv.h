@@ -10,6 +10,12 @@ typedef struct ConvAttrs {
     int64_t group;
 } ConvAttrs;
 
+/* Whether each of several channels is convolved by itself. */
+static inline bool conv_is_depthwise(const ConvAttrs *attrs, const Shape *weights) {
+    return weights->rank > 1 && weights->dim[1] == 1 && weights->dim[0] > 1 &&
+           attrs->group == weights->dim[0];
+}
+
 /* ConvTranspose. */
 typedef struct TransposeAttrs {
     WindowAttrs window;

@@ -246,11 +246,10 @@ static void sort_members(Fusion *f) {
     memcpy(f->members, sorted, sizeof(Member) * (size_t)total);
 }
 
-/* "conv+bias+relu" */
-static const char *region_name(const Fusion *f) {
-    ByteWriter name = byte_writer(f->graph->arena);
-    for (int32_t i = 0; i < f->count && i < NAME_PARTS; ++i) {
-        const Node *node = fusion_member(f, i);
+const char *region_name(const Graph *graph, const NodeId *nodes, int32_t count) {
+    ByteWriter name = byte_writer(graph->arena);
+    for (int32_t i = 0; i < count && i < NAME_PARTS; ++i) {
+        const Node *node = &graph->nodes[nodes[i]];
         if (i > 0) write_u8(&name, '+');
         for (const char *c = op_def(node->op)->name; *c != '\0'; ++c)
             write_u8(&name, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c));
@@ -258,7 +257,7 @@ static const char *region_name(const Fusion *f) {
                       node->input_count > 2;
         if (biased) write_format(&name, "+bias");
     }
-    if (f->count > NAME_PARTS) write_format(&name, "+%d more", f->count - NAME_PARTS);
+    if (count > NAME_PARTS) write_format(&name, "+%d more", count - NAME_PARTS);
     write_u8(&name, 0);
     return name.failed ? NULL : (const char *)name.data;
 }
@@ -281,8 +280,10 @@ static void gather_members(Fusion *f, NodeId root) {
 static Status make_region(Fusion *f) {
     NodeId root = f->members[0].node;
     RegionId region = f->graph->nodes[root].region;
+    NodeId nodes[REGION_NODES];
     sort_members(f);
-    const char *name = region_name(f);
+    for (int32_t i = 0; i < f->count; ++i) nodes[i] = f->members[i].node;
+    const char *name = region_name(f->graph, nodes, f->count);
     TRY_ALLOC(f->ctx->diag, name);
     if (region == NONE) {
         region = graph_add_region(f->graph, f->has_anchor ? root : NONE, name);

@@ -44,6 +44,9 @@ const char *fusion_node_refusal(const Fusion *f, NodeId id, NodeForm *form);
 void fusion_squeeze(Fusion *f);
 bool fusion_squeezes(const Fusion *f, NodeId pool);
 
+/* "conv+bias+relu", in the graph's arena; NULL: out of memory. */
+const char *region_name(const Graph *graph, const NodeId *nodes, int32_t count);
+
 /* Pulls in what members read, and what that is computed from. */
 void fusion_pull(Fusion *f);
 

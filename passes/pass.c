@@ -150,6 +150,11 @@ const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const 
     return ctx->target->refuses(ctx->target->user, ctx->graph, uses, nodes, count);
 }
 
+bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count) {
+    return ctx->target != NULL && ctx->target->pays != NULL &&
+           ctx->target->pays(ctx->target->user, ctx->graph, uses, nodes, count);
+}
+
 /* -- the runner -- */
 
 typedef struct Runner {

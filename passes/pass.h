@@ -26,6 +26,9 @@ typedef struct PassTarget {
      * where they can. uses may be NULL; they are then counted for the question. */
     const char *(*refuses)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
                            int32_t count);
+    /* Whether nodes that can are faster so than as the steps that they are now, as far as the target knows.
+     */
+    bool (*pays)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count);
     bool f32_layout; /* convolutions of f32 gain by channels-last values there */
     void *user;
 } PassTarget;
@@ -108,6 +111,9 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
 
 /* Asks the target; NULL without one. uses: the graph's as it is now; NULL: not at hand, which takes time. */
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
+
+/* Of nodes that are not refused. False without a target. */
+bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
 
 void pass_count_add(PassCtx *ctx, const char *counter, int64_t amount);
 /* What has passed since `start` (clock_seconds) was work on the elements of weights or samples, not on the

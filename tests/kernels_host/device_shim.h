@@ -168,6 +168,10 @@ static inline void multiply_matrices(float (&c)[4], const unsigned (&a)[4], unsi
     const unsigned b[2] = {b0, b1};
     gpu_multiply(c, a, b, 16, ShimNumbers<T>::value);
 }
+static inline void multiply_shallow(float (&c)[4], unsigned a0, unsigned a1, unsigned b) {
+    const unsigned a[4] = {a0, a1, 0, 0};
+    multiply_matrices<smelt_half>(c, a, b, 0);
+}
 static inline void multiply_floats(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     const unsigned b[2] = {b0, b1};
     gpu_multiply(c, a, b, 8, GPU_TF32);

@@ -1,0 +1,56 @@
+/* Steps of an inverted residual that become one: which of them, and why others do not. */
+#include "compiler/pipeline.h"
+#include "test.h"
+
+#define WEIGHTS "input %v : f16[144,24,1,1]\n input %d : f16[144,1,3,3]\n input %p : f16[24,144,1,1]\n"
+
+static void expect(const char *nodes, int32_t wanted, const char *rejection) {
+    Arena arena = {0};
+    Diag diag = {0};
+    Graph *graph = NULL;
+    PassCtx ctx = {0};
+    BuildSettings settings = {.cuda = true, .devices = {.count = 1, .at = {device_find("h200")}}};
+    settings.passes.start_from = settings.passes.stop_after = "fuse_blocks";
+    const char *text =
+        arena_printf(&arena, "smelt-ir 1\ngraph \"t\" opset 22\nblock \"main\" {\n%s}\n", nodes);
+    CHECK_OK(graph_parse(text, strlen(text), "t.ir", NULL, &arena, &graph, &diag), &diag);
+    if (graph == NULL) exit(1);
+    CHECK_OK(build_passes(graph, &settings, &ctx, &diag), &diag);
+    const Block *block = &graph->blocks[MAIN_BLOCK];
+    int32_t steps = 0;
+    for (int32_t i = 0; i < block->node_count; ++i) steps += node_starts_step(graph, block, i);
+    CHECK_INT(steps, wanted);
+    if (rejection != NULL)
+        CHECK(ctx.rejection_count > 0 && strstr(ctx.rejections[0].reason, rejection) != NULL);
+    if (rejection == NULL) CHECK_INT(ctx.rejection_count, 0);
+    arena_reset(&arena);
+}
+
+#define LAST "channels_last"
+#define INVERTED(IMAGES, PLACES)                                                                             \
+    "  input %x : f16[" IMAGES ",24," PLACES "] " LAST "\n"                                                  \
+    "  %a : f16[" IMAGES ",144," PLACES "] " LAST " = Conv(%x, %v) \"A\"\n"                                  \
+    "  %b : f16[" IMAGES ",144," PLACES "] " LAST " = Conv(%a, %d) {group = 144, pads = [1,1,1,1]} \"B\"\n"  \
+    "  %c : f16[" IMAGES ",24," PLACES "] " LAST " = Conv(%b, %p) \"C\"\n"
+
+int main(void) {
+    /* one step, with what follows the last convolution */
+    expect(WEIGHTS INVERTED("32", "56,56") "  %y : f16[32,24,56,56] " LAST " = Relu(%c)\n  output %y\n", 2,
+           NULL);
+    /* the second's result is wanted, too: the first two */
+    expect("  input %x : f16[32,16,112,112] " LAST
+           "\n  input %v : f16[96,16,1,1]\n  input %d : f16[96,1,3,3]\n"
+           "  input %p : f16[24,96,1,1]\n"
+           "  %a : f16[32,96,112,112] " LAST " = Conv(%x, %v)\n"
+           "  %b : f16[32,96,56,56] " LAST " = Conv(%a, %d) {group = 96, pads = [1,1,1,1], strides = [2,2]}\n"
+           "  %c : f16[32,24,56,56] " LAST " = Conv(%b, %p)\n  output %c\n  output %b\n",
+           2, NULL);
+    /* the first one's is: the last two */
+    expect(WEIGHTS INVERTED("32", "56,56") "  output %c\n  output %a\n", 2, NULL);
+    expect(WEIGHTS INVERTED("32", "7,7") "  output %c\n", 3, "apart");
+    expect("  input %x : f32[1,8,56,56] " LAST "\n  input %v : f32[32,8,1,1]\n  input %d : f32[32,1,3,3]\n"
+           "  %a : f32[1,32,56,56] " LAST " = Conv(%x, %v)\n"
+           "  %b : f32[1,32,56,56] " LAST " = Conv(%a, %d) {group = 32, pads = [1,1,1,1]}\n  output %b\n",
+           2, "other types than f16");
+    return test_result();
+}

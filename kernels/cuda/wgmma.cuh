@@ -160,6 +160,12 @@ SMELT_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned
 template <int PENDING> SMELT_DEVICE void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
+// A number that the compiler does not know: where it sees that a loop has one turn, it may put an instruction that it needs
+// itself into another one's way, and all wait for each other.
+SMELT_DEVICE int wgmma_unknown(int number) {
+    asm volatile("" : "+r"(number));
+    return number;
+}
 // Behind a wait: sums are not read in front of it.
 template <int COUNT> SMELT_DEVICE void wgmma_settle(float (&sums)[COUNT]) {
 #pragma unroll

@@ -219,6 +219,7 @@ template <class Tile> struct PlaneOperands {
     // A plane of the input. meanwhile(): while products are on their way.
     template <int SUMS, class Meanwhile>
     SMELT_DEVICE void plane(float (&sums)[Tile::repeat][SUMS], int slot, const Meanwhile &meanwhile) {
+        const int lines = wgmma_unknown(window.kernel[1]);
         const bool announces = threadIdx.x % 128 == 0;
         u32 weights_before = 0, input_before = 0; // barriers of what instructions under way read
 #pragma unroll 1
@@ -226,10 +227,10 @@ template <class Tile> struct PlaneOperands {
             const u32 box = ring.inputs + input.at * Tile::input_bytes;
             barrier_wait(ring.input_full + input.at * 8, input.round);
 #pragma unroll 1
-            for (int line = 0; line < window.kernel[1]; ++line) {
+            for (int line = 0; line < lines; ++line) {
                 if (!Tile::keep || first) barrier_wait(ring.full + stage.at * 8, stage.round);
                 multiply(sums, slot, box + line * window.dilation[1] * window.box[1] * Tile::line);
-                if (line > 0 || window.kernel[1] == 1) meanwhile();
+                if (line > 0 || lines == 1) meanwhile();
                 wgmma_wait<1>();
                 if (!Tile::keep && announces && weights_before != 0) barrier_arrive(weights_before);
                 if (announces && input_before != 0) barrier_arrive(input_before);

@@ -181,7 +181,10 @@ static bool is_legal(const Planes *planes, const Device *device, Config *config)
     config->number[PLANE_STAGES] = (int32_t)(all < MOST_STAGES ? all : MOST_STAGES);
     while (config->number[PLANE_STAGES] > 2 && shared_bytes(planes, config) > most_shared)
         config->number[PLANE_STAGES]--;
-    if (config->number[PLANE_STAGES] < 2 && !keeps(planes, config)) return false;
+    /* Weights that do not stay are copied as often whatever the columns, and more of them take more
+     * registers. */
+    if (!keeps(planes, config) && (config->number[PLANE_STAGES] < 2 || config->number[PLANE_COLS] > 32))
+        return false;
     while (config->number[PLANE_INPUTS] < MOST_INPUTS) {
         config->number[PLANE_INPUTS]++;
         if (shared_bytes(planes, config) <= most_shared) continue;

@@ -282,6 +282,9 @@ static inline void wgmma_commit() {
 template <int PENDING> static inline void wgmma_wait() {
     gpu_wait_for_groups(PENDING);
 }
+static inline int wgmma_unknown(int number) {
+    return number;
+}
 template <int COUNT> static inline void wgmma_settle(float (&)[COUNT]) {}
 template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma {
     static inline void run(float (&d)[N / 2], unsigned long long a, unsigned long long b, int add) {

@@ -5,7 +5,7 @@
 #include "kernels/device.h"
 #include "kernels/emit.h"
 
-enum { CONFIG_NUMBERS = 8, MOST_CONFIGS = 96 };
+enum { CONFIG_NUMBERS = 9, MOST_CONFIGS = 96 };
 
 /* One choice of a tactic's tunable numbers; their meaning is the tactic's. */
 typedef struct Config {

@@ -39,6 +39,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .element = wgmma_element(problem),
                             .spread = conv->outputs % 32 == 0,
                             .constant = problem_value(problem, conv->w)->data != NULL,
+                            .alone = conv_has_moments(problem, conv),
                             .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,

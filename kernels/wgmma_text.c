@@ -19,13 +19,20 @@ enum {
     MOST_RATE = 100,    /* bytes a cycle from L2 to one multiprocessor */
     COPY_LATENCY = 640, /* cycles */
     STEP_LATENCY = 200,
-    MOST_BOX = 256, /* lines that a box has */
-    STRIP = 64      /* lines of an operand with the depth outside that are copied together */
+    MOST_BOX = 256,          /* lines that a box has */
+    LEAST_SHARED_ROWS = 128, /* of a tile */
+    LEAST_SHARED_COLS = 64,
+    COLUMNS_OF_A_PIECE = 32,
+    STRIP = 64 /* lines of an operand with the depth outside that are copied together */
 };
+
+#define SHARING 1.02 /* time of blocks that share an operand, to that of others */
 
 typedef struct TileShape {
     int32_t warpgroups, repeat, cols, resident;
 } TileShape;
+
+enum { SHARE_NOTHING, SHARE_ROWS, SHARE_COLS };
 
 /* Registers of a thread bound rows x cols / 128 sums and how many blocks share a multiprocessor. */
 static const TileShape shapes[] = {
@@ -34,6 +41,14 @@ static const TileShape shapes[] = {
     {1, 1, 64, 3},  {2, 2, 32, 2},  {2, 4, 32, 1},  {2, 1, 32, 2},  {1, 1, 32, 3}, {1, 1, 64, 2},
     {1, 1, 32, 2},  {1, 1, 64, 1},  {1, 1, 128, 1}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+/* How the blocks of a cluster work together. */
+typedef struct Way {
+    int32_t slices, shares;
+} Way;
+static const Way ways[] = {{1, SHARE_NOTHING}, {2, SHARE_NOTHING}, {4, SHARE_NOTHING},
+                           {8, SHARE_NOTHING}, {1, SHARE_ROWS},    {1, SHARE_COLS}};
+enum { WAYS = sizeof ways / sizeof ways[0] };
 
 const char *wgmma_refuses(const Problem *problem) {
     const Value *a = problem_input(problem, 0), *b = problem_input(problem, 1);
@@ -53,6 +68,19 @@ bool wgmma_reads_outer(int32_t element) {
 
 int32_t wgmma_rows(const Config *config) {
     return config->number[WGMMA_WARPGROUPS] * config->number[WGMMA_REPEAT] * ROWS_OF_A_STEP;
+}
+
+int32_t wgmma_copied_rows(const Config *config) {
+    return wgmma_rows(config) / (config->number[WGMMA_SHARES] == SHARE_ROWS ? 2 : 1);
+}
+
+int32_t wgmma_copied_cols(const Config *config) {
+    return config->number[WGMMA_COLS] / (config->number[WGMMA_SHARES] == SHARE_COLS ? 2 : 1);
+}
+
+/* Blocks of a cluster. */
+static int32_t cluster_of(const Config *config) {
+    return config->number[WGMMA_SHARES] != SHARE_NOTHING ? 2 : config->number[WGMMA_SLICES];
 }
 
 static int32_t stage_depth(const Config *config) {
@@ -88,15 +116,19 @@ double wgmma_l2_rate(const Device *device) {
 /* Blocks that run at one time. Clusters of more than two leave some multiprocessors idle: those that they do
  * not fill lie in groups apart. */
 static int64_t most_blocks(const Device *device, const Config *config) {
-    int32_t slices = config->number[WGMMA_SLICES], resident = config->number[WGMMA_RESIDENT];
-    int32_t used = slices > 2 ? device->sm_count - device->sm_count / IDLE_SHARE : device->sm_count;
-    int64_t blocks = (int64_t)(used / slices) * slices * resident;
+    int32_t cluster = cluster_of(config), resident = config->number[WGMMA_RESIDENT];
+    int32_t used = cluster > 2 ? device->sm_count - device->sm_count / IDLE_SHARE : device->sm_count;
+    int64_t blocks = (int64_t)(used / cluster) * cluster * resident;
     return blocks > 0 ? blocks : (int64_t)device->sm_count * resident;
 }
 
 static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
-    return ceil_div_i64(problem->known_rows, wgmma_rows(config)) *
-           ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]) * problem->known_batch;
+    int32_t shares = config->number[WGMMA_SHARES];
+    int64_t rows = ceil_div_i64(problem->known_rows, wgmma_rows(config)),
+            cols = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
+    if (shares == SHARE_COLS) rows = round_up_i64(rows, 2);
+    if (shares == SHARE_ROWS) cols = round_up_i64(cols, 2);
+    return rows * cols * problem->known_batch;
 }
 
 /* Bytes a cycle from L2 to each of the multiprocessors that read. Neighbours ask for the same tiles together:
@@ -168,6 +200,9 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     int64_t blocks = tiles_of(problem, config) * config->number[WGMMA_SLICES];
     double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config)
                                                          : once_cycles(device, problem, config);
+    /* What an operand saves that two blocks share is not modelled: much where a tile waits for L2, but the
+     * best tiles do not (times on an H200). */
+    if (config->number[WGMMA_SHARES] != SHARE_NOTHING) cycles *= SHARING;
     double time = (cycles + 1000) / device->clock_mhz,
            moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
     return time > moved ? time : moved + 2;
@@ -196,6 +231,17 @@ static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
     return best;
 }
 
+/* Halves are whole strips, and parts of 32 columns. */
+static bool may_share(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    int64_t rows = ceil_div_i64(problem->known_rows, wgmma_rows(config)),
+            cols = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
+    if (problem->alone || config->number[WGMMA_SLICES] > 1 || device->sm_count < 2) return false;
+    if (wgmma_rows(config) < LEAST_SHARED_ROWS || config->number[WGMMA_COLS] < LEAST_SHARED_COLS)
+        return false;
+    if (config->number[WGMMA_SHARES] == SHARE_ROWS) return cols > 1;
+    return rows > 1 && wgmma_copied_cols(config) % COLUMNS_OF_A_PIECE == 0;
+}
+
 static bool is_legal(const Device *device, const WgmmaProblem *problem, const Config *config) {
     if (config->number[WGMMA_STAGES] < 2) return false;
     int32_t slices = config->number[WGMMA_SLICES];
@@ -203,9 +249,9 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
     if (slices > 1 && (tiles_of(problem, config) * slices > most_blocks(device, config) ||
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
-    if (problem->outer_b && config->number[WGMMA_COLS] % STRIP != 0) return false;
+    if (problem->outer_b && wgmma_copied_cols(config) % STRIP != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
-    return true;
+    return config->number[WGMMA_SHARES] == SHARE_NOTHING || may_share(device, problem, config);
 }
 
 static int64_t padded_depth(const WgmmaProblem *problem, int32_t part) {
@@ -225,29 +271,20 @@ static int32_t depth_of(const WgmmaProblem *problem) {
     return best;
 }
 
-static void insert(const Device *device, const WgmmaProblem *problem, const Config *config, double *costs,
-                   Config *out, int32_t count) {
-    double cost = wgmma_cost(device, problem, config);
-    int32_t at = count;
-    for (; at > 0 && costs[at - 1] > cost; --at) {
-        costs[at] = costs[at - 1];
-        out[at] = out[at - 1];
-    }
-    costs[at] = cost;
-    out[at] = *config;
-}
-
 int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]) {
     double costs[MOST_CONFIGS];
     int32_t count = 0, depth = depth_of(problem);
-    for (int32_t i = 0; i < SHAPES; ++i)
-        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
-            Config config = {.count = WGMMA_SLICES + 1,
-                             .number = {shapes[i].warpgroups, shapes[i].repeat, shapes[i].cols, depth,
-                                        blocks_of(problem, depth), 0, shapes[i].resident, slices}};
-            set_stages(device, problem, &config, 0);
-            if (is_legal(device, problem, &config)) insert(device, problem, &config, costs, out, count++);
-        }
+    for (int32_t i = 0; i < SHAPES * WAYS; ++i) {
+        const TileShape *shape = &shapes[i / WAYS];
+        const Way *way = &ways[i % WAYS];
+        Config config = {.count = WGMMA_SHARES + 1,
+                         .number = {shape->warpgroups, shape->repeat, shape->cols, depth,
+                                    blocks_of(problem, depth), 0, shape->resident, way->slices, way->shares}};
+        set_stages(device, problem, &config, 0);
+        if (is_legal(device, problem, &config))
+            count =
+                config_insert(&config, wgmma_cost(device, problem, &config), MOST_CONFIGS, costs, out, count);
+    }
     return count;
 }
 
@@ -286,11 +323,12 @@ KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_
 
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype) {
     const int32_t *n = config->number;
-    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %s, %s, %s> Tile;",
+    static const char *const shares[] = {"SHARE_NOTHING", "SHARE_ROWS", "SHARE_COLUMNS"};
+    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s> Tile;",
                    cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
                    n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_SLICES], n[WGMMA_RESIDENT],
                    problem->outer_a ? "true" : "false", problem->outer_b ? "true" : "false",
-                   wgmma_spreads(problem, config) ? "true" : "false");
+                   wgmma_spreads(problem, config) ? "true" : "false", shares[n[WGMMA_SHARES]]);
 }
 
 static int32_t threads_of(const Config *config) {
@@ -304,6 +342,8 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     DimTable *dims = emission->graph->dims;
     Dim rows = dim_ceil_div(dims, problem->rows, wgmma_rows(config));
     Dim cols = dim_ceil_div(dims, problem->cols, config->number[WGMMA_COLS]);
+    if (config->number[WGMMA_SHARES] == SHARE_COLS) rows = dim_ceil_div(dims, rows, 2);
+    if (config->number[WGMMA_SHARES] == SHARE_ROWS) cols = dim_ceil_div(dims, cols, 2);
     Dim tiles = dim_mul(dims, problem->batch, dim_mul(dims, rows, cols));
     kernel_line(w, "const ProductTiles tiles = {%s, %s, %s};", kernel_number(w, rows), kernel_number(w, cols),
                 kernel_number(w, problem->batch));
@@ -315,10 +355,12 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
                 problem->moments == NULL ? "" : problem->moments);
     kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
-    Dim grid = dim_min(dims, tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);
-    if (config->number[WGMMA_SLICES] > 1) grid = dim_mul(dims, tiles, config->number[WGMMA_SLICES]);
-    kernel_cluster(w, config->number[WGMMA_SLICES]);
-    return kernel_finish(w, grid, 1, 1, threads_of(config),
+    int32_t cluster = cluster_of(config);
+    Dim grid = tiles;
+    if (config->number[WGMMA_SLICES] == 1)
+        grid = dim_min(dims, tiles, (int64_t)(device->sm_count / cluster) * config->number[WGMMA_RESIDENT]);
+    kernel_cluster(w, cluster);
+    return kernel_finish(w, dim_mul(dims, grid, cluster), 1, 1, threads_of(config),
                          config->number[WGMMA_STAGES] * stage_bytes(problem, config) + joined_bytes(config) +
                              SHARED_SLACK);
 }

@@ -16,6 +16,7 @@ typedef struct WgmmaProblem {
     bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
     bool spread;           /* the columns' operand may be spread: see WgmmaTile */
     bool constant;         /* the columns' operand is: it may be read while kernels in front still run */
+    bool alone;            /* tiles are counted by blocks: no two share an operand */
     bool reads;            /* the epilogue reads something of the result's size */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
@@ -31,7 +32,9 @@ typedef enum WgmmaNumber {
     WGMMA_BLOCKS,
     WGMMA_STAGES,
     WGMMA_RESIDENT,
-    WGMMA_SLICES /* of the depth, each by a block of a cluster */
+    WGMMA_SLICES, /* of the depth, each by a block of a cluster */
+    WGMMA_SHARES  /* between two blocks of a cluster, of 1 slice: 0 nothing, 1 the rows' operand, 2 the
+                     columns' */
 } WgmmaNumber;
 
 /* Why there is no such instruction for the types of the anchor's inputs 0 and 1, or NULL. */
@@ -51,6 +54,9 @@ bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *
 /* Microseconds. */
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config);
 int32_t wgmma_rows(const Config *config); /* of a tile */
+/* What a block copies of them. */
+int32_t wgmma_copied_rows(const Config *config);
+int32_t wgmma_copied_cols(const Config *config);
 bool wgmma_spreads(const WgmmaProblem *problem, const Config *config);
 
 /* A map of a batch of matrices of lines along the depth; line and matrix strides in elements. outer: lines

@@ -73,6 +73,14 @@ SMELT_DEVICE float shared_get_from(u32 address, u32 block) {
                  : "memory");
     return x;
 }
+// At the same barrier of a block of the cluster. What the thread has written is not made visible to that block, which a release
+// for the cluster would wait for.
+SMELT_DEVICE void barrier_arrive_at(u32 barrier, u32 block) {
+    asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+                 "r"(block)
+                 : "memory");
+}
 SMELT_DEVICE void shared_put(u32 address, float x) {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
 }
@@ -101,40 +109,45 @@ SMELT_DEVICE void map_prefetch(const TensorMap &map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
+// PAIR: to this place of both blocks of a cluster of two, and to the barrier of each.
+#define SMELT_COPY(FORM, AT, ...)                                                                                      \
+    if (PAIR)                                                                                                          \
+        asm volatile("cp.async.bulk.tensor." FORM ".mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, " AT    \
+                     ", %3;" ::"r"(to),                                                                                \
+                     "l"(&map), "r"(barrier), "h"((u16)3), __VA_ARGS__                                                 \
+                     : "memory");                                                                                      \
+    else                                                                                                               \
+        asm volatile("cp.async.bulk.tensor." FORM ".mbarrier::complete_tx::bytes [%0], [%1, " AT ";" ::"r"(to),        \
+                     "l"(&map), "r"(barrier), "h"((u16)3), __VA_ARGS__                                                 \
+                     : "memory")
+
 // Boxes of a map that lies as it is: coordinates of the first element, fastest first.
-SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
-                 : "memory");
+template <bool PAIR = false> SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z) {
+    SMELT_COPY("3d.shared::cluster.global", "{%4, %5, %6}], [%2]", "r"(x), "r"(y), "r"(z));
 }
+template <bool PAIR = false>
 SMELT_DEVICE void copy_box(u32 to, const TensorMap &map, u32 barrier, int x, int y, int z, int u, int v) {
-    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
-                 "[%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
-                 : "memory");
+    SMELT_COPY("5d.shared::cluster.global", "{%4, %5, %6, %7, %8}], [%2]", "r"(x), "r"(y), "r"(z), "r"(u), "r"(v));
 }
+template <bool PAIR = false>
 SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<1> &at,
                                const u16 (&tap)[3]) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
-                 "[%1, {%3, %4, %5}], [%2], {%6};" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.n), "h"(tap[0])
-                 : "memory");
+    SMELT_COPY("3d.shared::cluster.global.im2col", "{%4, %5, %6}], [%2], {%7}", "r"(channel), "r"(at.x), "r"(at.n),
+               "h"(tap[0]));
 }
+template <bool PAIR = false>
 SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<2> &at,
                                const u16 (&tap)[3]) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
-                 "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.y), "r"(at.n), "h"(tap[0]), "h"(tap[1])
-                 : "memory");
+    SMELT_COPY("4d.shared::cluster.global.im2col", "{%4, %5, %6, %7}], [%2], {%8, %9}", "r"(channel), "r"(at.x),
+               "r"(at.y), "r"(at.n), "h"(tap[0]), "h"(tap[1]));
 }
+template <bool PAIR = false>
 SMELT_DEVICE void copy_windows(u32 to, const TensorMap &map, u32 barrier, int channel, const WindowPlace<3> &at,
                                const u16 (&tap)[3]) {
-    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
-                 "[%1, {%3, %4, %5, %6, %7}], [%2], {%8, %9, %10};" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(channel), "r"(at.x), "r"(at.y), "r"(at.z), "r"(at.n), "h"(tap[0]),
-                 "h"(tap[1]), "h"(tap[2])
-                 : "memory");
+    SMELT_COPY("5d.shared::cluster.global.im2col", "{%4, %5, %6, %7, %8}], [%2], {%9, %10, %11}", "r"(channel),
+               "r"(at.x), "r"(at.y), "r"(at.z), "r"(at.n), "h"(tap[0]), "h"(tap[1]), "h"(tap[2]));
 }
+#undef SMELT_COPY
 
 // Asks for a part of these bytes to come to L2; all blocks together ask for all. One thread of a block calls it.
 SMELT_DEVICE void prefetch_part(const void *p, Index bytes) {

@@ -52,10 +52,10 @@ template <class Tile, int AXES> struct WgmmaWindows {
         u16 tap[3] = {};
 #pragma unroll
         for (int i = 0; i < AXES; ++i) tap[i] = (u16)(at.offset[AXES - 1 - i] * window.dilation[AXES - 1 - i]);
-        copy_windows(to, x, full, at.first + at.channel, at.place, tap);
+        copy_windows<Tile::shares_rows>(to, x, full, at.first + at.channel, at.place, tap);
     }
     SMELT_DEVICE void copy_columns(const Cursor &at, u32 to, u32 full) const {
-        wgmma_copy_columns<Tile>(to, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
+        wgmma_copy_columns<Tile, Tile::shares_cols>(to, w, full, Tile::spread ? at.tap * window.channels + at.channel : at.channel,
                                  Tile::spread ? at.col : at.tap, at.col);
     }
     SMELT_DEVICE void next(Cursor &at) const {

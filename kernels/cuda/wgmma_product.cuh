@@ -22,15 +22,20 @@ template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
 
 // A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. SLICES blocks, a cluster,
 // divide a tile's depth among themselves, add up each other's sums and store a part each; a tile has a cluster of its own
-// then. RESIDENT blocks share a multiprocessor.
+// then. RESIDENT blocks share a multiprocessor. Or blocks of a cluster of two have neighbouring tiles and the same part of an
+// operand, of which each copies one half to both: what SHARES says.
 // SPREAD: columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column 8 q + 2 p + e
 // in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns.
+enum WgmmaShares { SHARE_NOTHING, SHARE_ROWS, SHARE_COLUMNS };
 template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int SLICES, int RESIDENT,
-          bool OUTER_A, bool OUTER_B, bool SPREAD>
+          bool OUTER_A, bool OUTER_B, bool SPREAD, WgmmaShares SHARES>
 struct WgmmaTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = REPEAT, cols = COLS, depth = DEPTH, blocks = BLOCKS, stages = STAGES;
     static const int slices = SLICES, rows = WARPGROUPS * REPEAT * 64;
+    static const bool shares = SHARES != SHARE_NOTHING, shares_rows = SHARES == SHARE_ROWS, shares_cols = SHARES == SHARE_COLUMNS;
+    static const int cluster = shares ? 2 : SLICES;
+    static const int copied_rows = shares_rows ? rows / 2 : rows, copied_cols = shares_cols ? COLS / 2 : COLS;
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
     static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
@@ -41,6 +46,29 @@ struct WgmmaTile {
     // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
     static SMELT_DEVICE u32 a_at(u32 stage) { return stage; }
     static SMELT_DEVICE u32 b_at(u32 stage) { return stage + BLOCKS * A::bytes; }
+    // Where what the block copies of them begins.
+    static SMELT_DEVICE u32 own_a_at(u32 stage) { return a_at(stage) + (shares_rows ? cluster_rank() * (A::bytes / 2) : 0); }
+    static SMELT_DEVICE u32 own_b_at(u32 stage) { return b_at(stage) + (shares_cols ? cluster_rank() * (B::bytes / 2) : 0); }
+};
+
+// The tiles of a cluster: numbers count clusters, and tiles are pairs where operands are shared.
+template <class Tile> struct WgmmaTiles {
+    ProductTiles pairs;
+    SMELT_DEVICE Index first() const { return (Index)blockIdx.x / Tile::cluster; }
+    SMELT_DEVICE Index step() const { return (Index)gridDim.x / Tile::cluster; }
+    SMELT_DEVICE Index count() const { return pairs.count(); }
+    SMELT_DEVICE void find(Index number, Index &row, Index &col, Index &matrix) const {
+        pairs.find(number, row, col, matrix);
+        if (Tile::shares_rows) col = col * 2 + (Index)cluster_rank();
+        if (Tile::shares_cols) row = row * 2 + (Index)cluster_rank();
+    }
+    // At what the block copies of a tile.
+    template <class Load> SMELT_DEVICE typename Load::Cursor begin(const Load &load, Index number, int part) const {
+        Index row, col, matrix;
+        find(number, row, col, matrix);
+        return load.begin(row * Tile::rows + (Tile::shares_rows ? (Index)cluster_rank() * Tile::copied_rows : 0),
+                          col * Tile::cols + (Tile::shares_cols ? (Index)cluster_rank() * Tile::copied_cols : 0), matrix, part);
+    }
 };
 
 // A place in the ring: its number and how often the ring has been round.
@@ -76,17 +104,15 @@ template <class Tile> struct WgmmaShare {
 
 // The weights of the first stages, which no kernel in front writes: before those have ended. Returns how many stages.
 template <class Tile, class Load>
-SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps) {
+SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps) {
     const WgmmaShare<Tile> share(steps);
     const int ahead = smaller(share.count, (int)Tile::stages);
-    Index row, col, matrix;
-    tiles.find((Index)blockIdx.x / Tile::slices, row, col, matrix);
-    typename Load::Cursor cursor = load.begin(row * Tile::rows, col * Tile::cols, matrix, share.first * Tile::blocks);
+    typename Load::Cursor cursor = tiles.begin(load, tiles.first(), share.first * Tile::blocks);
     for (int step = 0; step < ahead; ++step) {
         barrier_arrive_expecting(ring.filled(step), Tile::stage_bytes);
 #pragma unroll
         for (int j = 0; j < Tile::blocks; ++j) {
-            load.copy_columns(cursor, Tile::b_at(ring.stage(step)) + j * Tile::B::bytes, ring.filled(step));
+            load.copy_columns(cursor, Tile::own_b_at(ring.stage(step)) + j * Tile::B::bytes, ring.filled(step));
             load.next(cursor);
         }
     }
@@ -95,13 +121,11 @@ SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const ProductTile
 
 // ahead: stages that have their weights.
 template <class Tile, class Load>
-SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Load &load, int steps, int ahead) {
+SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps, int ahead) {
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
-    for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
-        Index row, col, matrix;
-        tiles.find(tile, row, col, matrix);
-        typename Load::Cursor cursor = load.begin(row * Tile::rows, col * Tile::cols, matrix, share.first * Tile::blocks);
+    for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
+        typename Load::Cursor cursor = tiles.begin(load, tile, share.first * Tile::blocks);
         for (int step = 0; step < share.count; ++step, --ahead) {
             const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
             if (ahead <= 0) {
@@ -110,8 +134,8 @@ SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const ProductTiles &ti
             }
 #pragma unroll
             for (int j = 0; j < Tile::blocks; ++j) {
-                load.copy_rows(cursor, Tile::a_at(at) + j * Tile::A::bytes, full);
-                if (ahead <= 0) load.copy_columns(cursor, Tile::b_at(at) + j * Tile::B::bytes, full);
+                load.copy_rows(cursor, Tile::own_a_at(at) + j * Tile::A::bytes, full);
+                if (ahead <= 0) load.copy_columns(cursor, Tile::own_b_at(at) + j * Tile::B::bytes, full);
                 load.next(cursor);
             }
             stage.next<Tile::stages>();
@@ -203,16 +227,24 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
     }
 }
 
+// The warpgroup does not read the stage any more: said to all blocks that copy to it, by a thread each.
+template <class Tile> SMELT_DEVICE void wgmma_free(u32 freed) {
+    if (threadIdx.x % 128 >= (Tile::shares ? 2 : 1)) return;
+    if (Tile::shares)
+        barrier_arrive_at(freed, threadIdx.x % 128);
+    else
+        barrier_arrive(freed);
+}
+
 template <class Tile, class Store, class Moments>
-SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles &tiles, const Store &store, int steps,
+SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Store &store, int steps,
                                 const Moments &moment_parts) {
     auto moments = tile_moments<Tile>(moment_parts);
     const int warpgroup = threadIdx.x / 128;
-    const bool announces = threadIdx.x % 128 == 0;
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
     float sums[Tile::repeat][Tile::cols / 2];
-    for (Index tile = (Index)blockIdx.x / Tile::slices; tile < tiles.count(); tile += (Index)gridDim.x / Tile::slices) {
+    for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
         SumPut<Tile, Store, 2 * Tile::repeat> put;
@@ -222,8 +254,8 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
         const Index part = row;
         put.place(col * Tile::cols, matrix);
         if (Tile::slices == 1) put.begin(store);
-        if (tile + (Index)gridDim.x / Tile::slices < tiles.count()) {
-            tiles.find(tile + (Index)gridDim.x / Tile::slices, row, col, matrix);
+        if (tile + tiles.step() < tiles.count()) {
+            tiles.find(tile + tiles.step(), row, col, matrix);
             const Index next = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
 #pragma unroll
             for (int r = 0; r < 2 * Tile::repeat; ++r)
@@ -236,12 +268,12 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
             barrier_wait(ring.filled(stage.at), stage.round);
             wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, sums, step == 0);
             wgmma_wait<1>();
-            if (step > 0 && announces) barrier_arrive(before);
+            if (step > 0) wgmma_free<Tile>(before);
             before = ring.freed(stage.at);
             stage.next<Tile::stages>();
         }
         wgmma_wait<0>();
-        if (announces) barrier_arrive(before);
+        wgmma_free<Tile>(before);
         if constexpr (Tile::slices > 1) {
             wgmma_join<Tile>(ring, put, store, sums);
         } else {
@@ -252,11 +284,13 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const ProductTiles 
     moments.leave_block();
 }
 
-// steps: stages of one tile, at least as many as there are slices. AHEAD: the columns' operand is constant. moments:
+// tiles: of the products, pairs of them where operands are shared. steps: stages of one tile, at least as many as there are
+// slices. AHEAD: the columns' operand is constant. moments:
 // NoMoments, or MomentParts of one slice.
 template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments>
-SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, const Store &store, int steps,
+SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, const Store &store, int steps,
                                 const Moments &moments = {}) {
+    const WgmmaTiles<Tile> tiles = {pairs};
     __shared__ u64 barriers[2 * Tile::stages + 1];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
                                   shared_address(barriers + Tile::stages), shared_address(barriers + 2 * Tile::stages)};
@@ -264,14 +298,15 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, con
         load.prefetch();
         for (int i = 0; i < Tile::stages; ++i) {
             barrier_init(ring.filled(i), 1);
-            barrier_init(ring.freed(i), Tile::warpgroups);
+            barrier_init(ring.freed(i), Tile::warpgroups * (Tile::shares ? 2 : 1));
         }
         if (Tile::slices > 1) barrier_init(ring.joined, 1);
         barrier_init_done();
         if (Tile::slices > 1) barrier_arrive_expecting(ring.joined, WgmmaUnits<Tile>::bytes(cluster_rank()));
     }
     __syncthreads();
-    if (Tile::slices > 1) cluster_arrive_relaxed(); // others may count on the barrier
+    if (Tile::cluster > 1) cluster_arrive_relaxed(); // others may count on the barriers, or copy here
+    if (Tile::shares) cluster_wait();
     const int ahead = AHEAD && threadIdx.x == Tile::consumers ? wgmma_copy_ahead<Tile>(ring, tiles, load, steps) : 0;
     __syncwarp();
     if (Tile::slices > 1) cluster_wait();
@@ -285,21 +320,24 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &tiles, const Load &load, con
         wgmma_consume<Tile>(ring, tiles, store, steps, moments);
         __syncwarp();
     }
-    if (Tile::slices > 1) { // nobody's memory may be another's before all that others send has come
-        cluster_arrive_relaxed();
+    if (Tile::cluster > 1) { // nobody's memory may be another's before all that others send has come
+        if (Tile::shares)
+            cluster_arrive();
+        else
+            cluster_arrive_relaxed();
         cluster_wait();
     }
 }
 
 // -- matrices --
 
-// A tile of the columns' operand: lines along the depth, from line `line` of matrix `z`.
-template <class Tile>
+// A tile of the columns' operand, or a half of it to a PAIR of blocks: lines along the depth, from line `line` of matrix `z`.
+template <class Tile, bool PAIR = false>
 SMELT_DEVICE void wgmma_copy_columns(u32 to, const TensorMap &map, u32 full, int depth, int line, int z) {
     if (Tile::spread)
-        copy_box(to, map, full, depth, 0, 0, 0, line / 32);
+        copy_box<PAIR>(to, map, full, depth, 0, 0, 0, line / 32);
     else
-        copy_box(to, map, full, depth, line, z);
+        copy_box<PAIR>(to, map, full, depth, line, z);
 }
 
 // Operands of a batch of products, from maps of three dimensions: elements of a line (or lines, where the depth is outer),
@@ -320,17 +358,19 @@ template <class Tile> struct WgmmaMatrices {
     SMELT_DEVICE void copy_rows(const Cursor &at, u32 to, u32 full) const {
         if (Tile::outer_a) {
 #pragma unroll
-            for (int i = 0; i < Tile::rows; i += 64) copy_box(to + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
+            for (int i = 0; i < Tile::copied_rows; i += 64)
+                copy_box<Tile::shares_rows>(to + i * Tile::depth * 2, a, full, at.row + i, at.depth, at.a);
         } else {
-            copy_box(to, a, full, at.depth, at.row, at.a);
+            copy_box<Tile::shares_rows>(to, a, full, at.depth, at.row, at.a);
         }
     }
     SMELT_DEVICE void copy_columns(const Cursor &at, u32 to, u32 full) const {
         if (Tile::outer_b) {
 #pragma unroll
-            for (int i = 0; i < Tile::cols; i += 64) copy_box(to + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
+            for (int i = 0; i < Tile::copied_cols; i += 64)
+                copy_box<Tile::shares_cols>(to + i * Tile::depth * 2, b, full, at.col + i, at.depth, at.b);
         } else {
-            wgmma_copy_columns<Tile>(to, b, full, at.depth, at.col, at.b);
+            wgmma_copy_columns<Tile, Tile::shares_cols>(to, b, full, at.depth, at.col, at.b);
         }
     }
     SMELT_DEVICE void next(Cursor &at) const { at.depth += Tile::depth; }

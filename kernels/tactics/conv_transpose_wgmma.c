@@ -46,10 +46,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     DimTable *dims = emission->graph->dims;
     int64_t stride = transposed.place_stride;
     KernelMap a = wgmma_matrix_map(&product, config, transposed.x, product.rows, product.depth, 1, stride,
-                                   dim_mul(dims, product.rows, stride), false, wgmma_rows(config));
+                                   dim_mul(dims, product.rows, stride), false, wgmma_copied_rows(config));
     KernelMap b =
         wgmma_matrix_map(&product, config, transposed.w, product.cols, product.depth, 1, product.cols,
-                         dim_mul(dims, product.cols, product.depth), true, config->number[WGMMA_COLS]);
+                         dim_mul(dims, product.cols, product.depth), true, wgmma_copied_cols(config));
     b.channels_last = true;
     KernelWriter *w = kernel_begin(emission, "conv_transpose_wgmma");
     TRY_ALLOC(emission->diag, w);

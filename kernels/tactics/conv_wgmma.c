@@ -62,7 +62,7 @@ static KernelMap map_input(const Emission *emission, const ConvText *conv, const
     map.dim[0] = dim_mul(emission->graph->dims, conv->channels, conv->groups);
     map.stride[0] = 1;
     map.box[0] = depth;
-    map.pixels = wgmma_rows(config);
+    map.pixels = wgmma_copied_rows(config);
     for (int32_t i = 0; i < axes; ++i) {
         int32_t axis = WINDOW_AXES - 1 - i; /* fastest first */
         map.dim[1 + i] = conv->window.in[axis];
@@ -124,7 +124,7 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
     int32_t axes = conv_axes(emission->problem, &conv);
     KernelMap x = map_input(emission, &conv, config);
     KernelMap weights = wgmma_conv_weights(emission, &conv, config->number[WGMMA_DEPTH],
-                                           config->number[WGMMA_COLS], wgmma_spreads(&product, config));
+                                           wgmma_copied_cols(config), wgmma_spreads(&product, config));
     KernelWriter *w = kernel_begin(emission, "conv_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_conv.cuh");

@@ -190,11 +190,11 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Product product;
     (void)describe_product(emission->problem, &product);
     WgmmaProblem tiles = problem_of(emission->problem, &product);
-    KernelMap a = map_of(&tiles, config, &product.a, product.depth, wgmma_rows(config));
-    KernelMap b = map_of(&tiles, config, &product.b, product.depth, config->number[WGMMA_COLS]);
+    KernelMap a = map_of(&tiles, config, &product.a, product.depth, wgmma_copied_rows(config));
+    KernelMap b = map_of(&tiles, config, &product.b, product.depth, wgmma_copied_cols(config));
     if (wgmma_spreads(&tiles, config))
         b = wgmma_spread_map(emission->graph->dims, tiles.element, config->number[WGMMA_DEPTH],
-                             config->number[WGMMA_COLS], product.b.value, product.cols, product.depth,
+                             wgmma_copied_cols(config), product.b.value, product.cols, product.depth,
                              product.b.line_stride);
     b.channels_last = product.b.turned;
     KernelWriter *w = kernel_begin(emission, "matmul_wgmma");

@@ -218,6 +218,9 @@ static inline void barrier_init_done() {}
 static inline void barrier_arrive(unsigned barrier) {
     gpu_barrier_arrive(barrier, 0);
 }
+static inline void barrier_arrive_at(unsigned barrier, unsigned block) {
+    gpu_barrier_arrive_at(barrier, block);
+}
 static inline void barrier_arrive_expecting(unsigned barrier, unsigned bytes) {
     gpu_barrier_arrive(barrier, bytes);
 }
@@ -255,21 +258,23 @@ static inline void shared_get(unsigned address, float &x, float &y, float &z, fl
     x = numbers[0], y = numbers[1], z = numbers[2], w = numbers[3];
 }
 static inline void map_prefetch(const TensorMap &) {}
+template <bool PAIR = false>
 static inline void copy_box(unsigned to, const TensorMap &map, unsigned barrier, int x, int y, int z) {
     const int at[3] = {x, y, z};
-    gpu_copy_box(to, &map, barrier, 3, at);
+    gpu_copy_box(to, &map, barrier, 3, at, PAIR);
 }
+template <bool PAIR = false>
 static inline void copy_box(unsigned to, const TensorMap &map, unsigned barrier, int x, int y, int z, int u,
                             int v) {
     const int at[5] = {x, y, z, u, v};
-    gpu_copy_box(to, &map, barrier, 5, at);
+    gpu_copy_box(to, &map, barrier, 5, at, PAIR);
 }
-template <int AXES>
+template <bool PAIR = false, int AXES>
 static inline void copy_windows(unsigned to, const TensorMap &map, unsigned barrier, int channel,
                                 const WindowPlace<AXES> &at, const unsigned short (&tap)[3]) {
     int place[AXES + 1];
     memcpy(place, &at, sizeof place);
-    gpu_copy_windows(to, &map, barrier, AXES, channel, place, tap);
+    gpu_copy_windows(to, &map, barrier, AXES, channel, place, tap, PAIR);
 }
 template <class Count> static inline void prefetch_part(const void *, Count) {}
 template <int COUNT> static inline void registers_to() {}

@@ -64,7 +64,8 @@ void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const floa
 const float *gpu_get(unsigned address);
 
 void gpu_barrier_init(unsigned barrier, unsigned arrivals);
-void gpu_barrier_arrive(unsigned barrier, unsigned bytes); /* bytes that are expected from now on */
+void gpu_barrier_arrive(unsigned barrier, unsigned bytes);   /* bytes that are expected from now on */
+void gpu_barrier_arrive_at(unsigned barrier, unsigned rank); /* of a block of the cluster */
 void gpu_barrier_wait(unsigned barrier, unsigned parity);
 
 enum { GPU_MAP_RANK = 5, GPU_MAP_AXES = 3 };
@@ -78,10 +79,11 @@ typedef struct GpuMap {
     int32_t pixels, step[GPU_MAP_AXES], low[GPU_MAP_AXES], high[GPU_MAP_AXES];
 } GpuMap;
 
-void gpu_copy_box(unsigned to, const void *map, unsigned barrier, int rank, const int *at);
+/* pair: to both blocks of a cluster of two. */
+void gpu_copy_box(unsigned to, const void *map, unsigned barrier, int rank, const int *at, bool pair);
 /* at: of each axis, then the image. */
 void gpu_copy_windows(unsigned to, const void *map, unsigned barrier, int axes, int channel, const int *at,
-                      const unsigned short *tap);
+                      const unsigned short *tap, bool pair);
 
 /* d (64 x cols) += or = a b, see Wgmma. */
 void gpu_multiply_group(float *d, uint64_t a, uint64_t b, bool add, unsigned cols, bool outer_a, bool outer_b,

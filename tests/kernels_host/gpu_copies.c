@@ -88,12 +88,19 @@ void gpu_barrier_init(unsigned barrier, unsigned arrivals) {
     *barrier_at(barrier) = (PhaseBarrier){.state = arrivals << 1 | arrivals << 16};
 }
 
-void gpu_barrier_arrive(unsigned barrier, unsigned bytes) {
-    PhaseBarrier *it = barrier_at(barrier);
+static void arrive(PhaseBarrier *it, unsigned bytes) {
     if (it->state >> 16 == 0) fail("more arrivals than a barrier has");
     it->bytes += (int32_t)bytes;
     it->state -= 1u << 16;
     complete(it);
+}
+
+void gpu_barrier_arrive(unsigned barrier, unsigned bytes) {
+    arrive(barrier_at(barrier), bytes);
+}
+
+void gpu_barrier_arrive_at(unsigned barrier, unsigned rank) {
+    arrive(barrier_of(rank, barrier), 0);
 }
 
 void gpu_barrier_wait(unsigned barrier, unsigned parity) {
@@ -210,21 +217,26 @@ static void begin(const Box *box) {
     }
 }
 
-static void start_box(Box box, unsigned barrier) {
-    const unsigned line = (unsigned)(box.map->box[0] * box.map->element);
-    if (box.address % 128 != 0) fail("a tile in shared memory that is not aligned");
-    if (line > (unsigned)box.map->swizzle || line % 16 != 0)
-        fail("lines of %u bytes are swizzled over %d", line, box.map->swizzle);
-    box.to = shared_at(box.address, bytes_of(box.map));
-    box.barrier = barrier_at(barrier);
-    begin(&box);
-}
-
 void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers) {
     Box box = {.to = shared_of(rank, address, sizeof box.numbers), .barrier = barrier_of(rank, barrier)};
     if (address % 16 != 0) fail("address 0x%x of four numbers", address);
     memcpy(box.numbers, numbers, sizeof box.numbers);
     begin(&box);
+}
+
+static void start_copy(Box box, unsigned barrier, unsigned rank) {
+    box.to = shared_of(rank, box.address, bytes_of(box.map));
+    box.barrier = barrier_of(rank, barrier);
+    begin(&box);
+}
+
+static void start_box(Box box, unsigned barrier, bool pair) {
+    const unsigned line = (unsigned)(box.map->box[0] * box.map->element);
+    if (box.address % 128 != 0) fail("a tile in shared memory that is not aligned");
+    if (line > (unsigned)box.map->swizzle || line % 16 != 0)
+        fail("lines of %u bytes are swizzled over %d", line, box.map->swizzle);
+    for (unsigned rank = 0; rank < 2 && pair; ++rank) start_copy(box, barrier, rank);
+    if (!pair) start_copy(box, barrier, gpu_cluster_rank());
 }
 
 static const GpuMap *map_of(const void *map, int rank, bool windows) {
@@ -235,18 +247,18 @@ static const GpuMap *map_of(const void *map, int rank, bool windows) {
     return it;
 }
 
-void gpu_copy_box(unsigned to, const void *map, unsigned barrier, int rank, const int *at) {
+void gpu_copy_box(unsigned to, const void *map, unsigned barrier, int rank, const int *at, bool pair) {
     Box box = {.map = map_of(map, rank, false), .address = to};
     memcpy(box.at, at, (size_t)rank * sizeof *at);
-    start_box(box, barrier);
+    start_box(box, barrier, pair);
 }
 
 void gpu_copy_windows(unsigned to, const void *map, unsigned barrier, int axes, int channel, const int *at,
-                      const unsigned short *tap) {
+                      const unsigned short *tap, bool pair) {
     Box box = {.map = map_of(map, axes + 2, true), .address = to, .at = {channel}};
     memcpy(box.at + 1, at, (size_t)(axes + 1) * sizeof *at);
     for (int i = 0; i < axes; ++i) box.offset[i] = tap[i];
-    start_box(box, barrier);
+    start_box(box, barrier, pair);
 }
 
 bool engine_runs(bool all) {

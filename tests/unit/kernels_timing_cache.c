@@ -103,7 +103,7 @@ static void test_wrong_lines(void) {
     expect("smelt-timings 2\n", "line 1: expected 'smelt-timings 1'");
     expect("smelt-timings 1\nGPU x\n", "line 2: expected 'gpu ...'");
     expect("smelt-timings 1\ngpu x\na\tb\n", "line 3: expected problem, tactic, config and time");
-    expect("smelt-timings 1\ngpu x\na\tb\t1,2,3,4,5,6,7,8,9\t1\n", "line 3: a config is up to 8 numbers");
+    expect("smelt-timings 1\ngpu x\na\tb\t1,2,3,4,5,6,7,8,9,10\t1\n", "line 3: a config is up to 9 numbers");
     expect("smelt-timings 1\ngpu x\na\tb\t1;2\t1\n", "line 3: a config is numbers and commas");
     expect("smelt-timings 1\ngpu x\na\tb\t1\t-1\n", "line 3: a time is a positive number");
     expect("smelt-timings 1\ngpu x\na\tb\t1\tnan\n", "line 3: a time is a positive number");

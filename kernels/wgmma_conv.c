@@ -29,6 +29,48 @@ const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv) {
     return why;
 }
 
+const char *wgmma_conv_boxes_refuse(const Problem *problem, ConvText *conv) {
+    const char *why = wgmma_conv_refuses(problem, conv);
+    if (why != NULL) return why;
+    if (problem_input(problem, 0)->dtype == DTYPE_F32) return "operands that are not fp16 or bf16";
+    if (conv->groups != 1) return "groups";
+    const WindowDims *window = &conv->window;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
+        const Dim numbers[] = {window->in[i], window->out[i], window->kernel[i], window->dilation[i],
+                               window->pad[i]};
+        for (int k = 0; k < 5; ++k)
+            if (!dim_is_exact(numbers[k]) || numbers[k] > INT32_MAX / 2)
+                return "spatial sizes that are not known";
+        if (window->stride[i] != 1) return "strides above 1";
+        if (window->in[i] < 1 || window->out[i] < 1) return "an empty image";
+        if ((window->kernel[i] - 1) * window->dilation[i] >= WGMMA_MOST_BOX)
+            return "windows that reach too far";
+    }
+    return NULL;
+}
+
+KernelMap wgmma_conv_boxes(const Emission *emission, const ConvText *conv, int32_t depth,
+                           const int32_t axis[WINDOW_AXES], const int32_t box[WINDOW_AXES]) {
+    enum { ELEMENT = 2 };
+    int32_t lacks = WINDOW_AXES - conv_axes(emission->problem, conv);
+    KernelMap map = {.value = conv->x, .rank = 5, .swizzle = ELEMENT * depth};
+    Dim strides[SMELT_MAX_RANK];
+    value_strides(emission->graph, conv->x, strides);
+    map.dim[0] = conv->channels;
+    map.stride[0] = 1;
+    map.box[0] = depth;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
+        int32_t at = WINDOW_AXES - i;
+        map.dim[at] = conv->window.in[axis[i]];
+        map.stride[at] = axis[i] >= lacks ? strides[2 + axis[i] - lacks] : strides[0];
+        map.box[at] = box[i];
+    }
+    map.dim[4] = conv->batch;
+    map.stride[4] = strides[0];
+    map.box[4] = 1;
+    return map;
+}
+
 WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
     DimTable *dims = problem->graph->dims;
     WgmmaProblem product = {.rows = dim_mul(dims, conv->batch, conv->window.out_count),

@@ -3,7 +3,7 @@
 #ifndef SMELT_WGMMA_HALO_CUH
 #define SMELT_WGMMA_HALO_CUH
 
-#include "smelt/wgmma_product.cuh"
+#include "smelt/wgmma_inputs.cuh"
 
 namespace smelt {
 
@@ -19,7 +19,7 @@ struct HaloTile {
     static const bool moves_registers = WARPGROUPS == 2;
     static const int consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
     // Of an input, rounded up to where the next may begin; of the weights of a tap.
-    static const int input_bytes = INPUT_BYTES, tap_bytes = COLS * DEPTH * 2, line = DEPTH * 2;
+    static const int input_bytes = INPUT_BYTES, tap_bytes = COLS * DEPTH * 2, line = DEPTH * 2, stage_bytes = TAPS * tap_bytes;
 };
 
 // Numbers, slowest axis first, with 1 and 0 for axes that there are not. A piece of the result is `tile`, one of the input
@@ -65,13 +65,9 @@ template <class Tile> struct HaloTiles {
     }
 };
 
-template <class Tile> struct HaloRing {
-    u32 inputs, weights, input_full, input_free, full, free; // shared memory: data; barriers of 8 bytes
-};
-
 // x: the input as (channel, x, y, z, image); w: the weights as for WgmmaWindows.
 template <class Tile>
-SMELT_DEVICE void halo_copy(const HaloRing<Tile> &ring, const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w) {
+SMELT_DEVICE void halo_copy(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w) {
     const HaloWindow &window = tiles.window;
     WgmmaStage input, stage;
     bool first = true;
@@ -87,9 +83,9 @@ SMELT_DEVICE void halo_copy(const HaloRing<Tile> &ring, const HaloTiles<Tile> &t
             input.next<Tile::inputs>();
             if (Tile::keep && !first) continue;
             for (int tap = 0; tap < window.kernel[0] * window.kernel[1] * window.kernel[2]; tap += Tile::taps) {
-                const u32 full = ring.full + stage.at * 8, at = ring.weights + stage.at * Tile::taps * Tile::tap_bytes;
+                const u32 full = ring.full + stage.at * 8, at = ring.weights + stage.at * Tile::stage_bytes;
                 barrier_wait(ring.free + stage.at * 8, stage.round ^ 1);
-                barrier_arrive_expecting(full, Tile::taps * Tile::tap_bytes);
+                barrier_arrive_expecting(full, Tile::stage_bytes);
 #pragma unroll
                 for (int j = 0; j < Tile::taps; ++j)
                     wgmma_copy_columns<Tile>(at + j * Tile::tap_bytes, w, full,
@@ -102,7 +98,7 @@ SMELT_DEVICE void halo_copy(const HaloRing<Tile> &ring, const HaloTiles<Tile> &t
 }
 
 template <class Tile, class Store, class Moments>
-SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile> &tiles, const Store &store,
+SMELT_DEVICE void halo_consume(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, const Store &store,
                                const Moments &moment_parts) {
     auto moments = tile_moments<Tile>(moment_parts);
     const HaloWindow &window = tiles.window;
@@ -127,7 +123,7 @@ SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile>
             barrier_wait(ring.input_full + input.at * 8, input.round);
             for (int z = 0; z < window.kernel[0]; ++z)
                 for (int y = 0; y < window.kernel[1]; ++y) {
-                    const u32 at = ring.weights + stage.at * Tile::taps * Tile::tap_bytes;
+                    const u32 at = ring.weights + stage.at * Tile::stage_bytes;
                     const u32 shift = (z * window.dilation[0] * window.box[1] + y * window.dilation[1]) * window.box[2];
                     if (!Tile::keep || first) barrier_wait(ring.full + stage.at * 8, stage.round);
                     wgmma_begin();
@@ -170,28 +166,7 @@ SMELT_DEVICE void halo_consume(const HaloRing<Tile> &ring, const HaloTiles<Tile>
 template <class Tile, class Store, class Moments>
 SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w, const Store &store,
                                const Moments &moments) {
-    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
-    const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
-    const HaloRing<Tile> ring = {data + Tile::stages * Tile::taps * Tile::tap_bytes,
-                                 data,
-                                 at,
-                                 at + 8 * Tile::inputs,
-                                 at + 16 * Tile::inputs,
-                                 at + 16 * Tile::inputs + 8 * Tile::stages};
-    if (threadIdx.x == 0) {
-        map_prefetch(x);
-        map_prefetch(w);
-        for (int i = 0; i < Tile::inputs; ++i) {
-            barrier_init(ring.input_full + i * 8, 1);
-            barrier_init(ring.input_free + i * 8, Tile::warpgroups);
-        }
-        for (int i = 0; i < Tile::stages; ++i) {
-            barrier_init(ring.full + i * 8, 1);
-            barrier_init(ring.free + i * 8, Tile::warpgroups);
-        }
-        barrier_init_done();
-    }
-    __syncthreads();
+    const InputRing<Tile> ring = input_ring<Tile>(x, w);
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();

@@ -5,7 +5,7 @@
 #ifndef SMELT_WGMMA_PLANES_CUH
 #define SMELT_WGMMA_PLANES_CUH
 
-#include "smelt/wgmma_product.cuh"
+#include "smelt/wgmma_inputs.cuh"
 
 namespace smelt {
 
@@ -89,13 +89,9 @@ template <class Tile> struct PlaneWork {
     }
 };
 
-template <class Tile> struct PlaneRing {
-    u32 inputs, weights, input_full, input_free, full, free; // shared memory: data; barriers of 8 bytes
-};
-
 // x: the input as (channel, place, line, plane, image); w: the weights as for WgmmaWindows.
 template <class Tile>
-SMELT_DEVICE void plane_copy_weights(const PlaneRing<Tile> &ring, const PlaneWindow &window,
+SMELT_DEVICE void plane_copy_weights(const InputRing<Tile> &ring, const PlaneWindow &window,
                                      const TensorMap &w, WgmmaStage &stage, int channel, Index col) {
 #pragma unroll 1
     for (int line = 0; line < window.kernel[1]; ++line) {
@@ -117,7 +113,7 @@ SMELT_DEVICE void plane_copy_weights(const PlaneRing<Tile> &ring, const PlaneWin
 }
 
 template <class Tile>
-SMELT_DEVICE void plane_copy(const PlaneRing<Tile> &ring, const PlaneWindow &window, const TensorMap &x,
+SMELT_DEVICE void plane_copy(const InputRing<Tile> &ring, const PlaneWindow &window, const TensorMap &x,
                              const TensorMap &w) {
     WgmmaStage input, stage;
     bool first = true;
@@ -182,13 +178,13 @@ template <class Tile> struct PlaneSums {
 
 // What a thread knows of the input and of the weights. begins: of pieces in an input, in bytes.
 template <class Tile> struct PlaneOperands {
-    const PlaneRing<Tile> &ring;
+    const InputRing<Tile> &ring;
     const PlaneWindow &window;
     const u64 a_form, b_form;
     u32 begins[Tile::repeat];
     WgmmaStage input, stage;
     bool first = true; // the weights that stay are waited for
-    SMELT_DEVICE PlaneOperands(const PlaneRing<Tile> &all, const PlaneWindow &numbers)
+    SMELT_DEVICE PlaneOperands(const InputRing<Tile> &all, const PlaneWindow &numbers)
         : ring(all), window(numbers),
           a_form(operand_form<Tile::line>(16, (numbers.flat ? 8 : numbers.box[1]) * Tile::line)),
           b_form(operand_form<Tile::line>(16, 8 * Tile::line)) {
@@ -251,7 +247,7 @@ template <class Tile> struct PlaneOperands {
 };
 
 template <class Tile, class Store, class Moments>
-SMELT_DEVICE void plane_consume(const PlaneRing<Tile> &ring, const PlaneWindow &window, const Store &store,
+SMELT_DEVICE void plane_consume(const InputRing<Tile> &ring, const PlaneWindow &window, const Store &store,
                                 const Moments &moment_parts) {
     auto moments = tile_moments<Tile>(moment_parts);
     PlaneOperands<Tile> operands(ring, window);
@@ -309,25 +305,7 @@ SMELT_DEVICE void plane_consume(const PlaneRing<Tile> &ring, const PlaneWindow &
 template <class Tile, class Store, class Moments>
 SMELT_DEVICE void plane_product(const PlaneWindow &window, const TensorMap &x, const TensorMap &w,
                                 const Store &store, const Moments &moments) {
-    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
-    const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
-    const PlaneRing<Tile> ring = {
-        data + Tile::stages * Tile::stage_bytes,  data, at, at + 8 * Tile::inputs, at + 16 * Tile::inputs,
-        at + 16 * Tile::inputs + 8 * Tile::stages};
-    if (threadIdx.x == 0) {
-        map_prefetch(x);
-        map_prefetch(w);
-        for (int i = 0; i < Tile::inputs; ++i) {
-            barrier_init(ring.input_full + i * 8, 1);
-            barrier_init(ring.input_free + i * 8, Tile::warpgroups);
-        }
-        for (int i = 0; i < Tile::stages; ++i) {
-            barrier_init(ring.full + i * 8, 1);
-            barrier_init(ring.free + i * 8, Tile::warpgroups);
-        }
-        barrier_init_done();
-    }
-    __syncthreads();
+    const InputRing<Tile> ring = input_ring<Tile>(x, w);
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         registers_to<40>();

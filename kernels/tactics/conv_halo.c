@@ -10,7 +10,6 @@ enum {
     SHARED_RESERVED = 1024,
     PIECE = 64, /* rows of an instruction */
     ELEMENT = 2,
-    MOST_BOX = 256,
     MOST_SUMS = 128, /* registers of a thread */
     MOST_COLS = 128,
     MOST_STAGES = 32,
@@ -37,20 +36,10 @@ typedef struct Halo {
 } Halo;
 
 static const char *describe(const Problem *problem, Halo *out) {
-    const char *why = wgmma_conv_refuses(problem, &out->conv);
+    const char *why = wgmma_conv_boxes_refuse(problem, &out->conv);
     if (why != NULL) return why;
-    if (problem_input(problem, 0)->dtype == DTYPE_F32) return "operands that are not fp16 or bf16";
-    if (out->conv.groups != 1) return "groups";
     const WindowDims *window = &out->conv.window;
     for (int32_t i = 0; i < WINDOW_AXES; ++i) {
-        const Dim numbers[] = {window->in[i], window->out[i], window->kernel[i], window->dilation[i],
-                               window->pad[i]};
-        for (int k = 0; k < 5; ++k)
-            if (!dim_is_exact(numbers[k]) || numbers[k] > INT32_MAX / 2)
-                return "spatial sizes that are not known";
-        if (window->stride[i] != 1) return "strides above 1";
-        if (window->in[i] < 1 || window->out[i] < 1) return "an empty image";
-        if ((window->kernel[i] - 1) * window->dilation[i] >= MOST_BOX) return "windows that reach too far";
         out->kernel[i] = (int32_t)window->kernel[i];
         out->dilation[i] = (int32_t)window->dilation[i];
         out->out[i] = window->out[i];
@@ -139,7 +128,7 @@ static bool is_legal(const Halo *halo, const Device *device, Config *config) {
     const int32_t most_shared = device->shared_per_block - SHARED_RESERVED;
     int32_t pieces = config->number[HALO_Z] * pieces_of_plane(halo, config);
     for (int32_t i = 0; i < WINDOW_AXES; ++i)
-        if (box(halo, config, i) > MOST_BOX) return false;
+        if (box(halo, config, i) > WGMMA_MOST_BOX) return false;
     if (pieces % WARPGROUPS != 0) return false;
     config->number[HALO_PIECES] = pieces / WARPGROUPS;
     if (config->number[HALO_PIECES] * config->number[HALO_COLS] / 2 > MOST_SUMS) return false;
@@ -149,21 +138,6 @@ static bool is_legal(const Halo *halo, const Device *device, Config *config) {
         config->number[HALO_STAGES]--;
     bool enough = config->number[HALO_STAGES] > 1 || keeps(halo, config);
     return enough && shared_bytes(halo, config) <= most_shared;
-}
-
-static void insert(const Halo *halo, const Device *device, const Config *config, double *costs, Config *out,
-                   int32_t *count) {
-    double cost = model(halo, device, config);
-    int32_t at = *count;
-    while (at > 0 && costs[at - 1] > cost) --at;
-    if (at == KEPT) return;
-    if (*count < KEPT) ++*count;
-    for (int32_t i = *count - 1; i > at; --i) {
-        costs[i] = costs[i - 1];
-        out[i] = out[i - 1];
-    }
-    costs[at] = cost;
-    out[at] = *config;
 }
 
 static int32_t depth_of(const Halo *halo, bool narrow) {
@@ -187,7 +161,8 @@ static void add_parts(const Halo *halo, const Device *device, int32_t depth, int
             Config config = {
                 .count = HALO_STAGES + 1,
                 .number = {0, cols_of(halo), depth, z, y, (int32_t)ceil_div_i64(halo->out[2], parts)}};
-            if (is_legal(halo, device, &config)) insert(halo, device, &config, costs, out, count);
+            if (is_legal(halo, device, &config))
+                *count = config_insert(&config, model(halo, device, &config), KEPT, costs, out, *count);
         }
 }
 
@@ -252,28 +227,6 @@ static int64_t moment_parts(const Problem *problem, const Device *device, const 
 
 /* -- text -- */
 
-/* As (channel, x, y, z, image). */
-static KernelMap map_input(const Emission *emission, const Halo *halo, const Config *config) {
-    const ConvText *conv = &halo->conv;
-    int32_t axes = conv_axes(emission->problem, conv), depth = config->number[HALO_DEPTH];
-    KernelMap map = {.value = conv->x, .rank = 5, .swizzle = ELEMENT * depth};
-    Dim strides[SMELT_MAX_RANK];
-    value_strides(emission->graph, conv->x, strides);
-    map.dim[0] = conv->channels;
-    map.stride[0] = 1;
-    map.box[0] = depth;
-    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
-        int32_t axis = WINDOW_AXES - 1 - i;
-        map.dim[1 + i] = conv->window.in[axis];
-        map.stride[1 + i] = i < axes ? strides[1 + axes - i] : strides[0];
-        map.box[1 + i] = box(halo, config, axis);
-    }
-    map.dim[4] = conv->batch;
-    map.stride[4] = strides[0];
-    map.box[4] = 1;
-    return map;
-}
-
 static const char *numbers_text(KernelWriter *w, const int32_t *numbers) {
     return kernel_format(w, "{%d, %d, %d}", numbers[0], numbers[1], numbers[2]);
 }
@@ -313,7 +266,9 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
     const Config *config = &own;
     (void)describe(emission->problem, &halo);
     if (emission->leaves_parts > 0) (void)make_room(&halo, device, &own);
-    KernelMap x = map_input(emission, &halo, config);
+    static const int32_t axes[] = {0, 1, 2};
+    const int32_t boxes[] = {box(&halo, config, 0), box(&halo, config, 1), box(&halo, config, 2)};
+    KernelMap x = wgmma_conv_boxes(emission, &halo.conv, config->number[HALO_DEPTH], axes, boxes);
     KernelMap weights = wgmma_conv_weights(emission, &halo.conv, config->number[HALO_DEPTH],
                                            config->number[HALO_COLS], spreads(&halo));
     KernelWriter *w = kernel_begin(emission, "conv_halo");

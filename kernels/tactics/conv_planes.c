@@ -11,7 +11,6 @@ enum {
     PIECE = 64, /* places of an instruction */
     SIDE = 8,   /* of a piece that is a square */
     ELEMENT = 2,
-    MOST_BOX = 256,
     MOST_WIDTH = 256, /* columns of an instruction */
     MOST_SUMS = 128,  /* registers of a thread */
     MOST_COLS = 128,
@@ -42,35 +41,22 @@ typedef struct Planes {
     bool flat;
 } Planes;
 
-static const char *describe_axes(Planes *out) {
+static void describe_axes(Planes *out) {
     static const int32_t slow[] = {0, 1, 2}, fast[] = {1, 0, 2};
     const WindowDims *window = &out->conv.window;
     for (int32_t i = 0; i < WINDOW_AXES; ++i) {
         int32_t axis = out->axis[i] = window->kernel[0] == 1 ? fast[i] : slow[i];
-        const Dim numbers[] = {window->in[axis], window->out[axis], window->kernel[axis],
-                               window->dilation[axis], window->pad[axis]};
-        for (int k = 0; k < 5; ++k)
-            if (!dim_is_exact(numbers[k]) || numbers[k] > INT32_MAX / 2)
-                return "spatial sizes that are not known";
-        if (window->stride[axis] != 1) return "strides above 1";
-        if (window->in[axis] < 1 || window->out[axis] < 1) return "an empty image";
-        if ((window->kernel[axis] - 1) * window->dilation[axis] >= MOST_BOX)
-            return "windows that reach too far";
         out->kernel[i] = (int32_t)window->kernel[axis];
         out->dilation[i] = (int32_t)window->dilation[axis];
         out->in[i] = window->in[axis];
         out->out[i] = window->out[axis];
     }
-    return NULL;
 }
 
 static const char *describe(const Problem *problem, Planes *out) {
-    const char *why = wgmma_conv_refuses(problem, &out->conv);
+    const char *why = wgmma_conv_boxes_refuse(problem, &out->conv);
     if (why != NULL) return why;
-    if (problem_input(problem, 0)->dtype == DTYPE_F32) return "operands that are not fp16 or bf16";
-    if (out->conv.groups != 1) return "groups";
-    why = describe_axes(out);
-    if (why != NULL) return why;
+    describe_axes(out);
     if (out->kernel[0] < 2) return "windows of one plane";
     if (out->dilation[0] != 1) return "dilated planes";
     out->images = dim_at_opt(problem->graph, out->conv.batch);
@@ -172,7 +158,7 @@ static bool is_legal(const Planes *planes, const Device *device, Config *config)
     const int32_t most_shared = device->shared_per_block - SHARED_RESERVED - sum_moments_shared();
     int64_t all = all_stages(planes, config);
     for (int32_t i = 1; i < WINDOW_AXES; ++i)
-        if (box(planes, config, i) > MOST_BOX) return false;
+        if (box(planes, config, i) > WGMMA_MOST_BOX) return false;
     int64_t width = (int64_t)planes->kernel[0] * config->number[PLANE_COLS];
     if (width > MOST_WIDTH ||
         config->number[PLANE_PIECES] * (width + config->number[PLANE_COLS]) / 2 > MOST_SUMS)
@@ -263,28 +249,6 @@ static int64_t moment_parts(const Problem *problem, const Device *device, const 
 
 /* -- text -- */
 
-/* As (channel, place, line, plane, image). */
-static KernelMap map_input(const Emission *emission, const Planes *planes, const Config *config) {
-    const ConvText *conv = &planes->conv;
-    int32_t axes = conv_axes(emission->problem, conv), depth = config->number[PLANE_DEPTH];
-    KernelMap map = {.value = conv->x, .rank = 5, .swizzle = ELEMENT * depth};
-    Dim strides[SMELT_MAX_RANK];
-    value_strides(emission->graph, conv->x, strides);
-    map.dim[0] = conv->channels;
-    map.stride[0] = 1;
-    map.box[0] = depth;
-    for (int32_t i = 0; i < WINDOW_AXES; ++i) {
-        int32_t at = WINDOW_AXES - i, axis = planes->axis[i] - (WINDOW_AXES - axes);
-        map.dim[at] = planes->in[i];
-        map.stride[at] = axis >= 0 ? strides[2 + axis] : strides[0];
-        map.box[at] = i == 0 ? 1 : box(planes, config, i);
-    }
-    map.dim[4] = conv->batch;
-    map.stride[4] = strides[0];
-    map.box[4] = 1;
-    return map;
-}
-
 static const char *three(KernelWriter *w, const int64_t *numbers) {
     return kernel_format(w, "{%lld, %lld, %lld}", (long long)numbers[0], (long long)numbers[1],
                          (long long)numbers[2]);
@@ -323,7 +287,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Planes planes;
     DimTable *dims = emission->graph->dims;
     (void)describe(emission->problem, &planes);
-    KernelMap x = map_input(emission, &planes, config);
+    const int32_t boxes[] = {1, box(&planes, config, 1), box(&planes, config, 2)};
+    KernelMap x = wgmma_conv_boxes(emission, &planes.conv, config->number[PLANE_DEPTH], planes.axis, boxes);
     KernelMap weights = wgmma_conv_weights(emission, &planes.conv, config->number[PLANE_DEPTH],
                                            config->number[PLANE_COLS], spreads(&planes));
     KernelWriter *w = kernel_begin(emission, "conv_planes");

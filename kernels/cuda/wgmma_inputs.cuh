@@ -1,0 +1,40 @@
+// Shared memory of convolutions that copy each piece of the input once, sm_90a alone: pieces of the input and
+// stages of weights come and go each in their own time.
+#ifndef SMELT_WGMMA_INPUTS_CUH
+#define SMELT_WGMMA_INPUTS_CUH
+
+#include "smelt/wgmma_product.cuh"
+
+namespace smelt {
+
+template <class Tile> struct InputRing {
+    u32 inputs, weights, input_full, input_free, full, free; // data; barriers of 8 bytes
+};
+
+// By all threads of a block. Both begin at multiples of 1024 bytes: stages of weights have as many in all.
+template <class Tile> SMELT_DEVICE InputRing<Tile> input_ring(const TensorMap &x, const TensorMap &w) {
+    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
+    const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
+    const InputRing<Tile> ring = {
+        data + Tile::stages * Tile::stage_bytes,  data, at, at + 8 * Tile::inputs, at + 16 * Tile::inputs,
+        at + 16 * Tile::inputs + 8 * Tile::stages};
+    if (threadIdx.x == 0) {
+        map_prefetch(x);
+        map_prefetch(w);
+        for (int i = 0; i < Tile::inputs; ++i) {
+            barrier_init(ring.input_full + i * 8, 1);
+            barrier_init(ring.input_free + i * 8, Tile::warpgroups);
+        }
+        for (int i = 0; i < Tile::stages; ++i) {
+            barrier_init(ring.full + i * 8, 1);
+            barrier_init(ring.free + i * 8, Tile::warpgroups);
+        }
+        barrier_init_done();
+    }
+    __syncthreads();
+    return ring;
+}
+
+} // namespace smelt
+
+#endif

@@ -1,6 +1,7 @@
 /* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, and
  * that itself, in one launch: a cluster of blocks for each image. */
 #include "base/checked.h"
+#include "ir/cost.h"
 #include "kernels/access.h"
 #include "kernels/conv_text.h"
 
@@ -134,6 +135,26 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return count;
 }
 
+/* A multiprocessor has one block at a time, which takes long even where it has little to do. The numbers are
+ * fitted to times on an H200. */
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    enum { BEGINS = 6600, NOT_HELD = 4 }; /* cycles of a block; times that what is not held is on its way */
+    const double byte_cycles = 0.038;
+    Squeeze squeeze;
+    if (describe(problem, &squeeze) != NULL) return 0;
+    Division division = divide(problem, &squeeze, config->number[BLOCKS]);
+    const Value *x = problem_input(problem, 0);
+    double places = (double)dim_at_opt(problem->graph, squeeze.places),
+           held = division.held > 0 ? 1 : NOT_HELD;
+    double bytes = places * (double)squeeze.channels * dtype_bits(x->dtype) / 8 * held;
+    bytes += (double)(2 * squeeze.squeezed * squeeze.channels) *
+             dtype_bits(problem_value(problem, squeeze.reduce->inputs[1])->dtype) / 8;
+    int64_t images = dim_at_opt(problem->graph, x->shape.dim[0]);
+    int64_t waves = ceil_div_i64((images > 0 ? images : 1) * division.blocks, device->sm_count);
+    return device->launch_us +
+           (double)waves * (BEGINS + byte_cycles * bytes / division.blocks) / device->clock_mhz;
+}
+
 static const char *product_bias(KernelWriter *w, const Node *node) {
     return bias_text(w, node->input_count > 2 ? node->inputs[2] : NONE);
 }
@@ -174,4 +195,5 @@ const Tactic tactic_squeeze_excite = {.name = "squeeze_excite",
                                       .squeezes = true,
                                       .refuses = refuses,
                                       .configs = configs,
+                                      .cost = cost,
                                       .emit = emit};

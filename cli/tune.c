@@ -340,7 +340,8 @@ static Status note_time(Tuner *t, const Candidates *c, int32_t index, double mic
                                                      : FAIL(&t->app->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-/* Those within `close` of the best that had no turns yet, behind the best itself; 1 or none: all have. */
+/* The best, and behind it those that had no turns yet and are within `close` of it, or were chosen for turns;
+ * 1: all have. */
 static int32_t list_close(const Tuner *t, const Candidates *c, bool exact[MOST_CANDIDATES],
                           int32_t close_ones[MOST_CANDIDATES]) {
     int32_t best = 0, count = 1;
@@ -349,7 +350,7 @@ static int32_t list_close(const Tuner *t, const Candidates *c, bool exact[MOST_C
     close_ones[0] = best;
     for (int32_t i = 0; i < c->count; ++i)
         if (i != best && !exact[i] &&
-            is_close(time_of(t, c, &c->choices[i]), time_of(t, c, &c->choices[best])))
+            (i >= c->fresh || is_close(time_of(t, c, &c->choices[i]), time_of(t, c, &c->choices[best]))))
             close_ones[count++] = i;
     for (int32_t k = 0; k < count; ++k) exact[close_ones[k]] = true;
     return count;
@@ -460,7 +461,8 @@ static Status run_stage(Tuner *t) {
     return status;
 }
 
-/* Once the best is known: what is near it, and behind that what was about as fast. */
+/* Once the best is known: what is near it, and behind that what was about as fast, and what the model thinks
+ * best, which was timed first, on a GPU that had been idle. */
 static void find_second_stage(const Tuner *t, Candidates *c) {
     const Choice best = choice_best(&c->problem, t->device, t->options->cache);
     Choice ranked[MOST_RANKED];
@@ -475,8 +477,10 @@ static void find_second_stage(const Tuner *t, Candidates *c) {
     int32_t total = choices_rank(&c->problem, t->device, ranked, MOST_RANKED);
     if (total > MOST_RANKED) total = MOST_RANKED;
     for (int32_t i = 0; i < total; ++i) least = fmin(least, time_of(t, c, &ranked[i]));
-    for (int32_t i = 0; i < total && c->count < MOST_CANDIDATES; ++i)
-        if (is_close(time_of(t, c, &ranked[i]), least)) c->choices[c->count++] = ranked[i];
+    for (int32_t i = 0; i < total && c->count < MOST_CANDIDATES; ++i) {
+        double time = time_of(t, c, &ranked[i]);
+        if (is_close(time, least) || (i == 0 && isfinite(time))) c->choices[c->count++] = ranked[i];
+    }
     if (c->fresh == 0 && c->count < 2) c->count = 0; /* nothing to be told apart */
 }
 

@@ -33,6 +33,11 @@ double device_fp32_per_us(const Device *device) {
     return device->fp32_tflops * 1e6 / 2 / device->sm_count;
 }
 
+double device_bytes_us(const Device *device, double bytes) {
+    bool fits = bytes <= (double)device->l2_bytes;
+    return bytes / ((fits ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3);
+}
+
 double device_roofline_us(const Device *device, DType dtype, bool tf32, double flops, double bytes) {
     double rate = dtype_bits(dtype) > 16 ? device->fp32_tflops : device->fp16_tflops;
     if (dtype_bits(dtype) <= 8) rate *= 2;

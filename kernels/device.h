@@ -57,6 +57,8 @@ double device_l2_per_clock(const Device *device);
 /* Microseconds below which so many operations on elements of a type, and so many bytes of memory, cannot be
  * done; tf32: of f32, rounded. */
 double device_roofline_us(const Device *device, DType dtype, bool tf32, double flops, double bytes);
+/* Microseconds that so many bytes take from or to L2, or memory where that does not hold them. */
+double device_bytes_us(const Device *device, double bytes);
 /* Multiplications with additions, single precision, of a multiprocessor in a microsecond. */
 double device_fp32_per_us(const Device *device);
 

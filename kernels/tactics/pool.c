@@ -1,4 +1,6 @@
 /* MaxPool, AveragePool and LpPool: a thread for each output element, or for some neighbouring ones. */
+#include <math.h>
+
 #include "ir/cost.h"
 #include "kernels/chain.h"
 #include "kernels/pool_text.h"
@@ -59,6 +61,29 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return count;
 }
 
+/* Reads of windows, elements or packs, and beside them the bytes that must be moved. A thread with one window
+ * waits for each row of it, one with many for all of theirs. Fitted to an H200. */
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    enum { SHARP = 4 /* how little the shorter of the two counts */ };
+    const double empty = 0.95, wait = 0.45, strip_us = 0.1, packs_per_clock = 2.9, elements_per_clock = 4;
+    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
+    double lanes = config->number[LANES], strip = config->number[STRIP], reads = 1;
+    int32_t axes = x->shape.rank - 2;
+    for (int32_t i = 0; i < axes; ++i) reads *= (double)attrs->window.kernel[i];
+    if (strip > 1 && axes > 0) {
+        double last = (double)attrs->window.kernel[axes - 1], step = (double)attrs->window.stride[axes - 1];
+        reads *= ((strip - 1) * step + last) / (strip * last);
+    }
+    DimTable *dims = problem->graph->dims;
+    double in = (double)dim_at_opt(problem->graph, shape_count(dims, &x->shape)),
+           out = (double)dim_at_opt(problem->graph, shape_count(dims, &y->shape));
+    double moved = device_bytes_us(device, in * dtype_bits(x->dtype) / 8 + out * dtype_bits(y->dtype) / 8);
+    double rate = (lanes > 1 ? packs_per_clock : elements_per_clock) * device->sm_count * device->clock_mhz,
+           read = out / lanes * reads / rate;
+    return empty + wait / strip + strip_us * strip + pow(pow(moved, SHARP) + pow(read, SHARP), 1.0 / SHARP);
+}
+
 static void write_call(KernelWriter *w, const Node *node, const WindowDims *window, Dim count,
                        const Config *config) {
     const Problem *problem = kernel_emission(w)->problem;
@@ -117,4 +142,5 @@ const Tactic tactic_pool = {.name = "pool",
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,
                             .configs = configs,
+                            .cost = cost,
                             .emit = emit};

@@ -1,4 +1,6 @@
 /* GlobalAveragePool, GlobalMaxPool and GlobalLpPool: a block for each plane. */
+#include <math.h>
+
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/chain.h"
@@ -91,6 +93,32 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     return count;
 }
 
+/* -- what it costs -- */
+
+/* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads and its share of
+ * L2; those of a cluster wait for each other. Elements that are read one by one are read at half the rate.
+ * Fitted to an H200. */
+static double cost(const Problem *problem, const Device *device, const Config *config) {
+    const double empty = 0.95, block_us = 0.7, cluster_us = 1, double_us = 0.2;
+    int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2];
+    Slices planes = planes_of(problem);
+    double places = (double)dim_at_opt(problem->graph, planes.extent), blocks, elements;
+    if (columns == 0) {
+        blocks = (double)dim_at_opt(problem->graph, groups_of(problem)) * slices;
+        elements = places * LANES * packs_of(problem) / slices;
+    } else {
+        blocks = ceil((double)dim_at_opt(problem->graph, planes.rows) / columns);
+        elements = 2 * places * columns;
+    }
+    double together = (double)device->threads_per_sm / threads,
+           l2_per_us = device_l2_per_clock(device) * device->clock_mhz,
+           block =
+               block_us + elements * dtype_bits(problem_input(problem, 0)->dtype) / 8 * together / l2_per_us,
+           doubled = slices > 1 ? double_us * (1 + log2(slices)) : 0;
+    if (slices > 1) block += cluster_us + doubled;
+    return empty + doubled + blocks / (device->sm_count * together) * block;
+}
+
 /* -- emission -- */
 
 /* "Places{}": where element i of a plane is, from the first on. */
@@ -154,4 +182,5 @@ const Tactic tactic_pool_planes = {.name = "pool_planes",
                                    .strided = true,
                                    .refuses = refuses,
                                    .configs = configs,
+                                   .cost = cost,
                                    .emit = emit};

@@ -32,7 +32,7 @@ template <class T, int LINES, int DEPTH, bool OUTER, bool SPREAD> struct MmaOper
     // turn: the row's number, or any other that is the same modulo 8.
     static SMELT_DEVICE int place(int row, int turn, int at) {
         const int most = packs < 8 ? packs : 8;
-        const int moved = OUTER && sizeof(T) == 4 ? turn % 4 * 2 : turn / (8 / most) % most;
+        const int moved = (OUTER && sizeof(T) == 4 ? turn % 4 * 2 : turn / (8 / most)) % most;
         return (row * packs + (at / pack ^ moved)) * 16 + at % pack * (int)sizeof(T);
     }
     // The calling thread's part of 16 lines from `line` on and 32 bytes of the depth, number `step`: as mma.cuh has the left

@@ -202,7 +202,7 @@ def versions(options):
 
     gpu = options.target == "cuda"
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    device = subprocess.run(query, capture_output=True, text=True).stdout.strip() if gpu else "CPU"
+    device = subprocess.run(query, capture_output=True, text=True).stdout.strip().partition("\n")[0] if gpu else "CPU"
     told = {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "smelt": subprocess.run(
         [options.smelt, "--version"], capture_output=True, text=True).stdout.strip().removeprefix("smelt ")}
     try:
@@ -215,7 +215,7 @@ def versions(options):
 
 def command():
     """What was called, without what differs from machine to machine and from piece to piece."""
-    words = [re.sub(r"(^|=)[^\s=]*/", r"\1", word) for word in sys.argv if not word.endswith((".onnx", ".jsonl")) and word != "--output"]
+    words = [re.sub(r"(^|=)[^\s=]*/", r"\1", word) for word in sys.argv if not word.endswith((".onnx", ".json", ".jsonl")) and word != "--output"]
     return shlex.join([f"bench/{words[0]}", *words[1:]]) + " MODEL.onnx..."
 
 

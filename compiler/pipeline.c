@@ -23,12 +23,17 @@ static bool target_pays(void *user, const Graph *graph, const UseTable *uses, co
     return cuda_target_pays(user, graph, uses, nodes, count);
 }
 
+static double target_cost(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                          int32_t count) {
+    return cuda_target_cost(user, graph, uses, nodes, count);
+}
+
 static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag) {
     Arena arena = {.allocator = graph->arena->allocator};
     CudaTarget *cuda = NULL;
     PassOptions options = settings->passes;
     Status status = cuda_target_create(&settings->devices, &arena, &cuda, diag);
-    PassTarget target = {.refuses = target_refuses, .pays = target_pays, .user = cuda};
+    PassTarget target = {.refuses = target_refuses, .pays = target_pays, .cost = target_cost, .user = cuda};
     options.strided = true;
     options.target = &target;
     if (status == STATUS_OK) {

@@ -5,6 +5,7 @@
 #include "ir/form.h"
 #include "kernels/emit_writer.h"
 #include "kernels/index_text.h"
+#include "kernels/planes_text.h"
 #include "ops/indexing.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
@@ -454,6 +455,7 @@ static Status check_results(Chain *c) {
 ValueId chain_end(const Problem *problem, ChainPlace place) {
     const Node *nodes = problem->graph->nodes;
     ValueId x = problem_anchor(problem)->inputs[0];
+    if (place == CHAIN_NORMALIZED) return x;
     if (place == CHAIN_SCALES) {
         const ValueId *inputs = nodes[problem->scale].inputs;
         return inputs[inputs[0] == x ? 1 : 0];
@@ -467,7 +469,10 @@ ValueId chain_end(const Problem *problem, ChainPlace place) {
 static Status build_between(Chain *c, ChainPlace place) {
     const Problem *problem = c->problem;
     const Node *nodes = c->graph->nodes, *first = problem_anchor(problem), *end = problem_last(problem);
-    if (place == CHAIN_SCALES) {
+    if (place == CHAIN_NORMALIZED) {
+        first = problem_front_planes(problem);
+        end = problem_anchor(problem);
+    } else if (place == CHAIN_SCALES) {
         first = &nodes[problem->excite];
     } else if (problem->squeeze != NONE) {
         first = &nodes[problem->squeeze];
@@ -497,7 +502,7 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
-    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES || place == CHAIN_WITHIN)
+    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES || place == CHAIN_WITHIN || place == CHAIN_NORMALIZED)
         return build_between(c, place);
     if (place == CHAIN_BEHIND) {
         TRY(build_behind(c, problem_last(c->problem), NULL));

@@ -85,13 +85,15 @@ typedef struct Chain {
  * the anchor's result to what the pool reads; in squeeze-and-excite from the first
  * contraction's result to what the second reads. CHAIN_SCALES goes on from there to what scales the anchor's
  * input. In an inverted residual CHAIN_BETWEEN leads from the first contraction's result to what the second
- * reads, CHAIN_WITHIN from there to what the third reads. */
+ * reads, CHAIN_WITHIN from there to what the third reads. CHAIN_NORMALIZED goes on from a normalisation of
+ * planes in front of the anchor to what that reads. */
 typedef enum ChainPlace {
     CHAIN_RESULTS,
     CHAIN_BEHIND,
     CHAIN_BETWEEN,
     CHAIN_SCALES,
     CHAIN_WITHIN,
+    CHAIN_NORMALIZED,
     CHAIN_IN_FRONT
 } ChainPlace;
 
@@ -104,7 +106,7 @@ Status chain_prepare(KernelWriter *w, const Problem *problem, ChainPlace place, 
 /* Whether nodes of the problem make what the anchor reads. */
 bool problem_has_front(const Problem *problem);
 
-/* What CHAIN_BETWEEN, CHAIN_SCALES and CHAIN_WITHIN lead to. */
+/* What CHAIN_BETWEEN, CHAIN_SCALES, CHAIN_WITHIN and CHAIN_NORMALIZED lead to. */
 ValueId chain_end(const Problem *problem, ChainPlace place);
 
 /* The register of an operand, or of a result of the region; NULL for other values. */

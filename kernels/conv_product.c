@@ -1,6 +1,7 @@
 #include "kernels/conv_product.h"
 
 #include "kernels/access.h"
+#include "kernels/planes_text.h"
 
 int32_t conv_axes(const Problem *problem, const ConvText *conv) {
     return problem_value(problem, conv->x)->shape.rank - 2;
@@ -67,11 +68,12 @@ const char *conv_scale(KernelWriter *w, const ConvText *conv) {
 }
 
 bool conv_reads(const Problem *problem, const ConvText *conv) {
-    return problem->input_count > (conv->bias != NONE ? 3 : 2);
+    return problem->input_count > (conv->bias != NONE ? 3 : 2) + front_planes_inputs(problem);
 }
 
 bool conv_has_moments(const Problem *problem, const ConvText *conv) {
     SumsText sums = conv_sums(problem, conv);
-    return problem->node_count == 1 && dim_is_exact(conv->batch) && dim_is_exact(sums.rows) &&
-           sums.groups == 1 && sums_are_packs(problem, &sums);
+    bool ends = problem->nodes[problem->node_count - 1] == problem->anchor;
+    return ends && dim_is_exact(conv->batch) && dim_is_exact(sums.rows) && sums.groups == 1 &&
+           sums_are_packs(problem, &sums);
 }

@@ -1,6 +1,7 @@
 #include "kernels/conv_text.h"
 
 #include "kernels/chain.h"
+#include "kernels/planes_text.h"
 
 enum { LONGEST_INT_SUM = 33000 /* products of two numbers below 256 in an int */ };
 
@@ -71,7 +72,7 @@ ConvText conv_describe(const Problem *problem) {
     const Node *node = problem_anchor(problem);
     const ConvAttrs *attrs = node->parsed;
     DimTable *dims = problem->graph->dims;
-    ConvText conv = {.x = node->inputs[0],
+    ConvText conv = {.x = problem_read_input(problem),
                      .w = node->inputs[1],
                      .bias = NONE,
                      .x_zero = NONE,

@@ -77,11 +77,14 @@ typedef struct Emission {
     int32_t launch_count;
     KernelLaunch launches[EMISSION_LAUNCHES];
     Dim scratch_bytes; /* of the whole step; 0 = none */
-    /* Moments of the channels of the anchor's result, for a normalisation in the step behind it, at the start
-     * of scratch memory: f32 mean and sum of squares of differences from it, [batch, parts, channels, 2],
+    /* Moments of the channels of the anchor's result, for a normalisation in the step behind it, in
+     * scratch memory: f32 mean and sum of squares of differences from it, [batch, parts, channels, 2],
      * then counts of elements, [batch, parts]. Numbers of parts, 0 for none: those that the kernels leave
-     * there for the next step (at most what Tactic.moment_parts says), and those that they find there. */
+     * there for the next step (at most what Tactic.moment_parts says), and those that they find there, and
+     * where in scratch memory; those that are read must stay until the step's end. */
     int64_t leaves_parts, finds_parts;
+    int64_t leaves_at, finds_at; /* bytes; leaves_at is the tactic's to say (sum_moments of sums_text.h) */
+    int64_t found_bytes;         /* of moments that the kernels with leaves_parts read at finds_at */
     /* A constant that a step behind reads as a whole, so many bytes of it, 0 for none: kernels may ask for it
      * to come to L2 while they wait for the kernel in front. */
     ValueId ahead;
@@ -154,6 +157,9 @@ const char *kernel_pack_epilogue(KernelWriter *w, int32_t lanes);
  * const gives element i of what the pool (the second contraction) reads, numbered in the order of the
  * anchor's (the first one's) output 0, from the result there. */
 const char *kernel_between(KernelWriter *w);
+/* The same, `struct Normalized`, from the result of a normalisation of planes in front of the anchor
+ * (planes_text.h) to what the anchor reads. */
+const char *kernel_normalized(KernelWriter *w);
 /* The same, `struct Scales`, from the second contraction's result to what scales the anchor's input. */
 const char *kernel_scales(KernelWriter *w);
 /* The same, `struct Within`, from the second of three contractions to what the third reads; in their step

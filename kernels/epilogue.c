@@ -80,6 +80,10 @@ const char *kernel_between(KernelWriter *w) {
     return declare_between(w, CHAIN_BETWEEN, "Between");
 }
 
+const char *kernel_normalized(KernelWriter *w) {
+    return declare_between(w, CHAIN_NORMALIZED, "Normalized");
+}
+
 const char *kernel_scales(KernelWriter *w) {
     return declare_between(w, CHAIN_SCALES, "Scales");
 }

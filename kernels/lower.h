@@ -47,6 +47,9 @@ const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const Us
 /* Whether they should take less time so than their contractions by themselves. */
 bool cuda_target_pays(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
                       int32_t count);
+/* Microseconds that the fastest of its tactics should take for them, 0 where none can tell. */
+double cuda_target_cost(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                        int32_t count);
 /* Whether convolutions of f32 gain by channels-last values there. */
 bool cuda_target_wants_f32_layout(const CudaTarget *target);
 void cuda_target_destroy(CudaTarget *target); /* NULL is fine */

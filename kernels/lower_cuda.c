@@ -3,6 +3,7 @@
 
 #include "kernels/arch.h"
 #include "kernels/lowering.h"
+#include "kernels/planes_text.h"
 #include "kernels/weights_ahead.h"
 #include "plan_format/library.h"
 
@@ -29,9 +30,10 @@ typedef struct CudaLowering {
     NodeId slow_node;                             /* the last of them */
     const char *choices;                          /* of the step at hand */
     int32_t arch_step_capacity;
-    /* Per device: of what value the last step has left moments, in so many parts; 0: of none. */
+    /* Per device: of what value the last step has left moments, in so many parts (0: of none), and where in
+     * scratch memory. */
     ValueId moments[MOST_DEVICES];
-    int64_t moment_parts[MOST_DEVICES];
+    int64_t moment_parts[MOST_DEVICES], moments_at[MOST_DEVICES];
     int64_t constant_bytes; /* of the graph */
 } CudaLowering;
 
@@ -347,8 +349,8 @@ static Status find_moment_parts(CudaLowering *c, const Problem *problem, const C
     int32_t count = next_step(c->graph, last, &nodes);
     if (count == 0) return STATUS_OK;
     TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
-    const Node *anchor = problem_anchor(&next);
-    if (anchor == NULL || anchor->inputs[0] != c->graph->nodes[last].outputs[0]) return STATUS_OK;
+    if (next.anchor == NONE || problem_read_input(&next) != c->graph->nodes[last].outputs[0])
+        return STATUS_OK;
     if (tactic_choose(&next, &c->device, &c->work, &why) == NULL) return STATUS_OK;
     if (finds_moments(c, &next, choose(c, &next, device).tactic))
         *out = choice->tactic->moment_parts(problem, device, &choice->config);
@@ -361,8 +363,11 @@ static Status arrange_moments(CudaLowering *c, const Problem *problem, const Cho
     int64_t left = c->moment_parts[index];
     c->moment_parts[index] = 0;
     if (anchor == NULL) return STATUS_OK;
-    if (left > 0 && anchor->inputs[0] == c->moments[index] && finds_moments(c, problem, choice->tactic))
+    if (left > 0 && problem_read_input(problem) == c->moments[index] &&
+        finds_moments(c, problem, choice->tactic)) {
         emission->finds_parts = left;
+        emission->finds_at = c->moments_at[index];
+    }
     TRY(find_moment_parts(c, problem, choice, c->devices->at[index], &emission->leaves_parts));
     c->moments[index] = anchor->outputs[0];
     c->moment_parts[index] = emission->leaves_parts;
@@ -383,6 +388,7 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
     TRY(arrange_moments(c, problem, &choice, index, &emission));
     if (c->options->trial == NULL) weights_look_ahead(problem, device, c->constant_bytes, &emission);
     TRY(tactic->emit(&choice.config, device, &emission));
+    c->moments_at[index] = emission.leaves_at;
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t r = 0; r < repeats; ++r)
         for (int32_t i = 0; i < emission.launch_count; ++i)

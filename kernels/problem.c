@@ -188,7 +188,8 @@ static NodeId find_anchor(const Graph *graph, const NodeId *nodes, int32_t count
     NodeId anchor = first->region != NONE ? graph->regions[first->region].anchor : NONE;
     for (int32_t i = 0; i < count; ++i)
         if (nodes[i] == anchor) return anchor;
-    return contracts(graph, nodes[0]) ? nodes[0] : NONE; /* a part of a region of several contractions */
+    OpClass first_class = op_def(first->op)->op_class; /* of a part of a region with several of these */
+    return first_class == OPCLASS_CONTRACTION || first_class == OPCLASS_NORMALIZATION ? nodes[0] : NONE;
 }
 
 static void write_key(const Boundary *b, NodeId anchor, Arena *arena, ByteWriter *out) {

@@ -2,9 +2,11 @@
 #include "kernels/emit_writer.h"
 #include "kernels/norm_text.h"
 #include "kernels/packs.h"
+#include "kernels/planes_text.h"
 
 const char *problem_prologue_refuses(const Problem *problem) {
     if (problem_front_norm(problem) != NULL) return problem_front_norm_refuses(problem);
+    if (problem_front_planes(problem) != NULL) return problem_front_planes_refuses(problem);
     return problem_has_front(problem) ? chain_refuses(problem, CHAIN_IN_FRONT) : NULL;
 }
 

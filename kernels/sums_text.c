@@ -4,7 +4,10 @@
 #include "ir/cost.h"
 #include "kernels/window_text.h"
 
-enum { MOST_PARTS = 640 /* that each block of a normalisation merges */ };
+enum {
+    MOST_PARTS = 640,   /* that each block of a normalisation merges */
+    PART_ALIGNMENT = 16 /* bytes */
+};
 
 int64_t problem_bytes(const Problem *problem) {
     int64_t bytes = 0;
@@ -50,18 +53,21 @@ int64_t moment_counts_at(int64_t parts, int64_t channels) {
 }
 
 int64_t moment_bytes(int64_t parts, int64_t channels) {
-    return moment_counts_at(parts, channels) + parts * (int64_t)sizeof(float);
+    return round_up_i64(moment_counts_at(parts, channels) + parts * (int64_t)sizeof(float), PART_ALIGNMENT);
 }
 
 const char *sum_moments(KernelWriter *w, int64_t batch, int64_t cols, bool each) {
     Emission *emission = kernel_emission(w);
     int64_t parts = emission->leaves_parts * batch;
     if (parts == 0) return "NoMoments{}";
+    int64_t bytes = moment_bytes(parts, cols), end = emission->finds_at + emission->found_bytes;
     kernel_include(w, "sum_moments.cuh");
-    emission->scratch_bytes = moment_bytes(parts, cols);
-    return kernel_format(w, "MomentParts{%s, %s, %lld, %s}", kernel_scratch(w, 0, "float"),
-                         kernel_scratch(w, moment_counts_at(parts, cols), "float"), (long long)cols,
-                         each ? "true" : "false");
+    emission->leaves_at = emission->found_bytes == 0 || emission->finds_at >= bytes ? 0 : end;
+    emission->scratch_bytes =
+        dim_max(emission->graph->dims, emission->scratch_bytes, emission->leaves_at + bytes);
+    return kernel_format(w, "MomentParts{%s, %s, %lld, %s}", kernel_scratch(w, emission->leaves_at, "float"),
+                         kernel_scratch(w, emission->leaves_at + moment_counts_at(parts, cols), "float"),
+                         (long long)cols, each ? "true" : "false");
 }
 
 int64_t sum_moment_parts(int64_t tiles, int64_t blocks, bool each) {

@@ -4,6 +4,7 @@
 
 #include "kernels/chain.h"
 #include "kernels/norm_text.h"
+#include "kernels/planes_text.h"
 #include "plan_format/library.h"
 
 #define TACTIC(name) extern const Tactic tactic_##name;
@@ -213,7 +214,9 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
     if (problem->depthwise != NONE && !tactic->inverts) return "contractions behind the anchor";
     if (problem_front_norm(problem) != NULL && !tactic->normalizes)
         return "a normalisation in front of the anchor";
-    if (wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
+    bool planes = problem_front_planes(problem) != NULL;
+    if (planes && !tactic->normalizes_planes) return "a normalisation of planes in front of the anchor";
+    if (!planes && wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";
 }

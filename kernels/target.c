@@ -49,6 +49,14 @@ bool cuda_target_pays(CudaTarget *target, const Graph *graph, const UseTable *us
     return tactic != NULL && (tactic->pays == NULL || tactic->pays(&problem, &target->device));
 }
 
+double cuda_target_cost(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                        int32_t count) {
+    Problem problem;
+    const char *why;
+    if (choose(target, graph, uses, nodes, count, &problem, &why) == NULL) return 0;
+    return choice_best(&problem, &target->device, NULL).microseconds;
+}
+
 bool cuda_target_wants_f32_layout(const CudaTarget *target) {
     return tactics_want_f32_layout(&target->device);
 }

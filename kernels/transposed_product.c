@@ -1,6 +1,7 @@
 #include "kernels/transposed_product.h"
 
 #include "kernels/access.h"
+#include "kernels/planes_text.h"
 #include "kernels/window_text.h"
 #include "ops/conv.h"
 
@@ -29,7 +30,7 @@ static int64_t place_stride(const Problem *problem, int32_t width) {
     const Value *x = problem_input(problem, 0);
     Dim strides[SMELT_MAX_RANK];
     int32_t last = x->shape.rank - 1;
-    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
+    value_strides(problem->graph, problem_read_input(problem), strides);
     if (strides[1] != 1 || !dim_is_exact(strides[last]) || strides[last] % width != 0) return 0;
     for (int32_t i = last; i > 0; i = i == 2 ? 0 : i - 1) {
         int32_t outer = i == 2 ? 0 : i - 1;
@@ -49,7 +50,8 @@ static const char *operands_refuse(const Problem *problem, int32_t width) {
         return "a bias that does not fit";
     if (problem_output(problem, 0)->layout != LAYOUT_CHANNELS_LAST)
         return "a result that is not channels-last";
-    if (!access_value_is_aligned(x)) return "an input that does not begin at a multiple of 16 bytes";
+    if (!access_value_is_aligned(problem_value(problem, problem_read_input(problem))))
+        return "an input that does not begin at a multiple of 16 bytes";
     return place_stride(problem, width) == 0 ? "an input that is not channels-last" : windows_refuse(problem);
 }
 
@@ -62,7 +64,7 @@ const char *transposed_product_describe(const Problem *problem, int32_t width, T
     const char *why = operands_refuse(problem, width);
     if (why != NULL) return why;
     const Shape *x = &problem_input(problem, 0)->shape, *w = &problem_input(problem, 1)->shape;
-    *out = (TransposedProduct){.x = node->inputs[0],
+    *out = (TransposedProduct){.x = problem_read_input(problem),
                                .w = node->inputs[1],
                                .bias = anchor_input(problem, 2),
                                .rows = x->dim[0],
@@ -74,7 +76,7 @@ const char *transposed_product_describe(const Problem *problem, int32_t width, T
         out->rows = dim_mul(problem->graph->dims, out->rows, x->dim[i]);
         out->cols *= w->dim[i];
     }
-    out->reads = problem->input_count > (out->bias != NONE ? 3 : 2);
+    out->reads = problem->input_count > (out->bias != NONE ? 3 : 2) + front_planes_inputs(problem);
     return NULL;
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/wgmma_conv.h"
 
 #include "ir/cost.h"
+#include "kernels/planes_text.h"
 
 enum {
     VECTOR = 16 /* bytes: strides are multiples of them */,
@@ -85,7 +86,8 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,
-                            .known_batch = conv->groups};
+                            .known_batch = conv->groups,
+                            .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS)};
     int64_t rows = dim_at_opt(problem->graph, product.rows);
     product.known_rows = rows > 0 ? rows : 1;
     return product;

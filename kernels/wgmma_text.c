@@ -196,6 +196,15 @@ static double once_cycles(const Device *device, const WgmmaProblem *problem, con
     return (together > alone ? together : alone) + 0.35 * epilogue;
 }
 
+/* Of a normalisation of the left operand: parts of all channels are merged first; what a tile has then is
+ * done in packs, before its products. A second step of a tile waits for the first one's. */
+static double normal_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    double resident = config->number[WGMMA_RESIDENT], steps = (double)steps_of(problem, config);
+    double tiles = (double)ceil_div_i64(tiles_of(problem, config), (int64_t)(device->sm_count * resident));
+    double packs = steps * stage_depth(config) * wgmma_rows(config) / EPILOGUE_LANES;
+    return 1500 + 26.0 * (double)problem->depth * resident + tiles * packs * (steps > 1 ? 1.2 : 0.5);
+}
+
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
     int64_t blocks = tiles_of(problem, config) * config->number[WGMMA_SLICES];
     double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config)
@@ -203,6 +212,8 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     /* What an operand saves that two blocks share is not modelled: much where a tile waits for L2, but the
      * best tiles do not (times on an H200). */
     if (config->number[WGMMA_SHARES] != SHARE_NOTHING) cycles *= SHARING;
+    /* What normalises a tile waits for all of it, and the products wait for that. */
+    if (problem->normal_shared > 0) cycles += normal_cycles(device, problem, config);
     double time = (cycles + 1000) / device->clock_mhz,
            moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
     return time > moved ? time : moved + 2;
@@ -213,7 +224,8 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 /* As many as there is room for beside `others` bytes and what slices share their sums through. */
 static void set_stages(const Device *device, const WgmmaProblem *problem, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
-    int32_t stages = (each - others - joined_bytes(config)) / stage_bytes(problem, config);
+    int32_t stages =
+        (each - others - joined_bytes(config) - problem->normal_shared) / stage_bytes(problem, config);
     config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
 }
 
@@ -251,7 +263,8 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
         return false;
     if (problem->outer_b && wgmma_copied_cols(config) % STRIP != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
-    return config->number[WGMMA_SHARES] == SHARE_NOTHING || may_share(device, problem, config);
+    if (config->number[WGMMA_SHARES] == SHARE_NOTHING) return true;
+    return problem->normal_shared == 0 && may_share(device, problem, config);
 }
 
 static int64_t padded_depth(const WgmmaProblem *problem, int32_t part) {
@@ -350,9 +363,10 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     if (emission->ahead_bytes > 0)
         kernel_line(w, "if (threadIdx.x == 32) prefetch_part(%s, %lld);",
                     kernel_in_any_order(w, emission->ahead), (long long)emission->ahead_bytes);
-    kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld%s%s);", problem->constant ? "true" : "false",
-                load, store, (long long)steps_of(problem, config), problem->moments == NULL ? "" : ", ",
-                problem->moments == NULL ? "" : problem->moments);
+    kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld, %s, %s);",
+                problem->constant ? "true" : "false", load, store, (long long)steps_of(problem, config),
+                problem->moments == NULL ? "NoMoments{}" : problem->moments,
+                problem->normal == NULL ? "NoNormal{}" : problem->normal);
     kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     int32_t cluster = cluster_of(config);

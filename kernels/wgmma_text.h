@@ -21,7 +21,11 @@ typedef struct WgmmaProblem {
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
     const char *moments;                         /* sum_moments of sums_text.h; NULL: none */
+    const char *normal;    /* front_planes_normal of planes_text.h; NULL: as "NoNormal{}" */
+    int32_t normal_shared; /* bytes of shared memory that it takes, beside the stages */
 } WgmmaProblem;
+
+enum { WGMMA_MOST_CONSUMERS = 256 /* threads */ };
 
 /* Numbers of a config. */
 typedef enum WgmmaNumber {

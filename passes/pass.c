@@ -155,6 +155,11 @@ bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *no
            ctx->target->pays(ctx->target->user, ctx->graph, uses, nodes, count);
 }
 
+double pass_target_cost(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count) {
+    if (ctx->target == NULL || ctx->target->cost == NULL) return 0;
+    return ctx->target->cost(ctx->target->user, ctx->graph, uses, nodes, count);
+}
+
 /* -- the runner -- */
 
 typedef struct Runner {

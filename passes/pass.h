@@ -29,6 +29,8 @@ typedef struct PassTarget {
     /* Whether nodes that can are faster so than as the steps that they are now, as far as the target knows.
      */
     bool (*pays)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count);
+    /* Microseconds that they should take there as one step, 0: nobody can tell. */
+    double (*cost)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count);
     bool f32_layout; /* convolutions of f32 gain by channels-last values there */
     void *user;
 } PassTarget;
@@ -111,6 +113,7 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
 
 /* Asks the target; NULL without one. uses: the graph's as it is now; NULL: not at hand, which takes time. */
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
+double pass_target_cost(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
 
 /* Of nodes that are not refused. False without a target. */
 bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);

@@ -4,6 +4,7 @@
  * a line "---", and the graph that is expected, compared byte by byte. Comment lines of the input steer it:
  *   # pass: NAME, NAME    passes to run, in this order; without it the graph is read, verified and printed
  *   # target: strided     the passes work for a target whose kernels take values in any layout, and slices
+ *   # cost: linear|square  the target takes every step, N nodes in N + 2 or in N * N microseconds
  *   # precision: fp16|bf16|tf32 [io] [keep=PATTERN] [force=PATTERN]   what lower_precision is told
  *   # samples: X          it calibrates with one sample, whose elements go from -X to X
  *   # error: TEXT         instead of an expected graph: reading, verifying or a pass fails, and the message
@@ -22,7 +23,7 @@ typedef struct Case {
     const char *file;
     int32_t number;               /* in its file, from 1 */
     const char *input, *expected; /* expected NULL: there is no "---" line */
-    const char *passes, *target, *precision, *samples, *error, *rejects; /* NULL where not said */
+    const char *passes, *target, *cost, *precision, *samples, *error, *rejects; /* NULL where not said */
 } Case;
 
 typedef struct Totals {
@@ -64,6 +65,7 @@ static Case read_case(Arena *arena, const char *file, int32_t number, char *text
     out.expected = cut_at_line(text, "---");
     out.passes = find_line(arena, text, "# pass:");
     out.target = find_line(arena, text, "# target:");
+    out.cost = find_line(arena, text, "# cost:");
     out.precision = find_line(arena, text, "# precision:");
     out.samples = find_line(arena, text, "# samples:");
     out.error = find_line(arena, text, "# error:");
@@ -111,15 +113,31 @@ static void make_sample(const Case *test, const Graph *graph, Arena *arena, Prec
     out->sample_count = 1;
 }
 
+static const char *takes_all(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                             int32_t count) {
+    (void)user, (void)graph, (void)uses, (void)nodes, (void)count;
+    return NULL;
+}
+
+static double cost_of(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                      int32_t count) {
+    (void)graph, (void)uses, (void)nodes;
+    return strcmp(user, "square") == 0 ? (double)count * count : count + 2.0;
+}
+
 static Status run_passes(const Case *test, Graph *graph, Arena *arena, bool *rejected, Diag *diag) {
     PrecisionOptions precision = {0};
     if (test->precision != NULL) precision = read_precision(test, arena);
     make_sample(test, graph, arena, &precision);
     char *names = arena_strdup(arena, test->passes == NULL ? "" : test->passes), *rest = NULL;
     for (char *name = strtok_r(names, ", ", &rest); name != NULL; name = strtok_r(NULL, ", ", &rest)) {
+        PassTarget target = {.refuses = takes_all,
+                             .cost = cost_of,
+                             .user = arena_strdup(arena, test->cost != NULL ? test->cost : "")};
         PassOptions options = {.start_from = name,
                                .stop_after = name,
                                .precision = test->precision != NULL ? &precision : NULL,
+                               .target = test->cost != NULL ? &target : NULL,
                                .strided = test->target != NULL && strcmp(test->target, "strided") == 0};
         PassCtx ctx = {0};
         TRY(passes_run(graph, &options, &ctx, diag));

@@ -99,6 +99,9 @@ SMELT_DEVICE void shared_get(u32 address, float &x, float &y, float &z, float &w
                  : "r"(address)
                  : "memory");
 }
+SMELT_DEVICE void shared_put(u32 address, float x, float y, float z, float w) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x), "f"(y), "f"(z), "f"(w) : "memory");
+}
 
 // The first THREADS threads of the block wait for each other.
 template <int THREADS> SMELT_DEVICE void consumers_wait() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
@@ -275,6 +278,20 @@ template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
     const u64 mode = SWIZZLE == 128 ? 1 : SWIZZLE == 64 ? 2 : 3;
     return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
 }
+// Where 16 bytes of a line of LINE bytes lie in a tile, from the tile's beginning on.
+template <int LINE> SMELT_DEVICE u32 swizzled(u32 line, u32 part) {
+    const u32 at = line * LINE + part * 16;
+    return at ^ (at >> 3 & (LINE - 16));
+}
+
+// What is done to a kernel's input in shared memory: nothing, or as PlaneNormal of wgmma_normal.cuh says.
+struct NoNormal { static const bool normalizes = false; };
+// The block's.
+template <class Normal> SMELT_DEVICE typename Normal::Scales &scales_of() {
+    __shared__ typename Normal::Scales scales;
+    return scales;
+}
+
 SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
 
 } // namespace smelt

@@ -163,6 +163,25 @@ SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repe
     wgmma_commit();
 }
 
+// What the left operand of a stage has of rows of the matrix, by the consumers. first: channel of the stage's first column.
+template <class Tile, class Normal>
+SMELT_DEVICE void wgmma_normalize(u32 at, int first, const Normal &normal, const typename Normal::Scales &scales) {
+    typedef typename Tile::A A;
+    const int PACKS = Tile::depth / 8;
+    const int pack = threadIdx.x % PACKS;
+#pragma unroll
+    for (int j = 0; j < Tile::blocks; ++j) {
+        const int channel = first + j * Tile::depth + pack * 8;
+        if (channel >= Normal::channels) continue;
+        const auto factors = normal.factors(scales, channel);
+        for (int row = (int)threadIdx.x / PACKS; row < Tile::rows; row += Tile::consumers / PACKS)
+            normal.template apply<typename Tile::Element>(
+                Tile::a_at(at) + j * A::bytes + swizzled<A::swizzle>(row, pack), factors);
+    }
+    stores_done();
+    consumers_wait<Tile::consumers>();
+}
+
 // The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
 SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
 
@@ -236,10 +255,11 @@ template <class Tile> SMELT_DEVICE void wgmma_free(u32 freed) {
         barrier_arrive(freed);
 }
 
-template <class Tile, class Store, class Moments>
+template <class Tile, class Store, class Moments, class Normal>
 SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Store &store, int steps,
-                                const Moments &moment_parts) {
+                                const Moments &moment_parts, const Normal &normal) {
     auto moments = tile_moments<Tile>(moment_parts);
+    if constexpr (Normal::normalizes) normal.template find<Tile::consumers>(scales_of<Normal>());
     const int warpgroup = threadIdx.x / 128;
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
@@ -266,6 +286,9 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
         u32 before = 0; // the stage that the instructions under way read
         for (int step = 0; step < share.count; ++step) {
             barrier_wait(ring.filled(stage.at), stage.round);
+            if constexpr (Normal::normalizes)
+                wgmma_normalize<Tile>(ring.stage(stage.at), (share.first + step) * Tile::blocks * Tile::depth, normal,
+                                      scales_of<Normal>());
             wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, sums, step == 0);
             wgmma_wait<1>();
             if (step > 0) wgmma_free<Tile>(before);
@@ -285,11 +308,11 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
 }
 
 // tiles: of the products, pairs of them where operands are shared. steps: stages of one tile, at least as many as there are
-// slices. AHEAD: the columns' operand is constant. moments:
-// NoMoments, or MomentParts of one slice.
-template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments>
+// slices. AHEAD: the columns' operand is constant. moments: NoMoments, or MomentParts of one slice. normal: NoNormal, or of the
+// rows' operand, whose depth is the channels.
+template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments, class Normal = NoNormal>
 SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, const Store &store, int steps,
-                                const Moments &moments = {}) {
+                                const Moments &moments = {}, const Normal &normal = {}) {
     const WgmmaTiles<Tile> tiles = {pairs};
     __shared__ u64 barriers[2 * Tile::stages + 1];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
@@ -317,7 +340,7 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, con
         __syncwarp();
     } else {
         if (Tile::moves_registers) registers_from<232>();
-        wgmma_consume<Tile>(ring, tiles, store, steps, moments);
+        wgmma_consume<Tile>(ring, tiles, store, steps, moments, normal);
         __syncwarp();
     }
     if (Tile::cluster > 1) { // nobody's memory may be another's before all that others send has come

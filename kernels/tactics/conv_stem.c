@@ -350,8 +350,7 @@ static const char *behind_text(KernelWriter *w, const Config *config, const Stem
 
 /* Sums of moments take registers. */
 static int32_t resident_with_moments(const Config *config) {
-    int32_t resident = config->number[RESIDENT] * 2 / 3;
-    return resident > 1 ? resident : 1;
+    return (config->number[RESIDENT] * 2 + 2) / 3;
 }
 
 static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {

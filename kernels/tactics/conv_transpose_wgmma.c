@@ -1,5 +1,6 @@
 /* ConvTranspose in half precision whose windows lie side by side, on sm_90a's matrix units. */
 #include "ir/cost.h"
+#include "kernels/planes_text.h"
 #include "kernels/transposed_product.h"
 #include "kernels/wgmma_text.h"
 #include "kernels/window_text.h"
@@ -31,7 +32,8 @@ static WgmmaProblem product_of(const Problem *problem, TransposedProduct *produc
                           .bytes = problem_bytes(problem),
                           .known_rows = rows > 0 ? rows : 1,
                           .known_cols = product->cols,
-                          .known_batch = 1};
+                          .known_batch = 1,
+                          .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS)};
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -51,26 +53,30 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
         wgmma_matrix_map(&product, config, transposed.w, product.cols, product.depth, 1, product.cols,
                          dim_mul(dims, product.cols, product.depth), true, wgmma_copied_cols(config));
     b.channels_last = true;
+    TRY(front_planes_begin(emission, device));
     KernelWriter *w = kernel_begin(emission, "conv_transpose_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_product.cuh");
     wgmma_declare_tile(w, &product, config, emission->graph->values[transposed.x].dtype);
     const char *load =
         kernel_format(w, "WgmmaMatrices<Tile>{%s, %s, false, false}", kernel_map(w, &a), kernel_map(w, &b));
+    product.normal = front_planes_normal(w, device);
     return wgmma_finish(w, device, &product, config, load, transposed_product_store(w, &transposed));
 }
 
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     TransposedProduct transposed;
     WgmmaProblem product = product_of(problem, &transposed);
-    return wgmma_cost(device, &product, config);
+    return wgmma_cost(device, &product, config) + front_planes_cost(problem, device);
 }
 
 const Tactic tactic_conv_transpose_wgmma = {.name = "conv_transpose_wgmma",
                                             .version = 3,
                                             .strided = true,
+                                            .normalizes_planes = true,
                                             .arch = "sm_90a",
                                             .refuses = refuses,
                                             .configs = configs,
                                             .emit = emit,
-                                            .cost = cost};
+                                            .cost = cost,
+                                            .finds_moments = front_planes_find_moments};

@@ -1,6 +1,7 @@
 /* Convolutions of channels-last tensors in half precision or TF32 on sm_90a's matrix units: the copy engine
  * gathers the windows. */
 #include "base/checked.h"
+#include "kernels/planes_text.h"
 #include "kernels/wgmma_conv.h"
 
 enum { MOST_STEP = 8 };
@@ -38,11 +39,22 @@ static const char *window_refuses(const WindowDims *window, int32_t axes) {
     return NULL;
 }
 
+/* Rows of the product are places of the input. */
+static bool is_pointwise(const WindowDims *window) {
+    bool all = window->taps == 1;
+    for (int32_t i = 0; i < WINDOW_AXES; ++i)
+        all = all && window->stride[i] == 1 && window->pad[i] == 0 && window->in[i] == window->out[i];
+    return all;
+}
+
 static const char *refuses(const Problem *problem, const Device *device) {
     ConvText conv;
     const char *why = wgmma_conv_refuses(problem, &conv);
     (void)device;
-    return why != NULL ? why : window_refuses(&conv.window, conv_axes(problem, &conv));
+    if (why != NULL) return why;
+    if (problem_front_planes(problem) != NULL && (conv.groups != 1 || !is_pointwise(&conv.window)))
+        return "a normalisation of windows or groups, which would be done for each";
+    return window_refuses(&conv.window, conv_axes(problem, &conv));
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -125,6 +137,7 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
     KernelMap x = map_input(emission, &conv, config);
     KernelMap weights = wgmma_conv_weights(emission, &conv, config->number[WGMMA_DEPTH],
                                            wgmma_copied_cols(config), wgmma_spreads(&product, config));
+    TRY(front_planes_begin(emission, device));
     KernelWriter *w = kernel_begin(emission, "conv_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_conv.cuh");
@@ -134,21 +147,24 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
         kernel_format(w, "WgmmaWindows<Tile, %d>{%s, %s}", axes, maps, window_numbers(w, &conv, axes));
     SumsText sums = conv_sums(emission->problem, &conv);
     product.moments = sum_moments(w, conv.batch, conv.outputs, leaves_each(&product, &conv, config));
+    product.normal = front_planes_normal(w, device);
     return wgmma_finish(w, device, &product, config, load, sum_store(w, &sums, conv_scale(w, &conv)));
 }
 
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     ConvText conv = conv_describe(problem);
     WgmmaProblem product = wgmma_conv_product(problem, &conv);
-    return wgmma_cost(device, &product, config);
+    return wgmma_cost(device, &product, config) + front_planes_cost(problem, device);
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
                                   .version = 4,
                                   .strided = true,
+                                  .normalizes_planes = true,
                                   .arch = "sm_90a",
                                   .refuses = refuses,
                                   .configs = configs,
                                   .emit = emit,
                                   .cost = cost,
-                                  .moment_parts = moment_parts};
+                                  .moment_parts = moment_parts,
+                                  .finds_moments = front_planes_find_moments};

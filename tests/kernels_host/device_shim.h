@@ -245,6 +245,10 @@ static inline float shared_get_from(unsigned address, unsigned block) {
 static inline void shared_put(unsigned address, float x) {
     gpu_put(address, x);
 }
+static inline void shared_put(unsigned address, float x, float y, float z, float w) {
+    const float numbers[4] = {x, y, z, w};
+    for (int i = 0; i < 4; ++i) gpu_put(address + 4 * i, numbers[i]);
+}
 template <int THREADS> static inline void consumers_wait() {
     gpu_wait_for_threads(THREADS);
 }

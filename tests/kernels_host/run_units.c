@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
+#include "kernels/planes_text.h"
 #include "tests/kernels_host/moments.h"
 #include "tests/kernels_host/units.h"
 
@@ -373,14 +374,16 @@ static void run_emission(Test *t, const Emission *emission, const Tactic *tactic
     char *scratch = aligned(arena_alloc(&t->arena, (size_t)bytes + 256));
     memset(scratch, 0x5a, (size_t)bytes);
     if (emission->finds_parts > 0)
-        moments_fill(&t->values[problem_anchor(problem)->inputs[0]], emission->finds_parts, scratch);
+        moments_fill(&t->values[problem_read_input(problem)], emission->finds_parts,
+                     scratch + emission->finds_at);
     for (int32_t i = 0; i < emission->launch_count; ++i)
         run_launch(t, &emission->launches[i], memory, scratch);
     check_counts(t, emission, tactic, scratch);
     for (int32_t i = 0; i < problem->output_count; ++i) {
         Tensor found = take_result(t, problem->outputs[i], memory[problem->outputs[i]], what);
         compare(&found, &t->values[problem->outputs[i]], what);
-        if (emission->leaves_parts > 0) moments_check(&found, emission->leaves_parts, scratch, what);
+        if (emission->leaves_parts > 0)
+            moments_check(&found, emission->leaves_parts, scratch + emission->leaves_at, what);
     }
 }
 
@@ -447,7 +450,7 @@ static void restore_values(Test *t, const Value *values) {
 
 static void run_config(Test *t, const Problem *problem, const Tactic *tactic, const Config *config,
                        const char *what) {
-    enum { PARTS = 3 };
+    enum { PARTS = 3, FOUND_AT = 128 };
     Emission *emission = emit_problem(t->graph, problem, tactic, config, &t->small, &t->arena, &t->diag);
     if (emission->launch_count > 0 && emission->launches[0].source == NULL) return; /* a library's */
     run_emission(t, emission, tactic, what);
@@ -460,6 +463,7 @@ static void run_config(Test *t, const Problem *problem, const Tactic *tactic, co
     other->scratch_bytes = 0;
     other->leaves_parts = leaves;
     other->finds_parts = finds ? PARTS : 0;
+    other->finds_at = finds ? FOUND_AT : 0;
     CHECK_OK(tactic->emit(config, &t->small, other), &t->diag);
     t->moments++;
     run_emission(t, other, tactic, arena_printf(&t->arena, "%s with moments", what));

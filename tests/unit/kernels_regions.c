@@ -9,11 +9,18 @@ typedef struct Case {
     const char *results, *tactic, *why; /* the one that is chosen; NULL: none, because of `why` */
 } Case;
 
-#define CONV    "%c : f32[1,4,6,6] = Conv(%x, %w)\n"
-#define MAPS    "input %x : f32[1,4,6,6]\n input %w : f32[4,4,1,1]\n"
-#define ROWS    "input %x : f32[20,16]\n input %s : f32[16]\n input %w : f32[16,8]\n"
-#define NORM    "%n : f32[20,16] = LayerNormalization(%x, %s)\n"
-#define PRODUCT "%y : f32[20,8] = MatMul(%n, %w)\n"
+#define CONV "%c : f32[1,4,6,6] = Conv(%x, %w)\n"
+#define MAPS "input %x : f32[1,4,6,6]\n input %w : f32[4,4,1,1]\n"
+#define ROWS "input %x : f32[20,16]\n input %s : f32[16]\n input %w : f32[16,8]\n"
+#define NORM "%n : f32[20,16] = LayerNormalization(%x, %s)\n"
+#define PLANES(BATCH)                                                                                        \
+    "input %x : f16[" BATCH ",16,20,20] channels_last\n input %s : f16[16]\n"                                \
+    " input %p : f16[" BATCH                                                                                 \
+    ",16,20,20] channels_last\n input %w : f16[16,16,1,1]\n input %v : f16[16,16,3,3] channels_last\n"
+#define NORMAL(BATCH) "%n : f16[" BATCH ",16,20,20] channels_last = InstanceNormalization(%x, %s, %s)\n"
+#define RELU          "%r : f16[1,16,20,20] channels_last = Relu(%n)\n"
+#define PLACES        "%y : f16[1,16,20,20] channels_last = Conv(%r, %w)\n"
+#define PRODUCT       "%y : f32[20,8] = MatMul(%n, %w)\n"
 
 static const Case cases[] = {
     {MAPS, CONV "%y : f32[1,4,3,3] = MaxPool(%c) {kernel_shape = [2,2], strides = [2,2]}\n", 0, "output %y\n",
@@ -58,6 +65,20 @@ static const Case cases[] = {
     {"input %x : f32[4,16]\n input %s : f32[16]\n input %w : f32[8,16]\n",
      "%n : f32[4,16] = LayerNormalization(%x, %s)\n %y : f32[4,8] = Gemm(%n, %w) {transB = 1}\n", 1,
      "output %y\n", "matmul_lines", NULL},
+    {PLANES("1"), NORMAL("1") RELU PLACES, 2, "output %y\n", "conv_wgmma", NULL},
+    {PLANES("1"), NORMAL("1") RELU PLACES, 2, "output %y\n output %r\n", NULL, "a normalisation that leaves"},
+    {PLANES("1"), NORMAL("1") "%r : f16[1,16,20,20] channels_last = Mul(%n, %p)\n" PLACES, 2, "output %y\n",
+     NULL, "a normalisation with other operands behind it in front"},
+    {PLANES("1"),
+     NORMAL("1") RELU
+     "%y : f16[1,16,10,10] channels_last = Conv(%r, %v) {pads = [1,1,1,1], strides = [2,2]}\n",
+     2, "output %y\n", NULL, "a normalisation of windows or groups, which would be done for each"},
+    {PLANES("2"), NORMAL("2") "%y : f16[2,16,20,20] channels_last = Conv(%n, %w)\n", 1, "output %y\n", NULL,
+     "a normalisation of several batch entries in front"},
+    {PLANES("1"),
+     "%x0 : f16[1,16,20,20] channels_last = Neg(%x)\n"
+     "%n : f16[1,16,20,20] channels_last = InstanceNormalization(%x0, %s, %s)\n" RELU PLACES,
+     3, "output %y\n", NULL, "nodes in front of a normalisation"},
 };
 
 static void check_case(const Case *c) {

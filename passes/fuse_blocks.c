@@ -102,7 +102,7 @@ static Status fuse(Blocks *b, NodeId each) {
         if (refusal == NULL && pass_target_pays(b->ctx, &b->uses, b->nodes, b->count))
             return join(b, &steps[first], &steps[last]);
         if (refusal == NULL) refusal = "they are faster apart";
-        if (why == NULL) why = refusal;
+        if (why == NULL) why = arena_strdup(b->ctx->scratch, refusal); /* the next question takes the words */
     }
     if (why != NULL) pass_reject(b->ctx, each, "cannot be one step with the convolutions around it: %s", why);
     return STATUS_OK;

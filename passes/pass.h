@@ -111,7 +111,8 @@ typedef struct PassOptions {
  * names: USAGE with the list of names. ctx_out (may be NULL) receives the rejections. */
 Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Diag *diag);
 
-/* Asks the target; NULL without one. uses: the graph's as it is now; NULL: not at hand, which takes time. */
+/* Asks the target, whose words hold until it is asked again; NULL without one. uses: the graph's as it is
+ * now; NULL: not at hand, which takes time. */
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
 double pass_target_cost(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
 

@@ -15,8 +15,10 @@ with operands in L2 as far as they fit, on both sides. The last lines say how ma
 are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
 import argparse
+import concurrent.futures
 import json
 import math
+import multiprocessing
 import pathlib
 import re
 import statistics
@@ -80,7 +82,7 @@ def measured(arguments, problem):
     return sorted(timed, key=lambda choice: choice["us"])
 
 
-def measure(arguments, problems, gpu):
+def measure(arguments, problems, torch_times):
     """Adds times: of torch, of the model's choice for each problem, and then of the best candidates of those problems that are slower than it."""
     def look_up():
         known = {problem["problem"]: problem["choices"] for problem in tune(arguments, [problem["problem"] for problem in problems], None, "--tune=off")}
@@ -92,9 +94,9 @@ def measure(arguments, problems, gpu):
             print(f"tuning ran over its time with {len(some)} problems", file=sys.stderr, flush=True)
 
     for problem in problems:
-        problem["torch_us"] = torch_time(gpu, problem["problem"], problem["roofline_us"]) if gpu else None
-    if gpu:
-        gpu.torch.cuda.empty_cache()
+        problem["torch_us"] = torch_times.of(problem["problem"], problem["roofline_us"]) if torch_times else None
+    if torch_times:
+        torch_times.close()
     if not arguments.gpu and arguments.tune != "off":
         times(problems, "first")
     look_up()
@@ -103,7 +105,7 @@ def measure(arguments, problems, gpu):
         problem["untuned_us"] = known[0]["us"] if len(known) == 1 else None
     if arguments.gpu or arguments.tune in ("off", "first"):
         return
-    wanted = [problem for problem in problems if not gpu or (problem["torch_us"] and slower(arguments, problem) > 1)]
+    wanted = [problem for problem in problems if not torch_times or (problem["torch_us"] and slower(arguments, problem) > 1)]
     wanted.sort(key=lambda problem: -slower(arguments, problem))
     while wanted and arguments.left() > 0:
         some, wanted = wanted[:PIECE], wanted[PIECE:]
@@ -198,14 +200,14 @@ def torch_function(torch, parsed):
     return (convolution if name in ("Conv", "ConvTranspose") else product)(torch, name, attributes, operands, residual)
 
 
-def torch_time(gpu, line, floor):
-    """Microseconds, or None."""
-    repeats = int(min(max(LONG_US / max(floor, 1), LEAST_REPEATS), MOST_REPEATS))
-    parsed = parse(line)
-    if repr(parsed) in gpu.known:
-        return gpu.known[repr(parsed)]
-    gpu.allow_tf32(line.endswith(" tf32"))
-    found = torch_function(gpu.torch, parsed) if parsed is not None else None
+def torch_time(parsed, precision, tf32, repeats):
+    """Microseconds, or None where torch has it otherwise. Runs in a process of its own, which keeps its torch."""
+    if not hasattr(torch_time, "gpu"):
+        torch_time.gpu = peers.Torch({"target": "cuda", "precision": precision})
+        torch_time.gpu.torch.backends.cudnn.benchmark = True
+    gpu = torch_time.gpu
+    gpu.allow_tf32(tf32)
+    found = torch_function(gpu.torch, parsed)
     if found is None:
         return None
 
@@ -214,11 +216,38 @@ def torch_time(gpu, line, floor):
             result = found[0](*tensors)
         return result
 
-    try:
-        gpu.known[repr(parsed)] = gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / repeats
-    except RuntimeError as problem:  # such as memory that is short
-        print(f"{short(line)}: torch: {str(problem)[:100]}", file=sys.stderr, flush=True)
-    return gpu.known.get(repr(parsed))
+    return gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / repeats
+
+
+class TorchTimes:
+    """torch's times of contractions, each asked for once. An error of CUDA ends the process that it happens in, and costs one problem."""
+
+    def __init__(self, precision):
+        self.precision, self.known, self.process = precision, {}, None
+
+    def of(self, line, floor):
+        """Microseconds, or None."""
+        parsed = parse(line)
+        if parsed is not None and repr(parsed) not in self.known:
+            repeats = int(min(max(LONG_US / max(floor, 1), LEAST_REPEATS), MOST_REPEATS))
+            self.known[repr(parsed)] = self.ask(short(line), parsed, line.endswith(" tf32"), repeats)
+        return self.known.get(repr(parsed))
+
+    def ask(self, name, parsed, tf32, repeats):
+        if self.process is None:
+            self.process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        try:
+            return self.process.submit(torch_time, parsed, self.precision, tf32, repeats).result()
+        except RuntimeError as problem:  # such as memory that is short
+            print(f"{name}: torch: {str(problem)[:100]}", file=sys.stderr, flush=True)
+            if isinstance(problem, concurrent.futures.BrokenExecutor) or "CUDA error" in str(problem):
+                self.close()
+            return None
+
+    def close(self):
+        if self.process is not None:
+            self.process.shutdown()
+        self.process = None
 
 
 def row_of(arguments, problem):
@@ -245,16 +274,15 @@ def print_table(rows):
 
 def begin(arguments):
     """torch where it is asked for, what all rows have in common, and the clock of --limit."""
-    start, gpu = time.monotonic(), None
+    start = time.monotonic()
     arguments.left = lambda: arguments.limit - (time.monotonic() - start)
     arguments.session = {}
-    if arguments.torch:
-        import compare
+    if not arguments.torch:
+        return None
+    import compare
 
-        gpu = peers.Torch({"target": "cuda", "precision": arguments.precision})
-        gpu.torch.backends.cudnn.benchmark, gpu.known = True, {}
-        arguments.session = compare.versions(argparse.Namespace(target="cuda", smelt=arguments.smelt))
-    return gpu
+    arguments.session = compare.versions(argparse.Namespace(target="cuda", smelt=arguments.smelt))
+    return TorchTimes(arguments.precision)
 
 
 def main():
@@ -271,9 +299,9 @@ def main():
     parser.add_argument("--limit", type=float, default=1e6, help="seconds after which nothing more is tuned")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each problem")
     arguments = parser.parse_args()
-    gpu = begin(arguments)
+    torch_times = begin(arguments)
     problems = collect(arguments)
-    measure(arguments, problems, gpu)
+    measure(arguments, problems, torch_times)
     rows = [row_of(arguments, problem) for problem in problems]
     if arguments.output:
         arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))

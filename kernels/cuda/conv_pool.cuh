@@ -35,18 +35,6 @@ SMELT_DEVICE PoolBehind<Pool, N, Before> pool_behind(const Window &window, const
     return PoolBehind<Pool, N, Before>{window, numbering, before};
 }
 
-template <class A> SMELT_DEVICE MaxOf<A> shuffled(const MaxOf<A> &pool, int mask) {
-    MaxOf<A> other;
-    other.value = shuffled(pool.value, mask);
-    other.where = shuffled(pool.where, mask);
-    return other;
-}
-template <class A> SMELT_DEVICE MeanOf<A> shuffled(const MeanOf<A> &pool, int mask) {
-    MeanOf<A> other;
-    other.sum = shuffled(pool.sum, mask);
-    return other;
-}
-
 // A window of elements element(0), element(1), ...: TEAM threads side by side divide them, and merge what they have in an order
 // that is always the same.
 template <int TEAM, class Pool, class Element> SMELT_DEVICE Pool pool_window(Index taps, const Element &element) {

@@ -3,6 +3,7 @@
 #define SMELT_POOL_CUH
 
 #include "smelt/pointwise.cuh"
+#include "smelt/team.cuh"
 #include "smelt/window.cuh"
 
 namespace smelt {
@@ -43,6 +44,17 @@ template <class A> SMELT_DEVICE void combine(MaxOf<A> &pool, const MaxOf<A> &oth
 }
 template <class A> SMELT_DEVICE void combine(MeanOf<A> &pool, const MeanOf<A> &other) { pool.sum += other.sum; }
 template <class A, int P> SMELT_DEVICE void combine(NormOf<A, P> &pool, const NormOf<A, P> &other) { pool.sum += other.sum; }
+// What the thread with the other number has.
+template <class A> SMELT_DEVICE MaxOf<A> shuffled(const MaxOf<A> &pool, int mask) {
+    MaxOf<A> other;
+    other.value = shuffled(pool.value, mask);
+    other.where = shuffled(pool.where, mask);
+    return other;
+}
+template <class A> SMELT_DEVICE MeanOf<A> shuffled(const MeanOf<A> &pool, int mask) { return MeanOf<A>{shuffled(pool.sum, mask)}; }
+template <class A, int P> SMELT_DEVICE NormOf<A, P> shuffled(const NormOf<A, P> &pool, int mask) {
+    return NormOf<A, P>{shuffled(pool.sum, mask)};
+}
 
 // What becomes of the place of a maximum: nothing, or the index that MaxPool reports: over the whole input, spatial axes
 // in row-major order, or in the opposite order.

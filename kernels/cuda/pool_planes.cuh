@@ -3,7 +3,6 @@
 #define SMELT_POOL_PLANES_CUH
 
 #include "smelt/pool.cuh"
-#include "smelt/team.cuh"
 #include "smelt/wgmma.cuh"
 
 namespace smelt {
@@ -33,17 +32,6 @@ SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index e
         }
         if (lane == 0 && plane < planes) epilogue(plane, whole_result(pools[threadIdx.x], extent));
     }
-}
-
-template <class A> SMELT_DEVICE MaxOf<A> shuffled(const MaxOf<A> &pool, int mask) {
-    MaxOf<A> other;
-    other.value = shuffled(pool.value, mask);
-    other.where = shuffled(pool.where, mask);
-    return other;
-}
-template <class A> SMELT_DEVICE MeanOf<A> shuffled(const MeanOf<A> &pool, int mask) { return MeanOf<A>{shuffled(pool.sum, mask)}; }
-template <class A, int P> SMELT_DEVICE NormOf<A, P> shuffled(const NormOf<A, P> &pool, int mask) {
-    return NormOf<A, P>{shuffled(pool.sum, mask)};
 }
 
 // What the blocks of a cluster have of the same plane, each in thread t of part t, in the order of the blocks.

@@ -419,13 +419,16 @@ static void move_value(Test *t, ValueId id, bool is_result, Lie lie) {
 
 /* Weights, scales and the like stay as they are: kernels take them plainly. */
 static bool is_parameter(const Test *t, const Problem *problem, ValueId id) {
-    const Node *anchor = problem_anchor(problem);
-    if (anchor == NULL || anchor->op == OP_MatMul || anchor->op == OP_Gemm) return false;
-    OpClass op_class = op_def(anchor->op)->op_class;
-    if (op_class != OPCLASS_CONTRACTION && op_class != OPCLASS_NORMALIZATION) return false;
-    bool parameter = false;
-    for (int32_t i = 1; i < anchor->input_count; ++i) parameter = parameter || anchor->inputs[i] == id;
-    return parameter && anchor->inputs[0] != id && t->graph->values[id].producer == NONE;
+    if (t->graph->values[id].producer != NONE) return false;
+    for (int32_t n = 0; n < problem->node_count; ++n) {
+        const Node *node = &t->graph->nodes[problem->nodes[n]];
+        OpClass op_class = op_def(node->op)->op_class;
+        if (node->op == OP_MatMul || node->op == OP_Gemm || node->inputs[0] == id) continue;
+        if (op_class != OPCLASS_CONTRACTION && op_class != OPCLASS_NORMALIZATION) continue;
+        for (int32_t i = 1; i < node->input_count; ++i)
+            if (node->inputs[i] == id) return true;
+    }
+    return false;
 }
 
 /* The values of the nodes, which lie plainly, elsewhere. */

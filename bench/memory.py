@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Kernels that memory bounds, beside a copy of as many bytes: pointwise chains, depthwise convolutions, pools, resizes, softmax, normalisations of rows,
-transposes, reductions, each on a tensor larger than the L2 cache and on one inside it.
+"""Kernels that memory bounds, beside a copy of as many bytes: pointwise chains, depthwise convolutions, pools, squeeze-and-excite, resizes, softmax,
+normalisations of rows and planes, transposes, reductions, concats, slices, pads and gathers, each on a tensor larger than the L2 cache and on one inside it.
 
     bench/memory.py --smelt build/smelt [--only TEXT] [--size large] [--tune quick] [--output memory.jsonl] [--gpu h200]
 
@@ -20,14 +20,35 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import results  # noqa: E402
 
 
-def conv(channels, image, kernel, stride=1):
+def conv(channels, image, kernel, stride=1, dtype="f16"):
     """A depthwise convolution of images whose extents are all `image`, with a clip behind it."""
     axes, kernels = len(kernel), ", ".join(map(str, kernel))
     lists = {"dilations": [1] * axes, "kernel_shape": kernel, "pads": [k // 2 for k in kernel] * 2, "strides": [stride] * axes}
     texts = {name: ",".join(map(str, values)) + ("," if len(values) == 1 else "") for name, values in lists.items()}
     size, out = (", ".join([str(extent)] * axes) for extent in (image, -(-image // stride)))
     return (f"*Conv($0 $1 $2) dilations={texts['dilations']} group={channels} kernel_shape={texts['kernel_shape']} pads={texts['pads']} strides={texts['strides']} + "
-            f"Relu(%0.0) | f16[N, {channels}, {size}] channels_last f16[{channels}, 1, {kernels}]= f16[{channels}]= -> %1.0:f16[N, {channels}, {out}] channels_last")
+            f"Relu(%0.0) | {dtype}[N, {channels}, {size}] channels_last {dtype}[{channels}, 1, {kernels}]= {dtype}[{channels}]= -> "
+            f"%1.0:{dtype}[N, {channels}, {out}] channels_last")
+
+
+def norm(op, shape, dtype="f16", attributes=""):
+    """Of planes, with a clip behind it."""
+    channels = shape.split(", ")[1]
+    return (f"*{op}($0 $1 $2){attributes} + LeakyRelu(%0.0) alpha=0x1p-3 | {dtype}[{shape}] channels_last {dtype}[{channels}]= {dtype}[{channels}]= -> "
+            f"%1.0:{dtype}[{shape}] channels_last")
+
+
+def squeeze(channels, squeezed, image):
+    """Squeeze-and-excite."""
+    product = "dilations=1,1 group=1 kernel_shape=1,1 pads=0,0,0,0 strides=1,1"
+    tensor = f"f16[N, {channels}, {image}, {image}] channels_last"
+    return (f"*GlobalAveragePool($0) + Conv(%0.0 $1 $2) {product} + Swish(%1.0) + Conv(%2.0 $3 $4) {product} + Sigmoid(%3.0) + Mul(%4.0 $0) | {tensor} "
+            f"f16[{squeezed}, {channels}, 1, 1]= f16[{squeezed}]= f16[{channels}, {squeezed}, 1, 1]= f16[{channels}]= -> %5.0:{tensor}")
+
+
+def concat(channels, image):
+    tensors = [f"f16[N, {count}, {image}, {image}] channels_last" for count in (*channels, sum(channels))]
+    return f"Concat({' '.join(f'${i}' for i in range(len(channels)))}) axis=1 | {' '.join(tensors[:-1])} -> %0.0:{tensors[-1]}"
 
 
 def window(op, channels, image, kernel, stride, pad, axes=2):
@@ -45,8 +66,8 @@ def resize(mode, channels, image, axes=2, more=""):
             f"%0.0:f16[N, {channels}, {out}] channels_last")
 
 
-def reduce(op, shape, axes, out):
-    return f"{op}($0 $1) keepdims=0 | f16[{shape}] i64[{len(axes)}]={','.join(map(str, axes))} -> %0.0:f16[{out}]"
+def reduce(op, shape, axes, out, dtype="f16"):
+    return f"{op}($0 $1) keepdims=0 | {dtype}[{shape}] i64[{len(axes)}]={','.join(map(str, axes))} -> %0.0:{dtype}[{out}]"
 
 
 def transpose(shape, perm):
@@ -60,19 +81,30 @@ ROWS = (
     ("scale, shift, sigmoid", f"Mul($0 $1) + Add(%0.0 $2) + Sigmoid(%1.0) | {PLANES} f16[64, 1, 1]= f16[64, 1, 1]= -> %2.0:{PLANES}", 64, 8),
     ("add, relu", f"Add($0 $1) + Relu(%0.0) | {PLANES} {PLANES} -> %1.0:{PLANES}", 64, 6),
     ("gelu", "Gelu($0) | f16[N, 3072] -> %0.0:f16[N, 3072]", 32768, 2048),
+    ("add, relu, f32", "Add($0 $1) + Relu(%0.0) | f32[N, 1024] f32[N, 1024] -> %1.0:f32[N, 1024]", 32768, 2048),
     ("cast to f16", "Cast($0) to=10 | f32[N, 1024] -> %0.0:f16[N, 1024]", 65536, 4096),
+    ("cast to f32", "Cast($0) to=1 | f16[N, 1024] -> %0.0:f32[N, 1024]", 65536, 4096),
     ("depthwise 3x3", conv(64, 112, (3, 3)), 64, 8),
     ("depthwise 3x3, stride 2", conv(64, 112, (3, 3), 2), 64, 8),
+    ("depthwise 3x3, 576 channels", conv(576, 14, (3, 3)), 512, 64),
+    ("depthwise 3x3, f32", conv(64, 112, (3, 3), dtype="f32"), 32, 4),
     ("depthwise 5x5", conv(64, 112, (5, 5)), 64, 8),
+    ("depthwise 5x5, 672 channels", conv(672, 14, (5, 5)), 512, 64),
     ("depthwise 5x5, stride 2", conv(64, 112, (5, 5), 2), 64, 8),
     ("depthwise 7x7", conv(64, 112, (7, 7)), 64, 8),
     ("depthwise 9", conv(64, 4096, (9,)), 256, 24),
     ("depthwise 3x3x3", conv(32, 64, (3, 3, 3)), 8, 1),
+    ("depthwise 5x5x5, stride 2", conv(32, 64, (5, 5, 5), 2), 8, 1),
     ("maxpool 3x3, stride 2", window("MaxPool", 64, 112, 3, 2, 1), 64, 8),
+    ("maxpool 3x3", window("MaxPool", 256, 28, 3, 1, 1), 256, 32),
     ("maxpool 2x2, stride 2", window("MaxPool", 64, 112, 2, 2, 0), 64, 8),
+    ("maxpool 2x2, stride 2, f32", window("MaxPool", 64, 112, 2, 2, 0).replace("f16", "f32"), 32, 4),
     ("averagepool 3x3", window("AveragePool", 64, 112, 3, 1, 1), 64, 8),
     ("maxpool 2x2x2, stride 2", window("MaxPool", 32, 64, 2, 2, 0, 3), 8, 1),
     ("globalaveragepool", f"GlobalAveragePool($0) | {PLANES} -> %0.0:f16[N, 64, 1, 1]", 64, 8),
+    ("globalaveragepool of 7x7", "GlobalAveragePool($0) | f16[N, 2048, 7, 7] channels_last -> %0.0:f16[N, 2048, 1, 1]", 512, 64),
+    ("squeeze-and-excite of 56x56", squeeze(96, 4, 56), 128, 16),
+    ("squeeze-and-excite of 14x14", squeeze(672, 28, 14), 512, 32),
     ("resize nearest x2", resize("nearest", 64, 56), 64, 8),
     ("resize bilinear x2", resize("linear", 64, 56), 64, 8),
     ("resize bilinear x2, corners", resize("linear", 64, 56, more=' coordinate_transformation_mode=align_corners'), 64, 8),
@@ -81,9 +113,18 @@ ROWS = (
     ("softmax of 1024", "Softmax($0) axis=-1 | f16[N, 1024] -> %0.0:f16[N, 1024]", 65536, 6144),
     ("softmax of 16384", "Softmax($0) axis=-1 | f16[N, 16384] -> %0.0:f16[N, 16384]", 4096, 384),
     ("softmax of channels", "Softmax($0) axis=1 | f16[N, 16, 256, 256] channels_last -> %0.0:f16[N, 16, 256, 256] channels_last", 64, 6),
+    ("softmax of 1024, f32", "Softmax($0) axis=-1 | f32[N, 1024] -> %0.0:f32[N, 1024]", 32768, 3072),
+    ("LayerNorm of 768", "LayerNormalization($0 $1 $2) axis=-1 | f16[N, 768] f16[768]= f16[768]= -> %0.0:f16[N, 768]", 65536, 6144),
+    ("LayerNorm of 1024, f32", "LayerNormalization($0 $1 $2) axis=-1 | f32[N, 1024] f32[1024]= f32[1024]= -> %0.0:f32[N, 1024]", 32768, 3072),
     ("add, LayerNorm of 768", "Add($0 $1) + *LayerNormalization(%0.0 $2 $3) axis=-1 | f16[N, 768] f16[N, 768] f16[768]= f16[768]= -> %0.0:f16[N, 768] %1.0:f16[N, 768]",
      65536, 6144),
     ("add, RMSNorm of 4096", "Add($0 $1) + *RMSNormalization(%0.0 $2) axis=-1 | f16[N, 4096] f16[N, 4096] f16[4096]= -> %0.0:f16[N, 4096] %1.0:f16[N, 4096]", 16384, 1024),
+    ("InstanceNorm of 32 channels, 3-D", norm("InstanceNormalization", "N, 32, 64, 64, 64"), 8, 1),
+    ("InstanceNorm of 256 channels, 3-D", norm("InstanceNormalization", "N, 256, 16, 16, 16"), 64, 4),
+    ("GroupNorm of 32 channels, 3-D", norm("GroupNormalization", "N, 32, 64, 64, 64", attributes=" num_groups=8"), 8, 1),
+    ("InstanceNorm of 64 channels", norm("InstanceNormalization", "N, 64, 112, 112"), 64, 6),
+    ("GroupNorm of 64 channels", norm("GroupNormalization", "N, 64, 112, 112", attributes=" num_groups=8"), 64, 6),
+    ("GroupNorm of 256 channels, f32", norm("GroupNormalization", "N, 256, 28, 28", "f32", " num_groups=32"), 128, 12),
     ("transpose NCHW to NHWC", transpose("N, 64, 112, 112", (0, 2, 3, 1)), 64, 8),
     ("transpose NHWC to NCHW", transpose("N, 112, 112, 64", (0, 3, 1, 2)), 64, 8),
     ("transpose of matrices", transpose("N, 1024, 1024", (0, 2, 1)), 64, 6),
@@ -93,7 +134,18 @@ ROWS = (
     ("reduce columns", reduce("ReduceSum", "N, 1024", [0], "1024"), 65536, 6144),
     ("reduce planes", reduce("ReduceMean", "N, 64, 112, 112", [2, 3], "N, 64"), 64, 8),
     ("reduce channels", reduce("ReduceMax", "N, 64, 12544", [1], "N, 12544"), 64, 8),
+    ("reduce inner of three", reduce("ReduceSum", "N, 64, 256", [2], "N, 64"), 8192, 512),
+    ("reduce middle of three", reduce("ReduceMax", "N, 256, 64", [1], "N, 64"), 8192, 512),
+    ("reduce outer of three", reduce("ReduceSum", "64, N, 256", [0], "N, 256"), 8192, 512),
     ("reduce all", reduce("ReduceSum", "N, 1024", [0, 1], ""), 65536, 6144),
+    ("reduce rows of 1024, f32", reduce("ReduceSum", "N, 1024", [1], "N", "f32"), 65536, 6144),
+    ("reduce columns, f32", reduce("ReduceSum", "N, 1024", [0], "1024", "f32"), 65536, 6144),
+    ("concat of 64, 128, 32, 32", concat((64, 128, 32, 32), 28), 512, 48),
+    ("concat of 2 x 64", concat((64, 64), 112), 64, 6),
+    ("split of channels", f"Split($0) axis=1 num_outputs=2 | {PLANES} -> %0.0:{PLANES.replace('64', '32')} %0.1:{PLANES.replace('64', '32')}", 64, 8),
+    ("slice of rows", f"Slice($0 $1 $2 $3) | {PLANES} i64[2]=2,3 i64[2]=102,103 i64[2]=2,3 -> %0.0:f16[N, 64, 100, 100] channels_last", 64, 8),
+    ("pad of planes", f"Pad($0 $1) mode=constant | {PLANES} i64[8]=0,0,1,1,0,0,1,1 -> %0.0:f16[N, 64, 114, 114] channels_last", 64, 8),
+    ("gather of rows", "Gather($0 $1) axis=0 | f16[30522, 768] i64[N] -> %0.0:f16[N, 768]", 65536, 8192),
 )
 
 

@@ -279,9 +279,8 @@ static Status need_node(Chain *c, const Node *node, const View *view, ChainTerm 
     }
 }
 
-/* The node of the problem that makes the value, or NULL. */
-static const Node *inner_producer(const Problem *problem, ValueId value) {
-    NodeId producer = problem->graph->values[value].producer;
+const Node *problem_maker(const Problem *problem, ValueId value) {
+    NodeId producer = value == NONE ? NONE : problem_value(problem, value)->producer;
     for (int32_t n = 0; producer != NONE && n < problem->node_count; ++n)
         if (problem->nodes[n] == producer) return &problem->graph->nodes[producer];
     return NULL;
@@ -304,7 +303,7 @@ static Status need(Chain *c, ValueId id, const View *view, ChainTerm *out) {
         *out = known->term;
         return STATUS_OK;
     }
-    const Node *producer = inner_producer(c->problem, id);
+    const Node *producer = problem_maker(c->problem, id);
     if (producer == NULL)
         TRY(need_memory(c, id, number, out));
     else if (producer == problem_anchor(c->problem) || find_hot(c, id) != NULL)
@@ -445,7 +444,7 @@ static Status check_results(Chain *c) {
         ValueId value = c->problem->outputs[o];
         if (anchor != problem_last(c->problem) && find_hot(c, value) == NULL)
             return refuse(c, "a result in front of a pool or of a second contraction");
-        if (value != anchor->inputs[0] && inner_producer(c->problem, value) != anchor &&
+        if (value != anchor->inputs[0] && problem_maker(c->problem, value) != anchor &&
             find_hot(c, value) == NULL)
             return refuse(c, "a result that the anchor has no part in");
     }
@@ -460,8 +459,8 @@ ValueId chain_end(const Problem *problem, ChainPlace place) {
         const ValueId *inputs = nodes[problem->scale].inputs;
         return inputs[inputs[0] == x ? 1 : 0];
     }
-    if (problem->depthwise != NONE)
-        return nodes[place == CHAIN_WITHIN ? problem->project : problem->depthwise].inputs[0];
+    if (place == CHAIN_WITHIN) return nodes[problem->project].inputs[0];
+    if (problem->depthwise != NONE) return nodes[problem->depthwise].inputs[0];
     return nodes[problem->pooling != NONE ? problem->pooling : problem->excite].inputs[0];
 }
 
@@ -474,12 +473,14 @@ static Status build_between(Chain *c, ChainPlace place) {
         end = problem_anchor(problem);
     } else if (place == CHAIN_SCALES) {
         first = &nodes[problem->excite];
+    } else if (place == CHAIN_WITHIN) {
+        first = &nodes[problem->depthwise];
+        end = &nodes[problem->project];
     } else if (problem->squeeze != NONE) {
         first = &nodes[problem->squeeze];
         end = &nodes[problem->excite];
     } else if (problem->depthwise != NONE) {
-        first = place == CHAIN_WITHIN ? &nodes[problem->depthwise] : first;
-        end = &nodes[place == CHAIN_WITHIN ? problem->project : problem->depthwise];
+        end = &nodes[problem->depthwise];
     }
     TRY(build_behind(c, first, end));
     if (c->refusal != NULL) return STATUS_OK;
@@ -502,8 +503,6 @@ static Status build_at(Chain *c, ValueId value, const Value *numbers) {
 }
 
 static Status build(Chain *c, ChainPlace place) {
-    if (place == CHAIN_BETWEEN || place == CHAIN_SCALES || place == CHAIN_WITHIN || place == CHAIN_NORMALIZED)
-        return build_between(c, place);
     if (place == CHAIN_BEHIND) {
         TRY(build_behind(c, problem_last(c->problem), NULL));
         return c->refusal != NULL ? STATUS_OK : check_results(c);
@@ -512,6 +511,7 @@ static Status build(Chain *c, ChainPlace place) {
         ValueId input = problem_anchor(c->problem)->inputs[0];
         return build_at(c, input, value_of(c, input));
     }
+    if (place != CHAIN_RESULTS) return build_between(c, place);
     for (int32_t o = 0; o < c->problem->output_count && c->refusal == NULL; ++o)
         TRY(build_at(c, c->problem->outputs[o], value_of(c, c->problem->outputs[0])));
     return STATUS_OK;
@@ -537,7 +537,7 @@ static bool has_too_many_operands(const Problem *problem) {
 bool problem_has_front(const Problem *problem) {
     const Node *anchor = problem_anchor(problem);
     for (int32_t i = 0; anchor != NULL && problem->node_count > 1 && i < anchor->input_count; ++i)
-        if (anchor->inputs[i] != NONE && inner_producer(problem, anchor->inputs[i]) != NULL) return true;
+        if (problem_maker(problem, anchor->inputs[i]) != NULL) return true;
     return false;
 }
 
@@ -546,7 +546,7 @@ static const char *front_refusal(const Problem *problem) {
     const Node *anchor = problem_anchor(problem);
     for (int32_t i = 1; i < anchor->input_count; ++i)
         if (anchor->inputs[i] != NONE &&
-            (inner_producer(problem, anchor->inputs[i]) != NULL || anchor->inputs[i] == anchor->inputs[0]))
+            (problem_maker(problem, anchor->inputs[i]) != NULL || anchor->inputs[i] == anchor->inputs[0]))
             return "nodes in front of the anchor's other inputs";
     return NULL;
 }

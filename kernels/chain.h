@@ -80,8 +80,8 @@ typedef struct Chain {
     ChainKnown *known;
 } Chain;
 
-/* The tensor whose elements are numbered: the anchor's result, or that of a pool behind it; its input, where
- * `in_front`; the first result of a problem without an anchor. With a pool, CHAIN_BETWEEN goes on from
+/* The tensor whose elements are numbered: the anchor's result, or that of a pool behind it; its input, with
+ * CHAIN_IN_FRONT; the first result of a problem without an anchor. With a pool, CHAIN_BETWEEN goes on from
  * the anchor's result to what the pool reads; in squeeze-and-excite from the first
  * contraction's result to what the second reads. CHAIN_SCALES goes on from there to what scales the anchor's
  * input. In an inverted residual CHAIN_BETWEEN leads from the first contraction's result to what the second
@@ -105,6 +105,8 @@ Status chain_prepare(KernelWriter *w, const Problem *problem, ChainPlace place, 
 
 /* Whether nodes of the problem make what the anchor reads. */
 bool problem_has_front(const Problem *problem);
+/* The node of the problem that makes the value, or NULL; of NONE too. */
+const Node *problem_maker(const Problem *problem, ValueId value);
 
 /* What CHAIN_BETWEEN, CHAIN_SCALES, CHAIN_WITHIN and CHAIN_NORMALIZED lead to. */
 ValueId chain_end(const Problem *problem, ChainPlace place);

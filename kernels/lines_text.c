@@ -20,7 +20,7 @@ const char *lines_refuse(const Problem *problem, const Slices *slices) {
     return problem_is_aligned(problem) ? NULL : "values that are not aligned";
 }
 
-static int32_t packs_of(const Slices *slices, int32_t warps) {
+int32_t lines_packs(const Slices *slices, int32_t warps) {
     return (int32_t)ceil_div_i64(slices->extent, (int64_t)LINE_LANES * WARP * warps);
 }
 
@@ -37,8 +37,8 @@ int32_t lines_shares(const Problem *problem, const Device *device, const Slices 
     int64_t rows = dim_at_opt(problem->graph, slices->rows);
     int32_t count = 0;
     for (int32_t warps = 1; warps <= MOST_WARPS; ++warps) {
-        int32_t packs = packs_of(slices, warps);
-        if (packs > MOST_PACKS || (warps > 1 && packs == packs_of(slices, warps - 1))) continue;
+        int32_t packs = lines_packs(slices, warps);
+        if (packs > MOST_PACKS || (warps > 1 && packs == lines_packs(slices, warps - 1))) continue;
         out[count++] = (LineShare){warps, rows_of(rows, warps, device)};
     }
     if (rows > 2 * (int64_t)device->sm_count || out[count - 1].warps > BLOCK_WARPS) return count;
@@ -49,7 +49,8 @@ int32_t lines_shares(const Problem *problem, const Device *device, const Slices 
 }
 
 const char *lines_text(KernelWriter *w, const Slices *slices, LineShare share) {
-    return kernel_format(w, "LineTeam<%d, %d>, %d", share.warps, share.rows, packs_of(slices, share.warps));
+    return kernel_format(w, "LineTeam<%d, %d>, %d", share.warps, share.rows,
+                         lines_packs(slices, share.warps));
 }
 
 Status lines_finish(KernelWriter *w, const Slices *slices, LineShare share) {

@@ -16,6 +16,8 @@ const char *lines_refuse(const Problem *problem, const Slices *slices);
 /* All ways, the best guess first; at least one. */
 int32_t lines_shares(const Problem *problem, const Device *device, const Slices *slices,
                      LineShare out[MOST_LINE_SHARES]);
+/* Packs of a thread where a row has so many warps. */
+int32_t lines_packs(const Slices *slices, int32_t warps);
 /* "LineTeam<2, 1>, 3": the team, and the packs of a thread. */
 const char *lines_text(KernelWriter *w, const Slices *slices, LineShare share);
 /* The launch. */

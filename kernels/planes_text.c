@@ -46,13 +46,13 @@ int32_t planes_parts(const Problem *problem, const PlanesText *p, const Device *
     return (int32_t)(wanted < runs ? wanted : runs);
 }
 
-static double bytes_of(const Problem *problem, const PlanesText *p) {
+double planes_bytes(const Problem *problem, const PlanesText *p) {
     const Value *x = problem_value(problem, p->node->inputs[0]);
     return (double)value_count_at_opt(problem->graph, p->node->inputs[0]) * dtype_bits(x->dtype) / 8.0;
 }
 
 double planes_rate(const Problem *problem, const PlanesText *p, const Device *device) {
-    bool cached = 2 * bytes_of(problem, p) < device->l2_bytes;
+    bool cached = 2 * planes_bytes(problem, p) < device->l2_bytes;
     return (cached ? 0.65 * device->l2_gb_per_s : device->dram_gb_per_s) * 1e3;
 }
 
@@ -117,22 +117,15 @@ Status planes_emit_moments(Emission *emission, const PlanesText *p, int32_t part
 
 /* -- in front of a convolution -- */
 
-/* The node of the problem that makes the value, or NULL. */
-static const Node *maker_of(const Problem *problem, ValueId value) {
-    NodeId producer = value == NONE ? NONE : problem_value(problem, value)->producer;
-    for (int32_t i = 0; producer != NONE && i < problem->node_count; ++i)
-        if (problem->nodes[i] == producer) return &problem->graph->nodes[producer];
-    return NULL;
-}
-
 const Node *problem_front_planes(const Problem *problem) {
     const Node *anchor = problem_anchor(problem);
     if (anchor == NULL || problem->node_count == 1) return NULL;
     if (anchor->op != OP_Conv && anchor->op != OP_ConvTranspose) return NULL;
-    const Node *node = maker_of(problem, anchor->inputs[0]);
+    const Node *node = problem_maker(problem, anchor->inputs[0]);
     while (node != NULL && !planes_are_normalized_by(node))
-        node = node_form(problem->graph, node, NULL) == FORM_ELEMENTS ? maker_of(problem, node->inputs[0])
-                                                                      : NULL;
+        node = node_form(problem->graph, node, NULL) == FORM_ELEMENTS
+                   ? problem_maker(problem, node->inputs[0])
+                   : NULL;
     return node;
 }
 
@@ -144,7 +137,7 @@ ValueId problem_read_input(const Problem *problem) {
 /* What is between is computed from the result alone. */
 static bool reads_more(const Problem *problem, const Node *front) {
     ValueId value = problem_anchor(problem)->inputs[0];
-    for (const Node *node; (node = maker_of(problem, value)) != front; value = node->inputs[0])
+    for (const Node *node; (node = problem_maker(problem, value)) != front; value = node->inputs[0])
         for (int32_t i = 1; i < node->input_count; ++i)
             if (node->inputs[i] != NONE && (problem_value(problem, node->inputs[i])->data == NULL ||
                                             value_known_count(problem_value(problem, node->inputs[i])) != 1))
@@ -180,9 +173,9 @@ const char *problem_front_planes_refuses(const Problem *problem) {
         if (!value_is_plain(parameter) || !dtype_is_float(parameter->dtype))
             return "a normalisation with other parameters in front";
     }
-    if (maker_of(problem, front->inputs[0]) != NULL) return "nodes in front of a normalisation";
+    if (problem_maker(problem, front->inputs[0]) != NULL) return "nodes in front of a normalisation";
     for (int32_t i = 1; i < anchor->input_count; ++i)
-        if (maker_of(problem, anchor->inputs[i]) != NULL)
+        if (problem_maker(problem, anchor->inputs[i]) != NULL)
             return "nodes in front of the anchor's other inputs";
     if (reads_more(problem, front)) return "a normalisation with other operands behind it in front";
     if (leaves_front(problem)) return "a normalisation that leaves";
@@ -247,5 +240,5 @@ double front_planes_cost(const Problem *problem, const Device *device) {
     const Node *front = problem_front_planes(problem);
     if (front == NULL) return 0;
     PlanesText p = planes_describe(problem, front);
-    return device->launch_us + 2 + bytes_of(problem, &p) / planes_rate(problem, &p, device);
+    return device->launch_us + 2 + planes_bytes(problem, &p) / planes_rate(problem, &p, device);
 }

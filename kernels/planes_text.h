@@ -25,6 +25,8 @@ int64_t planes_blocks(const PlanesText *planes, const Device *device, int32_t re
  * where multiprocessors would have nothing to do. */
 int32_t planes_parts(const Problem *problem, const PlanesText *planes, const Device *device, int32_t resident,
                      int32_t *ahead);
+/* Bytes of what is normalised. */
+double planes_bytes(const Problem *problem, const PlanesText *planes);
 /* Bytes a microsecond that such a kernel moves. */
 double planes_rate(const Problem *problem, const PlanesText *planes, const Device *device);
 /* "float" for halves, whose own rounding is larger than that of moments, else "double". */

@@ -35,8 +35,8 @@ typedef struct Tactic {
     bool pools;             /* its kernels do a pool behind the anchor (Problem.pooling) */
     bool squeezes;          /* they do two contractions behind a pool (Problem.squeeze) */
     bool inverts;           /* they do convolutions behind one (Problem.depthwise) */
-    bool normalizes_planes; /* the same of planes (problem_front_planes) */
     bool normalizes;        /* they normalise the rows of input 0 as they read them (problem_front_norm) */
+    bool normalizes_planes; /* the same of planes (problem_front_planes) */
     const char *arch;       /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
                          in front of those that write the results or have it as a number */

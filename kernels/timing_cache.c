@@ -122,7 +122,7 @@ static Status read_config(const Reading *r, const char *text, Config *out) {
         char *end;
         long number = strtol(text, &end, 10);
         if (end == text || out->count == CONFIG_NUMBERS || number < INT32_MIN || number > INT32_MAX)
-            return lines_fail(&r->lines, "a config is up to 9 numbers");
+            return lines_fail(&r->lines, "a config is up to %d numbers", CONFIG_NUMBERS);
         out->number[out->count++] = (int32_t)number;
         if (*end != '\0' && *end != ',') return lines_fail(&r->lines, "a config is numbers and commas");
         text = *end == ',' ? end + 1 : end;

@@ -5,7 +5,6 @@
 
 #include "smelt/conv.cuh"
 #include "smelt/pool.cuh"
-#include "smelt/team.cuh"
 
 namespace smelt {
 

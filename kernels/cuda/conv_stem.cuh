@@ -73,18 +73,8 @@ template <int Z, int Y, int X, int TAPS, class P> SMELT_DEVICE StemPool<Z, Y, X,
     return {pool};
 }
 
-// How numbers lie in a patch, and the terms of an instruction: pairs of neighbours, or, of float, each for itself as TF32.
-template <class T> struct StemNumbers {
-    typedef u16 Word;
-    static const int terms = 16;
-};
-template <> struct StemNumbers<float> {
-    typedef u32 Word;
-    static const int terms = 8;
-};
-
 // T: smelt_half, smelt_bf16 or float (which nothing pools). A block of WARPS computes COLS channels, a multiple of 32, of a tile at
-// a time; STEPS * StemNumbers<T>::terms terms hold all, in pairs of neighbours. Those of the first DIRECT steps begin at even
+// a time; STEPS * step_terms terms hold all, in pairs of neighbours, or, of float, each for itself as TF32. Those of the first DIRECT steps begin at even
 // elements of the patch or of its copy, the others anywhere; of float, they are all there.
 // The result is channels-last, its channels a multiple of 8; bias may be nullptr.
 // moments: MomentParts or NoMoments, of results that no pool reads.
@@ -93,8 +83,8 @@ template <class T, int COLS, int STEPS, int DIRECT, int WARPS, class Tile, int H
 struct ConvStem {
     static const int tiles = COLS / 8, threads = WARPS * 32, pack = Tile::pack, channels = CHANNELS;
     static const bool floats = Same<T, float>::value;
-    static const int step_terms = StemNumbers<T>::terms, terms = STEPS * step_terms;
-    typedef typename StemNumbers<T>::Word Word;
+    static const int step_terms = 32 / (int)sizeof(T), terms = STEPS * step_terms;
+    typedef Raw<T> Word; // how numbers lie in a patch
     static const int size = (int)sizeof(Word);
     typedef typename X::Element Element;
     typedef StemPack<X, X::copies> Held;

@@ -47,7 +47,7 @@ template <class Tile> SMELT_DEVICE void halo_place(int place, const InvertedPlac
 }
 
 SMELT_DEVICE bool is_in_plane(Index row, Index column, Index height, Index width) {
-    return row >= 0 && row < height && column >= 0 && column < width;
+    return inside(row, height) && inside(column, width);
 }
 
 // CHANNELS of the input; zeros beside the image and behind the channels, up to DEPTH.

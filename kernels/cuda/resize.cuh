@@ -163,9 +163,9 @@ SMELT_DEVICE void resize_nearest(const Rule &rule, const ResizeAxes<RANK> &axes,
     }
 }
 
-// A: what is blended in. False: outside of the region.
+// A: what is blended in. Outside of the region `out` stays as it is.
 template <class A, int RANK, int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_OUTSIDE, class T>
-SMELT_DEVICE bool blend_at(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
+SMELT_DEVICE void blend_at(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> &rule,
                            const ResizeAxes<RANK> &axes, const T *x, Index i, A &out) {
     typedef ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALIAS, EXCLUDE_OUTSIDE> Rule;
     ResizeTaps taps[RANK];
@@ -184,7 +184,6 @@ SMELT_DEVICE bool blend_at(const ResizeRule<MODE, COORDINATES, ROUNDING, ANTIALI
         i = up;
     }
     if (!is_outside) out = Blend<A, EXCLUDE_OUTSIDE, 0, RANK>::run(rule, axes.axis, taps, x, 0);
-    return !is_outside;
 }
 
 // Integers are cut off.
@@ -193,7 +192,7 @@ SMELT_DEVICE void resize_blended(const Rule &rule, const ResizeAxes<RANK> &axes,
                                  const E &epilogue) {
     for (Index i = thread_index(); i < count; i += thread_count()) {
         A value = extrapolation;
-        (void)blend_at(rule, axes, x, i, value);
+        blend_at(rule, axes, x, i, value);
         epilogue(i, value);
     }
 }
@@ -266,7 +265,7 @@ SMELT_DEVICE void blend_packs(const ResizePlace<TAPS, SCALED> &place, const T *x
     }
 }
 
-// The same for LANES neighbouring elements at a time, whose places differ along the last axis only, which keeps its extent;
+// Nearest or blended, LANES neighbouring elements at a time, whose places differ along the last axis only, which keeps its extent;
 // without antialiasing. A block finds out first where it reads. TAPS: places of a filter; SCALED: axes that are resized.
 template <int LANES, int TAPS, int SCALED, int RANK, class Rule, class T, class E>
 SMELT_DEVICE void resize_places(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index places, float extrapolation,

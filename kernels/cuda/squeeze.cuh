@@ -24,9 +24,9 @@ template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SQUEEZED_, int H
     static const int TEAMS = WHOLE_TEAMS < LINES ? WHOLE_TEAMS : LINES;
 };
 
-// A block's part of an image, channels last: packs of channels from number `first` on, and places.
+// A block's part of an image, channels last: packs of channels from number `first` on, and places before `last`.
 struct SqueezePart {
-    Index base, step, first, packs, place, last;
+    Index base, step, first, last;
     // Pack `own` of channels at a place.
     SMELT_DEVICE Index at(int own, Index i, int lanes) const { return base + i * step + first + own * lanes; }
 };
@@ -191,7 +191,7 @@ SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index
     }
     if (CONSTANT) wait_for_previous_kernel();
     const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each;
-    const SqueezePart own_part = {image * batch_step, step, first, packs, place, smaller(place + each, places)};
+    const SqueezePart own_part = {image * batch_step, step, first, smaller(place + each, places)};
     const bool works = line < Tile::LINES && own < packs;
     Pack<T, LANES> held[Tile::HELD > 0 ? Tile::HELD : AHEAD];
     Pack<float, LANES> sum = {};

@@ -8,9 +8,6 @@ namespace smelt {
 
 static const int TRANSPOSE_THREADS = 256;
 
-// Elements behind a line of a tile, so that lines begin in different banks.
-template <class T> struct TransposeGap { static const int value = sizeof(T) < 4 ? 4 / (int)sizeof(T) : 1; };
-
 // For each plane: to[target + a * to_stride + b] = from[source + a + b * from_stride] for a below `columns`, b below
 // `rows`. One block for each tile of COLUMNS x ROWS of each plane, read FROM neighbours at a time and written TO at a time;
 // map gives a plane's source and target.
@@ -19,7 +16,8 @@ SMELT_DEVICE void transpose_tiles(const T *from, T *to, Index columns, Index row
                                   const Map &map) {
     const int READS = COLUMNS * ROWS / FROM, READ_ROUNDS = (READS + TRANSPOSE_THREADS - 1) / TRANSPOSE_THREADS;
     const int WRITES = COLUMNS * ROWS / TO, WRITE_ROUNDS = (WRITES + TRANSPOSE_THREADS - 1) / TRANSPOSE_THREADS;
-    __shared__ T tile[ROWS][COLUMNS + TransposeGap<T>::value];
+    const int GAP = sizeof(T) < 4 ? 4 / (int)sizeof(T) : 1; // elements behind a line, so that lines begin in different banks
+    __shared__ T tile[ROWS][COLUMNS + GAP];
     const Index column_tiles = ceil_div(columns, (Index)COLUMNS), row_tiles = ceil_div(rows, (Index)ROWS);
     const Index number = (Index)blockIdx.x, in_plane = residue(number, column_tiles * row_tiles);
     const Index plane = quotient(number, column_tiles * row_tiles);

@@ -278,6 +278,7 @@ template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
     const u64 mode = SWIZZLE == 128 ? 1 : SWIZZLE == 64 ? 2 : 3;
     return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
 }
+SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
 // Where 16 bytes of a line of LINE bytes lie in a tile, from the tile's beginning on.
 template <int LINE> SMELT_DEVICE u32 swizzled(u32 line, u32 part) {
     const u32 at = line * LINE + part * 16;
@@ -291,8 +292,6 @@ template <class Normal> SMELT_DEVICE typename Normal::Scales &scales_of() {
     __shared__ typename Normal::Scales scales;
     return scales;
 }
-
-SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
 
 } // namespace smelt
 

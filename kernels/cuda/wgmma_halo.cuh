@@ -14,10 +14,10 @@ template <class ELEMENT, int WARPGROUPS, int BLOCKS, int COLS, int DEPTH, int TA
 struct HaloTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = BLOCKS, cols = COLS, depth = DEPTH, taps = TAPS, inputs = INPUTS;
-    static const int stages = STAGES, slices = 1, resident = 1;
-    static const bool keep = KEEP, spread = SPREAD, outer_a = false, outer_b = false;
+    static const int stages = STAGES, resident = 1;
+    static const bool keep = KEEP, spread = SPREAD;
     static const bool moves_registers = WARPGROUPS == 2;
-    static const int consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
+    static const int consumers = WARPGROUPS * 128;
     // Of an input, rounded up to where the next may begin; of the weights of a tap.
     static const int input_bytes = INPUT_BYTES, tap_bytes = COLS * DEPTH * 2, line = DEPTH * 2, stage_bytes = TAPS * tap_bytes;
 };

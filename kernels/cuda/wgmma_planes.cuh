@@ -18,9 +18,9 @@ struct PlaneTile {
     typedef ELEMENT Element;
     static const int warpgroups = 2, repeat = BLOCKS, cols = COLS, depth = DEPTH, fold = FOLD,
                      places = PLACES;
-    static const int inputs = INPUTS, stages = STAGES, slices = 1, resident = 1;
-    static const bool keep = KEEP, spread = SPREAD, outer_a = false, outer_b = false;
-    static const int consumers = warpgroups * 128, threads = consumers + 128;
+    static const int inputs = INPUTS, stages = STAGES, resident = 1;
+    static const bool keep = KEEP, spread = SPREAD;
+    static const int consumers = warpgroups * 128;
     static const int line = DEPTH * 2; // bytes
     // Of an input, rounded up to where the next may begin; of the weights of a place in all planes.
     static const int input_bytes = INPUT_BYTES, tap_bytes = FOLD * COLS * line,

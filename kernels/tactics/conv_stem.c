@@ -379,14 +379,13 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *strides =
         stem.input.value == NONE ? number_strides_text(w, conv->x) : strides_text(w, stem.input.value);
     const char *bias = conv->bias == NONE ? "(const float *)nullptr" : kernel_pointer(w, conv->bias);
-    kernel_line(w,
-                "conv_stem<%s, %d, %lld, %lld, %d, %lld, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
-                cuda_type(problem_value(problem, conv->w)->dtype), n[COLS], (long long)tile.steps,
-                (long long)tile.direct, n[WARPS], (long long)tile.held, (long long)conv->channels, x,
-                kernel_pointer(w, conv->w), strides, window_text(w, &conv->window), tile_text(w, &tile),
-                kernel_number(w, conv->batch), kernel_number(w, conv->outputs), bias,
-                behind_text(w, config, &stem), kernel_pack_epilogue(w, EPILOGUE_LANES),
-                sum_moments(w, 1, emission->leaves_parts > 0 ? conv->outputs : 0, false));
+    kernel_line(
+        w, "conv_stem<%s, %d, %lld, %lld, %d, %lld, %lld>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+        cuda_type(problem_value(problem, conv->w)->dtype), n[COLS], (long long)tile.steps,
+        (long long)tile.direct, n[WARPS], (long long)tile.held, (long long)conv->channels, x,
+        kernel_pointer(w, conv->w), strides, window_text(w, &conv->window), tile_text(w, &tile),
+        kernel_number(w, conv->batch), kernel_number(w, conv->outputs), bias, behind_text(w, config, &stem),
+        kernel_pack_epilogue(w, EPILOGUE_LANES), sum_moments(w, 1, conv->outputs, false));
     kernel_resident(w, resident);
     Dim blocks = dim_min(dims, tile_count(dims, config, &stem), (int64_t)device->sm_count * resident);
     return kernel_finish(w, blocks, dim_ceil_div(dims, conv->outputs, n[COLS]), 1, n[WARPS] * 32,

@@ -11,8 +11,6 @@
 #include "ops/norm_axis.h"
 #include "ops/softmax.h"
 
-enum { LANES_OF_WARP = 32 };
-
 static bool is_softmax(OpId op) {
     return op == OP_Softmax || op == OP_LogSoftmax;
 }
@@ -84,13 +82,11 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     const double empty = 0.95, block_us = 0.147, pack_us = 0.03;
     Slices slices = find_slices(problem);
-    double rows = (double)dim_at_opt(problem->graph, slices.rows),
-           extent = (double)dim_at_opt(problem->graph, slices.extent);
+    double rows = (double)dim_at_opt(problem->graph, slices.rows), extent = (double)slices.extent;
     double size = (double)(dtype_bits(problem_input(problem, 0)->dtype) +
                            dtype_bits(problem_output(problem, 0)->dtype)) /
                   8;
-    double blocks = ceil(rows / config->number[1]),
-           packs = ceil(extent / (LINE_LANES * LANES_OF_WARP * config->number[0]));
+    double blocks = ceil(rows / config->number[1]), packs = lines_packs(&slices, config->number[0]);
     double moved = device_bytes_us(device, rows * extent * size),
            begun = blocks / device->sm_count * block_us;
     return empty + pack_us * packs + pow(pow(moved, 1.5) + pow(begun, 1.5), 1 / 1.5);

@@ -192,11 +192,12 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     WgmmaProblem tiles = problem_of(emission->problem, &product);
     KernelMap a = map_of(&tiles, config, &product.a, product.depth, wgmma_copied_rows(config));
     KernelMap b = map_of(&tiles, config, &product.b, product.depth, wgmma_copied_cols(config));
-    if (wgmma_spreads(&tiles, config))
+    if (wgmma_spreads(&tiles, config)) {
         b = wgmma_spread_map(emission->graph->dims, tiles.element, config->number[WGMMA_DEPTH],
                              wgmma_copied_cols(config), product.b.value, product.cols, product.depth,
                              product.b.line_stride);
-    b.channels_last = product.b.turned;
+        b.channels_last = product.b.turned;
+    }
     KernelWriter *w = kernel_begin(emission, "matmul_wgmma");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_product.cuh");

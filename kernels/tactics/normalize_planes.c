@@ -91,10 +91,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 /* Two launches, between which nothing leaves L2 where it fits; or one, whose blocks read what they have twice
  * and pay for lines of few channels. The numbers are fitted to times on an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const Value *x = problem_input(problem, 0);
     PlanesText g = describe(problem);
-    double size = dtype_bits(x->dtype) / 8.0;
-    double bytes = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]) * size;
+    double size = dtype_bits(problem_input(problem, 0)->dtype) / 8.0, bytes = planes_bytes(problem, &g);
     double rate = planes_rate(problem, &g, device);
     int32_t blocks = config->number[BLOCKS], width = config->number[WIDTH];
     if (blocks == 0) return 2 * device->launch_us + 3 + 3 * bytes / rate;

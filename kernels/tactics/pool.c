@@ -66,7 +66,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     enum { SHARP = 4 /* how little the shorter of the two counts */ };
     const double empty = 0.95, wait = 0.45, strip_us = 0.1, packs_per_clock = 2.9, elements_per_clock = 4;
-    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    const Node *node = problem_anchor(problem);
+    const PoolAttrs *attrs = node->parsed;
     const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
     double lanes = config->number[LANES], strip = config->number[STRIP], reads = 1;
     int32_t axes = x->shape.rank - 2;
@@ -75,9 +76,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
         double last = (double)attrs->window.kernel[axes - 1], step = (double)attrs->window.stride[axes - 1];
         reads *= ((strip - 1) * step + last) / (strip * last);
     }
-    DimTable *dims = problem->graph->dims;
-    double in = (double)dim_at_opt(problem->graph, shape_count(dims, &x->shape)),
-           out = (double)dim_at_opt(problem->graph, shape_count(dims, &y->shape));
+    double in = (double)value_count_at_opt(problem->graph, node->inputs[0]),
+           out = (double)value_count_at_opt(problem->graph, node->outputs[0]);
     double moved = device_bytes_us(device, in * dtype_bits(x->dtype) / 8 + out * dtype_bits(y->dtype) / 8);
     double rate = (lanes > 1 ? packs_per_clock : elements_per_clock) * device->sm_count * device->clock_mhz,
            read = out / lanes * reads / rate;

@@ -167,9 +167,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const char *why = read_axes(problem, axes), *text = "", *epilogue;
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "%s", why);
     int32_t rank = order_axes(problem, axes, ordered), lanes = config->number[0], scaled = 0;
-    for (int32_t i = 0; i < rank; ++i)
+    for (int32_t i = 0; i < rank; ++i) {
         text = kernel_format(w, "%s%s%s", text, i > 0 ? ", " : "", axis_text(w, &ordered[i]));
-    for (int32_t i = 0; i < rank; ++i) scaled += !ordered[i].keeps;
+        scaled += !ordered[i].keeps;
+    }
     bool narrow = dtype_is_float(x->dtype) && x->dtype != DTYPE_F64;
     Dim count = shape_count(dims, &problem_output(problem, 0)->shape), last = ordered[rank - 1].out;
     if (lanes > 1) count = dim_floor_div(dims, count, last);

@@ -202,10 +202,12 @@ void kernel_cluster(KernelWriter *w, int32_t blocks);
  * kernels begin with it. */
 void kernel_waits(KernelWriter *w);
 
+enum { MOST_GRID_YZ = 65535 /* blocks of a grid along y, and along z */ };
 /* Adds the launch to the emission (none where the grid is exactly empty). Index is 32-bit where no value and
  * no number that the kernel uses can reach 2^30, so that a grid-stride loop cannot overflow it. grid_y and
- * grid_z are at most 65535. Pointers are __restrict__ unless a result may lie in the memory of an input that
- * is used up here, element upon element: then no thread may read an element that another may have written. */
+ * grid_z are at most MOST_GRID_YZ. Pointers are __restrict__ unless a result may lie in the memory of an
+ * input that is used up here, element upon element: then no thread may read an element that another may have
+ * written. */
 Status kernel_finish(KernelWriter *w, Dim grid_x, Dim grid_y, Dim grid_z, int32_t threads,
                      int32_t shared_bytes);
 

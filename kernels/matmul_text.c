@@ -4,7 +4,7 @@
 #include "kernels/norm_text.h"
 #include "ops/matmul.h"
 
-enum { LONGEST_INT_SUM = 33000 /* products of two numbers below 256 in an int */, MOST_GRID_Y = 65535 };
+enum { LONGEST_INT_SUM = 33000 /* products of two numbers below 256 in an int */ };
 
 /* -- what it is -- */
 
@@ -302,6 +302,6 @@ const char *product_make_store(KernelWriter *w, const ProductText *product) {
 Status product_finish(KernelWriter *w, const ProductText *product, Dim blocks_x, int32_t threads) {
     DimTable *dims = kernel_emission(w)->graph->dims;
     Dim batch = shape_count(dims, &product->batch);
-    return kernel_finish(w, blocks_x, dim_min(dims, batch, MOST_GRID_Y),
-                         dim_ceil_div(dims, batch, MOST_GRID_Y), threads, 0);
+    return kernel_finish(w, blocks_x, dim_min(dims, batch, MOST_GRID_YZ),
+                         dim_ceil_div(dims, batch, MOST_GRID_YZ), threads, 0);
 }

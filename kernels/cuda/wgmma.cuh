@@ -43,12 +43,19 @@ SMELT_DEVICE void barrier_arrive(u32 barrier) {
 SMELT_DEVICE void barrier_arrive_expecting(u32 barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
-// Until the phase of this parity is complete.
-SMELT_DEVICE void barrier_wait(u32 barrier, u32 parity) {
-    asm volatile("{\n.reg .pred done;\nAGAIN:\nmbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%0], %1;\n"
-                 "@!done bra AGAIN;\n}" ::"r"(barrier),
-                 "r"(parity)
-                 : "memory");
+// Until the phase of this parity is complete. What the copy engine has brought can be read then; STORED: what other blocks of
+// the cluster have stored and counted there too, for which L1 is emptied.
+template <bool STORED = false> SMELT_DEVICE void barrier_wait(u32 barrier, u32 parity) {
+#define SMELT_WAIT(SCOPE)                                                                                              \
+    asm volatile("{\n.reg .pred done;\nAGAIN:\n"                                                                      \
+                 "mbarrier.try_wait.parity.acquire." SCOPE ".shared::cta.b64 done, [%0], %1;\n@!done bra AGAIN;\n}" ::"r"(barrier), \
+                 "r"(parity)                                                                                           \
+                 : "memory")
+    if (STORED)
+        SMELT_WAIT("cluster");
+    else
+        SMELT_WAIT("cta");
+#undef SMELT_WAIT
 }
 
 // -- clusters --

@@ -221,7 +221,7 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
                              sums[r / 2][first + i * 8], sums[r / 2][first + i * 8 + 1], sums[r / 2][first + i * 8 + 4],
                              sums[r / 2][first + i * 8 + 5]);
     }
-    barrier_wait(ring.joined, 0);
+    barrier_wait<true>(ring.joined, 0);
 #pragma unroll
     for (int unit = 0; unit < Units::all; ++unit) {
         if (unit % Tile::slices != rank) continue;

@@ -37,6 +37,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (problem_anchor(problem)->op != OP_Conv || !dtype_is_float(w->dtype))
         return "not a convolution of narrow floats";
     if (conv.channels != 1 || conv.outputs != 1) return "channels that are not each by itself";
+    if (conv.groups / LANES > MOST_GRID_YZ) return "more channels than a grid has blocks";
     why = refuse_unless_packs(problem);
     if (why != NULL) return why;
     const WindowDims *window = &conv.window;

@@ -2,7 +2,7 @@
 #include "kernels/tiles.h"
 #include "kernels/transposed_text.h"
 
-enum { LEAST_DEPTH = 8, MOST_GROUPS = 65535 };
+enum { LEAST_DEPTH = 8 };
 
 /* Every output element is in the window of one input element. */
 static bool covers(DimTable *dims, const WindowDims *window) {
@@ -20,7 +20,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (why != NULL) return why;
     TransposedText text = transposed_describe(problem);
     if (!covers(problem->graph->dims, &text.window)) return "windows that overlap or leave gaps";
-    if (text.groups > MOST_GROUPS) return "more groups than a grid has blocks";
+    if (text.groups > MOST_GRID_YZ) return "more groups than a grid has blocks";
     if (dim_is_exact(text.channels) && text.channels < LEAST_DEPTH) return "few products in a sum";
     return NULL;
 }

@@ -272,6 +272,7 @@ static const char *sizes_refuse(const Problem *problem, const ConvText *conv) {
     if (conv->groups != 1) return "groups";
     if (!dim_is_exact(terms) || terms > MOST_TERMS || terms < 1) return "more than 512 terms in a sum";
     if (!dim_is_exact(conv->outputs)) return "an unknown number of channels";
+    if (conv->outputs > MOST_GRID_YZ) return "more channels than a grid has blocks";
     for (int i = 0; i < WINDOW_AXES; ++i)
         if (conv->window.stride[i] > MOST_STEP || conv->window.dilation[i] > MOST_STEP)
             return "windows that reach too far";

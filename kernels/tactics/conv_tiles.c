@@ -2,7 +2,7 @@
 #include "kernels/conv_text.h"
 #include "kernels/tiles.h"
 
-enum { LEAST_CHANNELS = 8, MOST_GROUPS = 65535, SUM_THREADS = 256 };
+enum { LEAST_CHANNELS = 8, SUM_THREADS = 256 };
 
 /* Elements of a pool are gathered in shared memory. */
 static const char *pool_refusal(const Problem *problem) {
@@ -15,7 +15,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
     if (why != NULL) return why;
     ConvText conv = conv_describe(problem);
-    if (conv.groups > MOST_GROUPS) return "more groups than a grid has blocks";
+    if (conv.groups > MOST_GRID_YZ) return "more groups than a grid has blocks";
     if (dim_is_exact(conv.outputs) && conv.outputs < LEAST_CHANNELS) return "few output channels in a group";
     Dim depth = dim_mul(problem->graph->dims, conv.channels, conv.window.taps);
     if (dim_is_exact(depth) && depth < LEAST_CHANNELS) return "few products in a sum";

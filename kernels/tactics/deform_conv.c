@@ -2,7 +2,7 @@
 #include "kernels/conv_text.h"
 #include "kernels/tiles.h"
 
-enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4, MOST_GROUPS = 65535 };
+enum { INPUT_OFFSET = 2, INPUT_BIAS = 3, INPUT_MASK = 4 };
 
 static bool shapes_fit(const Problem *problem) {
     const DeformAttrs *attrs = problem_anchor(problem)->parsed;
@@ -23,7 +23,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     (void)device;
     if (node == NULL || node->op != OP_DeformConv) return "not DeformConv";
-    if (((const DeformAttrs *)node->parsed)->group > MOST_GROUPS) return "more groups than a grid has blocks";
+    if (((const DeformAttrs *)node->parsed)->group > MOST_GRID_YZ)
+        return "more groups than a grid has blocks";
     if (!input_has_rank(problem, 0, 4, 4) || !output_ranks_like(problem, 0) || !output_ranks_like(problem, 1))
         return "ranks that do not fit";
     if (!shapes_fit(problem)) return "shapes that may not fit each other";

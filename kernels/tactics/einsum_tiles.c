@@ -3,7 +3,7 @@
 #include "kernels/einsum_text.h"
 #include "kernels/tiles.h"
 
-enum { LEAST_EXTENT = 8, MOST_GRID_Y = 65535 };
+enum { LEAST_EXTENT = 8 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const char *why = einsum_refuses(problem);
@@ -93,8 +93,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 reads_along(&einsum, 0), reads_along(&einsum, 1), kernel_number(w, rows),
                 kernel_number(w, group_size(dims, &einsum.depth)));
     Dim tiles = tile_count(dims, config, rows, group_size(dims, &einsum.cols));
-    return kernel_finish(w, tiles, dim_min(dims, batch, MOST_GRID_Y), dim_ceil_div(dims, batch, MOST_GRID_Y),
-                         tile_threads(config), 0);
+    return kernel_finish(w, tiles, dim_min(dims, batch, MOST_GRID_YZ),
+                         dim_ceil_div(dims, batch, MOST_GRID_YZ), tile_threads(config), 0);
 }
 
 const Tactic tactic_einsum_tiles = {.name = "einsum_tiles",

@@ -3,7 +3,7 @@
 #include "kernels/norm_text.h"
 #include "kernels/tiles.h"
 
-enum { MOST_GRID_Y = 65535, SUM_THREADS = 256 };
+enum { SUM_THREADS = 256 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
     (void)device;
@@ -17,7 +17,7 @@ static TileProblem tiles_of(const Problem *problem, const ProductText *product) 
                          .cols = product->cols,
                          .depth = product->depth,
                          .batch = batch,
-                         .can_slice = (op == OP_MatMul || op == OP_Gemm) && batch <= MOST_GRID_Y &&
+                         .can_slice = (op == OP_MatMul || op == OP_Gemm) && batch <= MOST_GRID_YZ &&
                                       problem_front_norm(problem) == NULL};
 }
 

@@ -224,7 +224,7 @@ static inline void barrier_arrive_at(unsigned barrier, unsigned block) {
 static inline void barrier_arrive_expecting(unsigned barrier, unsigned bytes) {
     gpu_barrier_arrive(barrier, bytes);
 }
-static inline void barrier_wait(unsigned barrier, unsigned parity) {
+template <bool STORED = false> static inline void barrier_wait(unsigned barrier, unsigned parity) {
     gpu_barrier_wait(barrier, parity);
 }
 static inline unsigned cluster_rank() {

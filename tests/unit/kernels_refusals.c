@@ -64,14 +64,44 @@ static void test_planes(void) {
     const char *line = "InstanceNormalization($0 $1 $2) epsilon=0x1p-10 | f16[1, %d, 4, 4] channels_last "
                        "f16[%d] f16[%d] -> %%0.0:f16[1, %d, 4, 4] channels_last";
     char own[256];
-    for (int channels = 0; channels <= 8; channels += 8) {
+    const struct {
+        int channels;
+        const char *refused;
+    } cases[] = {{0, "no channels"},
+                 {8, ""},
+                 {8 * MOST_GRID_YZ, ""},
+                 {8 * MOST_GRID_YZ + 8, "more channels than a grid has blocks"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        int channels = cases[i].channels;
         snprintf(own, sizeof own, line, channels, channels, channels, channels);
-        expect("normalize_planes", "sm_90", own, channels == 0 ? "no channels" : "");
+        expect("normalize_planes", "sm_90", own, cases[i].refused);
     }
+}
+
+/* What the grid's second dimension counts: groups, or tiles of channels. */
+static void expect_conv(const char *tactic, int channels, int outputs, int group, const char *refused) {
+    char line[320];
+    snprintf(line, sizeof line,
+             "Conv($0 $1) dilations=1,1 group=%d kernel_shape=1,1 pads=0,0,0,0 strides=1,1 | "
+             "f16[1, %d, 2, 2] channels_last f16[%d, %d, 1, 1]= -> %%0.0:f16[1, %d, 2, 2] channels_last",
+             group, channels, outputs, channels / group, outputs);
+    expect(tactic, "sm_90", line, refused);
+}
+
+static void test_grids(void) {
+    int most = MOST_GRID_YZ;
+    expect_conv("conv_depthwise", 8 * most, 8 * most, 8 * most, "");
+    expect_conv("conv_depthwise", 8 * most + 8, 8 * most + 8, 8 * most + 8,
+                "more channels than a grid has blocks");
+    expect_conv("conv_stem", 3, most - 7, 1, "");
+    expect_conv("conv_stem", 3, most + 1, 1, "more channels than a grid has blocks");
+    expect_conv("conv_tiles", 8 * most, 8 * most, most, "");
+    expect_conv("conv_tiles", 8 * most + 8, 8 * most + 8, most + 1, "more groups than a grid has blocks");
 }
 
 int main(void) {
     test_squeeze();
     test_planes();
+    test_grids();
     return test_result();
 }

@@ -163,6 +163,7 @@ static Status load_lines(App *app, const TextList *lines, const CompileSettings 
     arena_init(&out->arena, &app->allocator);
     TRY(tune_check(app, settings));
     TRY(target_choose(app, settings, &out->target));
+    TRY(tune_open(app, settings, &out->target));
     Graph **all = ARENA_ARRAY(&out->arena, Graph *, lines->count);
     TRY_ALLOC(&app->diag, all);
     for (int32_t i = 0; i < lines->count; ++i) {
@@ -187,7 +188,7 @@ static Status report(App *app, const TuneSettings *settings, const Target *targe
     if (target->devices.count != 1)
         return FAIL(&app->diag, STATUS_USAGE, "tune is for one GPU, %d are named", target->devices.count);
     *r = (Report){.app = app, .device = target->devices.at[0], .filter = settings->filter};
-    TRY(tune_every(app, &settings->compile, target, graphs, settings->filter, &r->timings));
+    TRY(tune_every(target, graphs, settings->filter, &r->timings));
     for (int32_t i = 0; i < graphs.count; ++i) TRY(find_steps(r, graphs.at[i]));
     if (settings->json)
         print_json(r);

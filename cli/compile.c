@@ -219,7 +219,10 @@ static BuildSettings build_settings(App *app, const CompileSettings *settings, c
 
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
     Progress progress;
+    const Tuning *tuning = compiled->target.tuning;
     BuildSettings build = build_settings(app, settings, compiled, &progress);
+    if (tuning != NULL) build.timings = tuning->cache;
+    if (tuning != NULL && tuning->tunes) build.timer = &tuning->timer;
     compiled->plugins.arena = &compiled->arena;
     for (int32_t i = 0; i < settings->plugins.count; ++i)
         TRY(plugin_load(&compiled->plugins, settings->plugins.items[i], &app->diag));
@@ -231,7 +234,7 @@ Status compile_passes(App *app, const CompileSettings *settings, Compiled *compi
     progress_end(&progress);
     thread_pool_destroy(build.passes.pool);
     compiled->stopped = settings->stop_after != NULL;
-    return status;
+    return status == STATUS_OK && tuning != NULL ? tuning->status : status;
 }
 
 Status compile_memory(App *app, const CompileSettings *settings, Compiled *compiled) {
@@ -243,7 +246,7 @@ Status compile_memory(App *app, const CompileSettings *settings, Compiled *compi
 static Status lower(App *app, const CompileSettings *settings, const Accuracy *accuracy, Compiled *out) {
     Progress progress;
     BuildSettings build = build_settings(app, settings, out, &progress);
-    if (out->target.cuda) TRY(tune_for_build(app, settings, &out->target, out->graph, &out->timings));
+    if (out->target.cuda) TRY(tune_for_build(&out->target, out->graph, &out->timings));
     build.timings = out->timings;
     TRY(precision_facts(app, out->precision, out, accuracy, &build));
     progress_begin(&progress, "kernels");
@@ -287,6 +290,7 @@ static Status compile_passed(App *app, const char *path, const CompileSettings *
     *out = (Compiled){0};
     TRY(tune_check(app, settings));
     TRY(target_choose(app, settings, &target));
+    TRY(tune_open(app, settings, &target));
     if (!target.cuda && settings->timing_cache != NULL)
         log_line(&app->log, LOG_WARNING, "--timing-cache is not read: the target is the CPU");
     Status status = prepare_exact(app, path, settings, &target, accuracy, out);

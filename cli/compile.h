@@ -54,7 +54,8 @@ typedef struct CompileSettings {
 /* What a plan is made for. */
 typedef struct Target {
     bool cuda;
-    DeviceList devices; /* of a cuda target */
+    DeviceList devices;    /* of a cuda target */
+    struct Tuning *tuning; /* cli/tune.h; NULL: no times are there to choose by */
 } Target;
 
 /* A model in the compiler; zero-initialise. compiled_destroy accepts any state. */

@@ -25,15 +25,6 @@ static ProblemRows rows_from(const TimingCache *cache, int32_t at) {
     return rows;
 }
 
-/* Of a tactic, in a version, that this smelt has. */
-static bool is_current(const Timing *row, Arena *arena) {
-    for (int32_t t = 0; t < tactic_count(); ++t) {
-        const char *name = timing_tactic_name(arena, tactic_at(t));
-        if (name != NULL && strcmp(name, row->tactic) == 0) return true;
-    }
-    return false;
-}
-
 static void print_rows(const ProblemRows *rows, bool json, bool first) {
     const Timing *best = rows->best;
     if (json) {
@@ -67,7 +58,7 @@ Status inspect_cache(App *app, const char *path, bool json) {
         print_rows(&rows, json, at == 0);
         at += rows.count;
     }
-    for (int32_t i = 0; i < cache->count; ++i) old += !is_current(&cache->rows[i], &app->arena);
+    for (int32_t i = 0; i < cache->count; ++i) old += !timing_is_current(&cache->rows[i]);
     if (json)
         printf("], \"times\": %d, \"old\": %d}\n", cache->count, old);
     else

@@ -24,7 +24,10 @@ enum {
     BLOCK = 512,               /* elements that are compared at a time */
     GRAIN = 1 << 16,
     MOST_WORKERS = 1024,
-    MOST_PLAIN = 256 /* choices among which one is a reference */
+    MOST_PLAIN = 256, /* choices among which one is a reference */
+    LEAD = 2,         /* runs of a way before those that are timed */
+    ROW = 6,
+    WAY_TURNS = 11
 };
 static const double long_time = 2500;                      /* microseconds of a plan */
 static const double slow = 8;                              /* times the best: to run it once is enough */
@@ -32,20 +35,26 @@ static const double half_error = 2e-2, float_error = 1e-3; /* relative to the re
 
 /* -- plans of one problem -- */
 
-/* how NULL: for the host. */
-static Status make_plan(const Trials *t, const Problem *problem, const LowerTrial *how, Arena *arena,
-                        Plan *plan, Diag *diag) {
-    Graph *graph;
-    TRY(problem_extract(problem, arena, &graph, diag));
+/* how NULL: for the host. timings: of what how does not choose; NULL: none. */
+static Status plan_graph(const Trials *t, Graph *graph, const LowerTrial *how, const TimingCache *timings,
+                         Arena *arena, Plan *plan, Diag *diag) {
     const PassOptions passes = {.start_from = "plan_memory", .strided = how != NULL, .apart = true};
     TRY(passes_run(graph, &passes, NULL, diag));
     const LowerOptions host = {.target = "cpu"};
     if (how == NULL) return lower_to_host(graph, &host, arena, plan, diag);
     const LowerCudaOptions cuda = {.base = {.target = "cuda"},
                                    .devices = {1, {t->device}},
+                                   .timings = timings,
                                    .trial = how,
                                    .jit = {.cache_folder = t->settings->cache_dir, .threads = 1}};
     return lower_to_cuda(graph, &cuda, arena, plan, diag);
+}
+
+static Status make_plan(const Trials *t, const Problem *problem, const LowerTrial *how, Arena *arena,
+                        Plan *plan, Diag *diag) {
+    Graph *graph;
+    TRY(problem_extract(problem, arena, &graph, diag));
+    return plan_graph(t, graph, how, NULL, arena, plan, diag);
 }
 
 void trials_compile(const Trials *t, const Problem *problem, const Choice *choice) {
@@ -86,15 +95,17 @@ static bool fail(Trials *t, int status, const char *why) {
     return say(t, why);
 }
 
-static bool trial_open(Trials *t, const LowerTrial *how, Trial *trial) {
+/* way NULL: the problem at hand. */
+static bool open_plan(Trials *t, Graph *way, const LowerTrial *how, const TimingCache *timings,
+                      Trial *trial) {
     Plan plan;
     Diag diag = {0};
     SmeltError error = {0};
     *trial = (Trial){.arena = {.allocator = &t->app->allocator}};
     ByteWriter bytes = byte_writer(&trial->arena);
-    if (make_plan(t, t->problem, how, &trial->arena, &plan, &diag) != STATUS_OK ||
-        plan_write_bytes(&plan, &bytes, &diag) != STATUS_OK)
-        return say(t, diag.text);
+    Status made = way == NULL ? make_plan(t, t->problem, how, &trial->arena, &plan, &diag)
+                              : plan_graph(t, way, how, timings, &trial->arena, &plan, &diag);
+    if (made != STATUS_OK || plan_write_bytes(&plan, &bytes, &diag) != STATUS_OK) return say(t, diag.text);
     trial->bytes = aligned_alloc(64, (bytes.size + 63) / 64 * 64);
     if (trial->bytes == NULL) return say(t, "out of memory");
     memcpy(trial->bytes, bytes.data, bytes.size);
@@ -103,6 +114,10 @@ static bool trial_open(Trials *t, const LowerTrial *how, Trial *trial) {
         smelt_context_create(trial->engine, NULL, &trial->context, &error) == SMELT_OK)
         return true;
     return fail(t, error.status, error.message);
+}
+
+static bool trial_open(Trials *t, const LowerTrial *how, Trial *trial) {
+    return open_plan(t, NULL, how, NULL, trial);
 }
 
 /* -- the GPU -- */
@@ -464,6 +479,88 @@ bool trials_begin(Trials *t, const Problem *problem, bool expected, const Choice
     t->rest = -1;
     t->best = HUGE_VAL;
     return set_up(t, expected, trusted);
+}
+
+/* -- ways -- */
+
+/* Microseconds of one of several runs in a row, behind some that give the host a lead over the GPU; negative:
+ * it failed. */
+static double time_row(Trials *t, const Trial *trial) {
+    const CudaApi *api = &t->cuda.api;
+    Diag diag = {0};
+    float milliseconds = 0;
+    int result = CUDA_SUCCESS;
+    for (int i = 0; i < LEAD + ROW && result == CUDA_SUCCESS; ++i) {
+        if (i == LEAD) result = api->event_record(t->marks[0], t->stream);
+        if (result == CUDA_SUCCESS && !run(t, trial)) return -1;
+    }
+    if (result == CUDA_SUCCESS) result = api->event_record(t->marks[1], t->stream);
+    if (result == CUDA_SUCCESS) result = api->stream_synchronize(t->stream);
+    if (result == CUDA_SUCCESS) result = api->event_elapsed(&milliseconds, t->marks[0], t->marks[1]);
+    Status status = cuda_result(api, result, STATUS_CUDA_FAILED, "a run on the GPU", &diag);
+    return check(t, status, &diag) ? 1e3 * (double)milliseconds / ROW : -1;
+}
+
+/* In turns; the median of each counts. The first turn makes the graphs, and does not count. */
+static bool time_turns(Trials *t, const Trial *trials, int32_t count, double *microseconds) {
+    double times[MOST_WAYS + 1][WAY_TURNS];
+    for (int turn = -1; turn < WAY_TURNS; ++turn)
+        for (int32_t i = 0; i < count; ++i) {
+            double time = time_row(t, &trials[i]);
+            if (time < 0) return false;
+            if (turn >= 0) times[i][turn] = time;
+        }
+    for (int32_t i = 0; i < count; ++i) {
+        qsort(times[i], WAY_TURNS, sizeof times[i][0], compare_doubles);
+        microseconds[i] = times[i][WAY_TURNS / 2];
+    }
+    return true;
+}
+
+/* The ways, and behind them the first with each step twice: what that takes more is its steps' time, and what
+ * is left of once then what a run takes besides. */
+static bool open_ways(Trials *t, const WayQuestion *question, const TimingCache *timings, Trial *trials,
+                      int32_t *opened) {
+    const LowerTrial once = {.repeats = 1}, twice = {.repeats = 2};
+    for (int32_t i = 0; i <= question->count; ++i) {
+        bool last = i == question->count;
+        Graph *graph = question->ways[last ? 0 : i].graph;
+        *opened = i + 1;
+        if (!open_plan(t, graph, last ? &twice : &once, timings, &trials[i])) return false;
+    }
+    return true;
+}
+
+/* All ways have the same operands: each reads and writes those of the first. */
+static bool set_up_ways(Trials *t, const WayQuestion *question, const Trial *trials) {
+    Diag diag = {0};
+    for (int32_t i = 1; i < question->count; ++i)
+        if (smelt_engine_binding_count(trials[i].engine) != smelt_engine_binding_count(trials[0].engine))
+            return say(t, "ways of different operands");
+    t->operand_count = 0;
+    if (!describe_operands(t, &trials[0])) return false;
+    return t->is_open ? check(t, place_operands(t, &diag), &diag) : ready_gpu(t);
+}
+
+bool trials_time_ways(Trials *t, const WayQuestion *question, const TimingCache *timings,
+                      double microseconds[MOST_WAYS]) {
+    Trial trials[MOST_WAYS + 1] = {0};
+    double times[MOST_WAYS + 1];
+    int32_t opened = 0;
+    arena_reset(&t->arena);
+    bool done = open_ways(t, question, timings, trials, &opened) && set_up_ways(t, question, trials) &&
+                cuda_enter(&t->cuda, NULL) == STATUS_OK;
+    if (done) {
+        done = time_turns(t, trials, question->count + 1, times);
+        cuda_leave(&t->cuda);
+    }
+    for (int32_t i = 0; i < opened; ++i) trial_close(&trials[i]);
+    double rest = done ? fmax(2 * times[0] - times[question->count], 0) : 0;
+    for (int32_t i = 0; done && i < question->count; ++i) {
+        microseconds[i] = times[i] - rest;
+        if (!(microseconds[i] > 0)) done = say(t, "it takes no time");
+    }
+    return done;
 }
 
 /* -- all of them -- */

@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "cli/target.h"
 #include "kernels/choice.h"
+#include "kernels/ways.h"
 #include "runtime/cuda.h"
 
 /* An input or a result of the problem at hand. */
@@ -54,5 +55,11 @@ bool trials_begin(Trials *trials, const Problem *problem, bool expected, const C
  * MOST_RUNS; limit: what takes longer is timed no more exactly than to know that. Negative: it does not run,
  * or its results are not as they should be: trials->why. */
 double trials_time(Trials *trials, const Choice *choice, int runs, double limit);
+/* Microseconds that each way takes, its steps chosen by timings, as one run among several in a row, behind
+ * what brings operands into their layout, so that they lie in L2 as a step in front would leave them. That is
+ * taken off by an estimate, which is the same for all ways. No results are checked. False: some way does not
+ * run, for the reason in trials->why. */
+bool trials_time_ways(Trials *trials, const WayQuestion *question, const TimingCache *timings,
+                      double microseconds[MOST_WAYS]);
 
 #endif

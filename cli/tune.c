@@ -166,34 +166,49 @@ static Status estimate_unknown(App *app, const Target *target, const Graph *grap
     return STATUS_OK;
 }
 
-static Status tune_with(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
-                        TuneOptions options, const TimingCache **out) {
-    TimingCache *cache = NULL;
-    const char *gpu, *path = settings->timing_cache;
-    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &options));
+Status tune_open(App *app, const CompileSettings *settings, Target *target) {
+    const char *gpu;
+    TuneOptions effort = {0};
+    Tuning *tuning = ARENA_NEW(&app->arena, Tuning);
+    TRY_ALLOC(&app->diag, tuning);
+    TRY(read_effort(app, settings->tune != NULL ? settings->tune : "off", &effort));
+    *tuning = (Tuning){.app = app,
+                       .settings = settings,
+                       .target = target,
+                       .path = settings->timing_cache,
+                       .candidates = effort.candidates,
+                       .neighbours = effort.neighbours};
+    tuning->timer = (WayTimer){.measure = tune_ways, .user = tuning};
+    target->tuning = tuning;
+    if (!target->cuda) return STATUS_OK;
     /* What is reproducible is so on every machine, whichever GPU is there. */
     bool native = !settings->reproducible && is_native(app, settings, target, &gpu);
-    bool tunes = native && options.candidates > 0 && settings->variant == 0;
-    if (path != NULL)
-        TRY(open_named(app, path, target, native ? gpu : NULL, tunes, &cache));
-    else if (native)
-        TRY(open_default(app, path = default_path(app, settings, gpu), gpu, &cache));
-    *out = cache;
-    options.path = path;
-    options.cache = cache;
-    if (tunes) TRY(tune_graphs(app, settings, target, graphs, &options));
-    for (int32_t i = 0; i < graphs.count; ++i) TRY(estimate_unknown(app, target, graphs.at[i], cache));
+    tuning->tunes = native && effort.candidates > 0 && settings->variant == 0;
+    if (tuning->path != NULL)
+        return open_named(app, tuning->path, target, native ? gpu : NULL, tuning->tunes, &tuning->cache);
+    if (!native) return STATUS_OK;
+    return open_default(app, tuning->path = default_path(app, settings, gpu), gpu, &tuning->cache);
+}
+
+static Status tune_with(const Target *target, GraphList graphs, TuneOptions options,
+                        const TimingCache **out) {
+    const Tuning *tuning = target->tuning;
+    options.candidates = tuning->candidates;
+    options.neighbours = tuning->neighbours;
+    options.path = tuning->path;
+    *out = options.cache = tuning->cache;
+    if (tuning->tunes) TRY(tune_graphs(tuning->app, tuning->settings, target, graphs, &options));
+    for (int32_t i = 0; i < graphs.count; ++i)
+        TRY(estimate_unknown(tuning->app, target, graphs.at[i], tuning->cache));
     return STATUS_OK;
 }
 
-Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
-                      const TimingCache **out) {
-    return tune_with(app, settings, target, (GraphList){1, &graph}, (TuneOptions){0}, out);
+Status tune_for_build(const Target *target, Graph *graph, const TimingCache **out) {
+    return tune_with(target, (GraphList){1, &graph}, (TuneOptions){0}, out);
 }
 
-Status tune_every(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
-                  const char *filter, const TimingCache **out) {
-    return tune_with(app, settings, target, graphs, (TuneOptions){.every = true, .filter = filter}, out);
+Status tune_every(const Target *target, GraphList graphs, const char *filter, const TimingCache **out) {
+    return tune_with(target, graphs, (TuneOptions){.every = true, .filter = filter}, out);
 }
 
 /* -- problems -- */

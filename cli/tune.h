@@ -3,7 +3,7 @@
 #define SMELT_CLI_TUNE_H
 
 #include "cli/target.h"
-#include "kernels/timing_cache.h"
+#include "kernels/ways.h"
 
 /* What is tuned together; problems that several have are timed once. */
 typedef struct GraphList {
@@ -21,18 +21,32 @@ typedef struct TuneOptions {
     TimingCache *cache;
 } TuneOptions;
 
+/* The times that a command chooses by, and whether it measures what is missing. */
+typedef struct Tuning {
+    App *app;
+    const CompileSettings *settings;
+    const Target *target;
+    bool tunes;
+    const char *path;               /* of the cache; NULL: it is not kept */
+    TimingCache *cache;             /* NULL: none */
+    int32_t candidates, neighbours; /* as in TuneOptions */
+    Status status;                  /* of what passes had measured */
+    WayTimer timer;
+} Tuning;
+
 /* What times are good for: "NVIDIA H200 sm_90 driver 13.0", in the app's arena. Fails with WRONG_DEVICE where
  * there is no GPU. */
 Status tune_gpu_name(App *app, const CompileSettings *settings, const char **out);
 /* Fails with USAGE where --tune is no effort that there is. */
 Status tune_check(App *app, const CompileSettings *settings);
-/* The times that a build chooses by, after tuning where --tune asks for it and the GPU is here; NULL: none. A
- * cache that --timing-cache names must be whole, and of the right GPU. */
-Status tune_for_build(App *app, const CompileSettings *settings, const Target *target, Graph *graph,
-                      const TimingCache **out);
+/* Opens the timing cache for the target, which must stay where it is: a cache that --timing-cache names must
+ * be whole, and of the right GPU. Sets target->tuning, in the app's arena. */
+Status tune_open(App *app, const CompileSettings *settings, Target *target);
+/* The times that a build chooses by, after tuning where --tune asks for it and the GPU is here; NULL: none.
+ */
+Status tune_for_build(const Target *target, Graph *graph, const TimingCache **out);
 /* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. */
-Status tune_every(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
-                  const char *filter, const TimingCache **out);
+Status tune_every(const Target *target, GraphList graphs, const char *filter, const TimingCache **out);
 /* Microseconds of the best guess for a graph of one step, as one of many launches in a row on the GPU that is
  * here, which is the device. Fails with CUDA_FAILED where it does not run or takes no time. */
 Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,
@@ -42,5 +56,8 @@ Status tune_probe(App *app, const CompileSettings *settings, const Device *devic
  * line. */
 Status tune_graphs(App *app, const CompileSettings *settings, const Target *target, GraphList graphs,
                    const TuneOptions *options);
+
+/* A WayTimer's measure (cli/tune_ways.c); user: a Tuning. */
+void tune_ways(void *user, const WayQuestion *questions, int32_t count);
 
 #endif

@@ -18,22 +18,24 @@ static const char *target_refuses(void *user, const Graph *graph, const UseTable
     return cuda_target_refuses(user, graph, uses, nodes, count);
 }
 
-static bool target_pays(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
-                        int32_t count) {
-    return cuda_target_pays(user, graph, uses, nodes, count);
+static int32_t target_choose_way(void *user, const Graph *graph, const UseTable *uses, Way *ways,
+                                 int32_t count) {
+    return cuda_target_choose(user, graph, uses, ways, count);
 }
 
-static double target_cost(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
-                          int32_t count) {
-    return cuda_target_cost(user, graph, uses, nodes, count);
+static void target_announce(void *user, const Graph *graph, const UseTable *uses, const Way *ways,
+                            int32_t count) {
+    cuda_target_announce(user, graph, uses, ways, count);
 }
 
 static Status passes_for_cuda(Graph *graph, const BuildSettings *settings, PassCtx *ctx, Diag *diag) {
     Arena arena = {.allocator = graph->arena->allocator};
     CudaTarget *cuda = NULL;
     PassOptions options = settings->passes;
-    Status status = cuda_target_create(&settings->devices, &arena, &cuda, diag);
-    PassTarget target = {.refuses = target_refuses, .pays = target_pays, .cost = target_cost, .user = cuda};
+    Status status =
+        cuda_target_create(&settings->devices, settings->timings, settings->timer, &arena, &cuda, diag);
+    PassTarget target = {
+        .refuses = target_refuses, .choose = target_choose_way, .announce = target_announce, .user = cuda};
     options.strided = true;
     options.target = &target;
     if (status == STATUS_OK) {

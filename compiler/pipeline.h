@@ -17,6 +17,7 @@ typedef struct BuildSettings {
     uint64_t model_hash;
     JitOptions jit;
     const TimingCache *timings; /* measured choices; NULL: none */
+    const WayTimer *timer;      /* measures for passes what timings lacks; NULL: nobody does */
     bool untimed;               /* LowerCudaOptions.untimed */
     const Log *log;
 } BuildSettings;

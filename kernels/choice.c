@@ -107,6 +107,10 @@ int32_t choices_asked(const Problem *problem, const Device *device, Choice *out,
 /* Times this close are the same: then the model decides, and the order, so that two tunings agree. */
 static const double noise = 1.04;
 
+bool choice_is_as_good(double microseconds, double least) {
+    return microseconds <= least * noise;
+}
+
 typedef struct TimeSearch {
     const Problem *problem;
     const TimingCache *timings;

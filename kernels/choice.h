@@ -35,6 +35,8 @@ int32_t choices_asked(const Problem *problem, const Device *device, Choice *out,
 Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings);
 /* Takes the time that the cache has of the choice, or estimates. False: none. timings may be NULL. */
 bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice);
+/* Whether a time counts as no longer than the least: they differ by no more than measuring does. */
+bool choice_is_as_good(double microseconds, double least);
 /* "measured" and so on, for people. */
 const char *choice_source_name(ChoiceSource source);
 /* "conv_wgmma 128,64,4 (measured, 21.8 us)" in arena; NULL: out of memory. */

@@ -71,7 +71,8 @@ static Status add_input(Extraction *e, ValueId id) {
     return add_reformat(e, plain, *to);
 }
 
-static Status add_node(Extraction *e, NodeId id, RegionId region) {
+/* anchor: of the region. */
+static Status add_node(Extraction *e, NodeId id, RegionId region, NodeId anchor) {
     const Node *from = &e->problem->graph->nodes[id];
     ValueId *inputs = ARENA_ARRAY(e->graph->arena, ValueId, from->input_count);
     ValueId *outputs = ARENA_ARRAY(e->graph->arena, ValueId, from->output_count);
@@ -93,7 +94,7 @@ static Status add_node(Extraction *e, NodeId id, RegionId region) {
     TRY(graph_add_node(e->graph, MAIN_BLOCK, from->op, from->name, &from->attrs, from->input_count, inputs,
                        from->output_count, outputs, &node, e->diag));
     e->graph->nodes[node].region = region;
-    if (region != NONE && id == e->problem->anchor) e->graph->regions[region].anchor = node;
+    if (region != NONE && id == anchor) e->graph->regions[region].anchor = node;
     return STATUS_OK;
 }
 
@@ -108,16 +109,52 @@ static Status add_output(Extraction *e, ValueId id) {
                                                           : FAIL(e->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-Status problem_extract(const Problem *problem, Arena *arena, Graph **out, Diag *diag) {
-    Extraction e = {.problem = problem, .graph = graph_create(arena, "problem"), .diag = diag};
-    e.values = ARENA_ARRAY(arena, ValueId, problem->graph->value_count);
-    TRY_ALLOC(diag, e.graph);
-    TRY_ALLOC(diag, e.values);
-    for (int32_t i = 0; i < problem->graph->value_count; ++i) e.values[i] = NONE;
-    for (int32_t i = 0; i < problem->input_count; ++i) TRY(add_input(&e, problem->inputs[i]));
-    RegionId region = problem->node_count > 1 ? graph_add_region(e.graph, NONE, "problem") : NONE;
-    for (int32_t i = 0; i < problem->node_count; ++i) TRY(add_node(&e, problem->nodes[i], region));
-    for (int32_t i = 0; i < problem->output_count; ++i) TRY(add_output(&e, problem->outputs[i]));
-    *out = e.graph;
+/* As one step. */
+static Status add_step(Extraction *e, const NodeId *nodes, int32_t count, NodeId anchor) {
+    RegionId region = NONE;
+    if (count > 1) {
+        region = graph_add_region(e->graph, NONE, "problem");
+        if (region == NONE) return FAIL(e->diag, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (int32_t i = 0; i < count; ++i) TRY(add_node(e, nodes[i], region, anchor));
     return STATUS_OK;
+}
+
+static Status begin(Extraction *e, const Problem *problem, Arena *arena, Diag *diag) {
+    *e = (Extraction){.problem = problem, .graph = graph_create(arena, "problem"), .diag = diag};
+    e->values = ARENA_ARRAY(arena, ValueId, problem->graph->value_count);
+    TRY_ALLOC(diag, e->graph);
+    TRY_ALLOC(diag, e->values);
+    e->graph->tf32 = problem->graph->tf32;
+    for (int32_t i = 0; i < problem->graph->value_count; ++i) e->values[i] = NONE;
+    for (int32_t i = 0; i < problem->input_count; ++i) TRY(add_input(e, problem->inputs[i]));
+    return STATUS_OK;
+}
+
+static Status finish(Extraction *e, Graph **out) {
+    for (int32_t i = 0; i < e->problem->output_count; ++i) TRY(add_output(e, e->problem->outputs[i]));
+    *out = e->graph;
+    return STATUS_OK;
+}
+
+Status problem_extract(const Problem *problem, Arena *arena, Graph **out, Diag *diag) {
+    Extraction e;
+    TRY(begin(&e, problem, arena, diag));
+    TRY(add_step(&e, problem->nodes, problem->node_count, problem->anchor));
+    return finish(&e, out);
+}
+
+Status way_extract(const Graph *graph, const UseTable *uses, const Way *way, Arena *arena, Graph **out,
+                   Diag *diag) {
+    Extraction e;
+    Problem all, step;
+    int32_t count;
+    TRY(problem_describe(graph, uses, way->nodes, way->ends[way->step_count - 1], arena, &all, diag));
+    TRY(begin(&e, &all, arena, diag));
+    for (int32_t s = 0; s < way->step_count; ++s) {
+        const NodeId *nodes = way_step(way, s, &count);
+        TRY(problem_create_around(graph, uses, nodes, count, way->anchors[s], arena, &step, diag));
+        TRY(add_step(&e, nodes, count, step.anchor));
+    }
+    return finish(&e, out);
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/choice.h"
 #include "kernels/jit.h"
+#include "kernels/ways.h"
 #include "plan_format/plan.h"
 
 typedef struct LowerOptions {
@@ -20,10 +21,11 @@ typedef struct LowerOptions {
  * one aligned blob there (equal constants once). The plan is verified before this returns. */
 Status lower_to_host(const Graph *graph, const LowerOptions *options, Arena *arena, Plan *plan, Diag *diag);
 
-/* One choice to be timed: for every problem but Reformats. */
+/* One choice to be timed, for every problem but Reformats; without a tactic: of all of them as they are
+ * chosen otherwise. */
 typedef struct LowerTrial {
     Choice choice;
-    int32_t repeats; /* how often its launches stand in the plan, at least 1 */
+    int32_t repeats; /* how often the launches of each problem stand in the plan, at least 1 */
 } LowerTrial;
 
 typedef struct LowerCudaOptions {
@@ -37,19 +39,20 @@ typedef struct LowerCudaOptions {
     const LowerTrial *trial;    /* NULL: none */
 } LowerCudaOptions;
 
-/* What passes ask of the GPUs that a plan is for. Lives in arena. */
+/* What passes ask of the GPUs that a plan is for. Lives in arena; timings and timer (kernels/ways.h), which
+ * may be NULL, and arena must outlive it. */
 typedef struct CudaTarget CudaTarget;
-Status cuda_target_create(const DeviceList *devices, Arena *arena, CudaTarget **out, Diag *diag);
+Status cuda_target_create(const DeviceList *devices, const TimingCache *timings, const WayTimer *timer,
+                          Arena *arena, CudaTarget **out, Diag *diag);
 /* Why nodes, neighbours in a block, cannot run as launches with their values as they lie now (layout, slices,
  * types), in words that hold until the next call; NULL where some tactic takes them. */
 const char *cuda_target_refuses(CudaTarget *target, const Graph *graph, const UseTable *uses,
                                 const NodeId *nodes, int32_t count);
-/* Whether they should take less time so than their contractions by themselves. */
-bool cuda_target_pays(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
-                      int32_t count);
-/* Microseconds that the fastest of its tactics should take for them, 0 where none can tell. */
-double cuda_target_cost(CudaTarget *target, const Graph *graph, const UseTable *uses, const NodeId *nodes,
-                        int32_t count);
+/* PassTarget.choose and PassTarget.announce (passes/pass.h). */
+int32_t cuda_target_choose(CudaTarget *target, const Graph *graph, const UseTable *uses, Way *ways,
+                           int32_t count);
+void cuda_target_announce(CudaTarget *target, const Graph *graph, const UseTable *uses, const Way *ways,
+                          int32_t count);
 /* Whether convolutions of f32 gain by channels-last values there. */
 bool cuda_target_wants_f32_layout(const CudaTarget *target);
 void cuda_target_destroy(CudaTarget *target); /* NULL is fine */

@@ -12,6 +12,7 @@ enum { MOST_VARIANTS = 1024, MOST_NAMED = 4 /* slow steps */ };
 typedef struct CudaLowering {
     Lowering base;
     const LowerCudaOptions *options;
+    const Choice *tried; /* the plan is to time it alone; NULL: it is not */
     Graph *graph;
     UseTable uses;
     const DeviceList *devices;
@@ -253,9 +254,7 @@ static const TimingCache *timings_of(const CudaLowering *c, const Device *device
 }
 
 static Choice choose(const CudaLowering *c, const Problem *problem, const Device *device) {
-    const LowerTrial *trial = c->options->trial;
-    bool tried = trial != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat;
-    if (tried) return trial->choice;
+    if (c->tried != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat) return *c->tried;
     if (c->options->variant > 0) return choose_variant(c, problem);
     return choice_best(problem, device, timings_of(c, device));
 }
@@ -333,7 +332,7 @@ static int32_t next_step(const Graph *graph, NodeId last, const NodeId **nodes) 
 }
 
 static bool finds_moments(const CudaLowering *c, const Problem *problem, const Tactic *tactic) {
-    return tactic->finds_moments != NULL && c->options->trial == NULL && tactic->finds_moments(problem);
+    return tactic->finds_moments != NULL && c->tried == NULL && tactic->finds_moments(problem);
 }
 
 /* Parts in which a step with nothing behind its anchor is to leave the moments of its result. */
@@ -344,8 +343,7 @@ static Status find_moment_parts(CudaLowering *c, const Problem *problem, const C
     Problem next;
     *out = 0;
     NodeId last = problem->nodes[problem->node_count - 1];
-    if (choice->tactic->moment_parts == NULL || last != problem->anchor || c->options->trial != NULL)
-        return STATUS_OK;
+    if (choice->tactic->moment_parts == NULL || last != problem->anchor || c->tried != NULL) return STATUS_OK;
     int32_t count = next_step(c->graph, last, &nodes);
     if (count == 0) return STATUS_OK;
     TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
@@ -386,7 +384,7 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
     const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
     TRY_ALLOC(c->base.diag, work);
     TRY(arrange_moments(c, problem, &choice, index, &emission));
-    if (c->options->trial == NULL) weights_look_ahead(problem, device, c->constant_bytes, &emission);
+    if (c->tried == NULL) weights_look_ahead(problem, device, c->constant_bytes, &emission);
     TRY(tactic->emit(&choice.config, device, &emission));
     c->moments_at[index] = emission.leaves_at;
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
@@ -590,6 +588,8 @@ Status lower_to_cuda(Graph *graph, const LowerCudaOptions *options, Arena *arena
         .graph = graph};
     lowering.base.finish_step = finish_step;
     lowering.base.target = &lowering;
+    if (options->trial != NULL && options->trial->choice.tactic != NULL)
+        lowering.tried = &options->trial->choice;
     arena_init(&lowering.work, arena->allocator);
     lowering.slow_names = byte_writer(&lowering.work);
     lowering.slow_node = NONE;

@@ -280,12 +280,13 @@ static void find_inverted(Problem *problem) {
     }
 }
 
-static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
+/* anchor NONE: as regions say. */
+static Status describe(Boundary *b, NodeId anchor, Arena *arena, Problem *out, Diag *diag) {
     NodeId *copy = ARENA_ARRAY(arena, NodeId, b->node_count);
     TRY_ALLOC(diag, copy);
     memcpy(copy, b->nodes, sizeof(NodeId) * (size_t)b->node_count);
     TRY(find_boundary(b, arena, diag));
-    NodeId anchor = find_anchor(b->graph, b->nodes, b->node_count);
+    if (anchor == NONE) anchor = find_anchor(b->graph, b->nodes, b->node_count);
     *out = (Problem){.graph = b->graph,
                      .node_count = b->node_count,
                      .nodes = copy,
@@ -308,14 +309,19 @@ static Status describe(Boundary *b, Arena *arena, Problem *out, Diag *diag) {
 Status problem_describe(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                         Arena *arena, Problem *out, Diag *diag) {
     Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
-    return describe(&b, arena, out, diag);
+    return describe(&b, NONE, arena, out, diag);
 }
 
 Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                       Arena *arena, Problem *out, Diag *diag) {
+    return problem_create_around(graph, uses, nodes, node_count, NONE, arena, out, diag);
+}
+
+Status problem_create_around(const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                             int32_t node_count, NodeId anchor, Arena *arena, Problem *out, Diag *diag) {
     Boundary b = {.graph = graph, .uses = uses, .nodes = nodes, .node_count = node_count};
     ByteWriter key = byte_writer(arena);
-    TRY(describe(&b, arena, out, diag));
+    TRY(describe(&b, anchor, arena, out, diag));
     write_key(&b, out->anchor, arena, &key);
     if (key.failed) return FAIL(diag, STATUS_NO_MEMORY, "out of memory");
     out->key = (const char *)key.data;

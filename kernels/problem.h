@@ -31,7 +31,10 @@ typedef struct Problem {
 /* Fills *out for consecutive nodes of a block. Lists are in arena. uses: of the whole graph as it is. */
 Status problem_create(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                       Arena *arena, Problem *out, Diag *diag);
-/* The same without the key, for questions of which nothing is kept. */
+/* As one region around an anchor, whatever regions they are in; NONE: as those say. */
+Status problem_create_around(const Graph *graph, const UseTable *uses, const NodeId *nodes,
+                             int32_t node_count, NodeId anchor, Arena *arena, Problem *out, Diag *diag);
+/* As problem_create without the key, for questions of which nothing is kept. */
 Status problem_describe(const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t node_count,
                         Arena *arena, Problem *out, Diag *diag);
 

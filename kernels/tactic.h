@@ -48,8 +48,8 @@ typedef struct Tactic {
     /* Microseconds that it should take at the usual sizes, 0 where it cannot tell. NULL: it never can. */
     double (*cost)(const Problem *problem, const Device *device, const Config *config);
     Status (*emit)(const Config *config, const Device *device, Emission *emission);
-    /* Whether it should be faster than the steps that the problem's contractions would be by themselves.
-     * NULL: it always is. */
+    /* Whether it should be faster than the steps that the problem's contractions would be by themselves,
+     * where nobody has measured that. NULL: the sums of modelled times decide. */
     bool (*pays)(const Problem *problem, const Device *device);
     /* Parts of each batch entry for which the kernels can leave moments (Emission.leaves_parts), 0 where they
      * cannot; NULL: they never can. */

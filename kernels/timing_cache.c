@@ -103,10 +103,32 @@ const Timing *timing_cache_find(const TimingCache *cache, const char *problem, c
     return found ? &cache->rows[place] : NULL;
 }
 
-bool timing_cache_knows(const TimingCache *cache, const char *problem) {
+int32_t timing_cache_rows(const TimingCache *cache, const char *problem) {
     const Timing lowest = {.problem = problem, .tactic = ""};
-    int32_t place = place_of(cache, &lowest);
+    return place_of(cache, &lowest);
+}
+
+bool timing_cache_knows(const TimingCache *cache, const char *problem) {
+    int32_t place = timing_cache_rows(cache, problem);
     return place < cache->count && strcmp(cache->rows[place].problem, problem) == 0;
+}
+
+static bool is_tactic(const char *name, size_t length) {
+    char own[128];
+    for (int32_t t = 0; t < tactic_count(); ++t) {
+        int size = snprintf(own, sizeof own, "%s.%d", tactic_at(t)->name, tactic_at(t)->version);
+        if ((size_t)size == length && memcmp(own, name, length) == 0) return true;
+    }
+    return false;
+}
+
+bool timing_is_current(const Timing *row) {
+    for (const char *at = row->tactic;;) {
+        size_t length = strcspn(at, "+");
+        if (!is_tactic(at, length)) return false;
+        at += length;
+        if (*at++ == '\0') return true;
+    }
 }
 
 /* -- reading -- */

@@ -15,7 +15,8 @@
 #include "kernels/tactic.h"
 
 typedef struct Timing {
-    const char *problem, *tactic; /* tactic with its version: "conv_wgmma.2" */
+    const char *problem,
+        *tactic; /* tactic with its version: "conv_wgmma.2"; of several problems: "A.1+B.2" */
     Config config;
     double microseconds; /* > 0 */
 } Timing;
@@ -45,8 +46,12 @@ Status timing_cache_merge(TimingCache *to, const TimingCache *from, Diag *diag);
 /* The row, or NULL. */
 const Timing *timing_cache_find(const TimingCache *cache, const char *problem, const Tactic *tactic,
                                 const Config *config);
+/* Where the rows of the problem begin, or would. */
+int32_t timing_cache_rows(const TimingCache *cache, const char *problem);
 /* Some row of the problem is there. */
 bool timing_cache_knows(const TimingCache *cache, const char *problem);
+/* Of tactics, in versions, that this smelt has. */
+bool timing_is_current(const Timing *row);
 /* "conv_wgmma.2" in arena; NULL: out of memory. */
 const char *timing_tactic_name(Arena *arena, const Tactic *tactic);
 

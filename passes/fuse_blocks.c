@@ -2,8 +2,8 @@
  *
  * Inverted residuals: a 1x1 convolution to many channels, one of each of these by itself, and one back to
  * few, each with what follows it element by element. What lies between them is several times as large as what
- * goes in and out. Whether a step of all three is faster is the target's to say: its kernels compute the
- * seams of their tiles twice. */
+ * goes in and out. Whether a step of all three is faster is the target's to say, which times both ways or
+ * reckons: its kernels compute the seams of their tiles twice. */
 #include <string.h>
 
 #include "ops/conv.h"
@@ -24,6 +24,7 @@ typedef struct Blocks {
     Block *block;
     NodeId nodes[REGION_NODES]; /* of the steps that may become one */
     int32_t count;
+    bool announces; /* only says what it will ask */
 } Blocks;
 
 /* The step that begins with this convolution; false: it begins none, or has several results. */
@@ -86,25 +87,85 @@ static Status join(Blocks *b, const Step *first, const Step *last) {
     return STATUS_OK;
 }
 
-/* All three, else two of them. */
-static Status fuse(Blocks *b, NodeId each) {
-    static const int32_t ranges[3][2] = {{0, 2}, {0, 1}, {1, 2}};
-    Step steps[3] = {0};
-    const char *why = NULL;
-    if (!find_steps(b, each, steps)) return STATUS_OK;
-    for (int32_t r = 0; r < 3; ++r) {
-        int32_t first = ranges[r][0], last = ranges[r][1];
-        bool whole = steps[first].count > 0 && steps[last].count > 0;
-        b->count = 0;
-        for (int32_t i = first; whole && i <= last; ++i) whole = add_nodes(b, &steps[i]);
-        if (!whole) continue;
-        const char *refusal = pass_target_refuses(b->ctx, &b->uses, b->nodes, b->count);
-        if (refusal == NULL && pass_target_pays(b->ctx, &b->uses, b->nodes, b->count))
-            return join(b, &steps[first], &steps[last]);
-        if (refusal == NULL) refusal = "they are faster apart";
-        if (why == NULL) why = arena_strdup(b->ctx->scratch, refusal); /* the next question takes the words */
+/* Ways to compute the steps, and which of them each makes one. */
+typedef struct BlockWays {
+    int32_t count, first[MOST_WAYS], last[MOST_WAYS];
+    Way ways[MOST_WAYS];
+} BlockWays;
+
+/* As they are, the steps from first to last as one. */
+static void add_way(const Blocks *b, const Step steps[3], int32_t first, int32_t last, BlockWays *out) {
+    Way *way = &out->ways[out->count];
+    *way = (Way){.nodes = b->nodes};
+    for (int32_t i = 0; i < 3; ++i) {
+        int32_t count = steps[i].count;
+        if (i < first || i >= last) {
+            if (count > 0) (void)way_add(way, count, NONE);
+            continue;
+        }
+        for (int32_t k = i + 1; k <= last; ++k) count += steps[k].count;
+        (void)way_add(way, count, steps[first].anchor);
+        i = last;
     }
-    if (why != NULL) pass_reject(b->ctx, each, "cannot be one step with the convolutions around it: %s", why);
+    out->first[out->count] = first;
+    out->last[out->count++] = last;
+}
+
+/* Apart, all three, or two of them; false: there are too many nodes. */
+static bool list_ways(Blocks *b, const Step steps[3], BlockWays *out) {
+    static const int32_t ranges[3][2] = {{0, 2}, {0, 1}, {1, 2}};
+    b->count = out->count = 0;
+    for (int32_t i = 0; i < 3; ++i)
+        if (steps[i].count > 0 && !add_nodes(b, &steps[i])) return false;
+    add_way(b, steps, 0, 0, out);
+    for (int32_t r = 0; r < 3; ++r)
+        if (steps[ranges[r][0]].count > 0 && steps[ranges[r][1]].count > 0)
+            add_way(b, steps, ranges[r][0], ranges[r][1], out);
+    return true;
+}
+
+static void say_apart(const Blocks *b, NodeId each, const BlockWays *all) {
+    const Way *apart = &all->ways[0], *whole = &all->ways[1];
+    if (whole->why != NULL)
+        pass_reject(b->ctx, each, "cannot be one step with the convolutions around it: %s", whole->why);
+    else if (whole->microseconds > 0 && apart->microseconds > 0)
+        pass_reject(
+            b->ctx, each,
+            "is no step with the convolutions around it: they are faster apart, %.1f us against %.1f us",
+            apart->microseconds, whole->microseconds);
+    else
+        pass_reject(b->ctx, each, "is no step with the convolutions around it: they are faster apart");
+}
+
+static Status fuse(Blocks *b, NodeId each) {
+    Step steps[3] = {0};
+    BlockWays all;
+    if (!find_steps(b, each, steps) || !list_ways(b, steps, &all)) return STATUS_OK;
+    if (b->announces) {
+        pass_target_announce(b->ctx, &b->uses, all.ways, all.count);
+        return STATUS_OK;
+    }
+    int32_t best = pass_target_choose(b->ctx, &b->uses, all.ways, all.count);
+    if (best == 0) {
+        say_apart(b, each, &all);
+        return STATUS_OK;
+    }
+    b->count = 0;
+    for (int32_t i = all.first[best]; i <= all.last[best]; ++i) (void)add_nodes(b, &steps[i]);
+    return join(b, &steps[all.first[best]], &steps[all.last[best]]);
+}
+
+static Status visit_all(Blocks *blocks) {
+    Graph *graph = blocks->graph;
+    for (BlockId id = 0; id < graph->block_count; ++id) {
+        blocks->block = &graph->blocks[id];
+        for (int32_t i = 0; i < blocks->block->node_count; ++i) {
+            NodeId node = blocks->block->nodes[i];
+            const Node *own = &graph->nodes[node];
+            if (own->op == OP_Conv && conv_is_depthwise(own->parsed, &graph->values[own->inputs[1]].shape))
+                TRY(fuse(blocks, node));
+        }
+    }
     return STATUS_OK;
 }
 
@@ -113,15 +174,8 @@ Status pass_fuse_blocks(PassCtx *ctx) {
     if (ctx->target == NULL) return STATUS_OK; /* whose kernels it is all about */
     if (!use_table_build(ctx->graph, ctx->scratch, &blocks.uses))
         return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    for (BlockId id = 0; id < ctx->graph->block_count; ++id) {
-        blocks.block = &ctx->graph->blocks[id];
-        for (int32_t i = 0; i < blocks.block->node_count; ++i) {
-            NodeId node = blocks.block->nodes[i];
-            const Node *own = &ctx->graph->nodes[node];
-            if (own->op == OP_Conv &&
-                conv_is_depthwise(own->parsed, &ctx->graph->values[own->inputs[1]].shape))
-                TRY(fuse(&blocks, node));
-        }
-    }
-    return STATUS_OK;
+    blocks.announces = true;
+    TRY(visit_all(&blocks));
+    blocks.announces = false;
+    return visit_all(&blocks);
 }

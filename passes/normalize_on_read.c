@@ -1,6 +1,8 @@
 /* normalize_on_read: an InstanceNormalization or GroupNormalization, with what is computed from its elements,
  * joins the convolution that alone reads the result, which then normalises what it reads; where the target
  * has kernels for that and they take less time. */
+#include <string.h>
+
 #include "passes/contraction.h"
 #include "passes/fusion.h"
 
@@ -25,10 +27,6 @@ static Run run_at(const Joiner *j, NodeId first) {
     return run;
 }
 
-static double cost_of(const Joiner *j, const Run *run) {
-    return pass_target_cost(j->ctx, &j->uses, run->nodes, run->count);
-}
-
 /* The step that reads what the first one makes, or none. */
 static Run reader_of(const Joiner *j, const Run *front) {
     const Run none = {0};
@@ -49,63 +47,96 @@ static Status region_for(Joiner *j, const Run *whole, NodeId anchor, RegionId *o
     return *out != NONE ? STATUS_OK : FAIL(j->ctx->diag, STATUS_NO_MEMORY, "out of memory");
 }
 
-static void set_region(Joiner *j, const Run *run, RegionId region) {
-    for (int32_t i = 0; i < run->count; ++i) j->graph->nodes[run->nodes[i]].region = region;
+static void append(Run *to, const Run *from) {
+    for (int32_t i = 0; i < from->count; ++i) to->nodes[to->count++] = from->nodes[i];
 }
 
-/* Whether it is done as one step, *region of which the nodes are in then. */
-static bool gains(Joiner *j, const Run *front, const Run *reader, const Run *whole, RegionId region) {
-    double apart = cost_of(j, front), alone = cost_of(j, reader);
-    set_region(j, whole, region);
-    const char *why = pass_target_refuses(j->ctx, &j->uses, whole->nodes, whole->count);
-    double together = why == NULL ? cost_of(j, whole) : 0;
-    if (why == NULL && together > 0 && apart > 0 && alone > 0 && together < apart + alone) return true;
+/* The step that makes what the normalisation reads, where all three stand one behind the other: it may leave
+ * moments to either. */
+static Run maker_of(const Joiner *j, const Run *front, const Run *reader) {
+    const Run none = {0};
+    NodeId producer = j->graph->values[j->graph->nodes[front->nodes[0]].inputs[0]].producer;
+    const Block *block = &j->graph->blocks[MAIN_BLOCK];
+    int32_t at = node_position(j->graph, front->nodes[0]);
+    if (producer == NONE || at == 0 || block->nodes[at - 1] != producer ||
+        node_position(j->graph, reader->nodes[0]) != at + front->count)
+        return none;
+    for (--at; !node_starts_step(j->graph, block, at);) --at;
+    return run_at(j, block->nodes[at]);
+}
+
+/* The normalisation and its reader by themselves, and as one; *nodes are all of them. */
+static int32_t list_ways(const Joiner *j, const Run *front, const Run *reader, NodeId *nodes, Way ways[2]) {
+    Run maker = maker_of(j, front, reader), all = {0};
+    if (maker.count + front->count + reader->count > REGION_NODES) maker.count = 0;
+    append(&all, &maker);
+    append(&all, front);
+    append(&all, reader);
+    memcpy(nodes, all.nodes, sizeof(NodeId) * (size_t)all.count);
+    for (int32_t i = 0; i < 2; ++i) {
+        ways[i] = (Way){.nodes = nodes, .shared = maker.count > 0 ? 1 : 0};
+        if (maker.count > 0) (void)way_add(&ways[i], maker.count, NONE);
+    }
+    (void)way_add(&ways[0], front->count, NONE);
+    (void)way_add(&ways[0], reader->count, NONE);
+    (void)way_add(&ways[1], front->count + reader->count, reader->nodes[0]);
+    return 2;
+}
+
+static void say_apart(const Joiner *j, const Run *front, const Run *reader, const Way ways[2]) {
     const char *name = op_def(j->graph->nodes[reader->nodes[0]].op)->name;
-    if (why != NULL)
-        pass_reject(j->ctx, front->nodes[0], "cannot be computed as %s reads it: %s", name, why);
+    if (ways[1].why != NULL)
+        pass_reject(j->ctx, front->nodes[0], "cannot be computed as %s reads it: %s", name, ways[1].why);
     else
-        pass_reject(
-            j->ctx, front->nodes[0],
-            "is not computed as %s reads it: that would take %.1f us, as a step of its own %.1f us with "
-            "the convolution's %.1f us",
-            name, together, apart, alone);
-    return false;
+        pass_reject(j->ctx, front->nodes[0],
+                    "is not computed as %s reads it: that would take %.1f us, as steps of their own both "
+                    "take %.1f us",
+                    name, ways[1].microseconds, ways[0].microseconds);
 }
 
-static Status join(Joiner *j, const Run *front) {
+static Status join(Joiner *j, const Run *front, bool announces) {
     const Run reader = reader_of(j, front);
+    NodeId nodes[REGION_NODES];
+    Way ways[2];
     RegionId region;
     if (reader.count == 0 || front->count + reader.count > REGION_NODES) return STATUS_OK;
-    RegionId before[] = {j->graph->nodes[front->nodes[0]].region, j->graph->nodes[reader.nodes[0]].region};
-    int32_t regions = j->graph->region_count;
-    Run whole = *front;
-    for (int32_t i = 0; i < reader.count; ++i) whole.nodes[whole.count++] = reader.nodes[i];
-    TRY(region_for(j, &whole, reader.nodes[0], &region));
-    if (!gains(j, front, &reader, &whole, region)) {
-        set_region(j, front, before[0]);
-        set_region(j, &reader, before[1]);
-        j->graph->region_count = regions;
+    int32_t count = list_ways(j, front, &reader, nodes, ways);
+    if (announces) {
+        pass_target_announce(j->ctx, &j->uses, ways, count);
         return STATUS_OK;
     }
+    if (pass_target_choose(j->ctx, &j->uses, ways, count) == 0) {
+        say_apart(j, front, &reader, ways);
+        return STATUS_OK;
+    }
+    Run whole = *front;
+    append(&whole, &reader);
+    TRY(region_for(j, &whole, reader.nodes[0], &region));
+    for (int32_t i = 0; i < whole.count; ++i) j->graph->nodes[whole.nodes[i]].region = region;
     for (int32_t i = 0; i < front->count; ++i) node_move_before(j->graph, front->nodes[i], reader.nodes[0]);
     pass_count_add(j->ctx, "joined", 1);
     return STATUS_OK;
 }
 
-Status pass_normalize_on_read(PassCtx *ctx) {
-    Joiner j = {.ctx = ctx, .graph = ctx->graph};
-    const Block *block = &ctx->graph->blocks[MAIN_BLOCK];
-    if (ctx->target == NULL) return STATUS_OK;
-    if (!use_table_build(ctx->graph, ctx->scratch, &j.uses))
-        return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
+static Status visit_all(Joiner *j, bool announces) {
+    const Block *block = &j->graph->blocks[MAIN_BLOCK];
     /* What joins moves behind, so that a place may hold another node afterwards. */
     for (int32_t i = 0; i < block->node_count;) {
         NodeId id = block->nodes[i];
-        OpId op = ctx->graph->nodes[id].op;
+        OpId op = j->graph->nodes[id].op;
         bool planes = op == OP_InstanceNormalization || op == OP_GroupNormalization;
-        const Run front = planes ? run_at(&j, id) : (Run){0};
-        if (front.count > 0) TRY(join(&j, &front));
+        const Run front = planes ? run_at(j, id) : (Run){0};
+        if (front.count > 0) TRY(join(j, &front, announces));
         if (block->nodes[i] == id) ++i;
     }
     return STATUS_OK;
+}
+
+Status pass_normalize_on_read(PassCtx *ctx) {
+    Joiner j = {.ctx = ctx, .graph = ctx->graph};
+    if (ctx->target == NULL) return STATUS_OK;
+    if (!use_table_build(ctx->graph, ctx->scratch, &j.uses))
+        return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
+    TRY(visit_all(&j, true));
+    return visit_all(&j, false);
 }

@@ -150,14 +150,14 @@ const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const 
     return ctx->target->refuses(ctx->target->user, ctx->graph, uses, nodes, count);
 }
 
-bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count) {
-    return ctx->target != NULL && ctx->target->pays != NULL &&
-           ctx->target->pays(ctx->target->user, ctx->graph, uses, nodes, count);
+int32_t pass_target_choose(const PassCtx *ctx, const UseTable *uses, Way *ways, int32_t count) {
+    if (ctx->target == NULL || ctx->target->choose == NULL) return 0;
+    return ctx->target->choose(ctx->target->user, ctx->graph, uses, ways, count);
 }
 
-double pass_target_cost(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count) {
-    if (ctx->target == NULL || ctx->target->cost == NULL) return 0;
-    return ctx->target->cost(ctx->target->user, ctx->graph, uses, nodes, count);
+void pass_target_announce(const PassCtx *ctx, const UseTable *uses, const Way *ways, int32_t count) {
+    if (ctx->target != NULL && ctx->target->announce != NULL)
+        ctx->target->announce(ctx->target->user, ctx->graph, uses, ways, count);
 }
 
 /* -- the runner -- */

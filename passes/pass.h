@@ -2,7 +2,7 @@
 #ifndef SMELT_PASSES_PASS_H
 #define SMELT_PASSES_PASS_H
 
-#include "ir/graph.h"
+#include "ir/way.h"
 
 enum { PASS_COUNTERS = 16 };
 
@@ -26,11 +26,13 @@ typedef struct PassTarget {
      * where they can. uses may be NULL; they are then counted for the question. */
     const char *(*refuses)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes,
                            int32_t count);
-    /* Whether nodes that can are faster so than as the steps that they are now, as far as the target knows.
-     */
-    bool (*pays)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count);
-    /* Microseconds that they should take there as one step, 0: nobody can tell. */
-    double (*cost)(void *user, const Graph *graph, const UseTable *uses, const NodeId *nodes, int32_t count);
+    /* Which of ways to compute the same nodes takes the least time there: as measured, where somebody did or
+     * can, else as the target's models have it. The first is how they are computed now, and what is chosen
+     * where nobody can tell. Fills why and microseconds of the ways. */
+    int32_t (*choose)(void *user, const Graph *graph, const UseTable *uses, Way *ways, int32_t count);
+    /* It will be asked so, if the graph is the same by then: what has to be measured is so for all such
+     * questions at once, which takes less time. NULL: it need not know. */
+    void (*announce)(void *user, const Graph *graph, const UseTable *uses, const Way *ways, int32_t count);
     bool f32_layout; /* convolutions of f32 gain by channels-last values there */
     void *user;
 } PassTarget;
@@ -114,10 +116,9 @@ Status passes_run(Graph *graph, const PassOptions *options, PassCtx *ctx_out, Di
 /* Asks the target, whose words hold until it is asked again; NULL without one. uses: the graph's as it is
  * now; NULL: not at hand, which takes time. */
 const char *pass_target_refuses(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
-double pass_target_cost(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
-
-/* Of nodes that are not refused. False without a target. */
-bool pass_target_pays(const PassCtx *ctx, const UseTable *uses, const NodeId *nodes, int32_t count);
+/* PassTarget.choose; 0 without a target, for the first of them. */
+int32_t pass_target_choose(const PassCtx *ctx, const UseTable *uses, Way *ways, int32_t count);
+void pass_target_announce(const PassCtx *ctx, const UseTable *uses, const Way *ways, int32_t count);
 
 void pass_count_add(PassCtx *ctx, const char *counter, int64_t amount);
 /* What has passed since `start` (clock_seconds) was work on the elements of weights or samples, not on the

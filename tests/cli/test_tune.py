@@ -106,6 +106,31 @@ def measure_zeros(folder, cache):
     expect("is no fault of the build", (0, result[1]), 0, "z.plan: 2 steps")
 
 
+def measure_ways(folder, cache):
+    """A pass has the steps of a block timed in sequence, as they are and as one, where a launch takes 1 us; a cache tells others."""
+    graph, plan, timings = folder / "block.ir", folder / "w.plan", folder / "ways.txt"
+    weights = {"v": "144,24,1,1", "d": "144,1,3,3", "p": "24,144,1,1"}
+    counts = {"v": 144 * 24, "d": 144 * 9, "p": 24 * 144}
+    graph.write_text("\n".join([
+        "smelt-ir 1", 'graph "block" opset 22',
+        *(f"constant %{name} : f16[{shape}] = {{{', '.join(['0'] * counts[name])}}}" for name, shape in weights.items()),
+        'block "main" {', "  input %x : f16[2,24,7,7]", "  %y : f16[2,24,7,7] channels_last = smelt::Reformat(%x)",
+        "  %a : f16[2,144,7,7] channels_last = Conv(%y, %v)",
+        "  %b : f16[2,144,7,7] channels_last = Conv(%a, %d) {group = 144, pads = [1,1,1,1]}",
+        "  %c : f16[2,24,7,7] channels_last = Conv(%b, %p)", "  %z : f16[2,24,7,7] = smelt::Reformat(%c)", "  output %z", "}", ""]))
+    # Without conv_wgmma, whose tiles the driver has too little shared memory for.
+    build = ["build", graph, "--from=fuse_blocks", "-o", plan, "--cache-dir", cache, "--tactics=-conv_wgmma"]
+    expect("a block, modelled", run(*build, "--gpu=sm_90"), 0, "w.plan: 5 steps")
+    tuned = [*build, "--gpu=native", "--tune=first", "--timing-cache", timings]
+    expect("measured", run(*tuned, driver=idle), 0, "w.plan: 3 steps")
+    expect("is one step", run("inspect", timings), 0, "1.00 us by conv_inverted.")
+    expect("and its steps three", run("inspect", timings), 0, "3.00 us by ")
+    again = run(*tuned, driver=idle)
+    expect("again", again, 0, "w.plan: 3 steps")
+    expect("not measured again", (0, str("choices of passes" in again[1])), 0, "False")
+    expect("elsewhere", run(*build, "--gpu=sm_90", "--timing-cache", timings), 0, "w.plan: 3 steps")
+
+
 def profile_zeros(folder, cache):
     """Where the time goes on a GPU whose launches take 1 us, and whose events are 250 us apart without any."""
     graph, plan, figures = folder / "zeros.ir", folder / "p.plan", folder / "bench.json"
@@ -192,6 +217,7 @@ def main():
             said = run("inspect", plan)[1]
             expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
         measure_zeros(folder, cache)
+        measure_ways(folder, cache)
         profile_zeros(folder, cache)
         expect("merging nothing", run("cache", "merge"), 2, "cache")
         expect("another word", run("cache", "sort", timings, "-o", timings), 2, "'sort' is not 'merge'")

@@ -58,6 +58,9 @@ Status memory_find_lives(Planner *p);
  * stay in their place in the operand. */
 Status memory_find_slots(Planner *p);
 
+/* Makes drafts last as long as steps come that may run beside their last readers. */
+Status memory_keep_for_branches(Planner *p);
+
 /* Chooses offsets. Fills drafts' bytes, and peak_step. */
 Status memory_lay_out(Planner *p, MemoryPlan *memory);
 Status memory_report(const Planner *p, const MemoryPlan *memory);

@@ -29,6 +29,7 @@ Status memory_lay_out(Planner *p, MemoryPlan *memory) {
     TRY_ALLOC(p->ctx->diag, items);
     TRY_ALLOC(p->ctx->diag, scratch);
     TRY_ALLOC(p->ctx->diag, opt);
+    TRY(memory_keep_for_branches(p));
     for (int32_t i = 0; i < symbol_count; ++i) opt[i] = dim_symbol_at(dims, i)->opt;
     *memory = (MemoryPlan){.done = true, .buffer_count = p->draft_count, .fixed = true};
     memory->buffers = ARENA_ARRAY(p->graph->arena, Buffer, p->draft_count);

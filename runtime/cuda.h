@@ -73,7 +73,12 @@ typedef struct LaunchState {
     void **parameters;
 } LaunchState;
 
-enum { GRAPH_LIMIT = 8, RUN_MARKS = 4 };
+enum { GRAPH_LIMIT = 8, RUN_MARKS = 4, BRANCH_LIMIT = 4 };
+
+/* Steps [first, end), so many times. */
+typedef struct StepRange {
+    int32_t first, end, repeats;
+} StepRange;
 
 /* CUDA graphs of all stretches for one tuple of shapes and bindings' memory. */
 typedef struct GraphSet {
@@ -107,7 +112,9 @@ typedef struct LateStep {
 
 struct CudaContext {
     CudaEngine *engine;
-    CudaHandle stream;           /* of smelt_context_run, and to capture on */
+    CudaHandle stream; /* of smelt_context_run, and to capture on */
+    CudaHandle
+        branches[BRANCH_LIMIT];  /* streams of graphs' branches while they are captured; the first has none */
     CudaHandle staged;           /* event: copies to the device have read the host's memory */
     bool staging;                /* staged has been recorded */
     CudaHandle marks[RUN_MARKS]; /* events of timing: start, inputs there, computed, outputs there */
@@ -194,12 +201,9 @@ Status plan_moves(SmeltContext *context, Diag *diag);
  * the place of the tuple that was used longest ago. */
 GraphSet *graphs_find(SmeltContext *context);
 void graphs_clear(SmeltContext *context);
-/* A launch whose grid and arguments are there. */
-Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag);
-/* Steps [first, end), so many times. */
-typedef struct StepRange {
-    int32_t first, end, repeats;
-} StepRange;
+/* A launch whose grid and arguments are there. joins: it waits for more than what is in front in the stream.
+ */
+Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, bool joins, Diag *diag);
 Status launch_steps(SmeltContext *context, StepRange range, CudaHandle stream, Diag *diag);
 /* The same as a graph, on the context's own stream, where nothing runs. False where none came of it: another
  * thread that loads or unloads an engine synchronises with the device, which breaks a capture and harms
@@ -210,6 +214,23 @@ bool stretch_has_graph(const Stretch *stretch);
 /* The launches of stretch number `stretch`: as a graph of set, captured when it is new, or one by one where
  * set is NULL or a graph gains nothing. */
 Status launch_graph(SmeltContext *context, GraphSet *set, int32_t stretch, CudaHandle stream, Diag *diag);
+
+/* -- cuda_branches.c -- */
+
+/* Which steps of a graph run side by side. */
+typedef struct BranchPlan {
+    struct BranchStep *steps; /* those that launch something, in the plan's order */
+    int32_t count;
+    int32_t tail[BRANCH_LIMIT]; /* of each branch its last one; -1: it is empty */
+} BranchPlan;
+
+/* Divides the steps of a range among branches, such that each runs behind all whose results or memory it
+ * takes. Lives in arena. */
+Status branches_find(const SmeltContext *context, StepRange range, Arena *arena, BranchPlan *out, Diag *diag);
+/* Their launches, once, on a stream that captures and on streams of the context's that join it. */
+Status branches_launch(SmeltContext *context, BranchPlan *plan, CudaHandle stream, Diag *diag);
+/* Once the capture has ended. */
+void branches_release(const SmeltContext *context, BranchPlan *plan);
 
 /* -- cuda_run.c -- */
 

@@ -174,6 +174,8 @@ void cuda_context_destroy(SmeltContext *context) {
         graphs_clear(context);
         profile_destroy(context);
         destroy_events(cuda);
+        for (int i = 0; i < BRANCH_LIMIT; ++i)
+            if (cuda->branches[i] != NULL) (void)cuda->engine->api.stream_destroy(cuda->branches[i]);
         if (cuda->stream != NULL) (void)cuda->engine->api.stream_destroy(cuda->stream);
         device_release(cuda->engine, &cuda->own);
         pinned_release(cuda->engine, &cuda->mirror);

@@ -74,14 +74,14 @@ static int launch_early(const CudaEngine *engine, const PlanLaunch *launch, cons
     return engine->api.launch_ex(&config, engine->kernels[launch->kernel].function, state->parameters, NULL);
 }
 
-Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
+Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, bool joins, Diag *diag) {
     const PlanLaunch *launch = &context->plan->launches[index];
     const LaunchState *state = &context->cuda->launches[index];
     const CudaEngine *engine = context->cuda->engine;
     int result;
     if (state->skipped) return STATUS_OK;
     if (launch->kernel < 0) return libraries_launch(context, index, stream, diag);
-    if (engine->kernels_wait)
+    if (engine->kernels_wait && !joins)
         result = launch_early(engine, launch, state, stream);
     else
         result = engine->api.launch(engine->kernels[launch->kernel].function, state->grid[0], state->grid[1],
@@ -95,7 +95,7 @@ Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, Diag 
 static Status launch_step(SmeltContext *context, int32_t index, CudaHandle stream, Diag *diag) {
     const PlanStep *step = &context->plan->steps[index];
     for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
-        TRY(launch_one(context, l, stream, diag));
+        TRY(launch_one(context, l, stream, false, diag));
     return STATUS_OK;
 }
 
@@ -105,17 +105,33 @@ Status launch_steps(SmeltContext *context, StepRange range, CudaHandle stream, D
     return STATUS_OK;
 }
 
+static Status capture_launches(SmeltContext *context, StepRange range, BranchPlan *branches,
+                               CudaHandle *graph, Diag *diag) {
+    const CudaApi *api = &context->cuda->engine->api;
+    CudaHandle stream = context->cuda->stream;
+    if (api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL) != 0) return STATUS_CUDA_FAILED;
+    Status status =
+        launch_steps(context, (StepRange){range.first, range.end, range.repeats - 1}, stream, diag);
+    if (status == STATUS_OK) status = branches_launch(context, branches, stream, diag);
+    int result = api->capture_end(stream, graph);
+    return status != STATUS_OK ? status : cuda_result(api, result, STATUS_CUDA_FAILED, "a graph", diag);
+}
+
 bool capture_steps(SmeltContext *context, StepRange range, CudaHandle *executable) {
     const CudaApi *api = &context->cuda->engine->api;
-    CudaHandle graph = NULL, stream = context->cuda->stream;
+    CudaHandle graph = NULL;
+    BranchPlan branches = {0};
+    Arena arena;
     Diag ignored = {0};
+    arena_init(&arena, &context->allocator);
     *executable = NULL;
-    if (api->capture_begin(stream, CUDA_CAPTURE_THREAD_LOCAL) != 0) return false;
-    Status status = launch_steps(context, range, stream, &ignored);
-    int result = api->capture_end(stream, &graph);
-    bool captured = status == STATUS_OK && result == 0 && api->graph_instantiate(executable, graph, 0) == 0;
+    bool captured = branches_find(context, range, &arena, &branches, &ignored) == STATUS_OK &&
+                    capture_launches(context, range, &branches, &graph, &ignored) == STATUS_OK &&
+                    api->graph_instantiate(executable, graph, 0) == CUDA_SUCCESS;
     if (!captured) *executable = NULL;
     if (graph != NULL) (void)api->graph_destroy(graph);
+    branches_release(context, &branches);
+    arena_reset(&arena);
     return captured;
 }
 

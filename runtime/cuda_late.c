@@ -261,7 +261,7 @@ Status late_run(SmeltContext *context, int32_t index, CudaHandle stream, Diag *d
             waiting = false;
         }
         TRY(evaluate_launch(context, l, scratch.base, scratch.size, diag));
-        TRY(launch_one(context, l, stream, diag));
+        TRY(launch_one(context, l, stream, false, diag));
     }
     if (!waiting) return STATUS_OK;
     TRY(read_counts(context, index, &scratch, stream, diag));

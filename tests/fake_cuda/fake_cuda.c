@@ -1,75 +1,64 @@
-#include "tests/fake_cuda/fake_cuda.h"
+#include "tests/fake_cuda/driver.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/fake_cuda/kernels.h"
+enum { ALIGNMENT = 256 };
 
-enum {
-    SUCCESS = 0,
-    INVALID_VALUE = 1,
-    SERIALIZATION = 6, /* a launch attribute */
-    OUT_OF_MEMORY = 2,
-    NO_DEVICE = 100,
-    NOT_FOUND = 500,
-    MOST_PARAMETERS = 8,
-    ALIGNMENT = 256
-};
-
-typedef unsigned long long Pointer;
 static const Pointer device_tag = 1ULL << 62; /* no host address has this bit */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int64_t numbers[FAKE_NUMBERS];
-static int sticky; /* the error that every call gives after a fault */
+int64_t fake_numbers[FAKE_NUMBERS];
+int fake_sticky;
 static bool ready;
 static char the_context; /* its address is the handle of the only context */
 static _Thread_local void *current[16];
-static _Thread_local int depth;
+_Thread_local int fake_depth;
 
 static void set_defaults(void) {
-    numbers[FAKE_COMPUTE_CAPABILITY] = 90;
-    numbers[FAKE_DRIVER_VERSION] = 13000;
-    numbers[FAKE_DEVICES] = 1;
-    numbers[FAKE_MEMORY] = 1 << 26;
-    numbers[FAKE_MAX_THREADS] = 1024;
-    numbers[FAKE_FAIL_LAUNCH] = 0;
-    sticky = SUCCESS;
+    fake_numbers[FAKE_COMPUTE_CAPABILITY] = 90;
+    fake_numbers[FAKE_DRIVER_VERSION] = 13000;
+    fake_numbers[FAKE_DEVICES] = 1;
+    fake_numbers[FAKE_MEMORY] = 1 << 26;
+    fake_numbers[FAKE_MAX_THREADS] = 1024;
+    fake_numbers[FAKE_FAIL_LAUNCH] = 0;
+    fake_sticky = SUCCESS;
     ready = true;
 }
 
-static void enter(void) {
+void fake_enter(void) {
     pthread_mutex_lock(&lock);
     if (!ready) set_defaults();
 }
 
-static int leave(int result) {
+int fake_leave(int result) {
     pthread_mutex_unlock(&lock);
     return result;
 }
 
 DRIVER int64_t fake_get(FakeNumber which) {
-    enter();
-    int64_t value = numbers[which];
-    leave(0);
+    fake_enter();
+    int64_t value = fake_numbers[which];
+    fake_leave(0);
     return value;
 }
 
 DRIVER void fake_set(FakeNumber which, int64_t value) {
-    enter();
-    numbers[which] = value;
-    leave(0);
+    fake_enter();
+    fake_numbers[which] = value;
+    fake_leave(0);
 }
 
 DRIVER void fake_reset(void) {
-    enter();
+    fake_enter();
     set_defaults();
-    numbers[FAKE_LAUNCHES] = numbers[FAKE_GRAPH_LAUNCHES] = numbers[FAKE_CAPTURES] = 0;
-    numbers[FAKE_ALLOCATIONS] = numbers[FAKE_WAITS] = numbers[FAKE_COPIES] = numbers[FAKE_MAPS] = 0;
-    leave(0);
+    fake_numbers[FAKE_LAUNCHES] = fake_numbers[FAKE_GRAPH_LAUNCHES] = fake_numbers[FAKE_CAPTURES] = 0;
+    fake_numbers[FAKE_REORDERED] = 0;
+    fake_numbers[FAKE_ALLOCATIONS] = fake_numbers[FAKE_WAITS] = fake_numbers[FAKE_COPIES] =
+        fake_numbers[FAKE_MAPS] = 0;
+    fake_leave(0);
 }
 
 /* -- memory -- */
@@ -98,15 +87,15 @@ static int allocate(size_t size, bool pinned, uint8_t **out) {
     Allocation *a = malloc(sizeof *a);
     void *data = NULL;
     if (size == 0) return free(a), INVALID_VALUE;
-    if (!pinned && (int64_t)size > numbers[FAKE_MEMORY] - numbers[FAKE_LIVE_BYTES])
+    if (!pinned && (int64_t)size > fake_numbers[FAKE_MEMORY] - fake_numbers[FAKE_LIVE_BYTES])
         return free(a), OUT_OF_MEMORY;
     if (a == NULL || posix_memalign(&data, ALIGNMENT, size) != 0) return free(a), OUT_OF_MEMORY;
     memset(data, fake_fill, size);
     *a = (Allocation){allocations, data, size, pinned};
     allocations = a;
-    numbers[FAKE_ALLOCATIONS]++;
-    numbers[FAKE_LIVE_OBJECTS]++;
-    if (!pinned) numbers[FAKE_LIVE_BYTES] += (int64_t)size;
+    fake_numbers[FAKE_ALLOCATIONS]++;
+    fake_numbers[FAKE_LIVE_OBJECTS]++;
+    if (!pinned) fake_numbers[FAKE_LIVE_BYTES] += (int64_t)size;
     *out = data;
     return SUCCESS;
 }
@@ -116,8 +105,8 @@ static int release(uint8_t *data, bool pinned) {
         Allocation *a = *link;
         if (a->data != data || a->pinned != pinned) continue;
         *link = a->next;
-        if (!pinned) numbers[FAKE_LIVE_BYTES] -= (int64_t)a->size;
-        numbers[FAKE_LIVE_OBJECTS]--;
+        if (!pinned) fake_numbers[FAKE_LIVE_BYTES] -= (int64_t)a->size;
+        fake_numbers[FAKE_LIVE_OBJECTS]--;
         free(a->data);
         free(a);
         return SUCCESS;
@@ -125,106 +114,26 @@ static int release(uint8_t *data, bool pinned) {
     return INVALID_VALUE;
 }
 
-/* -- streams: what waits to be done -- */
+/* -- objects -- */
 
-typedef enum WorkKind { WORK_COPY_IN, WORK_COPY_OUT, WORK_COPY, WORK_LAUNCH, WORK_EVENT } WorkKind;
-
-typedef struct Event {
-    uint64_t recorded, done; /* numbers of the last record asked for, and of the last that has come */
-    int64_t launches;        /* that there were by then */
-    struct Stream *stream;
-} Event;
-
-typedef struct Work {
-    struct Work *next;
-    WorkKind kind;
-    Pointer to, from;
-    void *host_to;
-    const void *host_from;
-    size_t size;
-    const FakeFunction *function;
-    uint64_t args[MOST_PARAMETERS];
-    FakeMap map; /* of functions whose first parameter is one */
-    Event *event;
-    uint64_t record;
-} Work;
-
-typedef struct Stream {
-    struct Stream *next;
-    Work *first, **last;
-    bool capturing;
-} Stream;
-
-static Stream default_stream;
-static Stream *streams = &default_stream;
-
-static Stream *stream_of(void *handle) {
-    Stream *stream = handle != NULL ? handle : &default_stream;
-    if (stream->last == NULL) stream->last = &stream->first;
-    return stream;
+void *fake_new_object(size_t size) {
+    void *object = calloc(1, size);
+    if (object != NULL) fake_numbers[FAKE_LIVE_OBJECTS]++;
+    return object;
 }
 
-static int push(Stream *stream, Work work) {
-    Work *copy = malloc(sizeof *copy);
-    if (copy == NULL) return OUT_OF_MEMORY;
-    *copy = work;
-    copy->next = NULL;
-    *stream->last = copy;
-    stream->last = &copy->next;
+int fake_delete_object(void *object) {
+    if (object == NULL) return INVALID_VALUE;
+    fake_numbers[FAKE_LIVE_OBJECTS]--;
+    free(object);
     return SUCCESS;
-}
-
-static int do_launch(const Work *work) {
-    if (numbers[FAKE_FAIL_LAUNCH] > 0 && --numbers[FAKE_FAIL_LAUNCH] == 0) return FAKE_ILLEGAL_ADDRESS;
-    numbers[FAKE_LAUNCHES]++;
-    return work->function->run(work->args, &work->map);
-}
-
-static int do_work(const Work *work) {
-    uint8_t *to = (uint8_t *)work->host_to;
-    const uint8_t *from = (const uint8_t *)work->host_from;
-    if (work->kind == WORK_LAUNCH) return do_launch(work);
-    if (work->kind == WORK_EVENT) {
-        work->event->done = work->record;
-        work->event->launches = numbers[FAKE_LAUNCHES];
-        return SUCCESS;
-    }
-    numbers[FAKE_COPIES]++;
-    if (work->kind != WORK_COPY_OUT) to = fake_device_bytes(work->to, work->size);
-    if (work->kind != WORK_COPY_IN) from = fake_device_bytes(work->from, work->size);
-    if (to == NULL || from == NULL) return FAKE_ILLEGAL_ADDRESS;
-    memmove(to, from, work->size);
-    return SUCCESS;
-}
-
-/* Does what waits in the stream, up to a record of an event where one is given. */
-static int drain(Stream *stream, const Event *event) {
-    while (!stream->capturing && stream->first != NULL && (event == NULL || event->done < event->recorded)) {
-        Work *work = stream->first;
-        stream->first = work->next;
-        if (stream->first == NULL) stream->last = &stream->first;
-        if (sticky == SUCCESS) sticky = do_work(work);
-        free(work);
-    }
-    return sticky;
-}
-
-static int drain_all(void) {
-    for (Stream *s = streams; s != NULL; s = s->next) drain(stream_of(s), NULL);
-    return sticky;
-}
-
-static int submit(void *handle, Work work) {
-    if (depth == 0) return INVALID_VALUE;
-    if (sticky != SUCCESS) return sticky;
-    return push(stream_of(handle), work);
 }
 
 /* -- the driver's functions -- */
 
 DRIVER int cuInit(unsigned flags) {
-    enter();
-    return leave(flags != 0 ? INVALID_VALUE : numbers[FAKE_DEVICES] == 0 ? NO_DEVICE : SUCCESS);
+    fake_enter();
+    return fake_leave(flags != 0 ? INVALID_VALUE : fake_numbers[FAKE_DEVICES] == 0 ? NO_DEVICE : SUCCESS);
 }
 
 DRIVER int cuDriverGetVersion(int *version) {
@@ -275,125 +184,117 @@ DRIVER int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 }
 
 DRIVER int cuDevicePrimaryCtxRetain(void **context, int device) {
-    enter();
+    fake_enter();
     *context = &the_context;
-    numbers[FAKE_LIVE_OBJECTS]++;
-    return leave(device >= 0 ? SUCCESS : INVALID_VALUE);
+    fake_numbers[FAKE_LIVE_OBJECTS]++;
+    return fake_leave(device >= 0 ? SUCCESS : INVALID_VALUE);
 }
 
 DRIVER int cuDevicePrimaryCtxRelease_v2(int device) {
-    enter();
-    numbers[FAKE_LIVE_OBJECTS]--;
-    return leave(device >= 0 ? SUCCESS : INVALID_VALUE);
+    fake_enter();
+    fake_numbers[FAKE_LIVE_OBJECTS]--;
+    return fake_leave(device >= 0 ? SUCCESS : INVALID_VALUE);
 }
 
 DRIVER int cuCtxPushCurrent_v2(void *context) {
-    if (context != &the_context || depth == (int)(sizeof current / sizeof current[0])) return INVALID_VALUE;
-    current[depth++] = context;
+    if (context != &the_context || fake_depth == (int)(sizeof current / sizeof current[0]))
+        return INVALID_VALUE;
+    current[fake_depth++] = context;
     return SUCCESS;
 }
 
 DRIVER int cuCtxPopCurrent_v2(void **context) {
-    if (depth == 0) return INVALID_VALUE;
-    *context = current[--depth];
+    if (fake_depth == 0) return INVALID_VALUE;
+    *context = current[--fake_depth];
     return SUCCESS;
 }
 
 DRIVER int cuCtxGetCurrent(void **context) {
-    *context = depth > 0 ? current[depth - 1] : NULL;
+    *context = fake_depth > 0 ? current[fake_depth - 1] : NULL;
     return SUCCESS;
 }
 
 DRIVER int cuCtxGetDevice(int *device) {
     *device = 0;
-    return depth > 0 ? SUCCESS : INVALID_VALUE;
+    return fake_depth > 0 ? SUCCESS : INVALID_VALUE;
 }
 
 DRIVER int cuCtxSynchronize(void) {
-    enter();
-    numbers[FAKE_WAITS]++;
-    return leave(depth > 0 ? drain_all() : INVALID_VALUE);
+    fake_enter();
+    fake_numbers[FAKE_WAITS]++;
+    return fake_leave(fake_depth > 0 ? fake_drain_all() : INVALID_VALUE);
 }
 
 DRIVER int cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
-    enter();
-    *total = (size_t)numbers[FAKE_MEMORY];
-    *free_bytes = (size_t)(numbers[FAKE_MEMORY] - numbers[FAKE_LIVE_BYTES]);
-    return leave(SUCCESS);
+    fake_enter();
+    *total = (size_t)fake_numbers[FAKE_MEMORY];
+    *free_bytes = (size_t)(fake_numbers[FAKE_MEMORY] - fake_numbers[FAKE_LIVE_BYTES]);
+    return fake_leave(SUCCESS);
 }
 
 DRIVER int cuMemAlloc_v2(Pointer *memory, size_t bytes) {
     uint8_t *data = NULL;
-    enter();
-    int result = depth == 0 ? INVALID_VALUE : sticky != SUCCESS ? sticky : allocate(bytes, false, &data);
+    fake_enter();
+    int result = fake_depth == 0          ? INVALID_VALUE
+                 : fake_sticky != SUCCESS ? fake_sticky
+                                          : allocate(bytes, false, &data);
     *memory = (Pointer)(uintptr_t)data | device_tag;
-    return leave(result);
+    return fake_leave(result);
 }
 
 DRIVER int cuMemFree_v2(Pointer memory) {
-    enter();
-    return leave(release((uint8_t *)(uintptr_t)(memory & ~device_tag), false));
+    fake_enter();
+    return fake_leave(release((uint8_t *)(uintptr_t)(memory & ~device_tag), false));
 }
 
 DRIVER int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
     uint8_t *data = NULL;
-    enter();
-    int result = depth == 0 || flags > 7 ? INVALID_VALUE : allocate(bytes, true, &data);
+    fake_enter();
+    int result = fake_depth == 0 || flags > 7 ? INVALID_VALUE : allocate(bytes, true, &data);
     *memory = data;
-    return leave(result);
+    return fake_leave(result);
 }
 
 DRIVER int cuMemFreeHost(void *memory) {
-    enter();
-    return leave(release(memory, true));
+    fake_enter();
+    return fake_leave(release(memory, true));
 }
 
 DRIVER int cuMemcpyHtoD_v2(Pointer to, const void *from, size_t bytes) {
-    enter();
-    if (sticky == SUCCESS)
-        sticky = do_work(&(Work){.kind = WORK_COPY_IN, .to = to, .host_from = from, .size = bytes});
-    return leave(sticky);
+    fake_enter();
+    if (fake_sticky == SUCCESS)
+        fake_sticky = fake_do_work(&(Work){.kind = WORK_COPY_IN, .to = to, .host_from = from, .size = bytes});
+    return fake_leave(fake_sticky);
 }
 
 DRIVER int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, void *stream) {
-    enter();
-    return leave(submit(stream, (Work){.kind = WORK_COPY_IN, .to = to, .host_from = from, .size = bytes}));
+    fake_enter();
+    return fake_leave(
+        fake_submit(stream, (Work){.kind = WORK_COPY_IN, .to = to, .host_from = from, .size = bytes}));
 }
 
 DRIVER int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, void *stream) {
-    enter();
-    return leave(submit(stream, (Work){.kind = WORK_COPY_OUT, .host_to = to, .from = from, .size = bytes}));
+    fake_enter();
+    return fake_leave(
+        fake_submit(stream, (Work){.kind = WORK_COPY_OUT, .host_to = to, .from = from, .size = bytes}));
 }
 
 DRIVER int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void *stream) {
-    enter();
-    return leave(submit(stream, (Work){.kind = WORK_COPY, .to = to, .from = from, .size = bytes}));
+    fake_enter();
+    return fake_leave(fake_submit(stream, (Work){.kind = WORK_COPY, .to = to, .from = from, .size = bytes}));
 }
 
 /* -- modules -- */
 
-static void *new_object(size_t size) {
-    void *object = calloc(1, size);
-    if (object != NULL) numbers[FAKE_LIVE_OBJECTS]++;
-    return object;
-}
-
-static int delete_object(void *object) {
-    if (object == NULL) return INVALID_VALUE;
-    numbers[FAKE_LIVE_OBJECTS]--;
-    free(object);
-    return SUCCESS;
-}
-
 DRIVER int cuModuleLoadData(void **module, const void *image) {
-    enter();
-    *module = new_object(1);
-    return leave(depth == 0 || image == NULL || *module == NULL ? INVALID_VALUE : SUCCESS);
+    fake_enter();
+    *module = fake_new_object(1);
+    return fake_leave(fake_depth == 0 || image == NULL || *module == NULL ? INVALID_VALUE : SUCCESS);
 }
 
 DRIVER int cuModuleUnload(void *module) {
-    enter();
-    return leave(delete_object(module));
+    fake_enter();
+    return fake_leave(fake_delete_object(module));
 }
 
 DRIVER int cuModuleGetFunction(void **function, void *module, const char *name) {
@@ -424,8 +325,8 @@ DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
         else
             memcpy(&work.args[i], parameters[i], sizeof work.args[i]);
     }
-    enter();
-    return leave(submit(stream, work));
+    fake_enter();
+    return fake_leave(fake_submit(stream, work));
 }
 
 typedef struct Attribute {
@@ -445,156 +346,4 @@ DRIVER int cuLaunchKernelEx(const LaunchConfig *config, void *function, void **p
     return cuLaunchKernel(function, config->grid[0], config->grid[1], config->grid[2], config->block[0],
                           config->block[1], config->block[2], config->shared, config->stream, parameters,
                           extra);
-}
-
-/* -- streams and events -- */
-
-DRIVER int cuStreamCreate(void **stream, unsigned flags) {
-    enter();
-    Stream *created = new_object(sizeof *created);
-    if (created != NULL) {
-        created->next = streams;
-        streams = created;
-    }
-    *stream = created;
-    return leave(created != NULL && flags <= 1 ? SUCCESS : INVALID_VALUE);
-}
-
-DRIVER int cuStreamDestroy_v2(void *handle) {
-    enter();
-    Stream *stream = stream_of(handle);
-    drain(stream, NULL);
-    for (Stream **link = &streams; *link != NULL; link = &(*link)->next)
-        if (*link == stream) {
-            *link = stream->next;
-            break;
-        }
-    return leave(delete_object(handle));
-}
-
-DRIVER int cuStreamSynchronize(void *stream) {
-    enter();
-    numbers[FAKE_WAITS]++;
-    return leave(stream_of(stream)->capturing ? INVALID_VALUE : drain(stream_of(stream), NULL));
-}
-
-DRIVER int cuEventCreate(void **event, unsigned flags) {
-    enter();
-    *event = new_object(sizeof(Event));
-    return leave(*event != NULL && flags <= 3 ? SUCCESS : INVALID_VALUE);
-}
-
-DRIVER int cuEventDestroy_v2(void *event) {
-    enter();
-    drain_all(); /* work in streams points to it */
-    return leave(delete_object(event));
-}
-
-DRIVER int cuEventRecord(void *handle, void *stream) {
-    enter();
-    Event *event = handle;
-    event->stream = stream_of(stream);
-    return leave(submit(stream, (Work){.kind = WORK_EVENT, .event = event, .record = ++event->recorded}));
-}
-
-DRIVER int cuEventSynchronize(void *handle) {
-    enter();
-    Event *event = handle;
-    numbers[FAKE_WAITS]++;
-    return leave(event->stream == NULL ? SUCCESS : drain(event->stream, event));
-}
-
-DRIVER int cuEventElapsedTime(float *milliseconds, void *start, void *end) {
-    const Event *a = start, *b = end;
-    enter();
-    *milliseconds = 0.25F + fake_launch_time * (float)(b->launches - a->launches);
-    return leave(a->recorded == 0 || b->recorded == 0 || a->done < a->recorded || b->done < b->recorded
-                     ? INVALID_VALUE
-                     : sticky);
-}
-
-/* -- graphs -- */
-
-typedef struct Graph {
-    Work *first;
-} Graph;
-
-static Graph *copy_graph(const Work *work) {
-    Graph *graph = new_object(sizeof *graph);
-    if (graph == NULL) return NULL;
-    numbers[FAKE_LIVE_GRAPHS]++;
-    for (Work **last = &graph->first; work != NULL; work = work->next, last = &(*last)->next) {
-        *last = malloc(sizeof **last);
-        if (*last == NULL) break;
-        **last = *work;
-        (*last)->next = NULL;
-    }
-    return graph;
-}
-
-static int delete_graph(Graph *graph) {
-    while (graph != NULL && graph->first != NULL) {
-        Work *next = graph->first->next;
-        free(graph->first);
-        graph->first = next;
-    }
-    numbers[FAKE_LIVE_GRAPHS]--;
-    return delete_object(graph);
-}
-
-DRIVER int cuStreamBeginCapture_v2(void *handle, int mode) {
-    enter();
-    Stream *stream = stream_of(handle);
-    drain(stream, NULL);
-    bool fine = handle != NULL && !stream->capturing && mode <= 2 && depth > 0;
-    stream->capturing = fine;
-    return leave(sticky != SUCCESS ? sticky : fine ? SUCCESS : INVALID_VALUE);
-}
-
-DRIVER int cuStreamEndCapture(void *handle, void **graph) {
-    enter();
-    Stream *stream = stream_of(handle);
-    if (!stream->capturing) return leave(INVALID_VALUE);
-    stream->capturing = false;
-    Graph *captured = copy_graph(stream->first);
-    while (stream->first != NULL) {
-        Work *next = stream->first->next;
-        free(stream->first);
-        stream->first = next;
-    }
-    stream->last = &stream->first;
-    numbers[FAKE_CAPTURES]++;
-    *graph = captured;
-    return leave(captured != NULL ? SUCCESS : OUT_OF_MEMORY);
-}
-
-DRIVER int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
-    enter();
-    *executable = copy_graph(((Graph *)graph)->first);
-    return leave(*executable != NULL && flags == 0 ? SUCCESS : INVALID_VALUE);
-}
-
-DRIVER int cuGraphUpload(void *executable, void *stream) {
-    enter();
-    return leave(executable != NULL && stream_of(stream) != NULL ? SUCCESS : INVALID_VALUE);
-}
-
-DRIVER int cuGraphLaunch(void *executable, void *stream) {
-    enter();
-    int result = SUCCESS;
-    numbers[FAKE_GRAPH_LAUNCHES]++;
-    for (const Work *work = ((Graph *)executable)->first; work != NULL && result == SUCCESS;
-         work = work->next)
-        result = submit(stream, *work);
-    return leave(result);
-}
-
-DRIVER int cuGraphExecDestroy(void *executable) {
-    enter();
-    return leave(delete_graph(executable));
-}
-
-DRIVER int cuGraphDestroy(void *graph) {
-    enter();
-    return leave(delete_graph(graph));
 }

@@ -1,7 +1,8 @@
 /* A CUDA driver over host memory, for tests of the runtime where there is no GPU.
  *
  * Work on a stream happens as late as the driver's rules allow: when somebody waits for it. So whoever reads
- * a result too early, or overwrites what a copy has yet to read, gets wrong numbers. Device pointers are
+ * a result too early, or overwrites what a copy has yet to read, gets wrong numbers. A graph's nodes come as
+ * late as what depends on them allows. Device pointers are
  * useless to the host, and every access is checked against what is allocated. */
 #ifndef SMELT_TESTS_FAKE_CUDA_H
 #define SMELT_TESTS_FAKE_CUDA_H
@@ -18,6 +19,7 @@ typedef enum FakeNumber {
     FAKE_LAUNCHES,    /* counters: kernels that ran */
     FAKE_GRAPH_LAUNCHES,
     FAKE_CAPTURES,
+    FAKE_REORDERED, /* nodes of graphs that came before one that was captured earlier */
     FAKE_LIVE_GRAPHS,
     FAKE_ALLOCATIONS,  /* ever made, on the device and pinned */
     FAKE_LIVE_BYTES,   /* on the device */

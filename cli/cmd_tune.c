@@ -178,7 +178,7 @@ static Status load_lines(App *app, const TextList *lines, const CompileSettings 
 typedef struct TuneSettings {
     CompileSettings compile;
     const char *filter;
-    bool json;
+    bool json, only_compiles;
 } TuneSettings;
 
 static Status report(App *app, const TuneSettings *settings, const Target *target, GraphList graphs) {
@@ -188,7 +188,7 @@ static Status report(App *app, const TuneSettings *settings, const Target *targe
     if (target->devices.count != 1)
         return FAIL(&app->diag, STATUS_USAGE, "tune is for one GPU, %d are named", target->devices.count);
     *r = (Report){.app = app, .device = target->devices.at[0], .filter = settings->filter};
-    TRY(tune_every(target, graphs, settings->filter, &r->timings));
+    TRY(tune_every(target, graphs, settings->filter, settings->only_compiles, &r->timings));
     for (int32_t i = 0; i < graphs.count; ++i) TRY(find_steps(r, graphs.at[i]));
     if (settings->json)
         print_json(r);
@@ -210,6 +210,8 @@ Status command_tune(App *app, const Command *self, int argc, char **argv) {
     const Option table[] = {
         COMPILE_OPTIONS(settings.compile),
         {"filter", 0, OPTION_TEXT, &settings.filter, "TEXT", "the problems whose line contains it", 0, 0},
+        {"compile-only", 0, OPTION_FLAG, &settings.only_compiles, NULL,
+         "compiles what would be timed, into the cache of kernels; the GPU need not be here", 0, 0},
         {"json", 0, OPTION_FLAG, &settings.json, NULL, "as JSON", 0, 0}};
     TextList what = {0};
     bool done;

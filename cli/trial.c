@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 #include "cli/measure.h"
-#include "cli/samples.h"
+#include "cli/trial_numbers.h"
 #include "ir/cost.h"
 #include "kernels/extract.h"
 #include "kernels/lower.h"
@@ -18,20 +18,14 @@
 enum {
     MOST_REPEATS = 24,
     LEAST_REPEATS = 4,
-    RANDOM_ELEMENTS = 1048573, /* of large inputs, which repeat them: a prime, that no extent has */
-    MOST_INTEGER = 1,          /* of integer inputs, which may be indices */
-    HOST_MACS = 200000000,     /* above which the reference is a plain kernel on the GPU */
-    BLOCK = 512,               /* elements that are compared at a time */
-    GRAIN = 1 << 16,
-    MOST_WORKERS = 1024,
-    MOST_PLAIN = 256, /* choices among which one is a reference */
-    LEAD = 2,         /* runs of a way before those that are timed */
+    HOST_MACS = 200000000, /* above which the reference is a plain kernel on the GPU */
+    MOST_PLAIN = 256,      /* choices among which one is a reference */
+    LEAD = 2,              /* runs of a way before those that are timed */
     ROW = 6,
     WAY_TURNS = 11
 };
-static const double long_time = 2500;                      /* microseconds of a plan */
-static const double slow = 8;                              /* times the best: to run it once is enough */
-static const double half_error = 2e-2, float_error = 1e-3; /* relative to the reference's largest element */
+static const double long_time = 2500; /* microseconds of a plan */
+static const double slow = 8;         /* times the best: to run it once is enough */
 
 /* -- plans of one problem -- */
 
@@ -163,39 +157,14 @@ static void close_gpu(Trials *t) {
     t->is_open = false;
 }
 
-static Status copy_in(Trials *t, const DeviceMemory *to, const void *from, size_t size, Diag *diag) {
-    if (size == 0) return STATUS_OK;
-    return cuda_result(&t->cuda.api, t->cuda.api.copy_in(to->data, from, size), STATUS_CUDA_FAILED,
-                       "a copy to the GPU", diag);
-}
-
-/* Operands' memory, and inputs in it. */
-static Status try_placing(Trials *t, Diag *diag) {
-    size_t most = 0;
-    for (int i = 0; i < t->operand_count; ++i) {
-        Operand *operand = &t->operands[i];
-        if (i >= t->memory_count) t->memory_count = i + 1;
-        TRY(device_reserve(&t->cuda, &operand->memory, operand->size, "inputs and outputs", diag));
-        if (!operand->binding.is_output)
-            TRY(copy_in(t, &operand->memory, operand->elements, operand->size, diag));
-        else if (operand->size > most)
-            most = operand->size;
-    }
-    TRY(pinned_reserve(&t->cuda, &t->download, most, diag));
-    if (most <= t->zeros.capacity) return STATUS_OK;
-    memset(t->download.data, 0, most);
-    TRY(device_reserve(&t->cuda, &t->zeros, most, "inputs and outputs", diag));
-    return copy_in(t, &t->zeros, t->download.data, most, diag);
-}
-
 /* In memory that stays from the problem before, where that does not leave too little. */
 static Status place_operands(Trials *t, Diag *diag) {
     Diag first = {0};
     TRY(cuda_enter(&t->cuda, diag));
-    Status status = try_placing(t, &first);
+    Status status = operands_place(t, &first);
     if (status != STATUS_OK) {
         release_operands(t);
-        status = try_placing(t, diag);
+        status = operands_place(t, diag);
     }
     cuda_leave(&t->cuda);
     return status;
@@ -211,78 +180,6 @@ static bool ready_gpu(Trials *t) {
     return check(t, status, &diag);
 }
 
-/* -- numbers -- */
-
-typedef struct Comparison {
-    const Operand *operand;
-    const void *got; /* NULL: only the expected range is asked for */
-    double range[MOST_WORKERS], difference[MOST_WORKERS];
-} Comparison;
-
-static void compare_block(Comparison *c, int64_t first, int64_t count, int worker) {
-    double expected[BLOCK], got[BLOCK], range = c->range[worker], difference = c->difference[worker];
-    DType dtype = (DType)c->operand->binding.dtype;
-    dtype_read_f64(dtype, c->operand->elements, first, count, expected);
-    dtype_read_f64(dtype, c->got != NULL ? c->got : c->operand->elements, first, count, got);
-    for (int64_t i = 0; i < count; ++i) {
-        double x = expected[i], y = got[i];
-        if (isnan(x) != isnan(y)) difference = HUGE_VAL;
-        if (!isfinite(x) || !isfinite(y)) continue;
-        range = fmax(range, fabs(x));
-        difference = fmax(difference, fabs(x - y));
-    }
-    c->range[worker] = range;
-    c->difference[worker] = difference;
-}
-
-static void compare_range(void *context, int64_t first, int64_t last, int worker) {
-    for (int64_t at = first; at < last; at += BLOCK)
-        compare_block(context, at, min_i64(BLOCK, last - at), worker);
-}
-
-/* The largest difference, relative to what may be; above 1 they are not the same. Sets the expected range
- * where nothing is compared. */
-static double compare(Trials *t, Operand *operand, const void *got) {
-    Comparison c = {.operand = operand, .got = got};
-    int bits = dtype_bits((DType)operand->binding.dtype);
-    double range = 0, difference = 0;
-    parallel_for(t->pool, (int64_t)(operand->size * 8 / (size_t)bits), GRAIN, compare_range, &c);
-    for (int i = 0; i < MOST_WORKERS; ++i) {
-        range = fmax(range, c.range[i]);
-        difference = fmax(difference, c.difference[i]);
-    }
-    if (got == NULL) operand->range = range;
-    double allowed = (bits < 32 ? half_error : float_error) * operand->range;
-    return difference > 0 ? difference / fmax(allowed, 1e-300) : 0;
-}
-
-/* Of the last run. */
-static Status download(Trials *t, const Operand *operand, Diag *diag) {
-    const CudaApi *api = &t->cuda.api;
-    int result = api->copy_out_async(t->download.data, operand->memory.data, operand->size, t->stream);
-    if (result == CUDA_SUCCESS) result = api->stream_synchronize(t->stream);
-    return cuda_result(api, result, STATUS_CUDA_FAILED, "a copy from the GPU", diag);
-}
-
-/* Compares results with what is expected, or keeps them as that. */
-static bool check_results(Trials *t, bool keep) {
-    for (int i = 0; i < t->operand_count; ++i) {
-        Operand *operand = &t->operands[i];
-        Diag diag = {0};
-        if (!operand->binding.is_output || operand->size == 0) continue;
-        if (!keep && operand->elements == NULL) continue;
-        if (!check(t, download(t, operand, &diag), &diag)) return false;
-        if (keep) {
-            operand->elements = arena_alloc(&t->arena, operand->size);
-            if (operand->elements == NULL) return say(t, "out of memory");
-            memcpy(operand->elements, t->download.data, operand->size);
-        } else if (compare(t, operand, t->download.data) > 1) {
-            return say(t, "its results are not those of the reference");
-        }
-    }
-    return true;
-}
-
 /* -- runs -- */
 
 static bool run(Trials *t, const Trial *trial) {
@@ -293,19 +190,11 @@ static bool run(Trials *t, const Trial *trial) {
            fail(t, error.status, error.message);
 }
 
-static Status clear_results(Trials *t, Diag *diag) {
-    int result = CUDA_SUCCESS;
-    for (int i = 0; i < t->operand_count && result == CUDA_SUCCESS; ++i)
-        if (t->operands[i].binding.is_output && t->operands[i].size > 0)
-            result = t->cuda.api.copy_async(t->operands[i].memory.data, t->zeros.data, t->operands[i].size,
-                                            t->stream);
-    return cuda_result(&t->cuda.api, result, STATUS_CUDA_FAILED, "a copy on the GPU", diag);
-}
-
 /* Results that no run before has left there. */
 static bool run_and_check(Trials *t, const Trial *trial, bool keep) {
     Diag diag = {0};
-    return check(t, clear_results(t, &diag), &diag) && run(t, trial) && check_results(t, keep);
+    return check(t, results_clear(t, &diag), &diag) && run(t, trial) &&
+           check(t, keep ? results_keep(t, &diag) : results_compare(t, &diag), &diag);
 }
 
 /* Microseconds of one run; negative: it failed. */
@@ -373,29 +262,10 @@ double trials_time(Trials *t, const Choice *choice, int runs, double limit) {
 
 /* -- a problem -- */
 
-/* Seeded random elements, the same for each candidate of a problem. */
-static bool fill_input(Trials *t, Operand *operand, uint64_t *state) {
-    DType dtype = (DType)operand->binding.dtype;
-    int64_t count = (int64_t)(operand->size * 8 / (size_t)dtype_bits(dtype));
-    int64_t drawn = min_i64(count, RANDOM_ELEMENTS);
-    Tensor tensor;
-    Diag diag = {0};
-    if (sample_random(dtype, 1, &drawn, MOST_INTEGER, state, &t->arena, &tensor, &diag) != STATUS_OK)
-        return say(t, diag.text);
-    operand->elements = tensor.data;
-    if (drawn == count) return true;
-    size_t period = tensor_bytes(&tensor);
-    uint8_t *all = arena_alloc(&t->arena, operand->size);
-    if (all == NULL) return say(t, "out of memory");
-    for (size_t at = 0; at < operand->size; at += period)
-        memcpy(all + at, tensor.data, operand->size - at < period ? operand->size - at : period);
-    operand->elements = all;
-    return true;
-}
-
 static bool describe_operands(Trials *t, const Trial *trial) {
     uint64_t state = 1;
     SmeltError error;
+    Diag diag = {0};
     int count = smelt_engine_binding_count(trial->engine);
     if (count > MOST_OPERANDS) return say(t, "too many inputs and outputs");
     for (int i = 0; i < count; ++i) {
@@ -406,7 +276,7 @@ static bool describe_operands(Trials *t, const Trial *trial) {
         const SmeltBinding *b = &operand->binding;
         if (!dims_storage((DType)b->dtype, b->rank, b->dims, &operand->size))
             return say(t, "sizes that depend on data");
-        if (!b->is_output && !fill_input(t, operand, &state)) return false;
+        if (!b->is_output && !check(t, operand_fill(t, operand, &state, &diag), &diag)) return false;
     }
     t->operand_count = count;
     return true;
@@ -417,12 +287,13 @@ static bool run_on_host(Trials *t, const Trial *trial) {
     void *buffers[MOST_OPERANDS];
     SmeltError error;
     for (int i = 0; i < t->operand_count; ++i) {
-        Operand *operand = &t->operands[i];
-        if (operand->binding.is_output) operand->elements = arena_alloc(&t->arena, operand->size);
-        if (operand->elements == NULL) return say(t, "out of memory");
-        buffers[i] = operand->elements;
+        buffers[i] = operand_whole(t, &t->operands[i]);
+        if (buffers[i] == NULL) return say(t, "out of memory");
     }
-    return smelt_context_run(trial->context, buffers, NULL, &error) == SMELT_OK || say(t, error.message);
+    if (smelt_context_run(trial->context, buffers, NULL, &error) != SMELT_OK) return say(t, error.message);
+    for (int i = 0; i < t->operand_count; ++i)
+        if (t->operands[i].binding.is_output) result_expect(&t->operands[i], buffers[i]);
+    return true;
 }
 
 /* For problems that the host would take long for: the first candidate without a cost model, whose plain
@@ -457,8 +328,7 @@ static bool expect_results(Trials *t, const Choice *trusted, const Trial *host) 
         trial_close(&trial);
         if (!done) return false;
     }
-    for (int i = 0; i < t->operand_count; ++i)
-        if (t->operands[i].binding.is_output) (void)compare(t, &t->operands[i], NULL);
+    results_measure(t);
     return true;
 }
 

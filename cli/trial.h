@@ -12,7 +12,8 @@
 typedef struct Operand {
     SmeltBinding binding;
     size_t size;         /* bytes */
-    void *elements;      /* of an input, or as a result should be; NULL: not known */
+    void *elements;      /* of an input, or what is compared of a result as it should be; NULL: not known */
+    size_t held;         /* bytes of these: an input repeats them, a large result is compared in pieces */
     double range;        /* of a result: its largest element */
     DeviceMemory memory; /* stays from problem to problem */
 } Operand;
@@ -30,7 +31,7 @@ typedef struct Trials {
     CudaEngine cuda;
     bool is_open;
     CudaHandle stream, marks[2];
-    DeviceMemory zeros; /* as many as the largest result has bytes */
+    DeviceMemory zeros;
     OwnMemory download; /* pinned */
     Arena arena;        /* of the problem at hand */
     const Problem *problem;

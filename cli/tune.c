@@ -197,7 +197,12 @@ static Status tune_with(const Target *target, GraphList graphs, TuneOptions opti
     options.neighbours = tuning->neighbours;
     options.path = tuning->path;
     *out = options.cache = tuning->cache;
-    if (tuning->tunes) TRY(tune_graphs(tuning->app, tuning->settings, target, graphs, &options));
+    if (options.only_compiles && options.cache == NULL) {
+        options.cache = timing_cache_create(&tuning->app->arena, "");
+        TRY_ALLOC(&tuning->app->diag, options.cache);
+    }
+    if (tuning->tunes || options.only_compiles)
+        TRY(tune_graphs(tuning->app, tuning->settings, target, graphs, &options));
     for (int32_t i = 0; i < graphs.count; ++i)
         TRY(estimate_unknown(tuning->app, target, graphs.at[i], tuning->cache));
     return STATUS_OK;
@@ -207,8 +212,10 @@ Status tune_for_build(const Target *target, Graph *graph, const TimingCache **ou
     return tune_with(target, (GraphList){1, &graph}, (TuneOptions){0}, out);
 }
 
-Status tune_every(const Target *target, GraphList graphs, const char *filter, const TimingCache **out) {
-    return tune_with(target, graphs, (TuneOptions){.every = true, .filter = filter}, out);
+Status tune_every(const Target *target, GraphList graphs, const char *filter, bool only_compiles,
+                  const TimingCache **out) {
+    return tune_with(target, graphs,
+                     (TuneOptions){.every = true, .filter = filter, .only_compiles = only_compiles}, out);
 }
 
 /* -- problems -- */
@@ -465,7 +472,7 @@ static Status run_stage(Tuner *t) {
     Status status = compile_all(t);
     double compiled = clock_seconds();
     progress_begin(&progress, "problems");
-    for (int32_t i = 0; status == STATUS_OK && i < t->problem_count; ++i) {
+    for (int32_t i = 0; status == STATUS_OK && !t->options->only_compiles && i < t->problem_count; ++i) {
         if (t->problems[i].count == 0) continue;
         progress_step(&progress, t->problems[i].choices[0].tactic->name, i, t->problem_count);
         status = time_problem(t, &t->problems[i]);

@@ -16,6 +16,7 @@ typedef struct TuneOptions {
     int32_t neighbours; /* of the best of them, that are timed then */
     bool
         every; /* problems that can be done in one way too, and what others of a problem were timed without */
+    bool only_compiles; /* fills the cache of kernels with candidates, for a later tuning */
     const char *filter; /* of problems, those whose line contains it; NULL: all */
     const char *path; /* the cache is written to it after each problem, so that nothing is lost; NULL: not */
     TimingCache *cache;
@@ -45,8 +46,10 @@ Status tune_open(App *app, const CompileSettings *settings, Target *target);
 /* The times that a build chooses by, after tuning where --tune asks for it and the GPU is here; NULL: none.
  */
 Status tune_for_build(const Target *target, Graph *graph, const TimingCache **out);
-/* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. */
-Status tune_every(const Target *target, GraphList graphs, const char *filter, const TimingCache **out);
+/* The same for a list of all times: every problem that filter (NULL: none) leaves is timed. only_compiles:
+ * what would be timed first is only compiled, into the cache of kernels; no GPU need be here. */
+Status tune_every(const Target *target, GraphList graphs, const char *filter, bool only_compiles,
+                  const TimingCache **out);
 /* Microseconds of the best guess for a graph of one step, as one of many launches in a row on the GPU that is
  * here, which is the device. Fails with CUDA_FAILED where it does not run or takes no time. */
 Status tune_probe(App *app, const CompileSettings *settings, const Device *device, Graph *graph,

@@ -131,6 +131,18 @@ def measure_ways(folder, cache):
     expect("elsewhere", run(*build, "--gpu=sm_90", "--timing-cache", timings), 0, "w.plan: 3 steps")
 
 
+def measure_large(folder, cache):
+    """Of a result of more than 32 MiB pieces are compared: zeros are what a driver that runs nothing leaves, other products are not."""
+    graph, timings = folder / "large.ir", folder / "large.txt"
+    for factor, expected in ((0, " us measured "), (1, "its results are not those of the reference")):
+        graph.write_text("\n".join([
+            "smelt-ir 1", 'graph "large"', f"constant %w : f32[1,4500] = {{{', '.join(['0'] * 4499)}, {factor}}}", 'block "main" {',
+            "  input %x : f32[2048,1]", "  %y : f32[2048,4500] = Mul(%x, %w)", "  output %y", "}", ""]))
+        timings.unlink(missing_ok=True)
+        tune = ["tune", graph, "--tune=first", "--cache-dir", cache, "--timing-cache", timings]
+        expect(f"a large result, a column of {factor}", run(*tune, driver=idle), 0, expected)
+
+
 def profile_zeros(folder, cache):
     """Where the time goes on a GPU whose launches take 1 us, and whose events are 250 us apart without any."""
     graph, plan, figures = folder / "zeros.ir", folder / "p.plan", folder / "bench.json"
@@ -165,6 +177,9 @@ def main():
         expect("the least first", (0, str(choices == sorted(choices, key=lambda choice: choice.get("us", 1e9)))), 0, "True")
         expect("a graph", run("tune", model, "--gpu=h100", "--filter", "MaxPool"), 0, "2 problems on h100 (specification), times of the model alone")
         expect("a wrong line", run("tune", line.replace("Relu", "Rule"), "--gpu=h200"), 2, "the problem's line, character 22: expected an operator")
+        kernels = folder / "kernels"
+        expect("only compiled", run("tune", line, "--gpu=h200", "--tune=first", "--compile-only", "--cache-dir", kernels), 0, " us modelled ")
+        expect("for a later tuning", (0, str(len(list(kernels.rglob("*.cubin"))))), 0, "1")
         expect("two lines", run("tune", line, line.replace("Relu", "Sigmoid"), "--gpu=h200"), 0, "2 problems on h200")
         expect("a line and a model", run("tune", line, model, "--gpu=h200"), 2, "model.onnx' is no problem's line")
         expect("two GPUs", run("tune", line, "--gpu=h200,a100"), 2, "tune is for one GPU, 2 are named")
@@ -217,6 +232,7 @@ def main():
             said = run("inspect", plan)[1]
             expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
         measure_zeros(folder, cache)
+        measure_large(folder, cache)
         measure_ways(folder, cache)
         profile_zeros(folder, cache)
         expect("merging nothing", run("cache", "merge"), 2, "cache")

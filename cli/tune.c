@@ -15,7 +15,7 @@ enum {
     MOST_CANDIDATES = 64,
     MOST_RANKED = 256,
     RUNS = 5,
-    EXACT_RUNS = 15, /* of those that are as good as the best */
+    EXACT_RUNS = 7, /* of those that are as good as the best */
     ROUNDS = 5
 };
 static const double hopeless = 1.5, /* times the best: what takes longer need not be known exactly */
@@ -510,6 +510,7 @@ static Status tune_all(Tuner *t) {
     for (int32_t i = 0; i < t->graphs.count; ++i) TRY(find_problems(t, t->graphs.at[i]));
     if (t->problem_count == 0) return STATUS_OK;
     Status status = run_stage(t);
+    if (t->options->only_compiles) return status;
     for (int32_t i = 0; i < t->problem_count; ++i) find_second_stage(t, &t->problems[i]);
     if (status == STATUS_OK) status = run_stage(t);
     log_line(&t->app->log, LOG_INFO,

@@ -69,11 +69,8 @@ Status inline_body(PassCtx *ctx, NodeId node, BlockId body) {
         return FAIL(ctx->diag, STATUS_BAD_MODEL, "a branch gives %d results, expected %d",
                     graph->blocks[body].result_count, output_count);
     if (!block_splice(graph, node, body)) return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    for (int32_t i = 0; i < output_count; ++i) {
-        if (outputs[i] == NONE) continue;
-        graph->values[outputs[i]].producer = NONE;
-        graph->nodes[node].outputs[i] = NONE;
-    }
+    for (int32_t i = 0; i < output_count; ++i)
+        if (outputs[i] != NONE) release_value(graph, outputs[i]);
     for (int32_t i = 0; i < output_count; ++i) {
         /* A result that is given twice has by now become the earlier output. */
         ValueId result = graph->blocks[body].results[i];

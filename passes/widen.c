@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "passes/rewrite.h"
+
 typedef struct Widening {
     PassCtx *ctx;
     Graph *graph;
@@ -245,9 +247,7 @@ static Status add_split(Widening *w, ValueId whole) {
     int64_t widths[JOIN_PARTS];
     for (int32_t i = 0; i < w->count; ++i) {
         const Unit *unit = w->units[i];
-        Value *value = &graph->values[unit->result];
-        graph->nodes[value->producer].outputs[value->output_index] = NONE;
-        value->producer = NONE;
+        release_value(graph, unit->result);
         widths[i] = unit->width;
         results[i] = unit->result;
     }

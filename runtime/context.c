@@ -267,8 +267,8 @@ int smelt_context_profile(SmeltContext *context, int enable, SmeltError *error) 
             context->times[i].runs = 0;
             context->times[i].microseconds = 0.0;
         }
-    context->profiling = enable != 0;
     Status status = enable != 0 && context->cuda != NULL ? profile_create(context, &diag) : STATUS_OK;
+    context->profiling = enable != 0 && status == STATUS_OK;
     return report_status(status, &diag, error);
 }
 

@@ -23,7 +23,7 @@ static void set_defaults(void) {
     fake_numbers[FAKE_DEVICES] = 1;
     fake_numbers[FAKE_MEMORY] = 1 << 26;
     fake_numbers[FAKE_MAX_THREADS] = 1024;
-    fake_numbers[FAKE_FAIL_LAUNCH] = 0;
+    fake_numbers[FAKE_FAIL_LAUNCH] = fake_numbers[FAKE_FAIL_EVENT] = 0;
     fake_sticky = SUCCESS;
     ready = true;
 }

@@ -15,6 +15,7 @@ typedef enum FakeNumber {
     FAKE_DEVICES,
     FAKE_MEMORY,      /* bytes of the device */
     FAKE_FAIL_LAUNCH, /* n > 0: the n-th launch from now on is an illegal address, as all calls after it */
+    FAKE_FAIL_EVENT,  /* n > 0: the n-th event from now on is not made */
     FAKE_MAX_THREADS, /* that a kernel allows */
     FAKE_LAUNCHES,    /* counters: kernels that ran */
     FAKE_GRAPH_LAUNCHES,

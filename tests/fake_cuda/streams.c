@@ -183,6 +183,8 @@ DRIVER int cuStreamWaitEvent(void *handle, void *event, unsigned flags) {
 
 DRIVER int cuEventCreate(void **event, unsigned flags) {
     fake_enter();
+    if (fake_numbers[FAKE_FAIL_EVENT] > 0 && --fake_numbers[FAKE_FAIL_EVENT] == 0)
+        return fake_leave(OUT_OF_MEMORY);
     *event = fake_new_object(sizeof(Event));
     return fake_leave(*event != NULL && flags <= 3 ? SUCCESS : INVALID_VALUE);
 }

@@ -484,6 +484,22 @@ static void test_profile(void) {
     CHECK_INT(fake.get(FAKE_LIVE_GRAPHS), objects);
 }
 
+/* Without what it needs nothing is profiled, and nothing stays behind. */
+static void test_no_profile(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_cuda_plan(&loaded.arena);
+    open_plan(&loaded, &plan);
+    int64_t objects = fake.get(FAKE_LIVE_OBJECTS);
+    fake.set(FAKE_FAIL_EVENT, 4);
+    EXPECT(&loaded, smelt_context_profile(loaded.context, 1, &loaded.error), SMELT_NO_MEMORY, "an event");
+    CHECK_INT(fake.get(FAKE_LIVE_OBJECTS), objects);
+    run_rows(&loaded, 2, 0);
+    CHECK_INT(smelt_context_profile(loaded.context, 1, &loaded.error), SMELT_OK);
+    run_rows(&loaded, 2, 1);
+    close_plan(&loaded);
+    fake.reset();
+}
+
 static void test_step_operators(void) {
     Loaded loaded = {0};
     Plan plan = sample_cuda_plan(&loaded.arena);
@@ -559,7 +575,7 @@ int main(void) {
     static void (*const tests[])(void) = {
         test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
         test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
-        test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile, test_step_operators,
+        test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile, test_no_profile, test_step_operators,
         test_threads, test_device, test_architectures};
     /* clang-format on */
     return run_on_fake(sizeof tests / sizeof tests[0], tests);

@@ -8,7 +8,8 @@ with Inductor's freezing of weights; for models that --max-autotune names also t
 the same precision (torch with FP16 inputs, where smelt and ONNX Runtime read the model's FP32 ones) and, where they have any,
 with channels-last convolutions and cuDNN's search on; all are timed as one CUDA graph.
 
-Models are prepared in groups, many at once: plans are built, peers compile. Then the GPU is given to one model at a time: its
+Models are prepared in groups, many at once: plans are built, peers compile; or their code is in Inductor's cache by then, from a call with --prebuild. max-autotune times its
+candidates on the GPU, so that it wants a prebuilding of its own with --jobs 1. Then the GPU is given to one model at a time: its
 peers settle (cuDNN's search, capture), and rounds go through smelt and all peers in turns. A time is GPU time of one inference
 with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time), the peers' by events around a graph replay
 that was handed over beforehand. Medians of the rounds are printed, the least and the greatest, and the ratio to the best peer
@@ -122,9 +123,11 @@ class Row:
         if options.max_autotune and re.search(options.max_autotune, path.stem):
             kinds.insert(0, peers.AUTOTUNED)
         kinds = [kind for kind in kinds if not any(is_skipped(skip, kind, path.stem) for skip in options.skip)]
+        if options.peers:
+            kinds = [kind for kind in kinds if any(is_skipped(peer, kind, path.stem) for peer in options.peers)]
         self.smelt = Smelt(options, path, [value.name for value in model.graph.input], arrays, folder)
         judge = next((kind for kind in (peers.EAGER, peers.COMPILED, peers.FROZEN, peers.AUTOTUNED) if kind in kinds), None)
-        self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target, kind == judge) for kind in kinds}
+        self.makers = {kind: lambda kind=kind: peers.Peer(processes, kind, path, arrays, options.precision, options.target, kind == judge and not options.prebuild) for kind in kinds}
         self.peers, self.reference = {}, None
 
     def attempt(self, name, action):
@@ -153,6 +156,16 @@ class Row:
         self.peers[kind] = peer
         self.reference = found["reference"] or self.reference
         self.errors[kind] = found["outputs"]  # until there is a reference
+
+    def prebuild(self, kind):
+        """Fills Inductor's cache with the peer's code, and ends it."""
+        if not self.options.has_time():
+            self.failed[kind] = "the session's time was up"
+            return
+        self.prepare_peer(kind)
+        if kind in self.peers:
+            self.peers.pop(kind).close()
+        print(f"{self.name}: {kind}: {self.failed.get(kind) or f'{self.prepared[kind]:.1f} s'}", flush=True)
 
     def work(self):
         """What prepares the row, for any thread."""
@@ -239,6 +252,15 @@ def run_group(options, processes, paths, folder, write):
             row.close()
 
 
+def prebuild(options, processes, folder):
+    """Compiles what is to be compiled for all models, each in a process that ends; the cache keeps it for later sessions."""
+    rows = [Row(options, processes, path, folder) for path in options.models]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        work = [pool.submit(row.prebuild, kind) for row in rows for kind in row.makers if kind in peers.COMPILERS]
+        for done in work:
+            done.result()
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
@@ -249,6 +271,8 @@ def parse_arguments():
     parser.add_argument("--build-options", default="", help="further options of smelt build")
     parser.add_argument("--max-autotune", default="bert|vit", metavar="PATTERN", help="models for which that mode is a peer, too")
     parser.add_argument("--skip", action="append", default=[], metavar="PEER[@PATTERN]", help="by its name, for example 'torch eager', everywhere or for some models")
+    parser.add_argument("--peers", action="append", default=[], metavar="PEER[@PATTERN]", help="only these, as --skip names them")
+    parser.add_argument("--prebuild", action="store_true", help="times nothing: compiles peers into Inductor's cache (--jobs at once), so that a later session, with the same TORCHINDUCTOR_CACHE_DIR, finds them there")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.15, help="of one round for one peer")
     parser.add_argument("--limit", type=float, default=120, help="seconds for preparing a peer")
@@ -275,6 +299,9 @@ def main():
                 file.write(json.dumps(row) + "\n")
 
     with tempfile.TemporaryDirectory() as folder:
+        if options.prebuild:
+            prebuild(options, processes, pathlib.Path(folder))
+            return
         for first in range(0, len(options.models), options.at_once):
             if options.has_time():
                 run_group(options, processes, options.models[first : first + options.at_once], pathlib.Path(folder), write)

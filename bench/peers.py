@@ -16,6 +16,7 @@ import onnx
 
 EAGER, COMPILED, FROZEN, AUTOTUNED, RUNTIME = (
     "torch eager", "torch.compile", "torch.compile frozen", "torch.compile max-autotune", "ONNX Runtime")
+COMPILERS = (COMPILED, FROZEN, AUTOTUNED)  # with a cache of what they have compiled
 
 
 # -- in the peer's process --
@@ -104,7 +105,8 @@ class TorchPeer:
             if self.torch.cuda:
                 self.torch.torch.cuda.empty_cache()
         if spec["kind"] != EAGER:
-            self.module = compiled(self.torch.torch, self.module, spec["kind"])
+            folds = any(node.op_type == "BatchNormalization" for node in model.graph.node)
+            self.module = compiled(self.torch.torch, self.module, spec["kind"], folds)
         self.outputs = [tensor.float().cpu().numpy() for tensor in self.module(*self.inputs)]
         if self.torch.cuda:
             self.torch.torch.cuda.empty_cache()  # many peers wait at the same time
@@ -117,10 +119,11 @@ class TorchPeer:
         return self.torch.time(self.run, seconds)
 
 
-def compiled(torch, module, kind):
+def compiled(torch, module, kind, folds):
+    """folds: there are batch norms, which freezing folds; max-autotune has the better of both then."""
     import torch._inductor.config
 
-    torch._inductor.config.freezing = kind == FROZEN  # weights are constants: batch norms go into the convolutions
+    torch._inductor.config.freezing = kind == FROZEN or (kind == AUTOTUNED and folds)  # weights are constants: batch norms go into the convolutions
     torch._inductor.config.compile_threads = 8 if kind == AUTOTUNED else 1  # many models are compiled at once
     return torch.compile(module, mode="max-autotune-no-cudagraphs" if kind == AUTOTUNED else None, dynamic=False)
 

@@ -10,7 +10,7 @@ The floor is the roofline of the GPU's description. With --gpu smelt's times are
 are slower than torch (without, of all) the best candidates, the slowest first, for at most --limit seconds; what is measured is kept in the
 timing cache, so that a later call goes on. --torch times the same contraction with torch (cuDNN with its search on, cuBLAS) in
 the same call, with a residual that smelt adds where cuDNN or cuBLAS can add it, too, else without what smelt fuses behind it, which flatters torch. With --libraries
-`smelt tune` times cuDNN and cuBLASLt, too, with what they can fuse. Times are of one launch out of 24 (4 of long ones) in a CUDA graph,
+`smelt tune` times cuDNN and cuBLASLt, too, with what they can fuse. While torch is timed all cores compile what smelt will be timed with. --shard K/N takes a part of the problems: one call for each GPU. Times are of one launch out of 24 (4 of long ones) in a CUDA graph,
 with operands in L2 as far as they fit, on both sides. The last lines say how many problems are slower than the best of the libraries, and how fast the slowest and the median
 are beside it. Rows go to --output, one JSON object a line, for bench/results.py.
 """
@@ -20,10 +20,14 @@ import json
 import math
 import multiprocessing
 import pathlib
+import os
 import re
+import shlex
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -80,6 +84,29 @@ def measured(arguments, problem):
     """smelt's own choices that have a time (with --gpu the model's), the fastest first."""
     timed = [choice for choice in problem["choices"] if "us" in choice and choice["tactic"] not in LIBRARIES and (arguments.gpu or choice["source"] == "measured")]
     return sorted(timed, key=lambda choice: choice["us"])
+
+
+def compile_ahead(arguments, problems):
+    """Processes of low priority that compile, one behind the other, while torch has the GPU: what each problem is tried with first, then the other candidates."""
+    lines = [problem["problem"] for problem in problems]
+    cache = [f"--cache-dir={arguments.cache_dir}"] if arguments.cache_dir else []
+    commands = []
+    for effort, count in (("first", len(lines)), *([(arguments.tune, PIECE)] if arguments.tune != "first" else [])):
+        for first in range(0, len(lines), count):
+            commands.append([arguments.smelt, "tune", *lines[first : first + count], "--compile-only", f"--tune={effort}", *cache])
+    script = tempfile.TemporaryFile("w+")  # longer than an argument may be
+    script.write("\n".join(shlex.join(command) + " < /dev/null" for command in commands) + "\n")
+    script.seek(0)
+    return subprocess.Popen(["nice", "-n", "19", "sh"], stdin=script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def end(process):
+    """With all that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    process.wait()
 
 
 def measure(arguments, problems, torch_times):
@@ -297,11 +324,18 @@ def main():
     parser.add_argument("--tune", default="quick", choices=("quick", "full", "first", "off"))
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--limit", type=float, default=1e6, help="seconds after which nothing more is tuned")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="only every N-th problem, from number K on: for several GPUs")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each problem")
     arguments = parser.parse_args()
+    shard, shards = (int(number) for number in arguments.shard.split("/"))
     torch_times = begin(arguments)
-    problems = collect(arguments)
-    measure(arguments, problems, torch_times)
+    problems = collect(arguments)[shard - 1 :: shards]
+    ahead = compile_ahead(arguments, problems) if arguments.torch and not arguments.gpu and arguments.tune != "off" else None
+    try:
+        measure(arguments, problems, torch_times)
+    finally:
+        if ahead:
+            end(ahead)
     rows = [row_of(arguments, problem) for problem in problems]
     if arguments.output:
         arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -7,7 +7,7 @@
     bench/results.py --memory memory*.jsonl [--write bench/RESULTS.md]
 
 A later line about the same model (or problem) in the same precision takes the place of an earlier one, so that runs may be
-taken in pieces. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals`, `problems`
+taken in pieces; a peer that it lacks stays, with its ratio to smelt in its own run. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals`, `problems`
 and `memory` likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
 """
 import argparse
@@ -36,6 +36,26 @@ def read_rows(paths, key):
     return found
 
 
+def read_comparison(paths):
+    """Rows of compare.py by model and precision. Peers that a later run left out stay from the earlier one, each beside smelt's times of its own run."""
+    found = {}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            key = (row["model"], row["precision"])
+            known, ours = found.get(key), row["times"].get("smelt")
+            for name, times in row["times"].items():
+                if name != "smelt" and ours is not None:
+                    times["beside"] = ours
+            row["runs"] = [row]
+            if known is not None:
+                row["runs"] = [*known["runs"], row]
+                row["times"] = {**({name: times for name, times in known["times"].items() if name != "smelt" or ours is None}), **row["times"]}
+                row["failed"] = {name: why for name, why in {**known.get("failed", {}), **row.get("failed", {})}.items() if name not in row["times"]}
+            found[key] = row
+    return found
+
+
 def title(model):
     name, _, batch = model.rpartition("_b")
     return f"{name}, batch {batch}"
@@ -53,9 +73,10 @@ def number(value, digits=3):
 
 
 def best_peer(row):
-    """(name, its times) of the fastest; None where no peer has a time."""
+    """(name, its times) of the fastest beside smelt in the same run; None where no peer has a time."""
+    ours = row["times"].get("smelt")
     timed = [(name, times) for name, times in row["times"].items() if name != "smelt"]
-    return min(timed, key=lambda pair: pair[1]["ms"]) if timed else None
+    return min(timed, key=lambda pair: pair[1]["ms"] / (pair[1].get("beside") or ours or {"ms": 1})["ms"]) if timed else None
 
 
 def ratio(row):
@@ -63,6 +84,7 @@ def ratio(row):
     ours, best = row["times"].get("smelt"), best_peer(row)
     if ours is None or best is None:
         return None
+    ours = best[1].get("beside") or ours
     return ours["ms"] / best[1]["ms"], ours["least"] / best[1]["most"], ours["most"] / best[1]["least"]
 
 
@@ -105,7 +127,7 @@ def peers_cells(row, names):
 def told(rows):
     """Dates, machines, versions and commands of the rows, each once."""
     lines = []
-    for row in rows:
+    for row in (run for row in rows for run in row.get("runs", [row])):
         if "versions" not in row:  # timed without torch
             continue
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items() if version)
@@ -206,7 +228,7 @@ def main():
         mark, lines = "memory", memory(read_rows(options.files, lambda row: (row["name"], row["large"])).values())
     else:
         make, mark = (beside_goals, "goals") if options.goals else (comparison, "peers")
-        lines = make(read_rows(options.files, lambda row: (row["model"], row["precision"])), read_goals())
+        lines = make(read_comparison(options.files), read_goals())
     if options.write:
         replace(options.write, mark, lines)
     else:

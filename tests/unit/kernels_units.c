@@ -1,4 +1,4 @@
-/* Every tactic on the graphs of tests/kernels: its first problem with every config, and the first of all
+/* Every tactic on the graphs of tests/kernels: its first problem with every config, the first of which is
  * compiled for every architecture; the rest for one each, in turn. Exits with 77 (skipped) where there is no
  * NVRTC. */
 #include "base/file.h"
@@ -16,8 +16,6 @@ typedef struct Units {
     int32_t turn;      /* of the architectures */
     int32_t uses[256]; /* problems, per tactic */
 } Units;
-
-enum { PROBLEMS_EVERYWHERE = 2, PROBLEMS_WITH_ALL_CONFIGS = 1 };
 
 /* For all architectures that can have it, or the one whose turn it is; only: for this one. */
 static void add_units(Units *u, const Emission *emission, bool everywhere, const char *only,
@@ -54,10 +52,11 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
         if (tactic_refuses(tactic, problem, u->device) != NULL) continue;
         int32_t count = tactic->configs(problem, u->device, configs);
         CHECK(count > 0 && count <= MOST_CONFIGS);
-        if (u->uses[t] >= PROBLEMS_WITH_ALL_CONFIGS) count = 1;
+        bool first = u->uses[t] == 0;
+        if (!first) count = 1;
         for (int32_t c = 0; c < count; ++c)
             add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
-                      c == 0 && u->uses[t] < PROBLEMS_EVERYWHERE, tactic->arch,
+                      first && c == 0, tactic->arch,
                       arena_printf(&u->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
         u->uses[t]++;
         takers++;

@@ -4,7 +4,7 @@
     bench/sizes.py --smelt build/smelt --perf-models perf_models.py --output bench/sizes     # bench/sizes.tsv and .svg
     bench/sizes.py --draw bench/sizes.tsv                                                    # the figure anew
 
-Times are GPU compute of `smelt bench` (median), in FP16 with the plan that --tune gives. The floor is the profile's: over all steps the
+Times are GPU compute of `smelt bench` (median, the least of --rounds), in FP16 with the plan that --tune gives. The floor is the profile's: over all steps the
 time that the GPU's description allows for their arithmetic or for the bytes that they must move. perf_models.py writes the models.
 """
 import argparse
@@ -52,7 +52,6 @@ def time_plan(options, plan):
     """(milliseconds, floor in milliseconds, launches)"""
     report = plan.with_suffix(".json")
     done = subprocess.run([options.smelt, "bench", str(plan), "--warmup", "100", "--duration", str(options.seconds), "--profile", "--json", str(report)], capture_output=True, text=True)
-    plan.unlink()
     if done.returncode != 0:
         raise peers.Failed(done.stderr.strip()[-200:])
     figures = json.loads(report.read_text())
@@ -66,13 +65,20 @@ def measure(options):
     with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
         plans = [pool.submit(write_plan, options, model, batch, size, f"{model}_{value}") for _, model, value, batch, size in points]
         concurrent.futures.wait(plans)
-    for (series, _, value, _, _), plan in zip(points, plans):
-        try:
-            ms, floor, launches = time_plan(options, plan.result())
+    found = [[] for _ in points]
+    for _ in range(options.rounds):  # far apart, since something else may disturb one
+        for (series, _, value, _, _), plan, times in zip(points, plans, found):
+            try:
+                times.append(time_plan(options, plan.result()))
+            except peers.Failed as problem:
+                print(f"{series} {value}: {problem}", file=sys.stderr, flush=True)
+    for (series, _, value, _, _), plan, times in zip(points, plans, found):
+        if plan.exception() is None:
+            plan.result().unlink()
+        if times:
+            ms, floor, launches = min(times)
             rows.append((series, value, ms, floor, launches))
-            print(f"{series} {value}: {ms:.4f} ms, floor {floor:.4f}, {launches} launches", flush=True)
-        except peers.Failed as problem:
-            print(f"{series} {value}: {problem}", file=sys.stderr, flush=True)
+            print(f"{series} {value}: {ms:.4f} ms ({max(times)[0]:.4f} at most), floor {floor:.4f}, {launches} launches", flush=True)
     return rows
 
 
@@ -134,6 +140,7 @@ def main():
     parser.add_argument("--tune", default="off")
     parser.add_argument("--build-options", default="", help="further options of smelt build")
     parser.add_argument("--seconds", type=float, default=0.2, help="of timing a model")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=8, help="plans that are made at once")
     parser.add_argument("--output", type=pathlib.Path, help="without its ending")
     parser.add_argument("--draw", type=pathlib.Path, metavar="TSV")

@@ -66,7 +66,7 @@ static Status time_each(const Tuning *t, Trials *trials, WayQuestion *questions,
     graphs->count = 0;
     progress_begin(&progress, "ways");
     for (int32_t q = 0; status == STATUS_OK && q < count; ++q) {
-        double times[MOST_WAYS];
+        double times[MOST_WAYS] = {0};
         if (questions[q].count == 0) continue;
         progress_step(&progress, "", q, count);
         status = time_ways(t, trials, &questions[q], times, arena);

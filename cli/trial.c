@@ -260,6 +260,38 @@ double trials_time(Trials *t, const Choice *choice, int runs, double limit) {
     return time;
 }
 
+/* With all plans loaded at the same time; false: they do not fit, or one fails. */
+static bool time_loaded(Trials *t, const Choice *const *choices, int32_t count, int turns, int runs,
+                        double *times) {
+    Trial *trials = ARENA_ARRAY(&t->arena, Trial, count);
+    int32_t opened = 0;
+    bool done = trials != NULL && ready_gpu(t);
+    while (done && opened < count) {
+        const LowerTrial how = {.choice = *choices[opened], .repeats = t->repeats};
+        done = trial_open(t, &how, &trials[opened++]);
+    }
+    done = done && cuda_enter(&t->cuda, NULL) == STATUS_OK;
+    if (done) {
+        for (int i = 0; done && i < turns * count; ++i) {
+            double *time = &times[i % count * turns + i / count];
+            *time = time_runs(t, &trials[i % count], runs, HUGE_VAL);
+            done = *time >= 0;
+            *time = fmax((*time - t->rest) / t->repeats, 0);
+        }
+        cuda_leave(&t->cuda);
+    }
+    for (int32_t i = 0; i < opened; ++i) trial_close(&trials[i]);
+    return done;
+}
+
+void trials_time_in_turns(Trials *t, const Choice *const *choices, int32_t count, int turns, int runs,
+                          double *times) {
+    if (t->rest < 0) (void)trials_time(t, choices[0], runs, HUGE_VAL);
+    if (t->rest >= 0 && time_loaded(t, choices, count, turns, runs, times)) return;
+    for (int i = 0; i < turns * count; ++i)
+        times[i % count * turns + i / count] = trials_time(t, choices[i % count], runs, HUGE_VAL);
+}
+
 /* -- a problem -- */
 
 static bool describe_operands(Trials *t, const Trial *trial) {

@@ -56,6 +56,9 @@ bool trials_begin(Trials *trials, const Problem *problem, bool expected, const C
  * MOST_RUNS; limit: what takes longer is timed no more exactly than to know that. Negative: it does not run,
  * or its results are not as they should be: trials->why. */
 double trials_time(Trials *trials, const Choice *choice, int runs, double limit);
+/* The same of several choices in turns: times[i * turns] and what follows are those of choice i. */
+void trials_time_in_turns(Trials *trials, const Choice *const *choices, int32_t count, int turns, int runs,
+                          double *times);
 /* Microseconds that each way takes, its steps chosen by timings, as one run among several in a row, behind
  * what brings operands into their layout, so that they lie in L2 as a step in front would leave them. That is
  * taken off by an estimate, which is the same for all ways. No results are checked. False: some way does not

@@ -381,9 +381,9 @@ static int32_t list_close(const Tuner *t, const Candidates *c, bool exact[MOST_C
 /* Several times in turns, so that the GPU's clock and noise decide little; the median counts. */
 static Status time_in_turns(Tuner *t, const Candidates *c, const int32_t *which, int32_t count) {
     double times[MOST_CANDIDATES][ROUNDS];
-    for (int32_t r = 0; r < ROUNDS; ++r)
-        for (int32_t k = 0; k < count; ++k)
-            times[k][r] = trials_time(&t->trials, &c->choices[which[k]], EXACT_RUNS, HUGE_VAL);
+    const Choice *choices[MOST_CANDIDATES];
+    for (int32_t k = 0; k < count; ++k) choices[k] = &c->choices[which[k]];
+    trials_time_in_turns(&t->trials, choices, count, ROUNDS, EXACT_RUNS, times[0]);
     for (int32_t k = 0; k < count; ++k) {
         qsort(times[k], ROUNDS, sizeof times[k][0], compare_doubles);
         if (times[k][0] >= 0) TRY(note_time(t, c, which[k], times[k][ROUNDS / 2]));

@@ -328,15 +328,12 @@ static bool run_on_host(Trials *t, const Trial *trial) {
     return true;
 }
 
-/* For problems that the host would take long for: the first candidate without a cost model, whose plain
- * kernels are tested against the host's. */
-static bool find_plain(const Trials *t, Choice *out) {
+bool trials_find_plain(const Problem *problem, const Device *device, Choice *out) {
     Choice all[MOST_PLAIN];
     int64_t macs = 0;
-    for (int32_t i = 0; i < t->problem->node_count; ++i)
-        macs += node_macs(t->problem->graph, t->problem->nodes[i]);
+    for (int32_t i = 0; i < problem->node_count; ++i) macs += node_macs(problem->graph, problem->nodes[i]);
     if (macs <= HOST_MACS) return false;
-    int32_t count = choices_rank(t->problem, t->device, all, MOST_PLAIN);
+    int32_t count = choices_rank(problem, device, all, MOST_PLAIN);
     for (int32_t i = 0; i < count && i < MOST_PLAIN; ++i) {
         if (all[i].source != CHOICE_PREFERRED) continue;
         *out = all[i];
@@ -348,7 +345,7 @@ static bool find_plain(const Trials *t, Choice *out) {
 static bool expect_results(Trials *t, const Choice *trusted, const Trial *host) {
     LowerTrial plain = {.repeats = 1};
     if (trusted != NULL) plain.choice = *trusted;
-    if (trusted == NULL && !find_plain(t, &plain.choice)) {
+    if (trusted == NULL && !trials_find_plain(t->problem, t->device, &plain.choice)) {
         if (!run_on_host(t, host)) return false;
     } else {
         Trial trial = {0};

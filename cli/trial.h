@@ -48,6 +48,10 @@ Status trials_open(Trials *trials, App *app, const CompileSettings *settings, co
 void trials_close(Trials *trials);
 /* Compiles the choice's kernels into the cache of kernels; for any thread. */
 void trials_compile(const Trials *trials, const Problem *problem, const Choice *choice);
+/* What computes the results as they should be of a problem that the host would take long for: the first
+ * choice without a cost model, whose plain kernels are tested against the host's. False: the host does, or
+ * nothing else can. */
+bool trials_find_plain(const Problem *problem, const Device *device, Choice *out);
 /* The problem that is timed next, with random inputs, and results as they should be where expected says so:
  * those of a choice that was found right before, or, where trusted is NULL, of the host's or plain kernels.
  * False: it cannot be timed, for the reason in trials->why. */

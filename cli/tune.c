@@ -13,6 +13,8 @@
 
 enum {
     MOST_CANDIDATES = 64,
+    PLAIN = MOST_CANDIDATES,
+    ITEMS, /* of a problem, to be compiled */
     MOST_RANKED = 256,
     RUNS = 5,
     EXACT_RUNS = 7, /* of those that are as good as the best */
@@ -433,32 +435,45 @@ static Status time_problem(Tuner *t, const Candidates *c) {
 
 /* -- compilation ahead -- */
 
-/* Candidates of all problems, that all cores take one after the other. */
+/* Candidates of all problems, that all cores take one after the other, and what their results are compared
+ * with. */
 typedef struct Compilation {
     const Tuner *tuner;
-    int32_t *items; /* problem and candidate */
+    int32_t *items; /* problem and candidate; candidate PLAIN: the reference */
     int32_t count;
     _Atomic int32_t next;
     Progress progress;
 } Compilation;
 
+static void compile_one(const Tuner *t, int32_t item) {
+    const Candidates *c = &t->problems[item / ITEMS];
+    int32_t number = item % ITEMS;
+    Choice plain;
+    if (number != PLAIN)
+        trials_compile(&t->trials, &c->problem, &c->choices[number]);
+    else if (trials_find_plain(&c->problem, t->device, &plain))
+        trials_compile(&t->trials, &c->problem, &plain);
+}
+
 static void compile_some(void *context, int64_t first, int64_t last, int worker) {
     Compilation *all = context;
     (void)first, (void)last;
     for (int32_t i; (i = atomic_fetch_add(&all->next, 1)) < all->count;) {
-        const Candidates *c = &all->tuner->problems[all->items[i] / MOST_CANDIDATES];
         if (worker == 0) progress_step(&all->progress, "", i, all->count);
-        trials_compile(&all->tuner->trials, &c->problem, &c->choices[all->items[i] % MOST_CANDIDATES]);
+        compile_one(all->tuner, all->items[i]);
     }
 }
 
 /* Fills the cache of kernels with all cores. */
 static Status compile_all(Tuner *t) {
     Compilation all = {.tuner = t,
-                       .items = ARENA_ARRAY(&t->arena, int32_t, (int64_t)t->problem_count * MOST_CANDIDATES)};
+                       .items = ARENA_ARRAY(&t->arena, int32_t, (int64_t)t->problem_count * ITEMS)};
     TRY_ALLOC(&t->app->diag, all.items);
-    for (int32_t i = 0; i < t->problem_count; ++i)
-        for (int32_t k = 0; k < t->problems[i].fresh; ++k) all.items[all.count++] = i * MOST_CANDIDATES + k;
+    for (int32_t i = 0; i < t->problem_count; ++i) {
+        const Candidates *c = &t->problems[i];
+        for (int32_t k = 0; k < c->fresh; ++k) all.items[all.count++] = i * ITEMS + k;
+        if (c->fresh > 0 && c->fresh == c->count) all.items[all.count++] = i * ITEMS + PLAIN;
+    }
     progress_begin(&all.progress, "candidates");
     parallel_for(t->trials.pool, thread_pool_size(t->trials.pool), 1, compile_some, &all);
     progress_end(&all.progress);

@@ -469,10 +469,11 @@ static Status compile_all(Tuner *t) {
     Compilation all = {.tuner = t,
                        .items = ARENA_ARRAY(&t->arena, int32_t, (int64_t)t->problem_count * ITEMS)};
     TRY_ALLOC(&t->app->diag, all.items);
+    bool compares = !t->options->only_compiles || t->options->every;
     for (int32_t i = 0; i < t->problem_count; ++i) {
         const Candidates *c = &t->problems[i];
         for (int32_t k = 0; k < c->fresh; ++k) all.items[all.count++] = i * ITEMS + k;
-        if (c->fresh > 0 && c->fresh == c->count) all.items[all.count++] = i * ITEMS + PLAIN;
+        if (compares && c->fresh > 0 && c->fresh == c->count) all.items[all.count++] = i * ITEMS + PLAIN;
     }
     progress_begin(&all.progress, "candidates");
     parallel_for(t->trials.pool, thread_pool_size(t->trials.pool), 1, compile_some, &all);

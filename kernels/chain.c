@@ -460,7 +460,7 @@ ValueId chain_end(const Problem *problem, ChainPlace place) {
         return inputs[inputs[0] == x ? 1 : 0];
     }
     if (place == CHAIN_WITHIN) return nodes[problem->project].inputs[0];
-    if (problem->depthwise != NONE) return nodes[problem->depthwise].inputs[0];
+    if (problem->middle != NONE) return nodes[problem->middle].inputs[0];
     return nodes[problem->pooling != NONE ? problem->pooling : problem->excite].inputs[0];
 }
 
@@ -474,13 +474,13 @@ static Status build_between(Chain *c, ChainPlace place) {
     } else if (place == CHAIN_SCALES) {
         first = &nodes[problem->excite];
     } else if (place == CHAIN_WITHIN) {
-        first = &nodes[problem->depthwise];
+        first = &nodes[problem->middle];
         end = &nodes[problem->project];
     } else if (problem->squeeze != NONE) {
         first = &nodes[problem->squeeze];
         end = &nodes[problem->excite];
-    } else if (problem->depthwise != NONE) {
-        end = &nodes[problem->depthwise];
+    } else if (problem->middle != NONE) {
+        end = &nodes[problem->middle];
     }
     TRY(build_behind(c, first, end));
     if (c->refusal != NULL) return STATUS_OK;

@@ -84,7 +84,7 @@ typedef struct Chain {
  * CHAIN_IN_FRONT; the first result of a problem without an anchor. With a pool, CHAIN_BETWEEN goes on from
  * the anchor's result to what the pool reads; in squeeze-and-excite from the first
  * contraction's result to what the second reads. CHAIN_SCALES goes on from there to what scales the anchor's
- * input. In an inverted residual CHAIN_BETWEEN leads from the first contraction's result to what the second
+ * input. In a block of convolutions CHAIN_BETWEEN leads from the first one's result to what the second
  * reads, CHAIN_WITHIN from there to what the third reads. CHAIN_NORMALIZED goes on from a normalisation of
  * planes in front of the anchor to what that reads. */
 typedef enum ChainPlace {

@@ -3,7 +3,7 @@
 
 const char *problem_epilogue_refuses(const Problem *problem) {
     const char *why = NULL;
-    if (problem_last(problem) != problem_anchor(problem) && problem->depthwise != problem->anchor)
+    if (problem_last(problem) != problem_anchor(problem) && problem->middle != problem->anchor)
         why = chain_refuses(problem, CHAIN_BETWEEN);
     if (why == NULL && problem->scale != NONE) why = chain_refuses(problem, CHAIN_SCALES);
     if (why == NULL && problem->project != NONE) why = chain_refuses(problem, CHAIN_WITHIN);
@@ -124,9 +124,8 @@ bool problem_is_aligned(const Problem *problem) {
 }
 
 int32_t problem_epilogue_lanes(const Problem *problem) {
-    const Value *seed = problem->depthwise == NONE
-                            ? problem_output(problem, 0)
-                            : problem_value(problem, problem_last(problem)->outputs[0]);
+    const Value *seed = problem->middle == NONE ? problem_output(problem, 0)
+                                                : problem_value(problem, problem_last(problem)->outputs[0]);
     int32_t order[SMELT_MAX_RANK];
     layout_order(seed->layout, seed->shape.rank, order);
     if (seed->shape.rank < 1) return 1;

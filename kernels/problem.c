@@ -236,11 +236,11 @@ static bool scales(const Problem *problem, const Node *node) {
     return node->op == OP_Mul && (node->inputs[0] == x) != (node->inputs[1] == x);
 }
 
-/* The first contractions behind the anchor, at most two. */
-static int32_t find_contractions(const Problem *problem, NodeId found[2]) {
+/* The first contractions behind the anchor. */
+static int32_t find_contractions(const Problem *problem, int32_t most, NodeId *found) {
     int32_t count = 0;
     bool behind = false;
-    for (int32_t i = 0; i < problem->node_count && count < 2; ++i) {
+    for (int32_t i = 0; i < problem->node_count && count < most; ++i) {
         if (behind && contracts(problem->graph, problem->nodes[i])) found[count++] = problem->nodes[i];
         behind = behind || problem->nodes[i] == problem->anchor;
     }
@@ -250,7 +250,7 @@ static int32_t find_contractions(const Problem *problem, NodeId found[2]) {
 /* Two contractions behind a pool. */
 static void find_squeeze(Problem *problem) {
     NodeId found[2];
-    if (find_contractions(problem, found) < 2) return;
+    if (find_contractions(problem, 2, found) < 2) return;
     problem->squeeze = found[0];
     problem->excite = found[1];
     bool behind = false;
@@ -266,18 +266,36 @@ static bool is_depthwise(const Graph *graph, NodeId id) {
     return node->op == OP_Conv && conv_is_depthwise(node->parsed, &graph->values[node->inputs[1]].shape);
 }
 
+/* The sum of a block's result and its shortcut's. */
+static void find_sum(Problem *problem) {
+    const Node *nodes = problem->graph->nodes;
+    ValueId y = nodes[problem->project].outputs[0], beside = nodes[problem->shortcut].outputs[0];
+    for (int32_t i = 0; i < problem->node_count; ++i) {
+        const Node *node = &nodes[problem->nodes[i]];
+        if (node->op == OP_Add && ((node->inputs[0] == y && node->inputs[1] == beside) ||
+                                   (node->inputs[1] == y && node->inputs[0] == beside)))
+            problem->sum = problem->nodes[i];
+    }
+}
+
 /* Convolutions behind a convolution. */
-static void find_inverted(Problem *problem) {
-    NodeId found[2];
-    int32_t count = find_contractions(problem, found);
-    if (count == 0) return;
-    if (is_depthwise(problem->graph, found[0])) {
-        problem->depthwise = found[0];
+static void find_block(Problem *problem) {
+    NodeId found[3];
+    int32_t count = find_contractions(problem, 3, found);
+    const Node *nodes = problem->graph->nodes;
+    for (int32_t i = 0; i < count && count == 3; ++i) {
+        if (nodes[found[i]].inputs[0] != problem_anchor(problem)->inputs[0]) continue;
+        problem->shortcut = found[i];
+        memmove(found + i, found + i + 1, sizeof *found * (size_t)(--count - i));
+    }
+    if (count == 2 || (count == 1 && is_depthwise(problem->graph, found[0]))) {
+        problem->middle = found[0];
         problem->project = count == 2 ? found[1] : NONE;
     } else if (count == 1 && is_depthwise(problem->graph, problem->anchor)) {
-        problem->depthwise = problem->anchor;
+        problem->middle = problem->anchor;
         problem->project = found[0];
     }
+    if (problem->shortcut != NONE && problem->project != NONE) find_sum(problem);
 }
 
 /* anchor NONE: as regions say. */
@@ -295,14 +313,16 @@ static Status describe(Boundary *b, NodeId anchor, Arena *arena, Problem *out, D
                      .squeeze = NONE,
                      .excite = NONE,
                      .scale = NONE,
-                     .depthwise = NONE,
+                     .middle = NONE,
                      .project = NONE,
+                     .shortcut = NONE,
+                     .sum = NONE,
                      .input_count = b->input_count,
                      .output_count = b->output_count,
                      .inputs = b->inputs,
                      .outputs = b->outputs};
     if (anchor != NONE && op_def(problem_anchor(out)->op)->op_class == OPCLASS_POOLING) find_squeeze(out);
-    if (anchor != NONE && contracts(b->graph, anchor)) find_inverted(out);
+    if (anchor != NONE && contracts(b->graph, anchor)) find_block(out);
     return STATUS_OK;
 }
 
@@ -350,8 +370,9 @@ const Node *problem_last(const Problem *problem) {
     NodeId last = problem->pooling != NONE   ? problem->pooling
                   : problem->scale != NONE   ? problem->scale
                   : problem->excite != NONE  ? problem->excite
+                  : problem->sum != NONE     ? problem->sum
                   : problem->project != NONE ? problem->project
-                                             : problem->depthwise;
+                                             : problem->middle;
     return last == NONE ? problem_anchor(problem) : &problem->graph->nodes[last];
 }
 

@@ -13,9 +13,10 @@ typedef struct Problem {
     /* Squeeze-and-excite: two contractions behind the anchor, a pool, and the product of what comes out with
      * the anchor's input. NONE: there are none. */
     NodeId squeeze, excite, scale;
-    /* An inverted residual, or part of one: of two or three convolutions, the first of which is the anchor,
-     * that of each channel by itself, and the product behind it. NONE: there are none. */
-    NodeId depthwise, project;
+    /* Two or three convolutions, the first of which is the anchor: the one with windows, and the product
+     * behind it. Of three any, of two one has each channel by itself. With a shortcut: another convolution of
+     * the anchor's input, and the sum of both results. NONE: there are none. */
+    NodeId middle, project, shortcut, sum;
     int32_t input_count, output_count;
     const ValueId *inputs;  /* read by the step and not made by it, each once */
     const ValueId *outputs; /* made by the step and used outside it, each once */

@@ -211,7 +211,7 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
     if (tactic->arch != NULL && has_late_inputs(problem)) return "sizes that depend on data";
     if (problem->pooling != NONE && !tactic->pools) return "a pool behind the anchor";
     if (problem->squeeze != NONE && !tactic->squeezes) return "contractions behind the anchor";
-    if (problem->depthwise != NONE && !tactic->inverts) return "contractions behind the anchor";
+    if (problem->middle != NONE && !tactic->inverts) return "contractions behind the anchor";
     if (problem_front_norm(problem) != NULL && !tactic->normalizes)
         return "a normalisation in front of the anchor";
     bool planes = problem_front_planes(problem) != NULL;

@@ -34,7 +34,7 @@ typedef struct Tactic {
     SlowFor slow;           /* a step that no other takes is listed as slow (tactic_slow) */
     bool pools;             /* its kernels do a pool behind the anchor (Problem.pooling) */
     bool squeezes;          /* they do two contractions behind a pool (Problem.squeeze) */
-    bool inverts;           /* they do convolutions behind one (Problem.depthwise) */
+    bool inverts;           /* they do convolutions behind one (Problem.middle) */
     bool normalizes;        /* they normalise the rows of input 0 as they read them (problem_front_norm) */
     bool normalizes_planes; /* the same of planes (problem_front_planes) */
     const char *arch;       /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "ir/cost.h"
+#include "passes/blocks.h"
 #include "passes/pressure.h"
 #include "passes/rewrite.h"
 #include "passes/widen.h"
@@ -78,6 +79,8 @@ static Status add_candidate(Fusion *f, const Block *block, int32_t position, int
     *c = (Candidate){.input = input, .step = step, .next = NONE};
     c->why = unit_read(f->graph, &f->uses, nodes, count, &c->unit);
     if (c->why != NULL && c->why[0] == '\0') return STATUS_OK;
+    if (c->why == NULL && conv_block_takes_shortcut(f->ctx, &f->uses, nodes[0]))
+        c->why = "as a block's shortcut it is done in the block's step";
     if (f->first[input] == NONE)
         f->first[input] = f->count;
     else

@@ -112,6 +112,8 @@ SMELT_DEVICE void shared_put(u32 address, float x, float y, float z, float w) {
 
 // The first THREADS threads of the block wait for each other.
 template <int THREADS> SMELT_DEVICE void consumers_wait() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
+// Those of the thread's warpgroup do.
+SMELT_DEVICE void warpgroup_wait() { asm volatile("bar.sync %0, 128;" ::"r"(2 + threadIdx.x / 128) : "memory"); }
 
 // -- the copy engine --
 
@@ -232,6 +234,18 @@ template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma;
                          : "l"(a), "l"(b), "r"(add), "n"((int)OUTER_A), "n"((int)OUTER_B));                            \
         }                                                                                                              \
     };
+// The left operand in registers: of rows and depth as d has rows and columns, two neighbours in each, [depth / 8 * 2 + h].
+template <class T, int N> struct WgmmaRows;
+#define SMELT_WGMMA_ROWS(TYPE, NAME, N, K, A0, A1, A2, A3, B, P)                                                       \
+    template <> struct WgmmaRows<TYPE, N> {                                                                            \
+        static SMELT_DEVICE void run(float (&d)[N / 2], const u32 (&a)[4], u64 b, int add) {                           \
+            asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, " P ", 0;\n"                                            \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " {" SMELT_R##K "}, {" A0 "," \
+                         A1 "," A2 "," A3 "}, " B ", add, 1, 1, 0;\n}"                                                 \
+                         : SMELT_O##K                                                                                  \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));                              \
+        }                                                                                                              \
+    };
 #define SMELT_WGMMA_TF32(N, K, A, B, P)                                                                                \
     template <> struct Wgmma<float, N, false, false> {                                                                 \
         static SMELT_DEVICE void run(float (&d)[N / 2], u64 a, u64 b, int add) {                                       \
@@ -254,8 +268,11 @@ SMELT_WGMMA(160, 4, "%80", "%81", "%82", "%83", "%84")
 SMELT_WGMMA(192, 5, "%96", "%97", "%98", "%99", "%100")
 SMELT_WGMMA(224, 6, "%112", "%113", "%114", "%115", "%116")
 SMELT_WGMMA(256, 7, "%128", "%129", "%130", "%131", "%132")
+SMELT_WGMMA_ROWS(smelt_half, "f16", 64, 1, "%32", "%33", "%34", "%35", "%36", "%37")
+SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 1, "%32", "%33", "%34", "%35", "%36", "%37")
 #undef SMELT_WGMMA
 #undef SMELT_WGMMA_TF32
+#undef SMELT_WGMMA_ROWS
 #undef SMELT_WGMMA_OF
 #undef SMELT_F16
 #undef SMELT_R0
@@ -286,6 +303,8 @@ template <int SWIZZLE> SMELT_DEVICE u64 operand_form(u32 strip, u32 group) {
     return mode << 62 | (u64)(group >> 4) << 32 | (u64)(strip >> 4) << 16;
 }
 SMELT_DEVICE u64 operand_at(u64 form, u32 address) { return form | (u64)((address & 0x3ffff) >> 4); }
+// The same so many bytes further, which are known to the compiler: only one half of the number changes.
+SMELT_DEVICE u64 operand_behind(u64 operand, u32 bytes) { return operand >> 32 << 32 | (u32)((u32)operand + (bytes >> 4)); }
 // Where 16 bytes of a line of LINE bytes lie in a tile, from the tile's beginning on.
 template <int LINE> SMELT_DEVICE u32 swizzled(u32 line, u32 part) {
     const u32 at = line * LINE + part * 16;

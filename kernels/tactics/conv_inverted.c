@@ -3,8 +3,7 @@
  * slices. The first or the last of the three may be missing. */
 #include "base/checked.h"
 #include "ir/cost.h"
-#include "kernels/chain.h"
-#include "kernels/conv_text.h"
+#include "kernels/block_text.h"
 
 enum {
     THREADS = 256, /* inverted.cuh's INVERTED_THREADS */
@@ -29,45 +28,13 @@ typedef struct Inverted {
     Dim height, width, out_height, out_width;
 } Inverted;
 
-static const Value *weights_of(const Problem *problem, const Node *node) {
-    return problem_value(problem, node->inputs[1]);
-}
-
-/* A convolution of images in half precision whose weights are constants that lie plainly. */
-static const char *refuse_node(const Problem *problem, const Node *node) {
-    const Value *x = problem_value(problem, node->inputs[0]), *y = problem_value(problem, node->outputs[0]);
-    if (node->op != OP_Conv) return "contractions that are no convolutions";
-    const Value *w = weights_of(problem, node);
-    const ConvAttrs *attrs = node->parsed;
-    if (x->dtype != DTYPE_F16 || w->dtype != DTYPE_F16 || y->dtype != DTYPE_F16)
-        return "other types than f16";
-    if (x->shape.rank != 4 || y->shape.rank != 4 || w->shape.rank != 4) return "other than images";
-    if (attrs->window.auto_pad != AUTO_PAD_NONE) return "pads that follow from sizes";
-    if (!value_is_plain(w) || !shape_is_exact(&w->shape) || !access_value_is_aligned(w))
-        return "weights that do not lie plainly";
-    if (node->input_count > 2 && node->inputs[2] != NONE &&
-        !value_is_plain(problem_value(problem, node->inputs[2])))
-        return "a bias that does not lie plainly";
-    return NULL;
-}
-
-static const char *refuse_product(const Problem *problem, const Node *node) {
-    const char *why = refuse_node(problem, node);
-    if (why != NULL) return why;
-    const ConvAttrs *attrs = node->parsed;
-    const Shape *w = &weights_of(problem, node)->shape;
-    if (attrs->group != 1 || w->dim[2] != 1 || w->dim[3] != 1 || window_has_pads(&attrs->window) ||
-        attrs->window.stride[0] != 1 || attrs->window.stride[1] != 1)
-        return "a first or last convolution that is no product";
-    return NULL;
-}
-
 static const char *refuse_each(const Problem *problem, const Node *node, Inverted *out) {
-    const char *why = refuse_node(problem, node);
+    const char *why = block_conv_refuses(problem, node);
     if (why != NULL) return why;
+    if (!block_weights_are_plain(problem, node)) return "weights that do not lie plainly";
     const ConvAttrs *attrs = node->parsed;
     const WindowAttrs *window = &attrs->window;
-    const Shape *w = &weights_of(problem, node)->shape;
+    const Shape *w = &block_weights(problem, node)->shape;
     out->kernel = w->dim[2];
     out->stride = window->stride[0];
     out->top = window->pad_begin[0];
@@ -82,10 +49,9 @@ static const char *refuse_each(const Problem *problem, const Node *node, Inverte
 }
 
 static const char *refuse_channels(const Problem *problem, const Inverted *own) {
-    const Value *x = problem_input(problem, 0),
-                *y = problem_value(problem, problem_last(problem)->outputs[0]);
-    const Shape *back = own->back == NULL ? NULL : &weights_of(problem, own->back)->shape;
-    const Shape *expand = own->expand == NULL ? NULL : &weights_of(problem, own->expand)->shape;
+    const Value *x = problem_input(problem, 0);
+    const Shape *back = own->back == NULL ? NULL : &block_weights(problem, own->back)->shape;
+    const Shape *expand = own->expand == NULL ? NULL : &block_weights(problem, own->expand)->shape;
     if ((expand != NULL && expand->dim[0] != own->expanded) ||
         (back != NULL && back->dim[1] != own->expanded) ||
         x->shape.dim[1] != (expand != NULL ? own->inputs : own->expanded))
@@ -93,10 +59,8 @@ static const char *refuse_channels(const Problem *problem, const Inverted *own) 
     if (own->inputs % LANES != 0 || own->outputs % LANES != 0 || own->expanded % 16 != 0 || own->expanded < 1)
         return "channels that are no packs of eight";
     if (own->inputs > MOST_INPUTS || own->outputs > MOST_OUTPUTS) return "many channels";
-    Access access = access_value(problem->graph, problem_anchor(problem)->inputs[0], &x->shape, x->layout);
-    if (!channels_are_inner(x) || !channels_are_inner(y) || !access_is_packed(&access, LANES) ||
-        !access_value_is_aligned(x) || problem_epilogue_lanes(problem) != LANES || problem_has_front(problem))
-        return "channels that are no packs of eight";
+    const char *why = block_packs_refuse(problem);
+    if (why != NULL) return why;
     const Node *wide[2] = {own->expand, own->each};
     for (int i = 0; i < 2; ++i)
         if (wide[i] != NULL && !channels_are_inner(problem_value(problem, wide[i]->outputs[0])))
@@ -105,17 +69,17 @@ static const char *refuse_channels(const Problem *problem, const Inverted *own) 
 }
 
 static const char *describe(const Problem *problem, Inverted *out) {
-    if (problem->depthwise == NONE) return "not an inverted residual";
-    *out = (Inverted){.each = &problem->graph->nodes[problem->depthwise]};
-    if (problem->anchor != problem->depthwise) out->expand = problem_anchor(problem);
+    if (problem->middle == NONE) return "not an inverted residual";
+    *out = (Inverted){.each = &problem->graph->nodes[problem->middle]};
+    if (problem->anchor != problem->middle) out->expand = problem_anchor(problem);
     if (problem->project != NONE) out->back = &problem->graph->nodes[problem->project];
     const char *why = refuse_each(problem, out->each, out);
-    if (why == NULL && out->expand != NULL) why = refuse_product(problem, out->expand);
-    if (why == NULL && out->back != NULL) why = refuse_product(problem, out->back);
+    if (why == NULL && out->expand != NULL) why = block_product_refuses(problem, out->expand);
+    if (why == NULL && out->back != NULL) why = block_product_refuses(problem, out->back);
     if (why != NULL) return why;
-    out->expanded = weights_of(problem, out->each)->shape.dim[0];
-    if (out->expand != NULL) out->inputs = weights_of(problem, out->expand)->shape.dim[1];
-    if (out->back != NULL) out->outputs = weights_of(problem, out->back)->shape.dim[0];
+    out->expanded = block_weights(problem, out->each)->shape.dim[0];
+    if (out->expand != NULL) out->inputs = block_weights(problem, out->expand)->shape.dim[1];
+    if (out->back != NULL) out->outputs = block_weights(problem, out->back)->shape.dim[0];
     const Shape *x = &problem_value(problem, out->each->inputs[0])->shape,
                 *y = &problem_value(problem, out->each->outputs[0])->shape;
     out->height = x->dim[2];

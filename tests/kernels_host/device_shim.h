@@ -252,6 +252,9 @@ static inline void shared_put(unsigned address, float x, float y, float z, float
 template <int THREADS> static inline void consumers_wait() {
     gpu_wait_for_threads(THREADS);
 }
+static inline void warpgroup_wait() {
+    gpu_wait_for_warpgroup();
+}
 static inline void shared_put_later(unsigned address, unsigned block, unsigned barrier, float x, float y,
                                     float z, float w) {
     const float numbers[4] = {x, y, z, w};
@@ -297,7 +300,12 @@ static inline int wgmma_unknown(int number) {
 template <int COUNT> static inline void wgmma_settle(float (&)[COUNT]) {}
 template <class T, int N, bool OUTER_A, bool OUTER_B> struct Wgmma {
     static inline void run(float (&d)[N / 2], unsigned long long a, unsigned long long b, int add) {
-        gpu_multiply_group(d, a, b, add != 0, N, OUTER_A, OUTER_B, ShimNumbers<T>::value);
+        gpu_multiply_group(d, NULL, a, b, add != 0, N, OUTER_A, OUTER_B, ShimNumbers<T>::value);
+    }
+};
+template <class T, int N> struct WgmmaRows {
+    static inline void run(float (&d)[N / 2], const unsigned (&a)[4], unsigned long long b, int add) {
+        gpu_multiply_group(d, a, 0, b, add != 0, N, false, false, ShimNumbers<T>::value);
     }
 };
 } // namespace smelt

@@ -28,6 +28,7 @@ extern GpuPlace threadIdx, blockIdx, blockDim, gridDim;
 void gpu_wait_for_block(void);
 void gpu_wait_for_warp(void);
 void gpu_wait_for_threads(unsigned count); /* barrier 1 of the block */
+void gpu_wait_for_warpgroup(void);
 /* What another lane of the warp gives; lanes that there are not: the own one. */
 uint64_t gpu_exchange(uint64_t own, unsigned lane);
 
@@ -85,9 +86,10 @@ void gpu_copy_box(unsigned to, const void *map, unsigned barrier, int rank, cons
 void gpu_copy_windows(unsigned to, const void *map, unsigned barrier, int axes, int channel, const int *at,
                       const unsigned short *tap, bool pair);
 
-/* d (64 x cols) += or = a b, see Wgmma. */
-void gpu_multiply_group(float *d, uint64_t a, uint64_t b, bool add, unsigned cols, bool outer_a, bool outer_b,
-                        GpuNumbers numbers);
+/* d (64 x cols) += or = a b, see Wgmma; rows: the thread's registers of a, which are read when the product is
+ * done, NULL: a lies in shared memory. */
+void gpu_multiply_group(float *d, const unsigned *rows, uint64_t a, uint64_t b, bool add, unsigned cols,
+                        bool outer_a, bool outer_b, GpuNumbers numbers);
 void gpu_commit_group(void);
 void gpu_wait_for_groups(unsigned pending);
 

@@ -96,6 +96,7 @@ enum { MOST_PRODUCTS = 1024, MOST_GROUPS = 64, ROWS = 64, DEPTH = 16, MOST_COLS 
 
 typedef struct Product {
     float *d[WARPGROUP];
+    const unsigned *rows[WARPGROUP]; /* of the left operand; NULL: it lies in shared memory */
     uint64_t a, b;
     unsigned cols, arrived;
     bool add, outer_a, outer_b;
@@ -166,11 +167,18 @@ static void add_row(float *sums, float factor, const float *b, unsigned cols) {
         for (unsigned i = 0; i < 32; ++i) sums[first + i] += factor * b[first + i];
 }
 
+static float row_element(const Product *it, unsigned row, unsigned k) {
+    const unsigned thread = row / 16 * WARP + row % 8 * 4 + k % 8 / 2;
+    const uint32_t bits = it->rows[thread][k / 8 * 2 + row % 16 / 8];
+    return narrow((uint16_t)(bits >> k % 2 * 16), it->numbers);
+}
+
 static void run_product(const Product *it) {
     static float sums[ROWS * MOST_COLS], b[DEPTH][MOST_COLS];
     const unsigned depth = it->numbers == GPU_TF32 ? DEPTH / 2 : DEPTH;
-    const Operand left = operand(it->a, it->outer_a, it->numbers),
-                  right = operand(it->b, it->outer_b, it->numbers);
+    const bool has_rows = it->rows[0] != NULL;
+    const Operand right = operand(it->b, it->outer_b, it->numbers),
+                  left = has_rows ? right : operand(it->a, it->outer_a, it->numbers);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
         for (unsigned i = 0; i < it->cols / 2; ++i)
             *sum_of(sums, it->cols, thread, i) = it->add ? it->d[thread][i] : 0;
@@ -179,7 +187,8 @@ static void run_product(const Product *it) {
             b[k][column] = operand_element(&right, column, k);
     for (unsigned row = 0; row < ROWS; ++row)
         for (unsigned k = 0; k < depth; ++k)
-            add_row(&sums[row * it->cols], operand_element(&left, row, k), b[k], it->cols);
+            add_row(&sums[row * it->cols],
+                    has_rows ? row_element(it, row, k) : operand_element(&left, row, k), b[k], it->cols);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
         for (unsigned i = 0; i < it->cols / 2; ++i) it->d[thread][i] = *sum_of(sums, it->cols, thread, i);
 }
@@ -189,8 +198,8 @@ static void run_products(Warpgroup *group, uint32_t end) {
         run_product(&group->products[group->done % MOST_PRODUCTS]);
 }
 
-void gpu_multiply_group(float *d, uint64_t a, uint64_t b, bool add, unsigned cols, bool outer_a, bool outer_b,
-                        GpuNumbers numbers) {
+void gpu_multiply_group(float *d, const unsigned *rows, uint64_t a, uint64_t b, bool add, unsigned cols,
+                        bool outer_a, bool outer_b, GpuNumbers numbers) {
     Warpgroup *group = own_warpgroup();
     Groups *own = &groups[own_thread()];
     if (own->products - group->done >= MOST_PRODUCTS)
@@ -208,6 +217,7 @@ void gpu_multiply_group(float *d, uint64_t a, uint64_t b, bool add, unsigned col
     if (it->a != a || it->b != b || it->add != add || it->cols != cols)
         fail("threads of a warpgroup that want different products");
     it->d[threadIdx.x % WARPGROUP] = d;
+    it->rows[threadIdx.x % WARPGROUP] = rows;
     if (++it->arrived < WARPGROUP) return;
     it->arrived = 0;
     ++group->complete;

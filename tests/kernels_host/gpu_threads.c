@@ -37,8 +37,8 @@ static void *given[MOST_THREADS];
 static unsigned current, begun, alive[GPU_CLUSTER],
     first_block; /* alive: threads of a block that are not done */
 static bool backwards, pauses;
-static Barrier block_barriers[GPU_CLUSTER], some_barriers[GPU_CLUSTER], warp_barriers[MOST_THREADS / WARP],
-    cluster_barrier;
+static Barrier block_barriers[GPU_CLUSTER], some_barriers[GPU_CLUSTER],
+    group_barriers[GPU_CLUSTER][BLOCK_WARPGROUPS], warp_barriers[MOST_THREADS / WARP], cluster_barrier;
 static char *dynamic[GPU_CLUSTER];
 static Fiber *free_fibers, *running;
 static jmp_buf scheduler;
@@ -183,6 +183,10 @@ void gpu_wait_for_threads(unsigned count) {
     meet(&some_barriers[own_rank()], count);
 }
 
+void gpu_wait_for_warpgroup(void) {
+    meet(&group_barriers[own_rank()][threadIdx.x / WARPGROUP], WARPGROUP);
+}
+
 /* The first thread of the own warp, its lanes, and the barrier that they share. */
 static unsigned warp_first(void) {
     return own_rank() * launched->threads + threadIdx.x / WARP * WARP;
@@ -300,6 +304,7 @@ static void run_cluster(void) {
     memset(threads, 0, count * sizeof *threads);
     memset(block_barriers, 0, sizeof block_barriers);
     memset(some_barriers, 0, sizeof some_barriers);
+    memset(group_barriers, 0, sizeof group_barriers);
     memset(warp_barriers, 0, (count / WARP + GPU_CLUSTER) * sizeof *warp_barriers);
     cluster_barrier = (Barrier){0};
     for (unsigned i = 0; i < launched->cluster; ++i) {

@@ -7,6 +7,7 @@
 enum {
     WARP = 32,
     WARPGROUP = 128,
+    BLOCK_WARPGROUPS = 8,
     MOST_THREADS = 4096 /* of a cluster */
 };
 

@@ -1,4 +1,4 @@
-/* Steps of an inverted residual that become one: which of them, and why others do not. */
+/* Steps of inverted residuals and residual blocks that become one: which of them, and why others do not. */
 #include "compiler/pipeline.h"
 #include "test.h"
 
@@ -92,6 +92,18 @@ static void measured(void) {
     arena_reset(&arena);
 }
 
+/* From so many channels to some and back to 256, where `WHAT` is added. */
+#define RESIDUAL(IMAGES, PLACES, CHANNELS, MIDDLE, BESIDE, WHAT)                                             \
+    "  input %x : f16[" IMAGES "," CHANNELS "," PLACES "] " LAST "\n"                                        \
+    "  input %v : f16[" MIDDLE "," CHANNELS ",1,1]\n  input %p : f16[256," MIDDLE ",1,1]\n"                  \
+    "  input %s : f16[256," CHANNELS ",1,1]\n"                                                               \
+    "  input %d : f16[" MIDDLE "," MIDDLE ",3,3] " LAST "\n"                                                 \
+    "  %a : f16[" IMAGES "," MIDDLE "," PLACES "] " LAST " = Conv(%x, %v) \"A\"\n" BESIDE                    \
+    "  %b : f16[" IMAGES "," MIDDLE "," PLACES "] " LAST " = Conv(%a, %d) {pads = [1,1,1,1]} \"B\"\n"        \
+    "  region \"conv+add\" anchor 0 {\n"                                                                     \
+    "    %c : f16[" IMAGES ",256," PLACES "] " LAST " = Conv(%b, %p) \"C\"\n"                                \
+    "    %y : f16[" IMAGES ",256," PLACES "] " LAST " = Add(%c, " WHAT ")\n  }\n  output %y\n"
+
 int main(void) {
     measured();
     /* one step, with what follows the last convolution */
@@ -112,5 +124,11 @@ int main(void) {
            "  %a : f32[1,32,56,56] " LAST " = Conv(%x, %v)\n"
            "  %b : f32[1,32,56,56] " LAST " = Conv(%a, %d) {group = 32, pads = [1,1,1,1]}\n  output %b\n",
            2, "other types than f16");
+    /* a residual block adds its input, or another convolution of it */
+    expect(RESIDUAL("32", "56,56", "256", "64", "", "%x"), 1, NULL);
+    expect(RESIDUAL("32", "56,56", "64", "64", "  %t : f16[32,256,56,56] " LAST " = Conv(%x, %s)\n", "%t"), 1,
+           NULL);
+    expect(RESIDUAL("1", "7,7", "256", "64", "", "%x"), 3, "apart");
+    expect(RESIDUAL("32", "28,28", "256", "128", "", "%x"), 3, "behind the anchor");
     return test_result();
 }

@@ -13,7 +13,7 @@ candidates on the GPU, so that it wants a prebuilding of its own with --jobs 1. 
 peers settle (cuDNN's search, capture), and rounds go through smelt and all peers in turns. A time is GPU time of one inference
 with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time), the peers' by events around a graph replay
 that was handed over beforehand. Medians of the rounds are printed, the least and the greatest, and the ratio to the best peer
-(below 1: smelt is faster). Errors are the largest difference to eager torch in FP32 (without TF32), relative to its largest element.
+(below 1: smelt is faster). Errors are the largest difference to eager torch in FP32 (without TF32) and the root mean square, relative to its largest element.
 
 Rows go to --output as they are done, one JSON object a line; bench/results.py makes tables of them. A peer that fails or takes
 longer than --limit is named in its row; models that --budget leaves no time for are left out, and said.
@@ -105,6 +105,14 @@ def error(outputs, reference):
     return worst if reference else None
 
 
+def rms_error(outputs, reference):
+    """The same of root mean squares, which depend little on one input's worst element."""
+    if not reference:
+        return None
+    apart = [(got.reshape(expected.shape).astype(np.float64) - expected) / (np.abs(expected).max() or 1) for got, expected in zip(outputs, reference)]
+    return max(float(np.sqrt(np.square(some).mean())) for some in apart)
+
+
 def is_skipped(skip, kind, model):
     """skip: a peer, or PEER@PATTERN of models."""
     peer, _, pattern = skip.partition("@")
@@ -117,7 +125,7 @@ class Row:
     def __init__(self, options, processes, path, folder):
         model = onnx.load(path, load_external_data=False)
         self.options, self.name = options, path.stem
-        self.failed, self.errors, self.times, self.prepared, self.settled = {}, {}, {}, {}, {}
+        self.failed, self.errors, self.rms, self.times, self.prepared, self.settled = {}, {}, {}, {}, {}, {}
         arrays = sample_inputs(model)
         kinds = [peers.COMPILED, peers.FROZEN, peers.EAGER, peers.RUNTIME]
         if options.max_autotune and re.search(options.max_autotune, path.stem):
@@ -174,6 +182,7 @@ class Row:
     def measure(self):
         outputs = {**self.errors, **({"smelt": self.smelt.outputs} if "smelt" in self.peers else {})}
         self.errors = {name: error(found, self.reference) for name, found in outputs.items()}
+        self.rms = {name: rms_error(found, self.reference) for name, found in outputs.items()}
         for name, peer in list(self.peers.items()):
             if name != "smelt":
                 begin = time.monotonic()
@@ -190,7 +199,7 @@ class Row:
             peer.close()
 
     def result(self):
-        times = {name: {"ms": statistics.median(values), "least": min(values), "most": max(values), "error": self.errors.get(name)}
+        times = {name: {"ms": statistics.median(values), "least": min(values), "most": max(values), "error": self.errors.get(name), "rms": self.rms.get(name)}
                  for name, values in self.times.items()}
         return {"model": self.name, "precision": self.options.precision, "tune": self.options.tune, "rounds": self.options.rounds,
                 "build_s": getattr(self.smelt, "build_seconds", None), "prepared_s": self.prepared, "settled_s": self.settled, "times": times, "failed": self.failed, **self.options.session}
@@ -202,7 +211,7 @@ def print_row(row):
     built = f"built in {row['build_s']:.1f} s" if row["build_s"] is not None else "not built"
     print(f"{row['model']}{shown}; {built}")
     for name, time_ in row["times"].items():
-        wrong = f", error {time_['error']:.1e}" if time_["error"] is not None else ""
+        wrong = f", error {time_['error']:.1e}, rms {time_['rms']:.1e}" if time_["error"] is not None else ""
         print(f"  {name:28} {time_['ms']:8.4f} ms ({time_['least']:.4f} to {time_['most']:.4f}){wrong}")
     for name, reason in row["failed"].items():
         print(f"  {name:28} {reason[:120]}")

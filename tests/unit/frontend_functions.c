@@ -100,7 +100,7 @@ static void test_explosion(void) {
     enum { LEVELS = 24 };
     Wire none = {0}, model = wire_model(8, 17, graph_of(wire_call("local", "F0", "", "x", "y"), none));
     for (int i = 0; i < LEVELS; ++i) {
-        char name[8], next[8];
+        char name[16], next[16];
         snprintf(name, sizeof name, "F%d", i);
         snprintf(next, sizeof next, "F%d", i + 1);
         Wire function = wire_function("local", name, "a", "e");

@@ -395,11 +395,14 @@ SMELT_DEVICE void wait_for_previous_kernel() {
 SMELT_DEVICE Index thread_index() { return (Index)blockIdx.x * (Index)blockDim.x + (Index)threadIdx.x; }
 SMELT_DEVICE Index thread_count() { return (Index)gridDim.x * (Index)blockDim.x; }
 
-// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest.
+// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest, in so many blocks from `first` on.
+template <int N, class Body> SMELT_DEVICE void for_each_pack_of(Index first, Index blocks, Index count, const Body &body) {
+    const Index whole = count / N * N, own = ((Index)blockIdx.x - first) * (Index)blockDim.x + (Index)threadIdx.x;
+    for (Index i = own * N; i < whole; i += blocks * (Index)blockDim.x * N) body.template run<N>(i);
+    if (N > 1 && whole + own < count) body.template run<1>(whole + own);
+}
 template <int N, class Body> SMELT_DEVICE void for_each_pack(Index count, const Body &body) {
-    const Index whole = count / N * N;
-    for (Index i = thread_index() * N; i < whole; i += thread_count() * N) body.template run<N>(i);
-    if (N > 1 && whole + thread_index() < count) body.template run<1>(whole + thread_index());
+    for_each_pack_of<N>(0, (Index)gridDim.x, count, body);
 }
 
 } // namespace smelt

@@ -89,47 +89,50 @@ SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int pack
         if (Row::pack(p) < packs) finish.read(Row::pack(p) * LANES, parameters[p]);
     wait_for_previous_kernel();
     const float part = 1.0f / (float)(packs * LANES);
-    for (Index number = Team::first(); number < rows; number += Team::step()) {
+    for (Index number = Team::first(); Team::goes_on(number, rows); number += Team::step()) {
         const Index to = slices.row(number);
+        const int own = Team::packs_of(number, rows, packs);
         Row row;
         typename E::Operands operands[PACKS];
-        row.read(x, slices.base(number), packs);
-        Row::read_behind(epilogue, operands, to, packs);
+        row.read(x, slices.base(number), own);
+        Row::read_behind(epilogue, operands, to, own);
         float mean = 0.0f;
         if (CENTERED)
-            mean = part * Team::template all<Sum>(Row::template merged<Sum, float>(packs, [&](int p, int l) { return row.x[p][l]; }));
+            mean = part * Team::template all<Sum>(Row::template merged<Sum, float>(own, [&](int p, int l) { return row.x[p][l]; }));
         // The mean's rounding is taken off as well: elements near a large mean lose nothing to it.
-        const Apart apart = Team::template all<SumApart>(Row::template merged<SumApart, Apart>(packs, [&](int p, int l) {
+        const Apart apart = Team::template all<SumApart>(Row::template merged<SumApart, Apart>(own, [&](int p, int l) {
             const float d = row.x[p][l] - mean;
             return Apart{d, d * d};
         }));
         const float low = CENTERED ? apart.sum * part : 0.0f;
         const float inverse = finish.inverse(larger(apart.squares * part - low * low, 0.0f));
-        if (Team::lane() == 0) finish.statistics(number, (double)mean + (double)low, (double)inverse);
-        row.write(epilogue, operands, to, packs, [&](int p, int l) {
+        if (Team::lane() == 0 && own > 0) finish.statistics(number, (double)mean + (double)low, (double)inverse);
+        row.write(epilogue, operands, to, own, [&](int p, int l) {
             return finish.value(parameters[p], l, ((row.x[p][l] - mean) - low) * inverse);
         });
     }
 }
 
-template <class Team, int PACKS, bool LOGARITHM, class X, class S, class E>
+// QUICK: results are stored in 16 bits.
+template <class Team, int PACKS, bool LOGARITHM, bool QUICK, class X, class S, class E>
 SMELT_DEVICE void softmax_lines(const X &x, const S &slices, Index rows, int packs, const E &epilogue) {
     typedef Line<Team, PACKS, E::lanes> Row;
-    for (Index number = Team::first(); number < rows; number += Team::step()) {
+    for (Index number = Team::first(); Team::goes_on(number, rows); number += Team::step()) {
         const Index to = slices.row(number);
+        const int own = Team::packs_of(number, rows, packs);
         Row row;
         typename E::Operands operands[PACKS];
-        row.read(x, slices.base(number), packs);
-        Row::read_behind(epilogue, operands, to, packs);
+        row.read(x, slices.base(number), own);
+        Row::read_behind(epilogue, operands, to, own);
         const float m = Team::template all<LargestNumber>(
-            Row::template merged<LargestNumber, float>(packs, [&](int p, int l) { return row.x[p][l]; }));
-        const float sum = Team::template all<Sum>(Row::template merged<Sum, float>(packs, [&](int p, int l) {
-            const float e = math::exp(row.x[p][l] - m);
+            Row::template merged<LargestNumber, float>(own, [&](int p, int l) { return row.x[p][l]; }));
+        const float sum = Team::template all<Sum>(Row::template merged<Sum, float>(own, [&](int p, int l) {
+            const float e = QUICK ? quick::exp(row.x[p][l] - m) : math::exp(row.x[p][l] - m);
             if (!LOGARITHM) row.x[p][l] = e;
             return e;
         }));
         const float factor = 1.0f / sum, shift = m + math::log(sum);
-        row.write(epilogue, operands, to, packs,
+        row.write(epilogue, operands, to, own,
                   [&](int p, int l) { return LOGARITHM ? row.x[p][l] - shift : row.x[p][l] * factor; });
     }
 }
@@ -140,16 +143,17 @@ SMELT_DEVICE void reduce_lines(const X &x, const S &slices, Index rows, int pack
     typedef Line<Team, PACKS, LANES> Row;
     typedef typename R::Number N;
     typedef typename R::Total A;
-    for (Index number = Team::first(); number < rows; number += Team::step()) {
+    for (Index number = Team::first(); Team::goes_on(number, rows); number += Team::step()) {
+        const int own = Team::packs_of(number, rows, packs);
         Row row;
-        row.read(x, slices.base(number), packs);
+        row.read(x, slices.base(number), own);
         N m = N(0);
         if (R::shifts)
             m = finite_or_zero(Team::template all<Largest<float>>(
-                Row::template merged<Largest<float>, float>(packs, [&](int p, int l) { return row.x[p][l]; })));
+                Row::template merged<Largest<float>, float>(own, [&](int p, int l) { return row.x[p][l]; })));
         const A a = Team::template all<typename R::Merge>((A)Row::template merged<typename R::Merge, N>(
-            packs, [&](int p, int l) { return R::element((N)row.x[p][l], m); }));
-        if (Team::lane() == 0) epilogue(number, R::result(a, (A)m, (A)(packs * LANES)));
+            own, [&](int p, int l) { return R::element((N)row.x[p][l], m); }));
+        if (Team::lane() == 0 && own > 0) epilogue(number, R::result(a, (A)m, (A)(packs * LANES)));
     }
 }
 

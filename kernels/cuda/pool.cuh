@@ -127,6 +127,15 @@ SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, 
     }
 }
 
+// What an average divides by, of several pools.
+struct PoolDivisor {
+    Index count;
+    float inverse;
+    explicit SMELT_DEVICE PoolDivisor(Index n) : count(n), inverse(n > 0 ? 1.0f / (float)n : 0.0f) {}
+};
+template <class Pool> SMELT_DEVICE float divided(const Pool &pool, const PoolDivisor &divisor) { return pool.result(divisor.count); }
+SMELT_DEVICE float divided(const MeanOf<float> &pool, const PoolDivisor &divisor) { return pool.sum * divisor.inverse; }
+
 // The same in channels-last layout, for LANES neighbouring channels in each thread. What a pool makes of such packs, elements of
 // which are of type T: it may keep them as they lie in memory.
 template <class T, class Pool, int LANES> struct PackPool {
@@ -139,7 +148,7 @@ template <class T, class Pool, int LANES> struct PackPool {
 #pragma unroll
         for (int l = 0; l < LANES; ++l) smelt::combine(pool[l], other.pool[l]);
     }
-    SMELT_DEVICE float result(int l, Index count) const { return pool[l].result(count); }
+    SMELT_DEVICE float result(int l, const PoolDivisor &divisor) const { return divided(pool[l], divisor); }
 };
 template <class T, int LANES> struct PairsPool {
     union { u32 pairs[LANES / 2]; Pack<T, LANES> pack; };
@@ -157,17 +166,26 @@ template <class T, int LANES> struct PairsPool {
         for (int l = 0; l < LANES / 2; ++l)
             pairs[l] = Same<T, smelt_half>::value ? larger_halves(pairs[l], other.pairs[l]) : larger_bf16s(pairs[l], other.pairs[l]);
     }
-    SMELT_DEVICE float result(int l, Index) const { return fetch(pack.at[l]); }
+    SMELT_DEVICE float result(int l, const PoolDivisor &) const { return fetch(pack.at[l]); }
 };
 template <int LANES> struct PackPool<smelt_half, MaxOf<float>, LANES> : PairsPool<smelt_half, LANES> {};
 template <int LANES> struct PackPool<smelt_bf16, MaxOf<float>, LANES> : PairsPool<smelt_bf16, LANES> {};
 
+// A pack, where there is one: many can be under way together.
+template <int LANES, class T> SMELT_DEVICE Pack<T, LANES> pack_of_window(bool is_there, const T *x, Index i) {
+    if constexpr (sizeof(Pack<T, LANES>) % 16 == 0) return load_pack_if<LANES>(is_there, x, i);
+    else return is_there ? load_pack<LANES>(x, i) : Pack<T, LANES>{};
+}
+
+static const int POOL_AHEAD = 20; // packs that a thread reads at a time, at most
+
 // STRIP neighbouring places along the last axis in each thread, whose columns of elements are pooled once for all windows that
 // they are in; count of such strips. WIDTH, STEP: extent and stride of windows along the last axis, where nothing is dilated.
-template <int LANES, int STRIP, int WIDTH, int STEP, class Pool, bool COUNT_PADDING, class T, class E>
+// HEIGHT: their extent along the one before, whose rows are read at a time where they are few; 1: any, which are read one by one.
+template <int LANES, int STRIP, int HEIGHT, int WIDTH, int STEP, class Pool, bool COUNT_PADDING, class T, class E>
 SMELT_DEVICE void pool_strips(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
                               Index channels, const E &epilogue) {
-    const int COLUMNS = (STRIP - 1) * STEP + WIDTH;
+    const int COLUMNS = (STRIP - 1) * STEP + WIDTH, AHEAD = HEIGHT > 1 && COLUMNS * HEIGHT <= POOL_AHEAD ? HEIGHT : 1;
     const Index packs = quotient(channels, (Index)LANES), along = ceil_div(window.out[2], (Index)STRIP);
     for (Index i = thread_index(); i < count; i += thread_count()) {
         const Index strip = quotient(i, packs), channel = (i - strip * packs) * LANES, line = quotient(strip, along);
@@ -177,30 +195,41 @@ SMELT_DEVICE void pool_strips(const T *x, const Strides &strides, Index count, c
         const PoolTaps<COUNT_PADDING> taps(window, pad_end, place);
         const Index base = strides.plane(entry, channel);
         PackPool<T, Pool, LANES> columns[COLUMNS];
-        for (Index z = taps.first[0]; z < taps.last[0]; ++z)
-            for (Index y = taps.first[1]; y < taps.last[1]; ++y) {
-                const Index row = base + strides.place(taps.start[0] + z * window.dilation[0], taps.start[1] + y * window.dilation[1], 0);
-                Pack<T, LANES> v[COLUMNS];
+        for (Index z = taps.first[0]; z < taps.last[0]; ++z) {
+            const auto add_rows = [&](Index y) {
+                Pack<T, LANES> v[AHEAD][COLUMNS];
 #pragma unroll
-                for (int c = 0; c < COLUMNS; ++c)
-                    if (inside(taps.start[2] + c, window.in[2])) v[c] = load_pack<LANES>(x, row + (taps.start[2] + c) * strides.axis[2]);
+                for (int r = 0; r < AHEAD; ++r) {
+                    const Index row = base + strides.place(taps.start[0] + z * window.dilation[0], taps.start[1] + (y + r) * window.dilation[1], 0);
+                    const bool is_row = y + r >= taps.first[1] && y + r < taps.last[1];
 #pragma unroll
-                for (int c = 0; c < COLUMNS; ++c)
-                    if (inside(taps.start[2] + c, window.in[2])) columns[c].add(v[c]);
-            }
+                    for (int c = 0; c < COLUMNS; ++c)
+                        v[r][c] = pack_of_window<LANES>(is_row && inside(taps.start[2] + c, window.in[2]), x,
+                                                        row + (taps.start[2] + c) * strides.axis[2]);
+                }
+#pragma unroll
+                for (int r = 0; r < AHEAD; ++r)
+#pragma unroll
+                    for (int c = 0; c < COLUMNS; ++c)
+                        if (y + r >= taps.first[1] && y + r < taps.last[1] && inside(taps.start[2] + c, window.in[2])) columns[c].add(v[r][c]);
+            };
+            if constexpr (AHEAD > 1) add_rows(0);
+            else
+                for (Index y = taps.first[1]; y < taps.last[1]; ++y) add_rows(y);
+        }
 #pragma unroll
         for (int o = 0; o < STRIP; ++o) {
             if (first + o >= window.out[2]) break;
             PackPool<T, Pool, LANES> own = columns[o * STEP];
 #pragma unroll
             for (int c = 1; c < WIDTH; ++c) own.combine(columns[o * STEP + c]);
-            const PoolTaps<COUNT_PADDING> at(window, pad_end, Place{{place.at[0], place.at[1], first + o}});
+            const PoolDivisor divisor(PoolTaps<COUNT_PADDING>(window, pad_end, Place{{place.at[0], place.at[1], first + o}}).divisor);
             const Index number = (line * window.out[2] + first + o) * channels + channel;
             typename E::Operands operands;
             epilogue.read(number, operands);
             float value[LANES];
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) value[l] = own.result(l, at.divisor);
+            for (int l = 0; l < LANES; ++l) value[l] = own.result(l, divisor);
             epilogue.write(number, value, operands);
         }
     }
@@ -220,9 +249,10 @@ SMELT_DEVICE void pool_packs(const T *x, const Strides &strides, Index count, co
         });
         typename E::Operands operands;
         epilogue.read(number, operands);
+        const PoolDivisor divisor(taps.divisor);
         float value[LANES];
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) value[l] = pool.result(l, taps.divisor);
+        for (int l = 0; l < LANES; ++l) value[l] = pool.result(l, divisor);
         epilogue.write(number, value, operands);
     }
 }

@@ -2,8 +2,8 @@
 #ifndef SMELT_POOL_PLANES_CUH
 #define SMELT_POOL_PLANES_CUH
 
+#include "smelt/cluster.cuh"
 #include "smelt/pool.cuh"
-#include "smelt/wgmma.cuh"
 
 namespace smelt {
 
@@ -34,38 +34,16 @@ SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index e
     }
 }
 
-// What the blocks of a cluster have of the same plane, each in thread t of part t, in the order of the blocks.
-template <int SLICES, int COUNT, class Pool> SMELT_DEVICE Pool cluster_pool(Pool *parts, const Pool &own) {
-    const int WORDS = sizeof(Pool) / 4;
-    union Words { float at[WORDS]; Pool pool; SMELT_DEVICE Words() {} };
-    __syncthreads(); // nobody reads the parts any more
-    if (threadIdx.x < COUNT) parts[threadIdx.x] = own;
-    cluster_arrive();
-    cluster_wait();
-    Pool whole;
-    if (threadIdx.x < COUNT && cluster_rank() == 0) {
-#pragma unroll
-        for (int block = 0; block < SLICES; ++block) {
-            Words words;
-#pragma unroll
-            for (int i = 0; i < WORDS; ++i) words.at[i] = shared_get_from(shared_address(parts + threadIdx.x) + i * 4, block);
-            combine(whole, words.pool);
-        }
-    }
-    cluster_arrive();
-    cluster_wait(); // the others' memory is read no more
-    return whole;
-}
-
 // Planes whose elements lie channels-last: a block has PACKS threads side by side, each with LANES neighbouring channels. SLICES
 // blocks, a cluster, divide the elements of their planes among themselves. groups: of PACKS packs, of an entry. Places,
 // generated, says where element i of a plane is, from its first on: places.at(i).
 template <int LANES, int PACKS, int SLICES, class Pool, class T, class P, class E>
 SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &places, Index channels, Index extent,
                                    Index groups, const E &epilogue) {
-    const int THREADS = 256, LINES = THREADS / PACKS, WARPS = THREADS / 32;
+    const int THREADS = 256, LINES = THREADS / PACKS, WARPS = THREADS / 32, AHEAD = 8;
     struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
-    __shared__ Bytes shared[WARPS * PACKS * LANES];
+    const int APART = PACKS < 32 ? WARPS : LINES; // lines that share no warp
+    __shared__ Bytes shared[APART > 1 ? APART * PACKS * LANES : 1];
     Pool *const parts = reinterpret_cast<Pool *>(shared);
     const int own = (int)threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS, warp = (int)threadIdx.x / 32;
     const Index group = quotient((Index)blockIdx.x, (Index)SLICES), slice = (Index)blockIdx.x - group * SLICES;
@@ -73,27 +51,44 @@ SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &
     Pool pool[LANES];
     if (channel < channels) {
         const Index base = strides.plane(entry, channel);
-#pragma unroll 4
-        for (Index i = slice * LINES + line; i < extent; i += SLICES * LINES) {
-            const Pack<T, LANES> v = load_pack<LANES>(x, base + places.at(i));
+        for (Index i = slice * LINES + line; i < extent; i += SLICES * LINES * AHEAD) {
+            Pack<T, LANES> v[AHEAD];
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) pool[l].add((float)fetch(v.at[l]), i);
+            for (int a = 0; a < AHEAD; ++a)
+                if (i + a * (SLICES * LINES) < extent) v[a] = load_pack<LANES>(x, base + places.at(i + a * (SLICES * LINES)));
+#pragma unroll
+            for (int a = 0; a < AHEAD; ++a)
+#pragma unroll
+                for (int l = 0; l < LANES; ++l)
+                    if (i + a * (SLICES * LINES) < extent) pool[l].add((float)fetch(v[a].at[l]), i + a * (SLICES * LINES));
         }
     }
+    const Index first = (group - entry * groups) * (PACKS * LANES);
+    const auto finish = [&](Index at, const Pool &whole) {
+        if (slice == 0 && first + at < channels) epilogue(entry * channels + first + at, whole_result(whole, extent));
+    };
+    if constexpr (APART == 1) {
 #pragma unroll
-    for (int l = 0; l < LANES; ++l) {
+        for (int l = 0; l < LANES; ++l) finish((Index)(own * LANES + l), pool[l]);
+    } else {
 #pragma unroll
-        for (int mask = PACKS; mask < 32; mask *= 2) combine(pool[l], shuffled(pool[l], mask));
-        if ((int)threadIdx.x % 32 < PACKS) parts[(warp * PACKS + own) * LANES + l] = pool[l];
+        for (int l = 0; l < LANES; ++l) {
+#pragma unroll
+            for (int mask = PACKS; mask < 32; mask *= 2) combine(pool[l], shuffled(pool[l], mask));
+            if (PACKS >= 32 || (int)threadIdx.x % 32 < PACKS) parts[((PACKS < 32 ? warp : line) * PACKS + own) * LANES + l] = pool[l];
+        }
+        __syncthreads();
+        // A thread for each plane.
+        for (int round = 0; round < PACKS * LANES; round += THREADS) {
+            const int at = round + (int)threadIdx.x;
+            Pool whole;
+            if (at < PACKS * LANES)
+                for (int w = 0; w < APART; ++w) combine(whole, parts[w * PACKS * LANES + at]);
+            static_assert(SLICES == 1 || PACKS * LANES <= THREADS, "one round, as the parts are overwritten");
+            if constexpr (SLICES > 1) whole = cluster_combined<SLICES, PACKS * LANES>(parts, whole);
+            if (at < PACKS * LANES) finish((Index)at, whole);
+        }
     }
-    __syncthreads();
-    // A thread for each plane.
-    Pool whole;
-    if (threadIdx.x < PACKS * LANES)
-        for (int w = 0; w < WARPS; ++w) combine(whole, parts[w * PACKS * LANES + threadIdx.x]);
-    if constexpr (SLICES > 1) whole = cluster_pool<SLICES, PACKS * LANES>(parts, whole);
-    const Index first = (group - entry * groups) * (PACKS * LANES) + (Index)threadIdx.x;
-    if (slice == 0 && threadIdx.x < PACKS * LANES && first < channels) epilogue(entry * channels + first, whole_result(whole, extent));
 }
 
 } // namespace smelt

@@ -3,6 +3,7 @@
 #ifndef SMELT_SQUEEZE_CUH
 #define SMELT_SQUEEZE_CUH
 
+#include "smelt/mma.cuh"
 #include "smelt/team.cuh"
 #include "smelt/wgmma.cuh"
 #include "smelt/window.cuh"
@@ -13,11 +14,11 @@ static const int SQUEEZE_THREADS = 512;
 
 // A cluster of BLOCKS has an image. GROUPS of its blocks divide the channels among themselves, SLICE for each, and those of a
 // group the places. The first product's results are SQUEEZED numbers. Channels come in packs of LANES. A thread holds HELD packs
-// from when they are summed up until they are scaled; 0: it reads them again. STAGED: the block's weights fit into its shared
-// memory.
-template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SQUEEZED_, int HELD_, bool STAGED_> struct SqueezeTile {
+// from when they are summed up until they are scaled, in registers or, STORED, in shared memory, which leaves room for another
+// block; 0: it reads them again. STAGED: the block's weights fit into its shared memory.
+template <int LANES_, int BLOCKS_, int GROUPS_, int SLICE_, int SQUEEZED_, int HELD_, bool STORED_, bool STAGED_> struct SqueezeTile {
     static const int LANES = LANES_, BLOCKS = BLOCKS_, GROUPS = GROUPS_, SLICE = SLICE_, SQUEEZED = SQUEEZED_, HELD = HELD_;
-    static const bool STAGED = STAGED_;
+    static const bool STORED = STORED_, STAGED = STAGED_;
     static const int PACKS = SLICE / LANES, LINES = SQUEEZE_THREADS / PACKS;
     // Threads that add up what the lines have of a channel.
     static const int WHOLE_TEAMS = SQUEEZE_THREADS / SLICE < 1 ? 1 : SQUEEZE_THREADS / SLICE;
@@ -55,6 +56,18 @@ SMELT_DEVICE void load_places(const T *x, const SqueezePart &part, int own, Inde
         const Index at = i + a * Tile::LINES;
         v[a] = load_pack_if<Tile::LANES>(at < part.last, x, part.at(own, at, Tile::LANES));
     }
+}
+
+// Begins to copy the thread's packs of its places to its places in shared memory.
+template <class Tile, class T>
+SMELT_DEVICE void store_places(const T *x, const SqueezePart &part, int own, Index i, Pack<T, Tile::LANES> *to) {
+    static_assert(sizeof(Pack<T, Tile::LANES>) == 16, "of one copy");
+#pragma unroll
+    for (int a = 0; a < Tile::HELD; ++a) {
+        const Index at = i + a * Tile::LINES;
+        copy_later(to + a * SQUEEZE_THREADS, x + (at < part.last ? part.at(own, at, Tile::LANES) : 0), at < part.last);
+    }
+    close_copies();
 }
 
 template <int COUNT, class T, int LANES> SMELT_DEVICE void add_places(const Pack<T, LANES> (&v)[COUNT], Pack<float, LANES> &sum) {
@@ -193,12 +206,31 @@ SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index
     const Index each = ceil_div(places, (Index)PARTS), place = rank / Tile::GROUPS * each;
     const SqueezePart own_part = {image * batch_step, step, first, smaller(place + each, places)};
     const bool works = line < Tile::LINES && own < packs;
-    Pack<T, LANES> held[Tile::HELD > 0 ? Tile::HELD : AHEAD];
+    const int TIMES = Tile::HELD > 0 && !Tile::STORED ? Tile::HELD : AHEAD, ROUNDS = Tile::HELD > 0 ? (Tile::HELD + TIMES - 1) / TIMES : 0;
+    Pack<T, LANES> held[TIMES];
+    Pack<T, LANES> *stored = nullptr;
+    if constexpr (Tile::STORED) stored = reinterpret_cast<Pack<T, LANES> *>(block_memory()) + threadIdx.x;
+    const auto take = [&](int round) { // what is stored
+#pragma unroll
+        for (int a = 0; a < TIMES; ++a) held[a] = round + a < Tile::HELD ? stored[(round + a) * SQUEEZE_THREADS] : Pack<T, LANES>{};
+    };
     Pack<float, LANES> sum = {};
-    for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * AHEAD) {
-        load_places<Tile>(x, own_part, own, i, held);
-        add_places(held, sum);
-        if (Tile::HELD > 0) break; // that was all
+    if constexpr (Tile::STORED) {
+        if (works) {
+            store_places<Tile>(x, own_part, own, place + line, stored);
+            wait_for_copies<0>();
+#pragma unroll
+            for (int round = 0; round < ROUNDS; ++round) {
+                take(round * TIMES);
+                add_places(held, sum);
+            }
+        }
+    } else {
+        for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * AHEAD) {
+            load_places<Tile>(x, own_part, own, i, held);
+            add_places(held, sum);
+            if (Tile::HELD > 0) break; // that was all
+        }
     }
     pool_sums<Tile>(sum, own, line, pooled);
     squeeze_channels<Tile>(reducing, packs, pooled, part);
@@ -219,10 +251,13 @@ SMELT_DEVICE void squeeze_excite(const T *x, Index batch_step, Index step, Index
         });
         __syncthreads();
         const Index element = image * places * channels + first + own * LANES;
-        for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * AHEAD) {
+        int round = 0;
+        for (Index i = place + line; works && i < own_part.last; i += Tile::LINES * TIMES) {
             if (Tile::HELD == 0) load_places<Tile>(x, own_part, own, i, held);
+            if (Tile::STORED) take(round);
+            round += TIMES;
             scale_places<Tile>(held, pooled[own], element, i, own_part.last, channels, epilogue);
-            if (Tile::HELD > 0) break;
+            if (Tile::HELD > 0 && !Tile::STORED) break;
         }
     }
     if constexpr (BLOCKS > 1) cluster_wait(); // others may still read what this block has

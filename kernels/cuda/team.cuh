@@ -116,23 +116,32 @@ struct BlockTeam {
     }
 };
 
-// WARPS warps for a row, ROWS rows in a block of WARPS * ROWS * 32 threads: one where WARPS > 1.
-template <int WARPS, int ROWS> struct LineTeam {
-    static_assert(WARPS == 1 || ROWS == 1, "the block waits for all of a row's warps");
-    static const int size = WARPS * 32;
-    static SMELT_DEVICE int lane() { return (int)threadIdx.x % size; }
-    static SMELT_DEVICE Index first() { return (Index)blockIdx.x * ROWS + (Index)threadIdx.x / size; }
+// SIZE threads for a row, part of a warp or whole ones; ROWS rows in a block of SIZE * ROWS threads.
+template <int SIZE, int ROWS> struct LineTeam {
+    static_assert(SIZE < 32 ? (SIZE & (SIZE - 1)) == 0 : SIZE % 32 == 0, "parts of a warp, or warps");
+    static const int size = SIZE, WARPS = SIZE / 32;
+    static const bool ALONE = WARPS == 1 || ROWS == 1; // nobody waits for threads of another row
+    static SMELT_DEVICE int lane() { return (int)threadIdx.x % SIZE; }
+    static SMELT_DEVICE Index first() { return (Index)blockIdx.x * ROWS + (Index)threadIdx.x / SIZE; }
     static SMELT_DEVICE Index step() { return (Index)gridDim.x * ROWS; }
+    // For all rows whose threads wait for one another.
+    static SMELT_DEVICE bool goes_on(Index row, Index rows) {
+        return row - (ALONE ? 0 : SIZE < 32 ? (Index)threadIdx.x % 32 / SIZE : (Index)threadIdx.x / SIZE) < rows;
+    }
+    // Packs of a row, of which rows past the end have none.
+    static SMELT_DEVICE int packs_of(Index row, Index rows, int packs) { return ALONE || row < rows ? packs : 0; }
     template <class Merge, class A> static SMELT_DEVICE A all(A a) {
-        a = WarpTeam::all<Merge>(a);
-        if constexpr (WARPS > 1) {
-            __shared__ A part[WARPS];
-            __syncthreads(); // the threads may still read what the last call left
-            if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = a;
-            __syncthreads();
-            a = part[0];
 #pragma unroll
-            for (int i = 1; i < WARPS; ++i) a = Merge::merge(a, part[i]);
+        for (int mask = SIZE < 32 ? SIZE / 2 : 16; mask > 0; mask /= 2) a = Merge::merge(a, shuffled(a, mask));
+        if constexpr (WARPS > 1) {
+            __shared__ A part[ROWS][WARPS];
+            const int row = (int)threadIdx.x / SIZE;
+            __syncthreads(); // the threads may still read what the last call left
+            if (threadIdx.x % 32 == 0) part[row][(int)threadIdx.x % SIZE / 32] = a;
+            __syncthreads();
+            a = part[row][0];
+#pragma unroll
+            for (int i = 1; i < WARPS; ++i) a = Merge::merge(a, part[row][i]);
         }
         return a;
     }

@@ -16,13 +16,12 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return why != NULL ? why : cuda_type_refusal(problem_output(problem, 0)->dtype);
 }
 
+/* Elements whose stores are vectors: of the narrower type's where it is the result, else of the wider's. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     const Value *from = problem_input(problem, 0), *to = problem_output(problem, 0);
-    int32_t wide =
-        dtype_bits(from->dtype) > dtype_bits(to->dtype) ? dtype_bits(from->dtype) : dtype_bits(to->dtype);
     bool aligned = access_value_is_aligned(from) && access_value_is_aligned(to);
     (void)device;
-    out[0] = (Config){.count = 1, .number = {aligned ? VECTOR_BYTES * 8 / wide : 1}};
+    out[0] = (Config){.count = 1, .number = {aligned ? VECTOR_BYTES * 8 / dtype_bits(to->dtype) : 1}};
     return 1;
 }
 

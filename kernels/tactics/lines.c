@@ -1,5 +1,5 @@
 /* Layer- and RMSNormalization and softmax of rows whose elements lie one behind the other and fit in the
- * registers of a few warps. */
+ * registers of part of a warp or a few warps. */
 #include <math.h>
 
 #include "ir/cost.h"
@@ -71,7 +71,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     LineShare shares[MOST_LINE_SHARES];
     int32_t count = lines_shares(problem, device, &slices, shares);
     for (int32_t i = 0; i < count; ++i)
-        out[i] = (Config){.count = 2, .number = {shares[i].warps, shares[i].rows}};
+        out[i] = (Config){.count = 2, .number = {shares[i].threads, shares[i].rows}};
     return count;
 }
 
@@ -86,7 +86,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     double size = (double)(dtype_bits(problem_input(problem, 0)->dtype) +
                            dtype_bits(problem_output(problem, 0)->dtype)) /
                   8;
-    double blocks = ceil(rows / config->number[1]), packs = lines_packs(&slices, config->number[0]);
+    double blocks = ceil(rows / config->number[1]), packs = lines_packs(problem, &slices, config->number[0]);
     double moved = device_bytes_us(device, rows * extent * size),
            begun = blocks / device->sm_count * block_us;
     return empty + pack_us * packs + pow(pow(moved, 1.5) + pow(begun, 1.5), 1 / 1.5);
@@ -99,6 +99,7 @@ static const char *declare_finish(KernelWriter *w) {
     static const char *const names[] = {"", "scale", "shift"};
     const Problem *problem = kernel_emission(w)->problem;
     const Node *node = problem_anchor(problem);
+    int32_t lanes = lines_lanes(problem);
     ByteWriter text = byte_writer(kernel_emission(w)->arena);
     kernel_struct_begin(w);
     norm_write_inverse(w, node, &text);
@@ -107,11 +108,11 @@ static const char *declare_finish(KernelWriter *w) {
     for (int32_t i = 1; i < 3; ++i)
         if (problem_input(problem, i) != NULL)
             write_format(&text, "        Pack<%s, %d> %s;\n", cuda_type(problem_input(problem, i)->dtype),
-                         LINE_LANES, names[i]);
+                         lanes, names[i]);
     write_format(&text, "    };\n    SMELT_DEVICE void read(Index k, Parameters &p) const {\n");
     for (int32_t i = 1; i < 3; ++i)
         if (problem_input(problem, i) != NULL)
-            write_format(&text, "        p.%s = load_pack<%d>(%s, k);\n", names[i], LINE_LANES,
+            write_format(&text, "        p.%s = load_pack<%d>(%s, k);\n", names[i], lanes,
                          kernel_pointer(w, node->inputs[i]));
     write_format(&text,
                  "    }\n    SMELT_DEVICE float value(const Parameters &p, int l, float x) const {\n"
@@ -126,24 +127,28 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Node *node = problem_anchor(problem);
     Slices slices = find_slices(problem);
     LineShare share = {config->number[0], config->number[1]};
+    int32_t lanes = lines_lanes(problem);
     KernelWriter *w = kernel_begin(emission, "lines");
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "lines.cuh");
-    const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, &slices),
+    const char *x = kernel_pack_prologue(w, lanes), *where = slices_declare(w, &slices),
                *finish = is_softmax(node->op) ? "" : kernel_format(w, "%s, ", declare_finish(w)),
-               *epilogue = kernel_pack_epilogue(w, LINE_LANES);
-    bool flag = node->op == OP_LogSoftmax || node->op == OP_LayerNormalization;
+               *epilogue = kernel_pack_epilogue(w, lanes);
+    bool quick = node->op == OP_Softmax && dtype_bits(problem_output(problem, 0)->dtype) <= 16;
+    const char *flags = node->op == OP_LayerNormalization ? "true" : "false";
+    if (is_softmax(node->op))
+        flags = kernel_format(w, "%s, %s", node->op == OP_LogSoftmax ? "true" : "false",
+                              quick ? "true" : "false");
     kernel_line(w, "%s<%s, %s>(%s, %s, %s, %d, %s%s);",
-                is_softmax(node->op) ? "softmax_lines" : "moment_lines", lines_text(w, &slices, share),
-                flag ? "true" : "false", x, where, kernel_number(w, slices.rows),
-                (int)(slices.extent / LINE_LANES), finish, epilogue);
+                is_softmax(node->op) ? "softmax_lines" : "moment_lines", lines_text(w, &slices, share), flags,
+                x, where, kernel_number(w, slices.rows), (int)(slices.extent / lanes), finish, epilogue);
     if (!is_softmax(node->op) && inputs_are_constant(problem, node, 1)) kernel_waits(w);
     return lines_finish(w, &slices, share);
 }
 
 const Tactic tactic_lines = {.name = "lines",
-                             .version = 1,
+                             .version = 2,
                              .strided = true,
                              .prologue = PROLOGUE_STORES,
                              .refuses = refuses,

@@ -1,4 +1,4 @@
-/* Copies by index maps: all of an operator's copies in one launch, one in each row of blocks. */
+/* Copies by index maps: all of an operator's copies in one launch, one behind the other. */
 #include "kernels/copy.h"
 #include "kernels/emit_writer.h"
 #include "kernels/tactic.h"
@@ -80,12 +80,15 @@ static Status emit_launch(Emission *emission, int32_t first, int32_t last, int32
         if (copy.to == NONE || copy.count == 0) continue;
         int32_t lanes = choose_lanes(emission->problem, &copy, vector_bytes);
         const char *body = declare_copy(w, &copy, rows, lanes);
-        if (last - first > 1) kernel_line(w, "if (blockIdx.y == %d)", rows);
-        kernel_line(w, "for_each_pack<%d>(%s, %s);", lanes, kernel_number(w, copy.count), body);
-        blocks = dim_max(dims, blocks, kernel_grid_for(emission, copy.count, THREADS * lanes));
+        const char *begin = kernel_number(w, blocks);
+        Dim own = kernel_grid_for(emission, copy.count, THREADS * lanes);
+        blocks = dim_add(dims, blocks, own);
+        kernel_line(w, "%sif ((Index)blockIdx.x < %s)", rows > 0 ? "else " : "", kernel_number(w, blocks));
+        kernel_line(w, "    for_each_pack_of<%d>(%s, %s, %s, %s);", lanes, begin, kernel_number(w, own),
+                    kernel_number(w, copy.count), body);
         rows++;
     }
-    return rows == 0 ? STATUS_OK : kernel_finish(w, blocks, rows, 1, THREADS, 0);
+    return rows == 0 ? STATUS_OK : kernel_finish(w, blocks, 1, 1, THREADS, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -99,4 +102,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_movement = {
-    .name = "movement", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "movement", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -142,9 +142,19 @@ static void write_value(KernelWriter *w, const Problem *problem, const char *typ
     const Value *value = node->op == OP_Pad ? problem_input(problem, 2) : NULL;
     bool given = value != NULL && !(value_is_exact(value) && value_count(value) == 0);
     if (given)
-        write_format(out, "        return raw(%s)[0];\n", kernel_pointer(w, node->inputs[2]));
+        write_format(out, "raw(%s)[0]", kernel_pointer(w, node->inputs[2]));
     else
-        write_format(out, "        return Raw<%s>(0);\n", type);
+        write_format(out, "Raw<%s>(0)", type);
+}
+
+/* Whether so many neighbours of the result are neighbours in the input, or all of them border. */
+static bool comes_in_packs(const Problem *problem, const PadAxis *axes, int32_t count, int32_t lanes) {
+    const PadAxis *last = &axes[count - 1];
+    bool packed = count > 0 && last->whole && last->stride == 1 && dim_is_exact(last->extent) &&
+                  last->extent % lanes == 0 && access_value_is_aligned(problem_input(problem, 0));
+    for (int32_t i = 0; packed && i < count - 1; ++i)
+        packed = dim_is_exact(axes[i].stride) && axes[i].stride % lanes == 0;
+    return packed;
 }
 
 static void write_element(KernelWriter *w, const Problem *problem, const Borders *borders, int32_t lanes,
@@ -155,19 +165,29 @@ static void write_element(KernelWriter *w, const Problem *problem, const Borders
     PadAxis axes[SMELT_MAX_RANK];
     Access space = {.rank = make_axes(problem, borders, axes)};
     for (int32_t i = 0; i < space.rank; ++i) space.dim[i] = axes[i].extent;
-    write_format(out,
-                 "    SMELT_DEVICE Raw<%s> element(Index i) const {\n"
-                 "        Index source = 0;\n        bool inside = true;\n",
-                 type);
+    bool packed = comes_in_packs(problem, axes, space.rank, lanes);
+    write_format(out, "    SMELT_DEVICE bool find(Index i, Index &source) const {\n"
+                      "        source = 0;\n        bool inside = true;\n");
     for (int32_t i = 0; i < space.rank; ++i)
         write_axis(w, &axes[i], mode, access_coordinate(w, &space, i, "i"), out);
-    write_format(out, "        if (inside) return raw(%s)[source];\n", kernel_pointer(w, node->inputs[0]));
-    write_value(w, problem, type, out);
-    write_format(out, "    }\n");
+    write_format(out, "        return inside;\n    }\n");
     write_format(out,
                  "    template <int N> SMELT_DEVICE void run(Index i) const {\n        Pack<Raw<%s>, N> v;\n"
-                 "#pragma unroll\n        for (int k = 0; k < N; ++k) v.at[k] = element(i + k);\n",
-                 type);
+                 "        Index source;\n        const Raw<%s> border = ",
+                 type, type);
+    write_value(w, problem, type, out);
+    write_format(out, ";\n");
+    const char *from = kernel_pointer(w, node->inputs[0]);
+    if (packed)
+        write_format(out,
+                     "#pragma unroll\n        for (int k = 0; k < N; ++k) v.at[k] = border;\n"
+                     "        if (find(i, source)) v = load_pack<N>(raw(%s), source);\n",
+                     from);
+    else
+        write_format(out,
+                     "#pragma unroll\n        for (int k = 0; k < N; ++k) v.at[k] = find(i + k, source) ? "
+                     "raw(%s)[source] : border;\n",
+                     from);
     write_store(w, problem, lanes, out);
     write_format(out, "    }\n");
 }
@@ -192,4 +212,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pad = {
-    .name = "pad", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "pad", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

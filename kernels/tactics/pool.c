@@ -6,10 +6,11 @@
 #include "kernels/pool_text.h"
 
 enum {
-    THREADS = 256,
-    MOST_STRIP = 4, /* places of a thread */
-    MOST_WIDTH = 4, /* windows that strips are for */
-    LANES = 0,      /* numbers of a config */
+    THREADS = 128,
+    MOST_STRIP = 4,  /* places of a thread */
+    MOST_WIDTH = 4,  /* windows that strips are for */
+    MOST_AHEAD = 20, /* packs that a thread reads at a time, as in pool.cuh */
+    LANES = 0,       /* numbers of a config */
     STRIP = 1
 };
 
@@ -39,6 +40,15 @@ static bool is_for_strips(const Problem *problem) {
            attrs->window.stride[last] <= MOST_WIDTH;
 }
 
+/* What a thread reads of a plane for a strip; rows of large windows are read one by one. */
+static int64_t packs_of_strip(const Problem *problem, int32_t strip) {
+    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    int32_t last = problem_input(problem, 0)->shape.rank - 3;
+    int64_t rows =
+        last > 0 && attrs->window.kernel[last - 1] <= MOST_WIDTH ? attrs->window.kernel[last - 1] : 1;
+    return rows * ((strip - 1) * attrs->window.stride[last] + attrs->window.kernel[last]);
+}
+
 /* Elements of a thread: packs of channels where they are neighbours in memory and their places are not
  * wanted; of these strips along the last axis, the longest that leave no multiprocessor idle. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -49,7 +59,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
         Dim elements = shape_count(problem->graph->dims, &problem_output(problem, 0)->shape);
         int64_t packs = dim_at_opt(problem->graph, elements) / EPILOGUE_LANES;
         for (int32_t strip = MOST_STRIP; strip > 0 && is_for_strips(problem); strip /= 2) {
-            if (packs / strip < (int64_t)device->sm_count * THREADS * 2 && strip > 1) ++best;
+            if (strip > 1 && packs_of_strip(problem, strip) > MOST_AHEAD) continue;
+            if (packs / strip < (int64_t)device->sm_count * THREADS * 4 && strip > 1) ++best;
             out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, strip}};
         }
         if (count > 0)
@@ -84,6 +95,12 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     return empty + wait / strip + strip_us * strip + pow(pow(moved, SHARP) + pow(read, SHARP), 1.0 / SHARP);
 }
 
+/* Rows of a window that are laid out one after the other; 1: any. */
+static int32_t rows_of(const WindowDims *window) {
+    Dim rows = window->kernel[WINDOW_AXES - 2];
+    return dim_is_exact(rows) && rows <= MOST_WIDTH ? (int32_t)rows : 1;
+}
+
 static void write_call(KernelWriter *w, const Node *node, const WindowDims *window, Dim count,
                        const Config *config) {
     const Problem *problem = kernel_emission(w)->problem;
@@ -97,8 +114,9 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
     if (lanes > 1) {
         const char *function = kernel_format(w, "pool_packs<%d, %s, %s>", lanes, pool, counts);
         if (is_for_strips(problem))
-            function = kernel_format(w, "pool_strips<%d, %d, %d, %d, %s, %s>", lanes, config->number[STRIP],
-                                     (int)window->kernel[last], (int)window->stride[last], pool, counts);
+            function = kernel_format(w, "pool_strips<%d, %d, %d, %d, %d, %s, %s>", lanes,
+                                     config->number[STRIP], rows_of(window), (int)window->kernel[last],
+                                     (int)window->stride[last], pool, counts);
         kernel_line(w, "%s(%s, %s, %s, %s, Place{%s}, %s, %s);", function, kernel_pointer(w, node->inputs[0]),
                     strides_text(w, node->inputs[0]), kernel_number(w, count), window_text(w, window),
                     padding, kernel_dim(w, node->outputs[0], 1), kernel_pack_epilogue(w, lanes));
@@ -137,7 +155,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool = {.name = "pool",
-                            .version = 4,
+                            .version = 5,
                             .strided = true,
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,

@@ -13,10 +13,10 @@ enum {
     MOST_THREADS = 1024,
     COLUMNS = 32,
     LANES = 8,          /* channels of a pack */
-    MOST_PACKS = 8,     /* side by side */
+    LINE_PACKS = 8,     /* side by side that are read at the full rate */
+    SLICED_PACKS = 8,   /* the most of blocks of a cluster */
     PACK_THREADS = 256, /* of a block that reads packs */
-    MOST_SLICES = 8,    /* blocks of a cluster */
-    LEAST_PLACES = 4    /* of a thread */
+    MOST_SLICES = 8     /* blocks of a cluster */
 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -49,74 +49,76 @@ static bool has_packs(const Problem *problem) {
            x->shape.dim[1] % LANES == 0;
 }
 
-/* Side by side, in a block: as many as fill it best. */
-static int32_t packs_of(const Problem *problem) {
+/* Whether so many side by side leave few threads of a block without one. */
+static bool packs_fit(const Problem *problem, int32_t count) {
     int64_t packs = problem_input(problem, 0)->shape.dim[1] / LANES;
-    int32_t best = 1;
-    for (int32_t count = 2; count <= MOST_PACKS; count *= 2)
-        if (round_up_i64(packs, count) <= packs + packs / 8) best = count;
-    return best;
+    return round_up_i64(packs, count) <= packs + packs / 8;
 }
 
-static Dim groups_of(const Problem *problem) {
+/* Groups of so many side by side. */
+static Dim groups_of(const Problem *problem, int32_t side) {
     int64_t packs = problem_input(problem, 0)->shape.dim[1] / LANES;
-    return dim_mul(problem->graph->dims, problem_input(problem, 0)->shape.dim[0],
-                   ceil_div_i64(packs, packs_of(problem)));
+    return dim_mul(problem->graph->dims, problem_input(problem, 0)->shape.dim[0], ceil_div_i64(packs, side));
 }
 
-/* As many blocks for the same planes as keep the device busy, while threads have some places each. */
-static int32_t slices_for(const Problem *problem, const Device *device) {
-    int64_t groups = dim_at_opt(problem->graph, groups_of(problem));
+/* Packs for blocks of 256 threads: as many side by side as fill them; of the planes as many slices as keep
+ * the device busy, while threads have some places each. */
+static int32_t pack_configs(const Problem *problem, const Device *device, Config *out) {
     int64_t places = dim_at_opt(problem->graph, planes_of(problem).extent);
-    int32_t slices = 1;
-    while (device->sm >= CLUSTERS_SM && slices < MOST_SLICES && groups * slices < 2 * device->sm_count &&
-           places * packs_of(problem) >= (int64_t)PACK_THREADS * LEAST_PLACES * 2 * slices)
-        slices *= 2;
-    return slices;
+    int32_t count = 0;
+    for (int32_t side = PACK_THREADS; side >= 1; side /= 2) {
+        if (side > 1 && !packs_fit(problem, side)) continue;
+        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
+            if (slices > 1 && (device->sm < CLUSTERS_SM || side > SLICED_PACKS ||
+                               places * side < (int64_t)PACK_THREADS * slices))
+                break;
+            out[count++] = (Config){.count = 4, .number = {PACK_THREADS, 0, slices, side}};
+        }
+    }
+    return count;
 }
 
 /* About four elements for each thread. Neighbouring planes are read together where they lie side by side. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Slices planes = planes_of(problem);
-    int32_t threads = LEAST_THREADS, columns = planes.along ? 1 : COLUMNS, count = 0;
+    int32_t threads = LEAST_THREADS, columns = planes.along ? 1 : COLUMNS;
     while (threads < MOST_THREADS &&
            (!dim_is_exact(planes.extent) || planes.extent * columns > 4 * (int64_t)threads))
         threads *= 2;
-    if (has_packs(problem)) {
-        int32_t best = slices_for(problem, device);
-        out[count++] = (Config){.count = 3, .number = {PACK_THREADS, 0, best}};
-        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2)
-            if (slices != best && (slices == 1 || device->sm >= CLUSTERS_SM))
-                out[count++] = (Config){.count = 3, .number = {PACK_THREADS, 0, slices}};
-    }
-    out[count++] = (Config){.count = 3, .number = {threads, columns, 1}};
+    int32_t count = has_packs(problem) ? pack_configs(problem, device, out) : 0;
+    out[count++] = (Config){.count = 4, .number = {threads, columns, 1, 1}};
     return count;
 }
 
 /* -- what it costs -- */
 
-/* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads and its share of
- * L2; those of a cluster wait for each other. Elements that are read one by one are read at half the rate.
- * Fitted to an H200. */
+/* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads, unless each of
+ * them has planes of its own, and its share of L2, of which a block alone gets a part; those of a cluster
+ * wait for each other. Elements that are read one by one are read at half the rate, lines of few channels
+ * below that of whole ones. Fitted to an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const double empty = 0.95, block_us = 0.7, cluster_us = 1, double_us = 0.2;
-    int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2];
+    const double empty = 0.95, block_us = 0.7, alone_us = 0.2, cluster_us = 1, double_us = 0.2, alone = 4,
+                 narrow = 0.2;
+    int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2],
+            side = config->number[3];
     Slices planes = planes_of(problem);
     double places = (double)dim_at_opt(problem->graph, planes.extent), blocks, elements;
     if (columns == 0) {
-        blocks = (double)dim_at_opt(problem->graph, groups_of(problem)) * slices;
-        elements = places * LANES * packs_of(problem) / slices;
+        blocks = (double)dim_at_opt(problem->graph, groups_of(problem, side)) * slices;
+        elements = places * LANES * side / slices;
+        if (side < LINE_PACKS) elements *= 1 + narrow * (LINE_PACKS / (double)side - 1);
     } else {
         blocks = ceil((double)dim_at_opt(problem->graph, planes.rows) / columns);
         elements = 2 * places * columns;
     }
-    double together = (double)device->threads_per_sm / threads,
+    double most = (double)device->threads_per_sm / threads, each = blocks / device->sm_count,
+           together = fmin(fmax(each, alone), most),
            l2_per_us = device_l2_per_clock(device) * device->clock_mhz,
-           block =
-               block_us + elements * dtype_bits(problem_input(problem, 0)->dtype) / 8 * together / l2_per_us,
+           bytes = elements * dtype_bits(problem_input(problem, 0)->dtype) / 8,
            doubled = slices > 1 ? double_us * (1 + log2(slices)) : 0;
+    double block = (side == PACK_THREADS ? alone_us : block_us) + bytes * together / l2_per_us;
     if (slices > 1) block += cluster_us + doubled;
-    return empty + doubled + blocks / (device->sm_count * together) * block;
+    return empty + doubled + fmax(each / most, 1) * block;
 }
 
 /* -- emission -- */
@@ -135,7 +137,7 @@ static const char *declare_places(KernelWriter *w) {
     return kernel_struct_end(w, "Places", &text);
 }
 
-static Status emit_packs(Emission *emission, int32_t slices) {
+static Status emit_packs(Emission *emission, int32_t slices, int32_t packs) {
     const Problem *problem = emission->problem;
     const Node *node = problem_anchor(problem);
     KernelWriter *w = kernel_begin(emission, "pool_planes");
@@ -144,14 +146,13 @@ static Status emit_packs(Emission *emission, int32_t slices) {
     const char *pool = pool_type_text(w, node, "float");
     Slices planes = planes_of(problem);
     const char *where = declare_places(w), *epilogue = kernel_epilogue(w);
-    int32_t packs = packs_of(problem);
     int64_t channels = problem_input(problem, 0)->shape.dim[1];
     kernel_line(w, "pool_plane_packs<%d, %d, %d, %s>(%s, %s, %s, %lld, %s, %lld, %s);", LANES, packs, slices,
                 pool, kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]), where,
                 (long long)channels, kernel_number(w, planes.extent),
                 (long long)ceil_div_i64(channels, packs * LANES), epilogue);
     kernel_cluster(w, slices);
-    Dim blocks = dim_mul(emission->graph->dims, groups_of(problem), slices);
+    Dim blocks = dim_mul(emission->graph->dims, groups_of(problem, packs), slices);
     return kernel_finish(w, blocks, 1, 1, PACK_THREADS, 0);
 }
 
@@ -162,7 +163,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Value *x = problem_input(problem, 0);
     int32_t threads = config->number[0], columns = config->number[1];
     (void)device;
-    if (columns == 0) return emit_packs(emission, config->number[2]);
+    if (columns == 0) return emit_packs(emission, config->number[2], config->number[3]);
     KernelWriter *w = kernel_begin(emission, "pool_planes");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool_planes.cuh");
@@ -177,7 +178,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool_planes = {.name = "pool_planes",
-                                   .version = 3,
+                                   .version = 4,
                                    .prologue = PROLOGUE_READS,
                                    .strided = true,
                                    .refuses = refuses,

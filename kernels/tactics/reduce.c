@@ -2,6 +2,7 @@
  * outputs. */
 #include <string.h>
 
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/lines_text.h"
 #include "kernels/window_text.h"
@@ -13,8 +14,18 @@ enum {
     LEAST_COLUMN = 64,  /* the same where a team has 8 threads */
     BLOCKS_PER_SM = 4,  /* that parts are made for */
     LINES = TEAM_COUNT, /* in the place of a team: rows in registers */
-    NUMBERS = 4         /* of a config: the team, parts of a row; lines' warps for a row, rows of a block */
+    COLUMNS,            /* packs of neighbouring rows */
+    PACK_PARTS,         /* parts of rows that are read in packs */
+    COLUMN_THREADS = 512,
+    MOST_SLICES = 8,       /* blocks of a cluster */
+    MOST_SLICED_SIDE = 64, /* packs side by side in one of several */
+    LEAST_SIDE = 2,
+    LEAST_LINE = 8,
+    NUMBERS = 4 /* of a config: the team, parts of a row; lines' threads for a row, rows of a block; columns'
+                   packs side by side, blocks of a cluster */
 };
+
+static const double MUCH_MORE = 1.5;
 
 /* -- what is reduced -- */
 
@@ -85,7 +96,68 @@ static int32_t line_configs(const Problem *problem, const Device *device, const 
     if (lines_refuse(problem, slices) != NULL || number_type(problem)[0] != 'f') return 0;
     int32_t count = lines_shares(problem, device, slices, shares);
     for (int32_t i = 0; i < count; ++i)
-        out[i] = (Config){.count = NUMBERS, .number = {LINES, 1, shares[i].warps, shares[i].rows}};
+        out[i] = (Config){.count = NUMBERS, .number = {LINES, 1, shares[i].threads, shares[i].rows}};
+    return count;
+}
+
+/* Whether rows come in packs that lie one behind the other, all elements of which do. */
+static bool has_columns(const Problem *problem, const Slices *slices) {
+    const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
+    bool packed = slices->along == false && number_type(problem)[0] == 'f' &&
+                  attrs->merge != REDUCE_BY_MAX_SUM &&
+                  cuda_compute_type(problem_input(problem, 0)->dtype)[0] == 'f' &&
+                  access_is_packed(&slices->kept, LINE_LANES) && problem_is_aligned(problem);
+    for (int32_t i = 0; packed && i < slices->walked.rank; ++i)
+        packed = dim_is_exact(slices->walked.stride[i]) && slices->walked.stride[i] % LINE_LANES == 0;
+    return packed;
+}
+
+/* As many blocks as the device has multiprocessors, if there are elements for them: wide ones first, then of
+ * clusters. */
+static int32_t column_configs(const Problem *problem, const Device *device, const Slices *slices,
+                              Config out[MOST_CONFIGS]) {
+    int64_t packs = dim_at_opt(problem->graph, slices->rows) / LINE_LANES,
+            extent = dim_at_opt(problem->graph, slices->extent);
+    int32_t count = 0, best = 0;
+    double most = 0;
+    if (!has_columns(problem, slices)) return 0;
+    for (int32_t side = COLUMN_THREADS; side >= LEAST_SIDE; side /= 2)
+        for (int32_t parts = 1; parts <= MOST_SLICES; parts *= 2) {
+            int64_t lines = COLUMN_THREADS / side * parts, blocks = ceil_div_i64(packs, side) * parts;
+            if (parts > 1 && (device->sm < CLUSTERS_SM || side > MOST_SLICED_SIDE)) break;
+            if ((lines > 1 && extent < 2 * lines) || (side > packs && side > LEAST_SIDE)) continue;
+            /* A line of few packs is a part of what comes from memory together. */
+            double filled = (double)(blocks < 2 * device->sm_count ? blocks : 2 * device->sm_count) *
+                            (side >= LEAST_LINE ? 1 : (double)side / LEAST_LINE);
+            if (filled > most * MUCH_MORE) {
+                most = filled;
+                best = count;
+            }
+            out[count++] = (Config){.count = NUMBERS, .number = {COLUMNS, 1, side, parts}};
+        }
+    if (count > 0) config_prefer(out, best);
+    return count;
+}
+
+/* Parts of a few long rows, whose elements are neighbours: about as many blocks as are under way at a time.
+ */
+static int32_t part_configs(const Problem *problem, const Device *device, const Slices *slices,
+                            Config out[MOST_CONFIGS]) {
+    const ReduceAttrs *attrs = problem_anchor(problem)->parsed;
+    int64_t rows = dim_at_opt(problem->graph, slices->rows);
+    int32_t count = 0;
+    if (!access_is_linear(&slices->walked) || !dim_is_exact(slices->extent) ||
+        slices->extent % LINE_LANES != 0 || number_type(problem)[0] != 'f' ||
+        attrs->merge == REDUCE_BY_MAX_SUM || !problem_is_aligned(problem) ||
+        cuda_compute_type(problem_input(problem, 0)->dtype)[0] != 'f')
+        return 0;
+    for (int32_t resident = BLOCKS_PER_SM; resident >= 1; resident /= 2) {
+        int64_t parts = (int64_t)device->sm_count * resident / (rows > 0 ? rows : 1),
+                most = slices->extent / (LINE_LANES * TEAM_THREADS);
+        if (parts > most) parts = most;
+        if (parts > 1 && (count == 0 || parts < out[count - 1].number[1]))
+            out[count++] = (Config){.count = NUMBERS, .number = {PACK_PARTS, (int32_t)parts, 0, 0}};
+    }
     return count;
 }
 
@@ -94,6 +166,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     Config teams[MOST_CONFIGS];
     int32_t team_count = team_configs(problem, &slices, teams), count = 0;
     int32_t parts = choose_parts(problem, device, &slices, teams[0].number[0]);
+    count = column_configs(problem, device, &slices, out);
+    count += part_configs(problem, device, &slices, out + count);
     if (parts > 1) out[count++] = (Config){.count = NUMBERS, .number = {teams[0].number[0], parts, 0, 0}};
     count += line_configs(problem, device, &slices, out + count);
     for (int32_t i = 0; i < team_count; ++i)
@@ -156,14 +230,33 @@ static Status emit_whole(Emission *emission, const Slices *slices, int32_t team)
 static Status emit_lines(Emission *emission, const Slices *slices, LineShare share) {
     KernelWriter *w = kernel_begin(emission, "reduce_lines");
     TRY_ALLOC(emission->diag, w);
+    int32_t lanes = lines_lanes(emission->problem);
     declare_reducer(w, emission->problem);
     kernel_include(w, "lines.cuh");
+    const char *x = kernel_pack_prologue(w, lanes), *where = slices_declare(w, slices),
+               *epilogue = kernel_epilogue(w);
+    kernel_line(w, "reduce_lines<%s, %d, Reducer>(%s, %s, %s, %d, %s);", lines_text(w, slices, share), lanes,
+                x, where, kernel_number(w, slices->rows), (int)(slices->extent / lanes), epilogue);
+    return lines_finish(w, slices, share);
+}
+
+static Status emit_columns(Emission *emission, const Device *device, const Slices *slices, int32_t side,
+                           int32_t parts) {
+    DimTable *dims = emission->graph->dims;
+    KernelWriter *w = kernel_begin(emission, "reduce_columns");
+    TRY_ALLOC(emission->diag, w);
+    declare_reducer(w, emission->problem);
+    kernel_include(w, "columns.cuh");
     const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, slices),
                *epilogue = kernel_epilogue(w);
-    kernel_line(w, "reduce_lines<%s, %d, Reducer>(%s, %s, %s, %d, %s);", lines_text(w, slices, share),
-                LINE_LANES, x, where, kernel_number(w, slices->rows), (int)(slices->extent / LINE_LANES),
+    Dim groups = dim_ceil_div(dims, slices->rows, side * LINE_LANES);
+    bool few = dim_at_opt(emission->graph, groups) * parts <= device->sm_count;
+    if (!few) kernel_resident(w, 2);
+    kernel_line(w, "reduce_columns<%d, %d, %d, %d, Reducer>(%s, %s, %s, %s, %s);", LINE_LANES, side, parts,
+                few ? 8 : 4, x, where, kernel_number(w, slices->rows), kernel_number(w, slices->extent),
                 epilogue);
-    return lines_finish(w, slices, share);
+    kernel_cluster(w, parts);
+    return kernel_finish(w, dim_mul(dims, groups, parts), 1, 1, COLUMN_THREADS, 0);
 }
 
 static Status emit_parts(Emission *emission, const Slices *slices, int32_t team, int32_t parts) {
@@ -172,13 +265,21 @@ static Status emit_parts(Emission *emission, const Slices *slices, int32_t team,
     emission->scratch_bytes = dim_mul(emission->graph->dims, pieces, PART_BYTES);
     KernelWriter *w = kernel_begin(emission, "reduce_parts");
     TRY_ALLOC(emission->diag, w);
-    const char *total = declare_reducer(w, problem), *x = kernel_prologue(w),
-               *where = slices_declare(w, slices);
+    const char *total = declare_reducer(w, problem);
     kernel_number(w, pieces); /* is indexed with */
-    kernel_line(w, "reduce_parts<%s, Reducer>(%s, %s, %s, %s, %d, %s);", team_name(team), x, where,
-                kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts,
-                kernel_scratch(w, 0, total));
-    TRY(kernel_finish(w, team_grid(emission, team, pieces), 1, 1, TEAM_THREADS, 0));
+    if (team == PACK_PARTS) {
+        kernel_include(w, "columns.cuh");
+        const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, slices);
+        kernel_line(w, "reduce_pack_parts<%d, Reducer>(%s, %s, %lld, %d, %s);", LINE_LANES, x, where,
+                    (long long)(slices->extent / LINE_LANES), parts, kernel_scratch(w, 0, total));
+        TRY(kernel_finish(w, pieces, 1, 1, TEAM_THREADS, 0));
+    } else {
+        const char *x = kernel_prologue(w), *where = slices_declare(w, slices);
+        kernel_line(w, "reduce_parts<%s, Reducer>(%s, %s, %s, %s, %d, %s);", team_name(team), x, where,
+                    kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts,
+                    kernel_scratch(w, 0, total));
+        TRY(kernel_finish(w, team_grid(emission, team, pieces), 1, 1, TEAM_THREADS, 0));
+    }
     w = kernel_begin(emission, "reduce_finish");
     TRY_ALLOC(emission->diag, w);
     declare_reducer(w, problem);
@@ -193,12 +294,14 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     if (config->number[0] == LINES)
         return emit_lines(emission, &slices, (LineShare){config->number[2], config->number[3]});
+    if (config->number[0] == COLUMNS)
+        return emit_columns(emission, device, &slices, config->number[2], config->number[3]);
     if (config->number[1] > 1) return emit_parts(emission, &slices, config->number[0], config->number[1]);
     return emit_whole(emission, &slices, config->number[0]);
 }
 
 const Tactic tactic_reduce = {.name = "reduce",
-                              .version = 3,
+                              .version = 4,
                               .strided = true,
                               .prologue = PROLOGUE_STORES,
                               .refuses = refuses,

@@ -13,8 +13,12 @@ enum {
     LEAST_PACKS = 4,                 /* of a place that a block reads, side by side */
     MOST_CHANNELS = THREADS * LANES, /* sums of so many channels fit into shared memory */
     MOST_SQUEEZED = 1024,
-    MOST_HELD = 16, /* packs in a thread's registers */
-    BLOCKS = 0      /* number of a config: of a cluster */
+    MOST_HELD = 16,            /* packs in a thread's registers */
+    SHARED_RESERVED = 1 << 10, /* that a block has beside its own */
+    BLOCKS = 0, /* numbers of a config: of a cluster; blocks of a multiprocessor, which hold what they read in
+                   shared memory, or 0: in registers */
+    RESIDENT = 1,
+    STORING = 2 /* such blocks */
 };
 
 /* The two products: [squeezed, channels] and [channels, squeezed]. */
@@ -27,6 +31,7 @@ typedef struct Squeeze {
 /* How a cluster divides them. */
 typedef struct Division {
     int32_t blocks, groups, slice, held;
+    int64_t shared; /* bytes beside what is held */
     bool staged;
 } Division;
 
@@ -115,6 +120,7 @@ static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t b
     }
     int64_t sums = THREADS * LANES * 4 + (out.slice + 2 * squeeze->squeezed) * 4 + 64;
     out.staged = sums + bytes <= MOST_STATIC;
+    out.shared = sums + (out.staged ? bytes : 0);
     if (!dim_is_exact(squeeze->places)) return out;
     int64_t held = ceil_div_i64(ceil_div_i64(squeeze->places, blocks / out.groups), THREADS / width);
     if (held <= MOST_HELD && dtype_bits(problem_input(problem, 0)->dtype) <= 16) out.held = (int32_t)held;
@@ -127,18 +133,41 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return describe(problem, &squeeze);
 }
 
+/* Bytes of shared memory that hold what a block reads. */
+static int32_t stored_bytes(const Division *division) {
+    return division->held * THREADS * LANES * 2;
+}
+
+/* Whether a multiprocessor can have so many blocks that hold what they read in shared memory. */
+static bool can_store(const Problem *problem, const Device *device, const Division *division,
+                      int32_t resident) {
+    int64_t own = division->shared + stored_bytes(division) + SHARED_RESERVED;
+    return problem->scale != NONE && division->held > 0 && own * resident <= device->shared_per_sm &&
+           own <= device->shared_per_block;
+}
+
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
+    Squeeze squeeze = {0};
     int32_t count = 0;
-    (void)problem;
-    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
-        out[count++] = (Config){.count = 1, .number = {blocks}};
+    if (describe(problem, &squeeze) != NULL) return 0;
+    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2) {
+        Division division = divide(problem, &squeeze, blocks);
+        out[count++] = (Config){.count = 2, .number = {blocks, 0}};
+        if (can_store(problem, device, &division, STORING))
+            out[count++] = (Config){.count = 2, .number = {blocks, STORING}};
+    }
     return count;
 }
 
-/* A multiprocessor has one block at a time, which takes long even where it has little to do. The numbers are
- * fitted to times on an H200. */
+/* A multiprocessor has one block at a time, or some that share its rate, which take long even where they have
+ * little to do. The numbers are fitted to times on an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    enum { BEGINS = 6600, NOT_HELD = 4 }; /* cycles of a block; times that what is not held is on its way */
+    enum {
+        BEGINS = 6600,
+        STORES = 300,
+        NOT_HELD = 4
+    }; /* cycles of a block, and more of one that stores; times that what is
+          not held is on its way */
     const double byte_cycles = 0.038;
     Squeeze squeeze;
     if (describe(problem, &squeeze) != NULL) return 0;
@@ -150,9 +179,12 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     bytes += (double)(2 * squeeze.squeezed * squeeze.channels) *
              dtype_bits(problem_value(problem, squeeze.reduce->inputs[1])->dtype) / 8;
     int64_t images = dim_at_opt(problem->graph, x->shape.dim[0]);
-    int64_t waves = ceil_div_i64((images > 0 ? images : 1) * division.blocks, device->sm_count);
-    return device->launch_us +
-           (double)waves * (BEGINS + byte_cycles * bytes / division.blocks) / device->clock_mhz;
+    int64_t each = ceil_div_i64((images > 0 ? images : 1) * division.blocks, device->sm_count),
+            together = min_i64(each, config->number[RESIDENT] > 0 ? config->number[RESIDENT] : 1);
+    double begins = BEGINS + (config->number[RESIDENT] > 0 ? STORES : 0);
+    return device->launch_us + (double)ceil_div_i64(each, together) *
+                                   (begins + byte_cycles * bytes / division.blocks * (double)together) /
+                                   device->clock_mhz;
 }
 
 static const char *product_bias(KernelWriter *w, const Node *node) {
@@ -169,9 +201,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "squeeze_excite: %s", why);
     Division division = divide(problem, &squeeze, config->number[BLOCKS]);
     kernel_include(w, "squeeze.cuh");
-    kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s> Tile;", LANES, division.blocks,
+    kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s, %s> Tile;", LANES, division.blocks,
                    division.groups, division.slice, (int)squeeze.squeezed, division.held,
-                   division.staged ? "true" : "false");
+                   config->number[RESIDENT] > 0 ? "true" : "false", division.staged ? "true" : "false");
     const char *between = kernel_between(w), *scales = "NoScales{}", *epilogue;
     if (problem->scale != NONE) scales = kernel_scales(w);
     epilogue = problem->scale != NONE ? kernel_pack_epilogue(w, LANES) : kernel_epilogue(w);
@@ -186,11 +218,13 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     kernel_waits(w);
     kernel_cluster(w, division.blocks);
     Dim images = problem_input(problem, 0)->shape.dim[0];
-    return kernel_finish(w, dim_mul(emission->graph->dims, images, division.blocks), 1, 1, THREADS, 0);
+    if (config->number[RESIDENT] > 0) kernel_resident(w, config->number[RESIDENT]);
+    return kernel_finish(w, dim_mul(emission->graph->dims, images, division.blocks), 1, 1, THREADS,
+                         config->number[RESIDENT] > 0 ? stored_bytes(&division) : 0);
 }
 
 const Tactic tactic_squeeze_excite = {.name = "squeeze_excite",
-                                      .version = 2,
+                                      .version = 3,
                                       .strided = true,
                                       .squeezes = true,
                                       .refuses = refuses,

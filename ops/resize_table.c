@@ -28,8 +28,8 @@ size_t resize_axis_size(const ResizeRule *rule, ResizeAxis *axis) {
     return (size_t)axis->out * entry;
 }
 
-/* Where output position x lies in the input. ONNX, operator Resize, coordinate_transformation_mode. */
-static double source_of(const ResizeRule *rule, const ResizeAxis *axis, double x) {
+/* ONNX, operator Resize, coordinate_transformation_mode. */
+double resize_source(const ResizeRule *rule, const ResizeAxis *axis, double x) {
     double in = (double)axis->in, out = (double)axis->out, scale = axis->scale;
     switch (rule->coordinates) {
     case RESIZE_HALF_PIXEL:
@@ -61,11 +61,11 @@ static double source_for_nearest(const ResizeRule *rule, const ResizeAxis *axis,
     case RESIZE_ASYMMETRIC:
         return (double)((float)x / scale);
     default:
-        return source_of(rule, axis, (double)x);
+        return resize_source(rule, axis, (double)x);
     }
 }
 
-static int64_t nearest_of(const ResizeRule *rule, const ResizeAxis *axis, int64_t x) {
+int64_t resize_nearest(const ResizeRule *rule, const ResizeAxis *axis, int64_t x) {
     double at = source_for_nearest(rule, axis, x);
     if (rule->coordinates == RESIZE_TF_CROP && (at < 0 || at > (double)(axis->in - 1))) return -1;
     switch (rule->rounding) {
@@ -100,7 +100,7 @@ static double filter(const ResizeRule *rule, double x) {
 /* Weights of one output position: the filter at each tap, taps past the ends added to the end elements (or
  * left out), scaled to a sum of 1. */
 static void fill_position(const ResizeRule *rule, ResizeAxis *axis, int64_t x) {
-    double at = source_of(rule, axis, (double)x), sum = 0;
+    double at = resize_source(rule, axis, (double)x), sum = 0;
     double narrow = rule->antialias ? fmin(axis->scale, 1) : 1, last = (double)(axis->in - 1);
     double *weights = axis->weights + x * axis->taps;
     if (rule->coordinates == RESIZE_TF_CROP && !(at >= 0 && at <= last)) {
@@ -124,7 +124,7 @@ static void fill_position(const ResizeRule *rule, ResizeAxis *axis, int64_t x) {
 void resize_axis_fill(const ResizeRule *rule, ResizeAxis *axis) {
     for (int64_t x = 0; x < axis->out && axis->in > 0; ++x) {
         if (rule->mode == RESIZE_NEAREST)
-            axis->first[x] = nearest_of(rule, axis, x);
+            axis->first[x] = resize_nearest(rule, axis, x);
         else
             fill_position(rule, axis, x);
     }

@@ -62,6 +62,11 @@ typedef struct ResizeAxis {
     double *weights;
 } ResizeAxis;
 
+/* Where output position x lies in the input: a sum of what the position is multiplied by and another number,
+ * which for half_pixel, asymmetric and tf_half_pixel_for_nn depend on the scale alone. */
+double resize_source(const ResizeRule *rule, const ResizeAxis *axis, double x);
+/* The input position nearest to an output position, -1 where tf_crop leaves the input. */
+int64_t resize_nearest(const ResizeRule *rule, const ResizeAxis *axis, int64_t x);
 /* Whether output equals input along the axis. */
 bool resize_axis_is_identity(const ResizeRule *rule, const ResizeAxis *axis);
 /* Sets taps from in, out and scale; returns the bytes of both tables. */

@@ -73,11 +73,24 @@ template <int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_
         const int radius = MODE == RESIZE_CUBIC ? 2 : 1;
         return !ANTIALIAS || axis.scale >= 1 ? radius : (Index)-::floor(-radius / axis.scale);
     }
-    SMELT_DEVICE double filter(double x) const {
-        x = ::fabs(x);
-        if (MODE == RESIZE_LINEAR) return ::fmax(1 - x, 0.0);
-        if (x <= 1) return ((cubic_a + 2) * x - (cubic_a + 3)) * x * x + 1;
-        return x < 2 ? cubic_a * (((x - 5) * x + 8) * x - 4) : 0;
+    template <class A> SMELT_DEVICE A filter(A x) const {
+        const A a = (A)cubic_a;
+        x = x < 0 ? -x : x;
+        if (MODE == RESIZE_LINEAR) return x < 1 ? 1 - x : 0;
+        if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+        return x < 2 ? a * (((x - 5) * x + 8) * x - 4) : 0;
+    }
+    // Of the TAPS places from `place` on, for what lies between the middle two, `part` behind the first of these.
+    template <int TAPS> SMELT_DEVICE void weights(float (&out)[TAPS], float part, Index place, Index in) const {
+        float sum = 0;
+#pragma unroll
+        for (int t = 0; t < TAPS; ++t) {
+            out[t] = TAPS == 1 ? 1 : MODE == RESIZE_LINEAR ? (t == 0 ? 1 - part : part) : filter((float)(t + 1 - TAPS / 2) - part);
+            if (EXCLUDE_OUTSIDE && (place + t < 0 || place + t >= in)) out[t] = 0;
+            sum += out[t];
+        }
+#pragma unroll
+        for (int t = 0; t < TAPS && EXCLUDE_OUTSIDE; ++t) out[t] = sum != 0 ? out[t] / sum : 0;
     }
 };
 
@@ -197,100 +210,237 @@ SMELT_DEVICE void resize_blended(const Rule &rule, const ResizeAxes<RANK> &axes,
     }
 }
 
-static const int RESIZE_THREADS = 256, RESIZE_PLACES = 128;
+// -- tiles --
 
-// Where a place of the result is read: along each of the axes that are resized so many places, with their weights.
-template <int TAPS, int SCALED> struct ResizePlace {
-    Index base, at[SCALED][TAPS];
-    float weight[SCALED][TAPS];
-    bool is_outside;
+static const int RESIZE_FRACTION = 40;
+
+// An axis of which threads take tiles, which begin at multiples of their width less shift. pitch: from one position to the next
+// in the results' numbers. Output position p lies at start + p * step in the input, in units of 2^-RESIZE_FRACTION; negative
+// step: where the rule says.
+struct ResizeLine {
+    ResizeAxis axis;
+    Index pitch, shift;
+    i64 start, step;
 };
+template <int RANK> struct ResizeLines { ResizeLine at[RANK]; };
 
-// place: counts those of all axes but the last, along which packs lie.
-template <int TAPS, int SCALED, int MODE, int COORDINATES, int ROUNDING, bool EXCLUDE_OUTSIDE, int RANK>
-SMELT_DEVICE void find_place(const ResizeRule<MODE, COORDINATES, ROUNDING, false, EXCLUDE_OUTSIDE> &rule, const ResizeAxes<RANK> &axes, Index place,
-                             ResizePlace<TAPS, SCALED> &out) {
-    typedef ResizeRule<MODE, COORDINATES, ROUNDING, false, EXCLUDE_OUTSIDE> Rule;
-    int n = SCALED;
-    out.base = 0;
-    out.is_outside = false;
+// The places of the input that WIDTH neighbours of an axis read, TAPS_ each. STEP: that of the axis; PHASE: how far tiles begin
+// behind a place of the input, -1 where that differs. One place is that at or before a position.
+template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
+    static const int TAPS = TAPS_, WIDTH = WIDTH_;
+    // Whether a neighbour may begin one place behind what first() says.
+    static const int EXTRA = WIDTH > 1 && PHASE < 0 && (STEP & ((1ll << RESIZE_FRACTION) - 1)) != 0 ? 1 : 0;
+    // The place, counted from the tile's first, that neighbour number i begins with.
+    static SMELT_DEVICE constexpr int first(int i) { return (int)(((PHASE < 0 ? 0 : PHASE) + i * STEP) >> RESIZE_FRACTION); }
+    static const int READS = TAPS + EXTRA;
+    static const int PLACES = (int)(((PHASE < 0 ? 0 : PHASE) + (WIDTH - 1) * STEP) >> RESIZE_FRACTION) + READS;
+
+    Index begin;               // position of the first neighbour
+    Index at[PLACES];          // in the input's memory
+    float weight[WIDTH][TAPS]; // of the places from first(i) on,
+    bool later[WIDTH];         // or from the one behind it
+
+    ResizeTile() = default;
+    template <class Rule> SMELT_DEVICE ResizeTile(const Rule &rule, const ResizeLine &line, Index number) {
+        const ResizeAxis &axis = line.axis;
+        const i64 unit = 1ll << RESIZE_FRACTION;
+        i64 part = 0; // between the place before the first neighbour and the one behind it
+        Index place = 0;
+        begin = number * WIDTH - line.shift;
+        if (line.step < 0 && TAPS == 1) { // each has a place of its own
 #pragma unroll
-    for (int d = RANK - 2; d >= 0; --d) {
-        const ResizeAxis &axis = axes.axis[d];
-        const Index up = quotient(place, axis.out), position = place - up * axis.out;
-        place = up;
-        if (axis.keeps) {
-            out.base += position * axis.stride;
-            continue;
+            for (int i = 0; i < WIDTH; ++i) at[i] = rule.nearest(axis, smaller(begin + i, axis.out - 1)) * axis.stride;
+            return;
         }
-        --n;
-        if constexpr (TAPS == 1) {
-            const Index at = rule.nearest(axis, position);
-            out.is_outside = out.is_outside || at < 0;
-            out.at[n][0] = at * axis.stride;
+        if (line.step < 0) {
+            const double at = rule.source(axis, begin), whole = ::floor(at);
+            place = (Index)whole;
+            part = (i64)((at - whole) * (double)unit);
+        } else if (PHASE < 0) {
+            const i64 from = line.start + (i64)begin * line.step;
+            place = (Index)(from >> RESIZE_FRACTION);
+            part = from & (unit - 1);
         } else {
-            const ResizeTaps taps = resize_taps<Rule, EXCLUDE_OUTSIDE>(rule, axis, position, COORDINATES == RESIZE_TF_CROP);
-            out.is_outside = out.is_outside || taps.is_outside;
+            place = (Index)((line.start - line.shift * STEP) >> RESIZE_FRACTION) + number * (Index)(WIDTH * STEP >> RESIZE_FRACTION);
+            part = PHASE;
+        }
+        if (TAPS > 1) place += 1 - TAPS / 2;
 #pragma unroll
-            for (int t = 0; t < TAPS; ++t) {
-                const Index i = taps.first + t;
-                const bool counts = !EXCLUDE_OUTSIDE || (i >= 0 && i <= taps.last);
-                out.at[n][t] = smaller(larger(i, (Index)0), taps.last) * axis.stride;
-                out.weight[n][t] = counts ? (float)(tap_weight(rule, taps, i) * taps.inverse) : 0.0f;
+        for (int p = 0; p < PLACES; ++p) at[p] = smaller(larger(place + p, (Index)0), axis.in - 1) * axis.stride;
+#pragma unroll
+        for (int i = 0; i < WIDTH; ++i) {
+            const i64 own = part + i * STEP;
+            later[i] = EXTRA && (int)(own >> RESIZE_FRACTION) > first(i);
+            rule.weights(weight[i], (float)(u32)((u64)own >> (RESIZE_FRACTION - 32)) * 0x1p-32f, place + first(i) + (later[i] ? 1 : 0), axis.in);
+        }
+    }
+    SMELT_DEVICE bool has(int i, Index out) const { return begin + i >= 0 && begin + i < out; }
+};
+// One position of an axis.
+template <int TAPS> using ResizePoint = ResizeTile<TAPS, 1, 0, -1>;
+
+// What has no weight may be no number.
+template <int READS, int LANES, class At>
+SMELT_DEVICE void blend_taps(const float (&weight)[READS], const At &at, float (&out)[LANES]) {
+#pragma unroll
+    for (int t = 0; t < READS; ++t) {
+        const float(&x)[LANES] = at(t);
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) {
+            if (t == 0) out[l] = READS == 1 ? x[l] : 0;
+            if (READS > 1 && weight[t] != 0) out[l] += weight[t] * x[l];
+        }
+    }
+}
+
+// The places of a tile, vectors of LANES, for its neighbour number i. UNIFORM: the threads of a warp mostly have the same tile.
+template <bool UNIFORM, class Tile, int LANES, class At>
+SMELT_DEVICE void blend_neighbour(const Tile &tile, int i, const At &at, float (&out)[LANES]) {
+    const int first = Tile::first(i);
+    if constexpr (Tile::EXTRA == 0) {
+        blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+    } else if constexpr (UNIFORM || Tile::TAPS == 1) {
+        if (tile.later[i])
+            blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + 1 + t); }, out);
+        else
+            blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+    } else {
+        float weight[Tile::READS];
+#pragma unroll
+        for (int t = 0; t < Tile::READS; ++t) {
+            const float early = t < Tile::TAPS ? tile.weight[i][t % Tile::TAPS] : 0.0f;
+            weight[t] = !tile.later[i] ? early : t > 0 ? tile.weight[i][(t + Tile::TAPS - 1) % Tile::TAPS] : 0.0f;
+        }
+        blend_taps(weight, [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+    }
+}
+
+// Reads a pack and blends it with those that lie beside it along the axes from D on.
+template <int D, int OTHERS, int TAPS, class T, int LANES>
+SMELT_DEVICE void blend_others(const ResizePoint<TAPS> (&others)[OTHERS + 1], const T *x, Index from, float (&out)[LANES]) {
+    if constexpr (D == OTHERS) {
+        const Pack<T, LANES> v = load_pack<LANES>(x, from);
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) out[l] = (float)fetch(v.at[l]);
+    } else {
+        float part[TAPS][LANES];
+#pragma unroll
+        for (int t = 0; t < TAPS; ++t) blend_others<D + 1, OTHERS, TAPS>(others, x, from + others[D].at[t], part[t]);
+        blend_taps(others[D].weight[0], [&](int t) -> const float(&)[LANES] { return part[t]; }, out);
+    }
+}
+
+// Takes the last digit, of one that counts to extent, from a number.
+SMELT_DEVICE Index next_digit(Index &rest, Index extent) {
+    const Index up = quotient(rest, extent), digit = rest - up * extent;
+    rest = up;
+    return digit;
+}
+
+// A thread has a tile of Down x Across results, LANES neighbours each. Its lines: those that keep their extent, that of Down,
+// OTHERS that are resized, that of Across, and the one that packs lie along. GROUP tiles stand side by side before threads go on
+// along the other axes. Results are stored as packs of LANES, or (WHOLE) of all that are across, or one by one.
+template <class Across, class Down, int OTHERS, int GROUP, int LANES, bool WHOLE> struct ResizeTiles {
+    static const int TAPS = Across::TAPS, WIDTH = Across::WIDTH;
+    typedef ResizePoint<TAPS> Others[OTHERS + 1];
+
+    // Where a thread is.
+    struct Place {
+        Across across;
+        Down down;
+        Others others;
+        Index from, number; // in memory, but for the axes that are resized; of the first result
+        bool is_there;
+        template <int RANK, class Rule> SMELT_DEVICE void find(const Rule &rule, const ResizeLines<RANK> &lines, Index rest) {
+            const ResizeLine &wide = lines.at[RANK - 2], &high = lines.at[RANK - 3 - OTHERS];
+            const Index strips = ceil_div(wide.axis.out + wide.shift, (Index)WIDTH);
+            number = next_digit(rest, lines.at[RANK - 1].axis.out / LANES) * LANES;
+            from = number * lines.at[RANK - 1].axis.stride;
+            Index strip = next_digit(rest, GROUP);
+#pragma unroll
+            for (int d = 0; d < OTHERS; ++d) {
+                const ResizeLine &line = lines.at[RANK - 3 - d];
+                others[d] = ResizePoint<TAPS>(rule, line, next_digit(rest, line.axis.out));
+                number += others[d].begin * line.pitch;
+            }
+            down = Down(rule, high, next_digit(rest, ceil_div(high.axis.out + high.shift, (Index)Down::WIDTH)));
+            strip += next_digit(rest, ceil_div(strips, (Index)GROUP)) * GROUP;
+            across = Across(rule, wide, strip);
+#pragma unroll
+            for (int d = RANK - 4 - OTHERS; d >= 0; --d) {
+                const Index position = next_digit(rest, lines.at[d].axis.out);
+                number += position * lines.at[d].pitch;
+                from += position * lines.at[d].axis.stride;
+            }
+            number += down.begin * high.pitch + across.begin * wide.pitch;
+            is_there = strip < strips;
+        }
+    };
+
+    template <class E>
+    static SMELT_DEVICE void put(const ResizeLine &line, const Across &across, Index number, const float (&value)[WIDTH][LANES],
+                                 const E &epilogue) {
+        if constexpr (WHOLE) {
+            float all[WIDTH];
+            typename E::Operands operands;
+            epilogue.read(number, operands);
+#pragma unroll
+            for (int i = 0; i < WIDTH; ++i) all[i] = value[i][0];
+            epilogue.write(number, all, operands);
+        } else {
+#pragma unroll
+            for (int i = 0; i < WIDTH; ++i) {
+                if (!across.has(i, line.axis.out)) continue;
+                if constexpr (LANES > 1) {
+                    typename E::Operands operands;
+                    epilogue.read(number + i * line.pitch, operands);
+                    epilogue.write(number + i * line.pitch, value[i], operands);
+                } else {
+                    epilogue(number + i * line.pitch, value[i][0]);
+                }
             }
         }
     }
-}
 
-// Blends packs along axis D of the resized ones and those behind it; what has no weight is not read.
-template <int D, int TAPS, int SCALED, class T, int LANES>
-SMELT_DEVICE void blend_packs(const ResizePlace<TAPS, SCALED> &place, const T *x, Index from, bool counts, float (&out)[LANES]) {
-    if constexpr (D == SCALED) {
-        const Pack<T, LANES> v = load_pack_if<LANES>(counts, x, from);
+    // Goes down the lines of the input that the tile reads; a line of results is stored when its last one is there.
+    template <class T, class E>
+    static SMELT_DEVICE void blend(const ResizeLine &wide, const ResizeLine &high, const Place &own, const T *x, const E &epilogue) {
+        float line[Down::PLACES][WIDTH][LANES];
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) out[l] = (float)fetch(v.at[l]);
-    } else if constexpr (TAPS == 1) {
-        blend_packs<D + 1>(place, x, from + place.at[D][0], counts, out);
-    } else {
-        float part[LANES];
+        for (int r = 0; r < Down::PLACES; ++r) {
+            float place[Across::PLACES][LANES];
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) out[l] = 0;
+            for (int p = 0; p < Across::PLACES; ++p)
+                blend_others<0, OTHERS, TAPS>(own.others, x, own.from + own.down.at[r] + own.across.at[p], place[p]);
 #pragma unroll
-        for (int t = 0; t < TAPS; ++t) {
-            const float weight = place.weight[D][t];
-            blend_packs<D + 1>(place, x, from + place.at[D][t], counts && weight != 0, part);
+            for (int i = 0; i < WIDTH; ++i)
+                blend_neighbour<false>(own.across, i, [&](int p) -> const float(&)[LANES] { return place[p]; }, line[r][i]);
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) out[l] += weight * part[l];
+            for (int i = 0; i < Down::WIDTH; ++i) {
+                if (Down::first(i) + Down::READS - 1 != r || !own.down.has(i, high.axis.out)) continue;
+                float value[WIDTH][LANES];
+#pragma unroll
+                for (int k = 0; k < WIDTH; ++k)
+                    blend_neighbour<true>(own.down, i, [&](int p) -> const float(&)[LANES] { return line[p][k]; }, value[k]);
+                put(wide, own.across, own.number + i * high.pitch, value, epilogue);
+            }
         }
     }
-}
 
-// Nearest or blended, LANES neighbouring elements at a time, whose places differ along the last axis only, which keeps its extent;
-// without antialiasing. A block finds out first where it reads. TAPS: places of a filter; SCALED: axes that are resized.
-template <int LANES, int TAPS, int SCALED, int RANK, class Rule, class T, class E>
-SMELT_DEVICE void resize_places(const Rule &rule, const ResizeAxes<RANK> &axes, const T *x, Index places, float extrapolation,
-                                const E &epilogue) {
-    __shared__ ResizePlace<TAPS, SCALED> own[RESIZE_PLACES];
-    const Index packs = axes.axis[RANK - 1].out / LANES;
-    for (Index first = (Index)blockIdx.x * RESIZE_PLACES; first < places; first += (Index)gridDim.x * RESIZE_PLACES) {
-        const Index there = smaller(places - first, (Index)RESIZE_PLACES);
-        __syncthreads();
-        if ((int)threadIdx.x < there) find_place(rule, axes, first + (int)threadIdx.x, own[threadIdx.x]);
-        __syncthreads();
-        for (Index e = (int)threadIdx.x; e < there * packs; e += RESIZE_THREADS) {
-            const Index place = quotient(e, packs), number = (first * packs + e) * LANES;
-            float value[LANES];
-            typename E::Operands operands;
-            epilogue.read(number, operands);
-            if (own[place].is_outside)
-#pragma unroll
-                for (int l = 0; l < LANES; ++l) value[l] = extrapolation;
-            else
-                blend_packs<0>(own[place], x, own[place].base + (e - place * packs) * LANES, true, value);
-            epilogue.write(number, value, operands);
+    // count: of threads' tiles.
+    template <int RANK, class Rule, class T, class E>
+    static SMELT_DEVICE void run(const Rule &rule, const ResizeLines<RANK> &lines, const T *x, Index count, const E &epilogue) {
+        Place own;
+        Index e = thread_index();
+        own.find(rule, lines, e);
+        wait_for_previous_kernel();
+        while (e < count) {
+            if (own.is_there) blend(lines.at[RANK - 2], lines.at[RANK - 3 - OTHERS], own, x, epilogue);
+            e += thread_count();
+            if (e < count) own.find(rule, lines, e);
         }
     }
-}
+};
 
 } // namespace smelt
 

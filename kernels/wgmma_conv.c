@@ -80,7 +80,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .depth = conv->channels,
                             .runs = conv->window.taps,
                             .element = wgmma_element(problem),
-                            .spread = conv->outputs % 32 == 0,
+                            .spread = conv->outputs % 16 == 0,
                             .constant = problem_value(problem, conv->w)->data != NULL,
                             .alone = conv_has_moments(problem, conv),
                             .reads = conv_reads(problem, conv),
@@ -94,19 +94,18 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
 }
 
 KernelMap wgmma_conv_weights(const Emission *emission, const ConvText *conv, int32_t depth, int32_t cols,
-                             bool spread) {
+                             int32_t spread) {
     DimTable *dims = emission->graph->dims;
     Dim line = dim_mul(dims, conv->channels, conv->window.taps);
     int32_t element = wgmma_element(emission->problem);
     Dim outputs = dim_mul(dims, conv->outputs, conv->groups);
-    KernelMap map = wgmma_spread_map(dims, element, depth, cols, conv->w, outputs, line, line);
-    if (!spread)
-        map = (KernelMap){.value = conv->w,
-                          .rank = 3,
-                          .swizzle = element * depth,
-                          .dim = {conv->channels, conv->window.taps, outputs},
-                          .stride = {1, conv->channels, line},
-                          .box = {depth, 1, cols}};
+    KernelMap map = {.value = conv->w,
+                     .rank = 3,
+                     .swizzle = wgmma_line(element, depth),
+                     .dim = {conv->channels, conv->window.taps, outputs},
+                     .stride = {1, conv->channels, line},
+                     .box = {depth, 1, cols}};
+    if (spread > 0) map = wgmma_spread_map(dims, spread, element, depth, cols, conv->w, outputs, line, line);
     map.channels_last = conv_turns_weights(emission->problem, conv);
     return map;
 }

@@ -18,8 +18,9 @@ KernelMap wgmma_conv_boxes(const Emission *emission, const ConvText *conv, int32
 enum { WGMMA_MOST_BOX = 256 /* along a dimension */ };
 /* Rows are windows, columns output channels. */
 WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv);
-/* As (channel, tap, output channel), boxes of depth x 1 x cols; or spread: with channel and tap in one. */
+/* As (channel, tap, output channel), boxes of depth x 1 x cols; or spread (WgmmaTile's number): with channel
+ * and tap in one. */
 KernelMap wgmma_conv_weights(const Emission *emission, const ConvText *conv, int32_t depth, int32_t cols,
-                             bool spread);
+                             int32_t spread);
 
 #endif

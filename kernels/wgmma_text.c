@@ -1,5 +1,6 @@
 #include "kernels/wgmma_text.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -16,9 +17,8 @@ enum {
     MOST_SLICES = 8,    /* blocks of a cluster */
     LEAST_STEPS = 3,    /* of a slice */
     IDLE_SHARE = 16,    /* of the multiprocessors */
-    MOST_RATE = 100,    /* bytes a cycle from L2 to one multiprocessor */
-    COPY_LATENCY = 640, /* cycles */
-    STEP_LATENCY = 200,
+    COPY_LATENCY = 800, /* cycles */
+    STEP_LATENCY = 205,
     MOST_BOX = 256,          /* lines that a box has */
     LEAST_SHARED_ROWS = 128, /* of a tile */
     LEAST_SHARED_COLS = 64,
@@ -26,21 +26,20 @@ enum {
     STRIP = 64 /* lines of an operand with the depth outside that are copied together */
 };
 
-#define SHARING 1.02 /* time of blocks that share an operand, to that of others */
-
-typedef struct TileShape {
-    int32_t warpgroups, repeat, cols, resident;
-} TileShape;
+#define SHARING 1.3 /* time of blocks that share an operand, to that of others */
 
 enum { SHARE_NOTHING, SHARE_ROWS, SHARE_COLS };
 
-/* Registers of a thread bound rows x cols / 128 sums and how many blocks share a multiprocessor. */
-static const TileShape shapes[] = {
-    {2, 2, 128, 1}, {2, 1, 256, 1}, {2, 1, 192, 1}, {2, 1, 160, 1}, {2, 2, 96, 1}, {2, 1, 128, 1},
-    {2, 1, 128, 2}, {2, 1, 96, 2},  {2, 2, 64, 1},  {2, 1, 64, 2},  {1, 2, 64, 2}, {1, 1, 128, 2},
-    {1, 1, 64, 3},  {2, 2, 32, 2},  {2, 4, 32, 1},  {2, 1, 32, 2},  {1, 1, 32, 3}, {1, 1, 64, 2},
-    {1, 1, 32, 2},  {1, 1, 64, 1},  {1, 1, 128, 1}};
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+/* Tiles of least to most columns, in steps. Registers of a thread bound rows x cols / 128 sums and how many
+ * blocks share a multiprocessor. */
+typedef struct TileFamily {
+    int32_t warpgroups, repeat, least, most, step, resident;
+} TileFamily;
+static const TileFamily families[] = {{2, 1, 64, 256, 16, 1}, {2, 2, 64, 128, 32, 1}, {2, 1, 32, 128, 32, 2},
+                                      {1, 2, 64, 96, 32, 2},  {1, 1, 32, 64, 32, 3},  {1, 1, 64, 128, 64, 2},
+                                      {1, 1, 64, 128, 64, 1}, {1, 1, 32, 32, 32, 2},  {2, 2, 32, 32, 32, 2},
+                                      {2, 4, 32, 32, 32, 1}};
+enum { FAMILIES = sizeof families / sizeof families[0] };
 
 /* How the blocks of a cluster work together. */
 typedef struct Way {
@@ -87,24 +86,50 @@ static int32_t stage_depth(const Config *config) {
     return config->number[WGMMA_DEPTH] * config->number[WGMMA_BLOCKS];
 }
 
-static int32_t stage_bytes(const WgmmaProblem *problem, const Config *config) {
-    return stage_depth(config) * problem->element * (wgmma_rows(config) + config->number[WGMMA_COLS]);
+int32_t wgmma_line(int32_t element, int32_t part) {
+    int32_t line = BYTES_OF_A_STEP;
+    while (line < part * element) line *= 2;
+    return line;
 }
 
-/* What the other slices send to a block: their sums of its parts, of 32 columns of 8 rows for each warp. */
+static int32_t stage_bytes(const WgmmaProblem *problem, const Config *config) {
+    return wgmma_line(problem->element, config->number[WGMMA_DEPTH]) * config->number[WGMMA_BLOCKS] *
+           (wgmma_rows(config) + config->number[WGMMA_COLS]);
+}
+
+/* What the other slices send to a block: their sums of its units, of 8 columns of a row for each thread. */
 static int32_t joined_bytes(const Config *config) {
     int32_t slices = config->number[WGMMA_SLICES], threads = config->number[WGMMA_WARPGROUPS] * 128,
-            parts = config->number[WGMMA_COLS] / 32 * config->number[WGMMA_REPEAT] * 2;
-    return (parts + slices - 1) / slices * (slices - 1) * threads * 8 * 4;
+            units = config->number[WGMMA_COLS] / 16 * config->number[WGMMA_REPEAT];
+    return (units + slices - 1) / slices * (slices - 1) * threads * 8 * 4;
+}
+
+/* Parts of a run. */
+static int64_t run_of(const WgmmaProblem *problem, const Config *config) {
+    return ceil_div_i64(problem->depth, config->number[WGMMA_DEPTH]);
 }
 
 static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
-    int64_t parts = problem->runs * ceil_div_i64(problem->depth, config->number[WGMMA_DEPTH]);
-    return ceil_div_i64(parts, config->number[WGMMA_BLOCKS]);
+    return ceil_div_i64(problem->runs * run_of(problem, config), config->number[WGMMA_BLOCKS]);
 }
 
-bool wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
-    return problem->spread && (problem->runs == 1 || problem->depth % config->number[WGMMA_DEPTH] == 0);
+/* Instructions of a part that begins at `first` of a run. */
+static int32_t instructions_of(const WgmmaProblem *problem, const Config *config, int64_t first) {
+    int64_t part = config->number[WGMMA_DEPTH], rest = problem->depth - first;
+    return (int32_t)ceil_div_i64((rest < part ? rest : part) * problem->element, BYTES_OF_A_STEP);
+}
+
+/* Of a run's last part. */
+static int32_t last_instructions(const WgmmaProblem *problem, const Config *config) {
+    return instructions_of(problem, config, (run_of(problem, config) - 1) * config->number[WGMMA_DEPTH]);
+}
+
+int32_t wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
+    /* Behind a run is the next one, which must meet no instruction. */
+    if (!problem->spread || (problem->runs > 1 && problem->depth * problem->element % BYTES_OF_A_STEP != 0))
+        return 0;
+    if (problem->known_cols % 32 == 0 && config->number[WGMMA_COLS] % 32 == 0) return 32;
+    return problem->alone ? 0 : 16;
 }
 
 /* -- what it costs -- */
@@ -131,34 +156,45 @@ static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
     return rows * cols * problem->known_batch;
 }
 
-/* Bytes a cycle from L2 to each of the multiprocessors that read. Neighbours ask for the same tiles together:
- * it gives more than when each reads something else. */
-static double l2_rate(const Device *device, double active) {
-    double rate = 1.21 * device_l2_per_clock(device) * device->sm_count / active;
-    return rate < MOST_RATE ? rate : MOST_RATE;
+/* What it takes to copy a line of a part of so many elements, to one of 128 bytes: L2 is asked for halves of
+ * its lines, and lines that begin anywhere meet more of them. */
+static double line_share(const WgmmaProblem *problem, int32_t depth) {
+    int64_t all = problem->depth * problem->element;
+    double halves = depth * problem->element / 64.0;
+    if (all % 64 != 0) halves += all % 32 == 0 ? 0.5 : 0.75;
+    return 0.55 + 0.225 * halves;
 }
 
-/* Cycles of a stage: products at the full rate unless shared memory (128 bytes a cycle), L2 or the copying of
- * windows, row by row, is slower. TF32 takes as long as two bytes each of half precision. */
-static double stage_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
-                           double bytes_per_cycle) {
-    double rows = wgmma_rows(config), cols = config->number[WGMMA_COLS],
-           depth = stage_depth(config) * problem->element / 2.0;
-    double products = 2 * rows * cols * depth / device->fp16_per_clock,
-           shared = rows * depth / 64 * (2048 + 32 * cols) / 16 / 128,
-           copies = stage_bytes(problem, config) / bytes_per_cycle,
-           windows = problem->boxes ? 0 : 0.95 * rows * depth / 64;
-    double most = products > shared ? products : shared;
-    if (windows > copies) copies = windows;
-    return most > copies ? most : copies;
+/* Cycles of copying a stage's operands from L2 while so many blocks do. It counts lines, and more those of
+ * rows: the columns' operand is read by most blocks at the same time. */
+static double copy_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
+                          double active) {
+    double busy = active / device->sm_count;
+    double lines = wgmma_rows(config) / 1.2 + config->number[WGMMA_COLS] / 1.72;
+    if (busy > 1) busy = 1;
+    if (busy < 0.19) busy = 0.19;
+    return config->number[WGMMA_BLOCKS] * lines * BYTES_OF_A_LINE / device_l2_per_clock(device) *
+           line_share(problem, config->number[WGMMA_DEPTH]) * busy;
+}
+
+/* Cycles of a stage: copies, or products at the full rate. TF32 takes as long as two bytes each of half
+ * precision. */
+static double stage_cycles(const WgmmaProblem *problem, const Config *config, const Device *device,
+                           double copies) {
+    double instructions = (double)ceil_div_i64(problem->depth * problem->element, BYTES_OF_A_STEP) /
+                          (double)run_of(problem, config) * config->number[WGMMA_BLOCKS];
+    double products = instructions * BYTES_OF_A_STEP * wgmma_rows(config) * config->number[WGMMA_COLS] /
+                      device->fp16_per_clock;
+    return products > copies ? products : copies;
 }
 
 /* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
- * thread of two blocks. */
+ * thread of two blocks. Pieces of 16 columns are half as long in memory. */
 static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
     int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
-    double each = 0.158;
-    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.271 : 0.178;
+    double each = 0.147;
+    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.255 : 0.18;
+    if (config->number[WGMMA_COLS] % 32 != 0 || wgmma_spreads(problem, config) == 16) each *= 1.4;
     return each * wgmma_rows(config) * config->number[WGMMA_COLS];
 }
 
@@ -166,34 +202,33 @@ static double epilogue_cycles(const WgmmaProblem *problem, const Config *config)
 static double many_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
     double resident = config->number[WGMMA_RESIDENT], blocks = device->sm_count * resident;
     double tiles = (double)tiles_of(problem, config), rounds = tiles / blocks;
-    double stage = stage_cycles(device, problem, config, 1.68 * device_l2_per_clock(device));
+    double stage = stage_cycles(problem, config, device, copy_cycles(device, problem, config, blocks));
     double main = (double)steps_of(problem, config) * stage;
-    double epilogue = epilogue_cycles(problem, config) + 945;
-    if (rounds < 4.4) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
+    double epilogue = epilogue_cycles(problem, config) + 400;
+    if (rounds < 1.65) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
     if (resident == 1) return rounds * (main + epilogue);
     double together = resident * main, alone = main + epilogue;
-    return rounds * ((together > alone ? together : alone) + 0.5 * epilogue);
+    return rounds * ((together > alone ? together : alone) + 0.85 * epilogue);
 }
 
 /* Cycles where each block does one tile: latencies count, of a step, of a copy and of the slices' meeting. */
 static double once_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    static const double joins[MOST_SLICES + 1] = {[2] = 1760, [4] = 2240, [8] = 3560};
+    static const double joins[MOST_SLICES + 1] = {[2] = 1900, [4] = 2750, [8] = 4350};
     int32_t slices = config->number[WGMMA_SLICES];
     int64_t blocks = tiles_of(problem, config) * slices;
     double sharing = (double)ceil_div_i64(blocks, device->sm_count);
-    double rate = l2_rate(device, blocks < device->sm_count ? (double)blocks : device->sm_count);
-    double stage = stage_cycles(device, problem, config, rate);
-    double latency =
-        (COPY_LATENCY + 1.66 * stage_bytes(problem, config) / rate) / (config->number[WGMMA_STAGES] - 1);
+    double copies = copy_cycles(device, problem, config, (double)blocks),
+           stage = stage_cycles(problem, config, device, copies);
+    double latency = (COPY_LATENCY + 2.1 * copies) / (config->number[WGMMA_STAGES] - 1);
     double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
-    double epilogue = epilogue_cycles(problem, config) + 1100;
+    double epilogue = epilogue_cycles(problem, config) + 780;
     if (latency < STEP_LATENCY) latency = STEP_LATENCY;
     if (slices > 1)
         epilogue =
-            epilogue / slices + joins[slices] + 0.112 * wgmma_rows(config) * config->number[WGMMA_COLS];
+            epilogue / slices + joins[slices] + 0.125 * wgmma_rows(config) * config->number[WGMMA_COLS];
     double together = sharing * steps * stage, alone = steps * (stage > latency ? stage : latency) + epilogue;
     if (sharing < 2) return alone;
-    return (together > alone ? together : alone) + 0.35 * epilogue;
+    return (together > alone ? together : alone) + 0.48 * epilogue;
 }
 
 /* Of a normalisation of the left operand: parts of all channels are merged first; what a tile has then is
@@ -214,9 +249,9 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     if (config->number[WGMMA_SHARES] != SHARE_NOTHING) cycles *= SHARING;
     /* What normalises a tile waits for all of it, and the products wait for that. */
     if (problem->normal_shared > 0) cycles += normal_cycles(device, problem, config);
-    double time = (cycles + 1000) / device->clock_mhz,
+    double time = (cycles + 760) / device->clock_mhz,
            moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
-    return time > moved ? time : moved + 2;
+    return sqrt(time * time + moved * moved);
 }
 
 /* -- what is legal -- */
@@ -234,12 +269,13 @@ bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *
     return config->number[WGMMA_STAGES] >= 2;
 }
 
-/* Parts of a stage: as many as divide a tile's parts into stages of a good depth. */
+/* Parts of a stage: as many as divide a tile's parts into stages of a good depth. A run ends with a stage, or
+ * with an instruction. */
 static int32_t blocks_of(const WgmmaProblem *problem, int32_t depth) {
-    int64_t parts = problem->runs * ceil_div_i64(problem->depth, depth);
-    int32_t best = 1;
-    for (int32_t blocks = 2; blocks * depth * problem->element <= MOST_STAGE_LINE; ++blocks)
-        if (parts % blocks == 0) best = blocks;
+    int64_t run = ceil_div_i64(problem->depth, depth), parts = problem->runs * run;
+    int32_t best = 1, line = wgmma_line(problem->element, depth);
+    for (int32_t blocks = 2; blocks * line <= MOST_STAGE_LINE; ++blocks)
+        if (parts % blocks == 0 && (problem->depth % depth == 0 || blocks == run || run == 1)) best = blocks;
     return best;
 }
 
@@ -262,37 +298,38 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
     if (problem->outer_b && wgmma_copied_cols(config) % STRIP != 0) return false;
+    if (problem->alone && config->number[WGMMA_COLS] % 32 != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     if (config->number[WGMMA_SHARES] == SHARE_NOTHING) return true;
     return problem->normal_shared == 0 && may_share(device, problem, config);
 }
 
-static int64_t padded_depth(const WgmmaProblem *problem, int32_t part) {
-    return ceil_div_i64(problem->depth, part) * part;
-}
-
-/* The part that wastes least, the widest of such: parts of a run that ends within one are filled with zeros.
- */
+/* The part whose lines are copied fastest, of like ones that which wastes least. Groups of channels end with
+ * a part, or a run's last part with zeros: behind them is the next group. */
 static int32_t depth_of(const WgmmaProblem *problem) {
-    int32_t widest = BYTES_OF_A_LINE / problem->element, best = widest;
+    int32_t widest = BYTES_OF_A_LINE / problem->element, step = BYTES_OF_A_STEP / problem->element,
+            best = widest;
+    double least = 0;
     if (problem->outer_a || problem->outer_b) return best;
-    for (int32_t depth = widest / 2; depth >= BYTES_OF_A_STEP / problem->element; depth /= 2)
-        if (padded_depth(problem, depth) < padded_depth(problem, best)) best = depth;
-    if (!problem->boxes && problem->known_batch > 1) return best; /* behind a group is the next */
-    /* Narrow parts pay where they save a tenth. */
-    if (padded_depth(problem, widest) * 10 < padded_depth(problem, best) * 11) best = widest;
+    for (int32_t depth = widest; depth >= step; depth -= step) {
+        double time = (double)ceil_div_i64(problem->depth, depth) * line_share(problem, depth);
+        if (depth < widest && time > least) continue;
+        best = depth;
+        least = time;
+    }
     return best;
 }
 
-int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]) {
-    double costs[MOST_CONFIGS];
-    int32_t count = 0, depth = depth_of(problem);
-    for (int32_t i = 0; i < SHAPES * WAYS; ++i) {
-        const TileShape *shape = &shapes[i / WAYS];
-        const Way *way = &ways[i % WAYS];
+/* Configs of a family of tiles whose blocks work together in this way. */
+static int32_t add_family(const Device *device, const WgmmaProblem *problem, const TileFamily *family,
+                          const Way *way, double *costs, Config *out, int32_t count) {
+    bool alone = way->slices == 1 && way->shares == SHARE_NOTHING;
+    int32_t depth = depth_of(problem), blocks = blocks_of(problem, depth);
+    for (int32_t cols = family->least; cols <= family->most; cols += family->step) {
+        if (!alone && cols % 32 != 0) continue;
         Config config = {.count = WGMMA_SHARES + 1,
-                         .number = {shape->warpgroups, shape->repeat, shape->cols, depth,
-                                    blocks_of(problem, depth), 0, shape->resident, way->slices, way->shares}};
+                         .number = {family->warpgroups, family->repeat, cols, depth, blocks, 0,
+                                    family->resident, way->slices, way->shares}};
         set_stages(device, problem, &config, 0);
         if (is_legal(device, problem, &config))
             count =
@@ -301,13 +338,28 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
     return count;
 }
 
+int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]) {
+    double costs[MOST_CONFIGS];
+    int32_t count = 0;
+    for (int32_t i = 0; i < FAMILIES * WAYS; ++i)
+        count = add_family(device, problem, &families[i / WAYS], &ways[i % WAYS], costs, out, count);
+    return count;
+}
+
 /* -- maps -- */
+
+/* Columns of which the threads of a row store 8 each: see SumUnits. */
+static int32_t group_of(const WgmmaProblem *problem, const Config *config) {
+    int32_t spread = wgmma_spreads(problem, config), cols = config->number[WGMMA_COLS];
+    if (cols % 32 != 0 || spread == 16) return 16;
+    return spread == 32 && cols % 64 == 0 && config->number[WGMMA_SLICES] == 1 && !problem->alone ? 64 : 32;
+}
 
 KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,
                            Dim depth, Dim batch, Dim line_stride, Dim batch_stride, bool outer,
                            int32_t box_lines) {
     int32_t part = config->number[WGMMA_DEPTH];
-    KernelMap map = {.value = value, .rank = 3, .swizzle = part * problem->element};
+    KernelMap map = {.value = value, .rank = 3, .swizzle = wgmma_line(problem->element, part)};
     Dim dim[] = {outer ? lines : depth, outer ? depth : lines, batch},
         stride[] = {1, line_stride, batch_stride};
     int32_t box[] = {outer ? STRIP : part, outer ? part : box_lines, 1};
@@ -317,17 +369,18 @@ KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, Va
     return map;
 }
 
-KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_t cols, ValueId value,
-                           Dim lines, Dim depth, Dim line_stride) {
-    KernelMap map = {.value = value, .rank = 5, .swizzle = part * element};
-    static const int32_t extents[] = {0, 2, 4, 4}, steps[] = {0, 1, 8, 2, 32};
+KernelMap wgmma_spread_map(DimTable *dims, int32_t spread, int32_t element, int32_t part, int32_t cols,
+                           ValueId value, Dim lines, Dim depth, Dim line_stride) {
+    KernelMap map = {.value = value, .rank = 5, .swizzle = wgmma_line(element, part)};
+    const int32_t each = spread / 4, extents[] = {0, 2, 4, each / 2, cols / spread},
+                  steps[] = {0, 1, each, 2, spread};
     map.dim[0] = depth;
     map.stride[0] = 1;
     map.box[0] = part;
     for (int32_t i = 1; i < 5; ++i) {
-        map.dim[i] = i < 4 ? extents[i] : dim_floor_div(dims, lines, 32);
+        map.dim[i] = i < 4 ? extents[i] : dim_floor_div(dims, lines, spread);
         map.stride[i] = dim_mul(dims, line_stride, steps[i]);
-        map.box[i] = i < 4 ? extents[i] : cols / 32;
+        map.box[i] = extents[i];
     }
     return map;
 }
@@ -337,11 +390,13 @@ KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype) {
     const int32_t *n = config->number;
     static const char *const shares[] = {"SHARE_NOTHING", "SHARE_ROWS", "SHARE_COLUMNS"};
-    kernel_declare(w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s> Tile;",
-                   cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
-                   n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_SLICES], n[WGMMA_RESIDENT],
-                   problem->outer_a ? "true" : "false", problem->outer_b ? "true" : "false",
-                   wgmma_spreads(problem, config) ? "true" : "false", shares[n[WGMMA_SHARES]]);
+    kernel_declare(
+        w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s, %d, %d, %s> Tile;",
+        cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
+        n[WGMMA_BLOCKS], n[WGMMA_STAGES], n[WGMMA_SLICES], n[WGMMA_RESIDENT],
+        (long long)run_of(problem, config), last_instructions(problem, config),
+        problem->outer_a ? "true" : "false", problem->outer_b ? "true" : "false",
+        wgmma_spreads(problem, config), group_of(problem, config), shares[n[WGMMA_SHARES]]);
 }
 
 static int32_t threads_of(const Config *config) {

@@ -14,9 +14,10 @@ typedef struct WgmmaProblem {
     int32_t element;       /* bytes of the operands' elements: 2, or 4 of f32, which is rounded to TF32 */
     bool boxes;            /* the rows' operand is copied as boxes of a map, not as windows */
     bool outer_a, outer_b; /* the operand's depth is not its innermost dimension */
-    bool spread;           /* the columns' operand may be spread: see WgmmaTile */
+    bool spread;           /* the columns' operand may be spread (16 divides them): see WgmmaTile */
     bool constant;         /* the columns' operand is: it may be read while kernels in front still run */
-    bool alone;            /* tiles are counted by blocks: no two share an operand */
+    bool alone;            /* tiles are counted by blocks, for moments: no two share an operand, and threads
+                              have 32 columns */
     bool reads;            /* the epilogue reads something of the result's size */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
@@ -61,16 +62,20 @@ int32_t wgmma_rows(const Config *config); /* of a tile */
 /* What a block copies of them. */
 int32_t wgmma_copied_rows(const Config *config);
 int32_t wgmma_copied_cols(const Config *config);
-bool wgmma_spreads(const WgmmaProblem *problem, const Config *config);
+/* WgmmaTile's number. */
+int32_t wgmma_spreads(const WgmmaProblem *problem, const Config *config);
 
 /* A map of a batch of matrices of lines along the depth; line and matrix strides in elements. outer: lines
  * across the depth. The box is of so many lines. */
 KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,
                            Dim depth, Dim batch, Dim line_stride, Dim batch_stride, bool outer,
                            int32_t box_lines);
-/* The same for the columns' operand, spread, in parts of `part` x cols of so many bytes each. */
-KernelMap wgmma_spread_map(DimTable *dims, int32_t element, int32_t part, int32_t cols, ValueId value,
-                           Dim lines, Dim depth, Dim line_stride);
+/* The same for the columns' operand, spread over 16 or 32 columns, in parts of `part` x cols of so many bytes
+ * each. */
+KernelMap wgmma_spread_map(DimTable *dims, int32_t spread, int32_t element, int32_t part, int32_t cols,
+                           ValueId value, Dim lines, Dim depth, Dim line_stride);
+/* Bytes from a line of a part of the depth to the next. */
+int32_t wgmma_line(int32_t element, int32_t part);
 
 /* Declares `Tile`. */
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype);

@@ -174,58 +174,136 @@ struct NoMoments {
 };
 template <class Tile> SMELT_DEVICE NoMoments tile_moments(const NoMoments &) { return {}; }
 
-// Hands 8 neighbouring columns of a row at a time to the store. LINES: rows that a thread has parts of. What the store
-// reads is under way for a few groups of 32 columns ahead; begin asks for the first of them.
-template <class Tile, class Store, int LINES> struct SumPut {
-    static const int groups = Tile::cols / 32;
+// What a thread stores together: 8 neighbouring columns of a row. Tile::group: of how many columns the threads of a row have 8
+// each. 32: of all rows that the thread has sums of. 16: of every other one. 64: of twice as many, those of the thread 16 lanes
+// away, too, so that a warp stores whole lines of 128 bytes: what memory takes best. How columns lie says Tile::spread, see
+// WgmmaTile; 0: in order. LINES: rows that a thread has sums of, two for each 64.
+template <class Tile, int LINES> struct SumUnits {
+    static const int group = Tile::group, groups = Tile::cols / group, lines = LINES * group / 32;
+    // Of a group of columns, from its first one on.
+    static SMELT_DEVICE Index first_col() {
+        return group == 16 ? threadIdx.x % 4 / 2 * 8 : threadIdx.x % 4 * 8 + (group == 64 ? threadIdx.x % 32 / 16 * 32 : 0);
+    }
+    // Row number r, from the first one that the thread has sums of.
+    static SMELT_DEVICE Index row(int r) {
+        if (group == 64) return (Index)(r / 4 * 64 + r % 4 * 4) - (Index)(threadIdx.x % 32 / 16 * 4);
+        return group == 32 ? (Index)(r / 2 * 64 + r % 2 * 8) : (Index)(r * 64 + threadIdx.x % 2 * 8);
+    }
+    // The sums that the thread has of group g and row number r, or of both rows that r and a neighbour's r are. Of groups of 64:
+    // of its row r / 2 and of the half r % 2 of the columns.
+    static SMELT_DEVICE void pick(const float (&sums)[LINES / 2][Tile::cols / 2], int g, int r, float (&mine)[8]) {
+        const int line = group == 64 ? r / 2 : r, part = group == 64 ? g * 2 + r % 2 : g;
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            mine[i] = group == 16 ? sums[line][part * 8 + i] : sums[line / 2][part * 16 + i / 2 * 4 + line % 2 * 2 + i % 2];
+    }
+    // Groups of 64: both halves of a thread's row become those of rows number r and r + 1.
+    static SMELT_DEVICE void exchange(float (&near)[8], float (&far)[8]) {
+        const bool high = threadIdx.x & 16;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const float taken = __shfl_xor_sync(0xffffffffu, high ? near[i] : far[i], 16);
+            near[i] = high ? taken : near[i];
+            far[i] = high ? far[i] : taken;
+        }
+    }
+    // Of what neighbours have picked, what the thread stores.
+    static SMELT_DEVICE void join(const float (&mine)[8], float (&whole)[8]) {
+        if (Tile::spread == 0) {
+            gather_columns(mine, whole);
+        } else if (group == 16) {
+            const bool odd = threadIdx.x & 1;
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float even_row = mine[i / 2 * 4 + i % 2], odd_row = mine[i / 2 * 4 + 2 + i % 2];
+                const float kept = odd ? odd_row : even_row;
+                const float taken = __shfl_xor_sync(0xffffffffu, odd ? even_row : odd_row, 1);
+                whole[i] = odd ? taken : kept;
+                whole[4 + i] = odd ? kept : taken;
+            }
+        } else {
+#pragma unroll
+            for (int i = 0; i < 8; ++i) whole[i] = mine[i];
+        }
+    }
+};
+
+// Hands units to the store. What the store reads is under way for a few groups of columns ahead; begin asks for the first of
+// them.
+template <class Tile, class Store, int LINES> struct SumPut : SumUnits<Tile, LINES> {
+    typedef SumUnits<Tile, LINES> Units;
+    static const int group = Units::group, groups = Units::groups, lines = Units::lines;
     // Registers: sums of a thread and what is read ahead.
     static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2;
-    static const int most = room / LINES < 1 ? 1 : room / LINES, ahead = groups < most ? groups : most;
-    Index rows[LINES]; // of the result; as many as it has or more: nothing is stored
+    static const int most = room / lines < 1 ? 1 : room / lines, ahead = groups < most ? groups : most;
+    Index rows[lines]; // of the result; as many as it has or more: nothing is stored
     Index col, matrix;
-    typename Store::Operands operands[ahead][LINES];
+    typename Store::Operands operands[ahead][lines];
     typename Store::Column columns[ahead];
 
     SMELT_DEVICE void ask(const Store &store, int g) {
-        store.fetch_column(col + g * 32, matrix, columns[g % ahead]);
+        store.fetch_column(col + g * group, matrix, columns[g % ahead]);
 #pragma unroll
-        for (int r = 0; r < LINES; ++r) store.fetch(rows[r], col + g * 32, matrix, operands[g % ahead][r]);
+        for (int r = 0; r < lines; ++r) store.fetch(rows[r], col + g * group, matrix, operands[g % ahead][r]);
     }
     // tile_col: of the block's tile.
     SMELT_DEVICE void place(Index tile_col, Index tile_matrix) {
-        col = tile_col + threadIdx.x % 4 * 8;
+        col = tile_col + Units::first_col();
         matrix = tile_matrix;
+    }
+    // first: row that the thread has parts of.
+    SMELT_DEVICE void place(Index first, Index tile_col, Index tile_matrix) {
+#pragma unroll
+        for (int r = 0; r < lines; ++r) rows[r] = first + Units::row(r);
+        place(tile_col, tile_matrix);
+    }
+    // Of another tile, to L2: each 64 columns of the warp's rows once. first: of the warp.
+    SMELT_DEVICE void prefetch(const Store &store, Index first, Index tile_col, Index tile_matrix) const {
+        const int all = LINES * 8;
+#pragma unroll
+        for (int k = 0; k < (Tile::cols + 63) / 64 * all; k += 32) {
+            const int i = k + (int)threadIdx.x % 32;
+            if (i < (Tile::cols + 63) / 64 * all)
+                store.prefetch(first + i % all / 16 * 64 + i % 16, tile_col + i / all * 64, tile_matrix);
+        }
     }
     SMELT_DEVICE void begin(const Store &store) {
 #pragma unroll
         for (int g = 0; g < ahead; ++g) ask(store, g);
     }
-    // Results of the row number r in the group's columns.
+    // Results of the row number r in the group's columns; of groups of 64 those of r + 1, too.
+    static const int together = group == 64 ? 2 : 1;
     SMELT_DEVICE void take(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2], int g, int r,
-                           float (&x)[8]) const {
-        float mine[8], whole[8];
+                           float (&x)[together][8]) const {
+        float mine[together][8], whole[8];
 #pragma unroll
-        for (int i = 0; i < 8; ++i) mine[i] = sums[r / 2][(g * 4 + i / 2) * 4 + r % 2 * 2 + i % 2];
-        if (!Tile::spread) gather_columns(mine, whole);
-        store.apply(Tile::spread ? mine : whole, columns[g % ahead], x);
+        for (int i = 0; i < together; ++i) Units::pick(sums, g, r + i, mine[i]);
+        if constexpr (group == 64) Units::exchange(mine[0], mine[1]);
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            Units::join(mine[i], whole);
+            store.apply(whole, columns[g % ahead], x[i]);
+        }
     }
     template <class Moments>
     SMELT_DEVICE void finish(const Store &store, const float (&sums)[LINES / 2][Tile::cols / 2], Moments &moments) {
         int inside = 0;
 #pragma unroll
-        for (int r = 0; r < LINES; ++r) inside += rows[r] < store.numbers.rows ? 1 : 0;
+        for (int r = 0; r < lines; ++r) inside += rows[r] < store.numbers.rows ? 1 : 0;
         moments.start(inside);
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
-            moments.template take<LINES>(g, [&](int r, float(&x)[8]) {
-                take(store, sums, g, r, x);
+            moments.template take<lines>(g, [&](int r, float(&x)[8]) { // of groups of 32
+                if constexpr (together == 1) take(store, sums, g, r, reinterpret_cast<float(&)[1][8]>(x));
                 return rows[r] < store.numbers.rows;
             });
 #pragma unroll
-            for (int r = 0; r < LINES; ++r) {
-                float x[8];
+            for (int r = 0; r < lines; r += together) {
+                float x[together][8];
                 take(store, sums, g, r, x);
-                store.write(rows[r], col + g * 32, matrix, x, operands[g % ahead][r]);
+#pragma unroll
+                for (int i = 0; i < together; ++i)
+                    store.write(rows[r + i], col + g * group, matrix, x[i], operands[g % ahead][r + i]);
             }
             if (g + ahead < groups) ask(store, g + ahead);
         }

@@ -197,26 +197,41 @@ template <int COUNT> SMELT_DEVICE void wgmma_settle(float (&sums)[COUNT]) {
     for (int i = 0; i < COUNT; ++i) asm volatile("" : "+f"(sums[i])::"memory");
 }
 
-#define SMELT_F16(i)                                                                                                   \
+#define SMELT_F8(i)                                                                                                    \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),        \
-        "+f"(d[i + 7]), "+f"(d[i + 8]), "+f"(d[i + 9]), "+f"(d[i + 10]), "+f"(d[i + 11]), "+f"(d[i + 12]),             \
-        "+f"(d[i + 13]), "+f"(d[i + 14]), "+f"(d[i + 15])
-#define SMELT_R0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-#define SMELT_R1 SMELT_R0 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define SMELT_R2 SMELT_R1 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
-#define SMELT_R3 SMELT_R2 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define SMELT_R4 SMELT_R3 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
-#define SMELT_R5 SMELT_R4 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
-#define SMELT_R6 SMELT_R5 ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
-#define SMELT_R7 SMELT_R6 ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
-#define SMELT_O0 SMELT_F16(0)
-#define SMELT_O1 SMELT_O0, SMELT_F16(16)
-#define SMELT_O2 SMELT_O1, SMELT_F16(32)
-#define SMELT_O3 SMELT_O2, SMELT_F16(48)
-#define SMELT_O4 SMELT_O3, SMELT_F16(64)
-#define SMELT_O5 SMELT_O4, SMELT_F16(80)
-#define SMELT_O6 SMELT_O5, SMELT_F16(96)
-#define SMELT_O7 SMELT_O6, SMELT_F16(112)
+        "+f"(d[i + 7])
+#define SMELT_R0 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define SMELT_R1 SMELT_R0 ",%8,%9,%10,%11,%12,%13,%14,%15"
+#define SMELT_R2 SMELT_R1 ",%16,%17,%18,%19,%20,%21,%22,%23"
+#define SMELT_R3 SMELT_R2 ",%24,%25,%26,%27,%28,%29,%30,%31"
+#define SMELT_R4 SMELT_R3 ",%32,%33,%34,%35,%36,%37,%38,%39"
+#define SMELT_R5 SMELT_R4 ",%40,%41,%42,%43,%44,%45,%46,%47"
+#define SMELT_R6 SMELT_R5 ",%48,%49,%50,%51,%52,%53,%54,%55"
+#define SMELT_R7 SMELT_R6 ",%56,%57,%58,%59,%60,%61,%62,%63"
+#define SMELT_R8 SMELT_R7 ",%64,%65,%66,%67,%68,%69,%70,%71"
+#define SMELT_R9 SMELT_R8 ",%72,%73,%74,%75,%76,%77,%78,%79"
+#define SMELT_R10 SMELT_R9 ",%80,%81,%82,%83,%84,%85,%86,%87"
+#define SMELT_R11 SMELT_R10 ",%88,%89,%90,%91,%92,%93,%94,%95"
+#define SMELT_R12 SMELT_R11 ",%96,%97,%98,%99,%100,%101,%102,%103"
+#define SMELT_R13 SMELT_R12 ",%104,%105,%106,%107,%108,%109,%110,%111"
+#define SMELT_R14 SMELT_R13 ",%112,%113,%114,%115,%116,%117,%118,%119"
+#define SMELT_R15 SMELT_R14 ",%120,%121,%122,%123,%124,%125,%126,%127"
+#define SMELT_O0 SMELT_F8(0)
+#define SMELT_O1 SMELT_O0, SMELT_F8(8)
+#define SMELT_O2 SMELT_O1, SMELT_F8(16)
+#define SMELT_O3 SMELT_O2, SMELT_F8(24)
+#define SMELT_O4 SMELT_O3, SMELT_F8(32)
+#define SMELT_O5 SMELT_O4, SMELT_F8(40)
+#define SMELT_O6 SMELT_O5, SMELT_F8(48)
+#define SMELT_O7 SMELT_O6, SMELT_F8(56)
+#define SMELT_O8 SMELT_O7, SMELT_F8(64)
+#define SMELT_O9 SMELT_O8, SMELT_F8(72)
+#define SMELT_O10 SMELT_O9, SMELT_F8(80)
+#define SMELT_O11 SMELT_O10, SMELT_F8(88)
+#define SMELT_O12 SMELT_O11, SMELT_F8(96)
+#define SMELT_O13 SMELT_O12, SMELT_F8(104)
+#define SMELT_O14 SMELT_O13, SMELT_F8(112)
+#define SMELT_O15 SMELT_O14, SMELT_F8(120)
 
 // d (64 x N) += or = a (64 x 16) b (16 x N) with both operands in shared memory, by 128 threads of a warpgroup; OUTER_A,
 // OUTER_B: the depth of the operand is its outer dimension. Of float the depth is 8, operands are cut off to TF32, and their
@@ -260,21 +275,28 @@ template <class T, int N> struct WgmmaRows;
     SMELT_WGMMA_TF32(N, K, A, B, P)                                                                                    \
     SMELT_WGMMA_OF(smelt_half, "f16", N, K, A, B, P, TA, TB)                                                           \
     SMELT_WGMMA_OF(smelt_bf16, "bf16", N, K, A, B, P, TA, TB)
-SMELT_WGMMA(32, 0, "%16", "%17", "%18", "%19", "%20")
-SMELT_WGMMA(64, 1, "%32", "%33", "%34", "%35", "%36")
-SMELT_WGMMA(96, 2, "%48", "%49", "%50", "%51", "%52")
-SMELT_WGMMA(128, 3, "%64", "%65", "%66", "%67", "%68")
-SMELT_WGMMA(160, 4, "%80", "%81", "%82", "%83", "%84")
-SMELT_WGMMA(192, 5, "%96", "%97", "%98", "%99", "%100")
-SMELT_WGMMA(224, 6, "%112", "%113", "%114", "%115", "%116")
-SMELT_WGMMA(256, 7, "%128", "%129", "%130", "%131", "%132")
-SMELT_WGMMA_ROWS(smelt_half, "f16", 64, 1, "%32", "%33", "%34", "%35", "%36", "%37")
-SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 1, "%32", "%33", "%34", "%35", "%36", "%37")
+SMELT_WGMMA(32, 1, "%16", "%17", "%18", "%19", "%20")
+SMELT_WGMMA(48, 2, "%24", "%25", "%26", "%27", "%28")
+SMELT_WGMMA(64, 3, "%32", "%33", "%34", "%35", "%36")
+SMELT_WGMMA(80, 4, "%40", "%41", "%42", "%43", "%44")
+SMELT_WGMMA(96, 5, "%48", "%49", "%50", "%51", "%52")
+SMELT_WGMMA(112, 6, "%56", "%57", "%58", "%59", "%60")
+SMELT_WGMMA(128, 7, "%64", "%65", "%66", "%67", "%68")
+SMELT_WGMMA(144, 8, "%72", "%73", "%74", "%75", "%76")
+SMELT_WGMMA(160, 9, "%80", "%81", "%82", "%83", "%84")
+SMELT_WGMMA(176, 10, "%88", "%89", "%90", "%91", "%92")
+SMELT_WGMMA(192, 11, "%96", "%97", "%98", "%99", "%100")
+SMELT_WGMMA(208, 12, "%104", "%105", "%106", "%107", "%108")
+SMELT_WGMMA(224, 13, "%112", "%113", "%114", "%115", "%116")
+SMELT_WGMMA(240, 14, "%120", "%121", "%122", "%123", "%124")
+SMELT_WGMMA(256, 15, "%128", "%129", "%130", "%131", "%132")
+SMELT_WGMMA_ROWS(smelt_half, "f16", 64, 3, "%32", "%33", "%34", "%35", "%36", "%37")
+SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 3, "%32", "%33", "%34", "%35", "%36", "%37")
 #undef SMELT_WGMMA
 #undef SMELT_WGMMA_TF32
 #undef SMELT_WGMMA_ROWS
 #undef SMELT_WGMMA_OF
-#undef SMELT_F16
+#undef SMELT_F8
 #undef SMELT_R0
 #undef SMELT_R1
 #undef SMELT_R2
@@ -283,6 +305,14 @@ SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 1, "%32", "%33", "%34", "%35", "%36", "
 #undef SMELT_R5
 #undef SMELT_R6
 #undef SMELT_R7
+#undef SMELT_R8
+#undef SMELT_R9
+#undef SMELT_R10
+#undef SMELT_R11
+#undef SMELT_R12
+#undef SMELT_R13
+#undef SMELT_R14
+#undef SMELT_R15
 #undef SMELT_O0
 #undef SMELT_O1
 #undef SMELT_O2
@@ -291,6 +321,14 @@ SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 1, "%32", "%33", "%34", "%35", "%36", "
 #undef SMELT_O5
 #undef SMELT_O6
 #undef SMELT_O7
+#undef SMELT_O8
+#undef SMELT_O9
+#undef SMELT_O10
+#undef SMELT_O11
+#undef SMELT_O12
+#undef SMELT_O13
+#undef SMELT_O14
+#undef SMELT_O15
 
 #endif
 

@@ -15,7 +15,8 @@ struct HaloTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = BLOCKS, cols = COLS, depth = DEPTH, taps = TAPS, inputs = INPUTS;
     static const int stages = STAGES, resident = 1;
-    static const bool keep = KEEP, spread = SPREAD;
+    static const bool keep = KEEP;
+    static const int spread = SPREAD ? 32 : 0, group = 32;
     static const bool moves_registers = WARPGROUPS == 2;
     static const int consumers = WARPGROUPS * 128;
     // Of an input, rounded up to where the next may begin; of the weights of a tap.

@@ -19,7 +19,8 @@ struct PlaneTile {
     static const int warpgroups = 2, repeat = BLOCKS, cols = COLS, depth = DEPTH, fold = FOLD,
                      places = PLACES;
     static const int inputs = INPUTS, stages = STAGES, resident = 1;
-    static const bool keep = KEEP, spread = SPREAD;
+    static const bool keep = KEEP;
+    static const int spread = SPREAD ? 32 : 0, group = 32;
     static const int consumers = warpgroups * 128;
     static const int line = DEPTH * 2; // bytes
     // Of an input, rounded up to where the next may begin; of the weights of a place in all planes.

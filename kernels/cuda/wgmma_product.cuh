@@ -8,11 +8,12 @@
 
 namespace smelt {
 
-// An operand's tile of LINES x DEPTH elements of SIZE bytes: lines along the depth, or (OUTER, of two bytes) the depth
-// outside, in strips of 64 lines.
+// An operand's tile of LINES x DEPTH elements of SIZE bytes: lines along the depth, one every 32, 64 or 128 bytes, or (OUTER,
+// of two bytes) the depth outside, in strips of 64 lines.
 template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
-    static const int swizzle = OUTER ? 128 : DEPTH * SIZE;
-    static const int bytes = LINES * DEPTH * SIZE;
+    static const int line = DEPTH * SIZE > 64 ? 128 : DEPTH * SIZE > 32 ? 64 : 32;
+    static const int swizzle = OUTER ? 128 : line;
+    static const int copied = LINES * DEPTH * SIZE, bytes = OUTER ? copied : LINES * line;
     static const int instructions = DEPTH * SIZE / 32;
     // From 64 lines to the next 64, from one instruction's depth to the next.
     static const int next_lines = OUTER ? DEPTH * 128 : 64 * swizzle;
@@ -24,11 +25,14 @@ template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
 // divide a tile's depth among themselves, add up each other's sums and store a part each; a tile has a cluster of its own
 // then. RESIDENT blocks share a multiprocessor. Or blocks of a cluster of two have neighbouring tiles and the same part of an
 // operand, of which each copies one half to both: what SHARES says.
-// SPREAD: columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column 8 q + 2 p + e
-// in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns.
+// A run of the sums has RUN parts, of the last of which LAST instructions have something to multiply; then a stage is a run or
+// one part. SPREAD: 32, columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column
+// 8 q + 2 p + e in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns. 16, a thread gets 4 neighbours
+// of each 16: column 4 q + 2 p + e in line 8 p + 2 q + e; the map has depth, e, q, p and 16 columns. 0: they lie in order. GROUP:
+// see SumUnits.
 enum WgmmaShares { SHARE_NOTHING, SHARE_ROWS, SHARE_COLUMNS };
 template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int SLICES, int RESIDENT,
-          bool OUTER_A, bool OUTER_B, bool SPREAD, WgmmaShares SHARES>
+          int RUN, int LAST, bool OUTER_A, bool OUTER_B, int SPREAD, int GROUP, WgmmaShares SHARES>
 struct WgmmaTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = REPEAT, cols = COLS, depth = DEPTH, blocks = BLOCKS, stages = STAGES;
@@ -39,10 +43,12 @@ struct WgmmaTile {
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
     static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
-    static const bool outer_a = OUTER_A, outer_b = OUTER_B, spread = SPREAD;
+    static const bool outer_a = OUTER_A, outer_b = OUTER_B;
+    static const int spread = SPREAD, group = GROUP, run = RUN, last = LAST;
     typedef WgmmaOperand<rows, DEPTH, OUTER_A, sizeof(ELEMENT)> A;
     typedef WgmmaOperand<COLS, DEPTH, OUTER_B, sizeof(ELEMENT)> B;
-    static const int stage_bytes = BLOCKS * (A::bytes + B::bytes);
+    static const int stage_bytes = BLOCKS * (A::bytes + B::bytes), copied_bytes = BLOCKS * (A::copied + B::copied);
+    static_assert(LAST == A::instructions || BLOCKS == 1 || BLOCKS == RUN || RUN == 1, "a run ends within a stage");
     // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
     static SMELT_DEVICE u32 a_at(u32 stage) { return stage; }
     static SMELT_DEVICE u32 b_at(u32 stage) { return stage + BLOCKS * A::bytes; }
@@ -109,7 +115,7 @@ SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const WgmmaTiles<
     const int ahead = smaller(share.count, (int)Tile::stages);
     typename Load::Cursor cursor = tiles.begin(load, tiles.first(), share.first * Tile::blocks);
     for (int step = 0; step < ahead; ++step) {
-        barrier_arrive_expecting(ring.filled(step), Tile::stage_bytes);
+        barrier_arrive_expecting(ring.filled(step), Tile::copied_bytes);
 #pragma unroll
         for (int j = 0; j < Tile::blocks; ++j) {
             load.copy_columns(cursor, Tile::own_b_at(ring.stage(step)) + j * Tile::B::bytes, ring.filled(step));
@@ -130,7 +136,7 @@ SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile>
             const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
             if (ahead <= 0) {
                 barrier_wait(ring.freed(stage.at), stage.round ^ 1);
-                barrier_arrive_expecting(full, Tile::stage_bytes);
+                barrier_arrive_expecting(full, Tile::copied_bytes);
             }
 #pragma unroll
             for (int j = 0; j < Tile::blocks; ++j) {
@@ -143,23 +149,34 @@ SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile>
     }
 }
 
-// One stage's products.
+// Products of a part from one instruction to another. a, b: of the part's begin.
+template <class Tile, int BEGIN, int END>
+SMELT_DEVICE void wgmma_multiply_part(u64 a, u64 b, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
+    typedef typename Tile::A A;
+    typedef typename Tile::B B;
+#pragma unroll
+    for (int k = BEGIN; k < END; ++k)
+#pragma unroll
+        for (int m = 0; m < Tile::repeat; ++m)
+            Wgmma<typename Tile::Element, Tile::cols, Tile::outer_a, Tile::outer_b>::run(
+                sums[m], a + (u64)(m * A::next_lines + k * A::next_depth >> 4), b + (u64)(k * B::next_depth >> 4),
+                k > 0 || !first);
+}
+// One stage's products. part: of its run, the stage's first.
 template <class Tile>
-SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
+SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, int part, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
     typedef typename Tile::A A;
     typedef typename Tile::B B;
     const u64 a = operand_at(A::form(), Tile::a_at(at) + warpgroup * Tile::repeat * A::next_lines);
     const u64 b = operand_at(B::form(), Tile::b_at(at));
     wgmma_begin();
 #pragma unroll
-    for (int j = 0; j < Tile::blocks; ++j)
-#pragma unroll
-        for (int k = 0; k < A::instructions; ++k)
-#pragma unroll
-            for (int m = 0; m < Tile::repeat; ++m)
-                Wgmma<typename Tile::Element, Tile::cols, Tile::outer_a, Tile::outer_b>::run(
-                    sums[m], a + (u64)(j * A::bytes + m * A::next_lines + k * A::next_depth >> 4),
-                    b + (u64)(j * B::bytes + k * B::next_depth >> 4), j + k > 0 || !first);
+    for (int j = 0; j < Tile::blocks; ++j) {
+        const u64 aj = a + (u64)(j * A::bytes >> 4), bj = b + (u64)(j * B::bytes >> 4);
+        wgmma_multiply_part<Tile, 0, Tile::last>(aj, bj, sums, first && j == 0);
+        if (Tile::blocks > 1 ? Tile::run > 1 && j < Tile::run - 1 : part < Tile::run - 1)
+            wgmma_multiply_part<Tile, Tile::last, A::instructions>(aj, bj, sums, false);
+    }
     wgmma_commit();
 }
 
@@ -184,11 +201,16 @@ SMELT_DEVICE void wgmma_normalize(u32 at, int first, const Normal &normal, const
 
 // The row of a warpgroup's first 64 that the thread has parts of; the other is 8 below.
 SMELT_DEVICE Index wgmma_row() { return (Index)(threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4); }
+// The first row of a tile that the thread has parts of.
+template <class Tile> SMELT_DEVICE Index wgmma_first(Index row) {
+    return row * Tile::rows + threadIdx.x / 128 * Tile::repeat * 64 + wgmma_row();
+}
 
-// How slices share their sums. A unit is what a thread has of 32 columns in one row; unit u is added up by block u % slices,
-// in the order of the blocks, which gets the others' sums through its shared memory.
+// How slices share their sums. A unit is what a thread stores together; unit u is added up by block u % slices, in the order of
+// the blocks, which gets the others' sums through its shared memory.
 template <class Tile> struct WgmmaUnits {
-    static const int lines = Tile::repeat * 2, all = Tile::cols / 32 * lines, most = (all + Tile::slices - 1) / Tile::slices;
+    typedef SumUnits<Tile, 2 * Tile::repeat> Units;
+    static const int lines = Units::lines, all = Units::groups * lines, most = (all + Tile::slices - 1) / Tile::slices;
     static const u32 half = Tile::consumers * 16; // bytes of half a unit of all threads
     static SMELT_DEVICE u32 count(u32 block) { return (all + Tile::slices - 1 - block) / Tile::slices; }
     // Bytes that the block gets.
@@ -209,40 +231,41 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
 #pragma unroll
     for (int unit = 0; unit < Units::all; ++unit) {
         const u32 owner = unit % Tile::slices;
-        const int r = unit % Units::lines, first = unit / Units::lines * 16 + r % 2 * 2;
+        const int r = unit % Units::lines, group = unit / Units::lines;
         if (owner == rank) {
-            store.fetch_column(put.col + unit / Units::lines * 32, put.matrix, columns[unit / Tile::slices]);
-            store.fetch(put.rows[r], put.col + unit / Units::lines * 32, put.matrix, operands[unit / Tile::slices]);
+            store.fetch_column(put.col + group * Put::group, put.matrix, columns[unit / Tile::slices]);
+            store.fetch(put.rows[r], put.col + group * Put::group, put.matrix, operands[unit / Tile::slices]);
             continue;
         }
+        float part[8];
+        Put::pick(sums, group, r, part);
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-            shared_put_later(own + Units::at(unit, owner, rank) + i * Units::half, owner, ring.joined,
-                             sums[r / 2][first + i * 8], sums[r / 2][first + i * 8 + 1], sums[r / 2][first + i * 8 + 4],
-                             sums[r / 2][first + i * 8 + 5]);
+            shared_put_later(own + Units::at(unit, owner, rank) + i * Units::half, owner, ring.joined, part[i * 4],
+                             part[i * 4 + 1], part[i * 4 + 2], part[i * 4 + 3]);
     }
     barrier_wait<true>(ring.joined, 0);
 #pragma unroll
     for (int unit = 0; unit < Units::all; ++unit) {
         if (unit % Tile::slices != rank) continue;
-        const int r = unit % Units::lines, first = unit / Units::lines * 16 + r % 2 * 2;
+        const int r = unit % Units::lines, group = unit / Units::lines;
         float mine[8] = {}, whole[8];
 #pragma unroll
         for (int block = 0; block < Tile::slices; ++block) {
             const u32 at = own + Units::at(unit, unit % Tile::slices, block);
             float part[8];
-#pragma unroll
-            for (int i = 0; i < 8; ++i) part[i] = sums[r / 2][first + i / 2 * 4 + i % 2];
-            if (block != unit % Tile::slices) {
+            if (block == unit % Tile::slices) {
+                Put::pick(sums, group, r, part);
+            } else {
                 shared_get(at, part[0], part[1], part[2], part[3]);
                 shared_get(at + Units::half, part[4], part[5], part[6], part[7]);
             }
 #pragma unroll
             for (int i = 0; i < 8; ++i) mine[i] += part[i];
         }
-        if (!Tile::spread) gather_columns(mine, whole);
-        store.put(put.rows[r], put.col + unit / Units::lines * 32, put.matrix, Tile::spread ? mine : whole,
-                  columns[unit / Tile::slices], operands[unit / Tile::slices]);
+        Put::join(mine, whole);
+        store.put(put.rows[r], put.col + group * Put::group, put.matrix, whole, columns[unit / Tile::slices],
+                  operands[unit / Tile::slices]);
     }
 }
 
@@ -268,28 +291,22 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
         SumPut<Tile, Store, 2 * Tile::repeat> put;
-        const Index first = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
-#pragma unroll
-        for (int r = 0; r < 2 * Tile::repeat; ++r) put.rows[r] = first + r / 2 * 64 + r % 2 * 8;
+        put.place(wgmma_first<Tile>(row), col * Tile::cols, matrix);
         const Index part = row;
-        put.place(col * Tile::cols, matrix);
         if (Tile::slices == 1) put.begin(store);
         if (tile + tiles.step() < tiles.count()) {
             tiles.find(tile + tiles.step(), row, col, matrix);
-            const Index next = row * Tile::rows + warpgroup * Tile::repeat * 64 + wgmma_row();
-#pragma unroll
-            for (int r = 0; r < 2 * Tile::repeat; ++r)
-#pragma unroll
-                for (int g = 0; g < Tile::cols; g += 32)
-                    store.prefetch(next + r / 2 * 64 + r % 2 * 8, col * Tile::cols + g + threadIdx.x % 4 * 8, matrix);
+            put.prefetch(store, wgmma_first<Tile>(row) - threadIdx.x % 32 / 4, col * Tile::cols, matrix);
         }
+        int run = Tile::run > 1 ? share.first * Tile::blocks % Tile::run : 0; // its part
         u32 before = 0; // the stage that the instructions under way read
         for (int step = 0; step < share.count; ++step) {
             barrier_wait(ring.filled(stage.at), stage.round);
             if constexpr (Normal::normalizes)
                 wgmma_normalize<Tile>(ring.stage(stage.at), (share.first + step) * Tile::blocks * Tile::depth, normal,
                                       scales_of<Normal>());
-            wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, sums, step == 0);
+            wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, run, sums, step == 0);
+            run = run + Tile::blocks == Tile::run ? 0 : run + Tile::blocks;
             wgmma_wait<1>();
             if (step > 0) wgmma_free<Tile>(before);
             before = ring.freed(stage.at);
@@ -301,7 +318,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
             wgmma_join<Tile>(ring, put, store, sums);
         } else {
             put.finish(store, sums, moments);
-            moments.leave_tile(part, put.col - threadIdx.x % 4 * 8);
+            moments.leave_tile(part, put.col - put.first_col());
         }
     }
     moments.leave_block();
@@ -357,8 +374,8 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, con
 // A tile of the columns' operand, or a half of it to a PAIR of blocks: lines along the depth, from line `line` of matrix `z`.
 template <class Tile, bool PAIR = false>
 SMELT_DEVICE void wgmma_copy_columns(u32 to, const TensorMap &map, u32 full, int depth, int line, int z) {
-    if (Tile::spread)
-        copy_box<PAIR>(to, map, full, depth, 0, 0, 0, line / 32);
+    if constexpr (Tile::spread != 0)
+        copy_box<PAIR>(to, map, full, depth, 0, 0, 0, line / Tile::spread);
     else
         copy_box<PAIR>(to, map, full, depth, line, z);
 }

@@ -183,13 +183,13 @@ static bool pays(const Problem *problem, const Device *device) {
 static const char *back_map(KernelWriter *w, const Bottleneck *own, ValueId weights, Dim channels) {
     DimTable *dims = kernel_emission(w)->graph->dims;
     KernelMap map =
-        wgmma_spread_map(dims, ELEMENT, MIDDLE, MIDDLE, weights, own->outputs, channels, channels);
+        wgmma_spread_map(dims, 32, ELEMENT, MIDDLE, MIDDLE, weights, own->outputs, channels, channels);
     return kernel_map(w, &map);
 }
 
 static const char *weights_text(KernelWriter *w, const Bottleneck *own) {
     Emission *emission = kernel_emission(w);
-    KernelMap expand = wgmma_conv_weights(emission, &own->conv, MIDDLE, MIDDLE, false);
+    KernelMap expand = wgmma_conv_weights(emission, &own->conv, MIDDLE, MIDDLE, 0);
     KernelMap windows = {.value = own->windows->inputs[1],
                          .rank = 3,
                          .swizzle = MIDDLE * ELEMENT,

@@ -270,7 +270,7 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
     const int32_t boxes[] = {box(&halo, config, 0), box(&halo, config, 1), box(&halo, config, 2)};
     KernelMap x = wgmma_conv_boxes(emission, &halo.conv, config->number[HALO_DEPTH], axes, boxes);
     KernelMap weights = wgmma_conv_weights(emission, &halo.conv, config->number[HALO_DEPTH],
-                                           config->number[HALO_COLS], spreads(&halo));
+                                           config->number[HALO_COLS], spreads(&halo) ? 32 : 0);
     KernelWriter *w = kernel_begin(emission, "conv_halo");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_halo.cuh");

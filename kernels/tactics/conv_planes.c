@@ -290,7 +290,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const int32_t boxes[] = {1, box(&planes, config, 1), box(&planes, config, 2)};
     KernelMap x = wgmma_conv_boxes(emission, &planes.conv, config->number[PLANE_DEPTH], planes.axis, boxes);
     KernelMap weights = wgmma_conv_weights(emission, &planes.conv, config->number[PLANE_DEPTH],
-                                           config->number[PLANE_COLS], spreads(&planes));
+                                           config->number[PLANE_COLS], spreads(&planes) ? 32 : 0);
     KernelWriter *w = kernel_begin(emission, "conv_planes");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_planes.cuh");

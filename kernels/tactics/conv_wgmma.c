@@ -67,7 +67,7 @@ static KernelMap map_input(const Emission *emission, const ConvText *conv, const
     int32_t axes = conv_axes(emission->problem, conv), depth = config->number[WGMMA_DEPTH];
     KernelMap map = {.value = conv->x,
                      .rank = axes + 2,
-                     .swizzle = wgmma_element(emission->problem) * depth,
+                     .swizzle = wgmma_line(wgmma_element(emission->problem), depth),
                      .windows = true};
     Dim strides[SMELT_MAX_RANK];
     value_strides(emission->graph, conv->x, strides);
@@ -158,7 +158,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
-                                  .version = 4,
+                                  .version = 5,
                                   .strided = true,
                                   .normalizes_planes = true,
                                   .arch = "sm_90a",

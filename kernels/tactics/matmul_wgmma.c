@@ -154,7 +154,7 @@ static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
                           .boxes = true,
                           .outer_a = product->a.outer,
                           .outer_b = product->b.outer,
-                          .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 32 == 0,
+                          .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 16 == 0,
                           .constant = problem_value(problem, product->b.value)->data != NULL,
                           .reads = problem->input_count > (product->c != NONE ? 3 : 2),
                           .bytes = problem_bytes(problem),
@@ -192,8 +192,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     WgmmaProblem tiles = problem_of(emission->problem, &product);
     KernelMap a = map_of(&tiles, config, &product.a, product.depth, wgmma_copied_rows(config));
     KernelMap b = map_of(&tiles, config, &product.b, product.depth, wgmma_copied_cols(config));
-    if (wgmma_spreads(&tiles, config)) {
-        b = wgmma_spread_map(emission->graph->dims, tiles.element, config->number[WGMMA_DEPTH],
+    int32_t spread = wgmma_spreads(&tiles, config);
+    if (spread > 0) {
+        b = wgmma_spread_map(emission->graph->dims, spread, tiles.element, config->number[WGMMA_DEPTH],
                              wgmma_copied_cols(config), product.b.value, product.cols, product.depth,
                              product.b.line_stride);
         b.channels_last = product.b.turned;
@@ -213,7 +214,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",
-                                    .version = 4,
+                                    .version = 5,
                                     .strided = true,
                                     .arch = "sm_90a",
                                     .refuses = refuses,

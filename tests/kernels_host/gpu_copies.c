@@ -132,11 +132,12 @@ static void round_numbers(char *elements, unsigned bytes) {
     }
 }
 
-/* The elements of one line, from `first` on, with zeros beside the tensor. */
+/* The elements of one line, from `first` on, with zeros beside the tensor. Lines lie one every `swizzle`
+ * bytes. */
 static void copy_line(const Box *box, unsigned line, const int64_t at[GPU_MAP_RANK]) {
     const GpuMap *map = box->map;
     const int64_t length = map->box[0];
-    const unsigned bytes = (unsigned)(length * map->element);
+    const unsigned bytes = (unsigned)(length * map->element), swizzle = (unsigned)map->swizzle;
     char elements[256] = {0};
     bool inside = true;
     int64_t place = 0, first = at[0] < 0 ? -at[0] : 0;
@@ -150,8 +151,8 @@ static void copy_line(const Box *box, unsigned line, const int64_t at[GPU_MAP_RA
                (size_t)((end - first) * map->element));
     if (map->element == 4) round_numbers(elements, bytes);
     for (unsigned i = 0; i < bytes; i += 16)
-        memcpy(box->to + (swizzled(box->address + line * bytes + i, (unsigned)map->swizzle) - box->address),
-               elements + i, 16);
+        memcpy(box->to + (swizzled(box->address + line * swizzle + i, swizzle) - box->address), elements + i,
+               16);
 }
 
 static unsigned lines_of(const GpuMap *map) {
@@ -225,7 +226,7 @@ void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const floa
 }
 
 static void start_copy(Box box, unsigned barrier, unsigned rank) {
-    box.to = shared_of(rank, box.address, bytes_of(box.map));
+    box.to = shared_of(rank, box.address, lines_of(box.map) * (unsigned)box.map->swizzle);
     box.barrier = barrier_of(rank, barrier);
     begin(&box);
 }

@@ -163,8 +163,8 @@ static float *sum_of(float *sums, unsigned cols, unsigned thread, unsigned i) {
 }
 
 static void add_row(float *sums, float factor, const float *b, unsigned cols) {
-    for (unsigned first = 0; first < cols; first += 32)
-        for (unsigned i = 0; i < 32; ++i) sums[first + i] += factor * b[first + i];
+    for (unsigned first = 0; first < cols; first += 16)
+        for (unsigned i = 0; i < 16; ++i) sums[first + i] += factor * b[first + i];
 }
 
 static float row_element(const Product *it, unsigned row, unsigned k) {

@@ -97,8 +97,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
  * wait for each other. Elements that are read one by one are read at half the rate, lines of few channels
  * below that of whole ones. Fitted to an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const double empty = 0.95, block_us = 0.7, alone_us = 0.2, cluster_us = 1, double_us = 0.2, alone = 4,
-                 narrow = 0.2;
+    const double empty = 0.95, block_us = 0.7, alone_us = 0.2, cluster_us = 1, double_us = 0.2, alone = 1.5,
+                 narrow = 0.2, of_packs = 3;
     int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2],
             side = config->number[3];
     Slices planes = planes_of(problem);
@@ -111,8 +111,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
         blocks = ceil((double)dim_at_opt(problem->graph, planes.rows) / columns);
         elements = 2 * places * columns;
     }
-    double most = (double)device->threads_per_sm / threads, each = blocks / device->sm_count,
-           together = fmin(fmax(each, alone), most),
+    double most = columns == 0 ? of_packs : (double)device->threads_per_sm / threads,
+           each = blocks / device->sm_count, together = fmin(fmax(each, alone), most),
            l2_per_us = device_l2_per_clock(device) * device->clock_mhz,
            bytes = elements * dtype_bits(problem_input(problem, 0)->dtype) / 8,
            doubled = slices > 1 ? double_us * (1 + log2(slices)) : 0;

@@ -91,21 +91,28 @@ static void load_selected(const Chain *chain, int32_t lanes, const char *count, 
     write_format(out, "        }\n");
 }
 
-void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out) {
+/* load: name of the function that does. */
+static void load_by(const Chain *chain, int32_t lanes, const char *count, const char *into, const char *load,
+                    ByteWriter *out) {
     for (int32_t k = 0; k < chain->operand_count; ++k) {
         const ChainOperand *operand = &chain->operands[k];
         if (packs_fetch(operand, lanes) == FETCH_PACK)
-            write_format(out, "        %sv%d = load_pack<%s>(%s, %s);\n", into, k, count, operand->text,
+            write_format(out, "        %sv%d = %s<%s>(%s, %s);\n", into, k, load, count, operand->text,
                          access_index(chain->w, &operand->access, "i"));
     }
     load_selected(chain, lanes, count, out);
 }
 
+void packs_load(const Chain *chain, int32_t lanes, const char *count, const char *into, ByteWriter *out) {
+    load_by(chain, lanes, count, into, "load_pack", out);
+}
+
 void packs_operands(Chain *chain, int32_t lanes, const char *count, ByteWriter *out) {
     write_format(out, "    struct Operands {\n");
     packs_declare(chain, lanes, count, "o.", out);
-    write_format(out, "    };\n    SMELT_DEVICE void read(Index i, Operands &o) const {\n");
-    packs_load(chain, lanes, count, "o.", out);
+    write_format(out, "    };\n    template <class Loads = PackLoads> SMELT_DEVICE void read(Index i, "
+                      "Operands &o) const {\n");
+    load_by(chain, lanes, count, "o.", "Loads::template pack", out);
     write_format(out, "    }\n");
 }
 

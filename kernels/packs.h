@@ -24,7 +24,7 @@ void packs_load(const Chain *chain, int32_t lanes, const char *count, const char
 /* "        prefetch_l2(p0 + i);": the same, to the L2 cache alone. */
 void packs_prefetch(const Chain *chain, int32_t lanes, ByteWriter *out);
 /* Members of a struct: Operands, which has what declare declares as members, and read(i, o), which loads
- * them. */
+ * them, as its template's argument says (PackLoads, EarlyLoads of core.cuh). */
 void packs_operands(Chain *chain, int32_t lanes, const char *count, ByteWriter *out);
 /* The statements of one pack of which packs_load has been: from: as its into; results are stored. seed: the
  * anchor's value, x[k], or NONE. given: a value that x[k] gets, or NONE. */

@@ -12,13 +12,14 @@ namespace smelt {
 // A tile of the result: REPEAT times 4 lines of 14 places, a warpgroup's alone. PARTS, STRIPS: 64 channels
 // each of the input and of the result. STAGES: of 64 channels of a tile's input. In shared memory lines have
 // 16 places, so that a piece of 64 rows has 4.
-template <class ELEMENT, int WARPGROUPS, int REPEAT, int PARTS, int STRIPS, bool SHORTCUT, int STAGES> struct BottleneckTile {
+template <class ELEMENT, int REPEAT, int PARTS, int STRIPS, bool SHORTCUT, int STAGES> struct BottleneckTile {
     typedef ELEMENT Element;
     static const int repeat = REPEAT, parts = PARTS, strips = STRIPS, stages = STAGES, taps = 9;
     static const bool shortcut = SHORTCUT;
-    static const int warpgroups = WARPGROUPS, consumers = warpgroups * 128, ahead = WARPGROUPS == 2 && REPEAT == 1 ? 2 : 1;
-    // Registers of a thread, which those of the warpgroup that copies give to the others.
-    static const int copies = WARPGROUPS == 4 ? 24 : 40, computes = WARPGROUPS == 2 ? 232 : WARPGROUPS == 3 ? 152 : 112;
+    static const int warpgroups = 2, consumers = warpgroups * 128;
+    // Where registers suffice, biases stay in them, and what is added is read earlier.
+    static const bool holds = REPEAT == 1;
+    static const int ahead = holds ? 2 : 1;
     static const int line = 16, places = 14, lines = 4 * REPEAT,
                      rows = (lines + 2) * line; // rows: with the halo
     static const int pieces = (rows + 63) / 64;
@@ -87,6 +88,30 @@ template <int STAGES> struct BottleneckStage {
 // Maps of weights: (channel, tap, output channel), and those of the results spread (see WgmmaTile).
 struct BottleneckWeights {
     const TensorMap &expand, &windows, &back, &shortcut;
+};
+
+// -- what is added to a product's columns --
+
+// A bias: 8 neighbouring columns are read at a time, or the pairs of 64 that a thread has sums of.
+template <class B> struct ColumnBias {
+    const B *bias;
+    typedef Pack<B, 8> Column;
+    struct Pairs { Pack<B, 2> at[8]; };
+    SMELT_DEVICE void fetch_column(Index col, Column &column) const { column = EarlyLoads::pack<8>(bias, col); }
+    SMELT_DEVICE void fetch_pairs(Pairs &pairs) const {
+#pragma unroll
+        for (int p = 0; p < 8; ++p) pairs.at[p] = load_pack<2>(bias, (Index)(p * 8 + threadIdx.x % 4 * 2));
+    }
+    SMELT_DEVICE float apply(float sum, const Column &column, int k) const { return sum + fetch(column.at[k]); }
+    SMELT_DEVICE float apply(float sum, const Pairs &pairs, int p, int k) const { return sum + fetch(pairs.at[p].at[k]); }
+};
+struct NoBias {
+    struct Column {};
+    struct Pairs {};
+    SMELT_DEVICE void fetch_column(Index, Column &) const {}
+    SMELT_DEVICE void fetch_pairs(Pairs &) const {}
+    SMELT_DEVICE float apply(float sum, const Column &, int) const { return sum; }
+    SMELT_DEVICE float apply(float sum, const Pairs &, int, int) const { return sum; }
 };
 
 // -- the copying thread --
@@ -161,12 +186,14 @@ SMELT_DEVICE void bottleneck_expand(const BottleneckMemory<Tile> &memory, int wa
 // What the windows see, zeros beside the image.
 template <class Tile, class Bias, class Between>
 SMELT_DEVICE void bottleneck_put_middle(u32 to, const BottleneckTiles<Tile> &tiles, const BottleneckPlace &at,
-                                        const Bias &bias, const Between &between,
+                                        const Bias &bias, const typename Bias::Pairs &pairs, const Between &between,
                                         const float (&sums)[Tile::pieces][32]) {
     const Index column = threadIdx.x % 4 * 2;
+    const int first = (int)wgmma_row(); // what is exchanged in a row is the same in all of the thread's
+    const u32 own = to + first * Tile::row_bytes + threadIdx.x % 4 * 4;
 #pragma unroll
     for (int r = 0; r < 2 * Tile::pieces; ++r) {
-        const int row = (int)wgmma_row() + r / 2 * 64 + r % 2 * 8;
+        const int further = r / 2 * 64 + r % 2 * 8, row = first + further;
         if (row >= Tile::rows) continue;
         const Index line = at.line + row / Tile::line - 1, place = at.place + row % Tile::line - 1;
         const bool inside = tiles.holds(line, place);
@@ -175,10 +202,9 @@ SMELT_DEVICE void bottleneck_put_middle(u32 to, const BottleneckTiles<Tile> &til
         for (int p = 0; p < 8; ++p) {
             const float *sum = &sums[r / 2][p * 4 + r % 2 * 2];
             const u32 pair = pair_of<typename Tile::Element>(
-                (float)between(number + p * 8, bias(column + p * 8, sum[0])),
-                (float)between(number + p * 8 + 1, bias(column + p * 8 + 1, sum[1])));
-            shared_put(to + swizzled<Tile::row_bytes>(row, p) + threadIdx.x % 4 * 4,
-                       float_of_bits(inside ? pair : 0));
+                (float)between(number + p * 8, bias.apply(sum[0], pairs, p, 0)),
+                (float)between(number + p * 8 + 1, bias.apply(sum[1], pairs, p, 1)));
+            shared_put(own + ((p ^ first % 8) << 4) + further * Tile::row_bytes, float_of_bits(inside ? pair : 0));
         }
     }
 }
@@ -204,7 +230,7 @@ SMELT_DEVICE void bottleneck_windows(u32 middle, u32 weights, float (&sums)[Tile
 // Their sums as the left operand of the products behind them.
 template <class Tile, class Bias, class Within>
 SMELT_DEVICE void bottleneck_rows(const BottleneckTiles<Tile> &tiles, const BottleneckPlace &at,
-                                  const Bias &bias, const Within &within,
+                                  const Bias &bias, const typename Bias::Pairs &pairs, const Within &within,
                                   const float (&sums)[Tile::repeat][32], u32 (&rows)[Tile::repeat][4][4]) {
     const Index column = threadIdx.x % 4 * 2;
 #pragma unroll
@@ -216,8 +242,8 @@ SMELT_DEVICE void bottleneck_rows(const BottleneckTiles<Tile> &tiles, const Bott
         for (int p = 0; p < 8; ++p) {
             const float *sum = &sums[r / 2][p * 4 + r % 2 * 2];
             rows[r / 2][p / 2][p % 2 * 2 + r % 2] = pair_of<typename Tile::Element>(
-                (float)within(number + p * 8, bias(column + p * 8, sum[0])),
-                (float)within(number + p * 8 + 1, bias(column + p * 8 + 1, sum[1])));
+                (float)within(number + p * 8, bias.apply(sum[0], pairs, p, 0)),
+                (float)within(number + p * 8 + 1, bias.apply(sum[1], pairs, p, 1)));
         }
     }
 }
@@ -247,7 +273,7 @@ template <class Tile, class Finish, class Epilogue> struct BottleneckPut {
             const Index channel = strip * 64 + half * 32;
             finish.fetch_column(channel + threadIdx.x % 4 * 8, ahead.columns[half]);
 #pragma unroll
-            for (int r = 0; r < rows; ++r) epilogue.read(numbers[r] + channel, ahead.operands[half][r]);
+            for (int r = 0; r < rows; ++r) epilogue.template read<EarlyLoads>(numbers[r] + channel, ahead.operands[half][r]);
         }
     }
     SMELT_DEVICE void put(const Finish &finish, const Epilogue &epilogue, int strip, const Ahead &ahead,
@@ -288,18 +314,7 @@ SMELT_DEVICE void bottleneck_back(const u32 (&rows)[Tile::repeat][4][4], u32 dat
     wgmma_commit();
 }
 
-// A bias of all columns, 8 of which are read at a time; none; and those of two products.
-template <class B> struct ColumnBias {
-    const B *bias;
-    typedef Pack<B, 8> Column;
-    SMELT_DEVICE void fetch_column(Index col, Column &column) const { column = load_pack<8>(bias, col); }
-    SMELT_DEVICE float apply(float sum, const Column &column, int k) const { return sum + fetch(column.at[k]); }
-};
-struct NoBias {
-    struct Column {};
-    SMELT_DEVICE void fetch_column(Index, Column &) const {}
-    SMELT_DEVICE float apply(float sum, const Column &, int) const { return sum; }
-};
+// What finishes the sum of two products.
 template <class First, class Second> struct FinishBoth {
     First first;
     Second second;
@@ -339,6 +354,12 @@ SMELT_DEVICE void bottleneck_consume(const BottleneckMemory<Tile> &memory, const
     const u32 middle = memory.middle(warpgroup);
     BottleneckStage<Tile::stages> stage;
     int turn = 0;
+    typename A::Pairs expand_pairs;
+    typename C::Pairs window_pairs;
+    if (Tile::holds) {
+        chains.expand_bias.fetch_pairs(expand_pairs);
+        chains.window_bias.fetch_pairs(window_pairs);
+    }
     for (Index tile = (Index)blockIdx.x; tile < tiles.count(); tile += (Index)gridDim.x, turn = residue(turn + 1, Tile::warpgroups)) {
         if (turn != warpgroup) {
             stage.skip(Tile::parts);
@@ -349,9 +370,10 @@ SMELT_DEVICE void bottleneck_consume(const BottleneckMemory<Tile> &memory, const
         {
             float sums[Tile::pieces][32];
             barrier_wait(memory.weights(0), 0);
+            if (!Tile::holds) chains.expand_bias.fetch_pairs(expand_pairs);
             bottleneck_expand<Tile>(memory, warpgroup, stage, sums);
             warpgroup_wait(); // nobody reads what was there before
-            bottleneck_put_middle<Tile>(middle, tiles, at, chains.expand_bias, chains.between, sums);
+            bottleneck_put_middle<Tile>(middle, tiles, at, chains.expand_bias, expand_pairs, chains.between, sums);
         }
         stores_done();
         warpgroup_wait();
@@ -362,9 +384,10 @@ SMELT_DEVICE void bottleneck_consume(const BottleneckMemory<Tile> &memory, const
             float sums[Tile::repeat][32];
             barrier_wait(memory.weights(1), 0);
             bottleneck_windows<Tile>(middle, memory.data + Tile::windows_at, sums);
+            if (!Tile::holds) chains.window_bias.fetch_pairs(window_pairs);
             if (Tile::ahead > 1) put.ask(chains.finish, chains.epilogue, 0, ahead[0]);
             wgmma_wait<0>();
-            bottleneck_rows<Tile>(tiles, at, chains.window_bias, chains.within, sums, rows);
+            bottleneck_rows<Tile>(tiles, at, chains.window_bias, window_pairs, chains.within, sums, rows);
         }
         barrier_wait(memory.weights(2), 0);
         if (Tile::shortcut) barrier_wait(memory.weights(3), 0);
@@ -402,14 +425,14 @@ SMELT_DEVICE void bottleneck(const BottleneckTiles<Tile> &tiles, const TensorMap
     __syncwarp();
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
-        registers_to<Tile::copies>();
+        registers_to<40>();
         if (copies) {
             if (!CONSTANT) bottleneck_copy_weights<Tile>(memory, weights);
             bottleneck_copy<Tile>(memory, tiles, x);
         }
         __syncwarp();
     } else {
-        registers_from<Tile::computes>();
+        registers_from<232>();
         const BottleneckChains<A, B, C, D, F, E> chains = {expand_bias, between, window_bias,
                                                            within,      finish,  epilogue};
         bottleneck_consume<Tile>(memory, tiles, chains);

@@ -330,6 +330,26 @@ template <class T, int N> SMELT_DEVICE void store_pack(T *p, Index i, const Pack
     *reinterpret_cast<Pack<T, N> *>(p + i) = pack;
 }
 
+// How packs are loaded: where the compiler sees fit; or begun right here, so that what follows goes on while they come.
+struct PackLoads {
+    template <int N, class T> static SMELT_DEVICE Pack<T, N> pack(const T *p, Index i) { return load_pack<N>(p, i); }
+};
+struct EarlyLoads {
+    template <int N, class T> static SMELT_DEVICE Pack<T, N> pack(const T *p, Index i) {
+#ifndef SMELT_ON_HOST
+        if constexpr (sizeof(Pack<T, N>) == 16) {
+            Pack<T, N> pack;
+            u32 *words = reinterpret_cast<u32 *>(&pack);
+            asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                         : "l"(p + i));
+            return pack;
+        }
+#endif
+        return load_pack<N>(p, i);
+    }
+};
+
 // The pack where there is one, else zeros; as one instruction for 16 bytes, so that many can be under way together.
 template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack_if(bool is_there, const T *p, Index i) {
     Pack<T, N> pack = {};

@@ -17,10 +17,11 @@ enum {
     LINES = 4,                 /* times REPEAT */
     MOST_STAGES = 4,
     SHARED_RESERVED = 1024 + 512, /* for the alignment of what lies there, and for barriers */
-    WARPGROUPS = 0,               /* numbers of a config */
-    REPEAT = 1,
-    STAGES = 2,
-    NUMBERS = 3
+    WARPGROUPS = 2,
+    THREADS = WARPGROUPS * 128 + 128,
+    REPEAT = 0, /* numbers of a config */
+    STAGES = 1,
+    NUMBERS = 2
 };
 
 typedef struct Bottleneck {
@@ -102,8 +103,8 @@ static int64_t input_bytes(const Config *config) {
 static int64_t shared_bytes(const Bottleneck *own, const Config *config) {
     int64_t strips = own->outputs / MIDDLE * (own->shortcut != NULL ? 2 : 1);
     int64_t weights = (own->parts + TAPS + strips) * PIECE;
-    return weights + (config->number[STAGES] + config->number[WARPGROUPS]) * input_bytes(config) +
-           3 * MIDDLE * ELEMENT + 1024;
+    return weights + (config->number[STAGES] + WARPGROUPS) * input_bytes(config) + 3 * MIDDLE * ELEMENT +
+           1024;
 }
 
 static Dim count_tiles(DimTable *dims, const Bottleneck *own, const Config *config) {
@@ -117,8 +118,8 @@ static double cost_of(const Problem *problem, const Device *device, const Bottle
                       const Config *config) {
     double tiles = (double)dim_at_opt(problem->graph, count_tiles(problem->graph->dims, own, config));
     double repeat = config->number[REPEAT];
-    double alone = own->shortcut != NULL ? 5300 + 4000 * repeat : 2500 + 7000 * repeat;
-    double each = own->shortcut != NULL ? 1100 + 4340 * repeat : -1360 + 7430 * repeat;
+    double alone = (own->shortcut != NULL ? 5000 : 5560) + 3500 * (repeat - 1);
+    double each = (own->shortcut != NULL ? 3900 : 5000) + 4260 * (repeat - 1);
     double rounds = tiles / device->sm_count;
     if (rounds < 8) rounds = (double)ceil_div_i64((int64_t)tiles, device->sm_count);
     double cycles = rounds * each > alone ? rounds * each : alone;
@@ -130,23 +131,20 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     return describe(problem, &own) == NULL ? cost_of(problem, device, &own, config) : 0;
 }
 
-static int32_t threads_of(const Config *config) {
-    return config->number[WARPGROUPS] * 128 + 128;
-}
-
+/* Larger tiles without a shortcut have too few registers for what is added. */
 static int32_t add_configs(const Problem *problem, const Bottleneck *own, const Device *device,
                            Config out[MOST_CONFIGS]) {
-    static const int32_t shapes[][2] = {{2, 2}, {2, 1}, {3, 1}};
-    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-    double costs[SHAPES];
+    enum { REPEATS = 2 };
+    double costs[REPEATS];
     int32_t count = 0;
-    for (int32_t i = 0; i < SHAPES; ++i) {
-        Config config = {.count = NUMBERS, .number = {shapes[i][0], shapes[i][1], MOST_STAGES}};
+    for (int32_t repeat = 1; repeat <= (own->shortcut != NULL ? REPEATS : 1); ++repeat) {
+        Config config = {.count = NUMBERS, .number = {repeat, MOST_STAGES}};
         while (config.number[STAGES] > 1 &&
                shared_bytes(own, &config) > device->shared_per_block - SHARED_RESERVED)
             config.number[STAGES]--;
         if (config.number[STAGES] > 1)
-            count = config_insert(&config, cost_of(problem, device, own, &config), SHAPES, costs, out, count);
+            count =
+                config_insert(&config, cost_of(problem, device, own, &config), REPEATS, costs, out, count);
     }
     return count;
 }
@@ -231,10 +229,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "conv_bottleneck: %s", why);
     KernelMap x = wgmma_conv_boxes(emission, &own.conv, MIDDLE, axes, box);
     kernel_include(w, "bottleneck.cuh");
-    kernel_declare(w, "typedef BottleneckTile<%s, %d, %d, %d, %d, %s, %d> Tile;", cuda_type(DTYPE_F16),
-                   config->number[WARPGROUPS], config->number[REPEAT], (int)own.parts,
-                   (int)(own.outputs / MIDDLE), own.shortcut != NULL ? "true" : "false",
-                   config->number[STAGES]);
+    kernel_declare(w, "typedef BottleneckTile<%s, %d, %d, %d, %s, %d> Tile;", cuda_type(DTYPE_F16),
+                   config->number[REPEAT], (int)own.parts, (int)(own.outputs / MIDDLE),
+                   own.shortcut != NULL ? "true" : "false", config->number[STAGES]);
     const char *between = kernel_between(w), *within = kernel_within(w),
                *epilogue = kernel_pack_epilogue(w, EPILOGUE_LANES);
     const WindowDims *window = &own.conv.window;
@@ -242,17 +239,17 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 kernel_number(w, window->out[1]), kernel_number(w, window->out[2]));
     kernel_line(w, "bottleneck<Tile, %s>(tiles, %s, %s, %s, %s, %s, %s, %s, %s);",
                 own.constant ? "true" : "false", kernel_map(w, &x), weights_text(w, &own),
-                bias_text(w, bias_of(own.expand)), between, bias_text(w, bias_of(own.windows)), within,
+                columns_text(w, own.expand), between, columns_text(w, own.windows), within,
                 finish_text(w, &own), epilogue);
     Dim tiles = count_tiles(emission->graph->dims, &own, config);
     kernel_waits(w);
     kernel_resident(w, 1);
-    return kernel_finish(w, dim_min(emission->graph->dims, tiles, device->sm_count), 1, 1, threads_of(config),
+    return kernel_finish(w, dim_min(emission->graph->dims, tiles, device->sm_count), 1, 1, THREADS,
                          (int32_t)shared_bytes(&own, config));
 }
 
 const Tactic tactic_conv_bottleneck = {.name = "conv_bottleneck",
-                                       .version = 1,
+                                       .version = 2,
                                        .strided = true,
                                        .inverts = true,
                                        .arch = "sm_90a",

@@ -443,7 +443,7 @@ static Status check_results(Chain *c) {
     for (int32_t o = 0; o < c->problem->output_count; ++o) {
         ValueId value = c->problem->outputs[o];
         if (anchor != problem_last(c->problem) && find_hot(c, value) == NULL)
-            return refuse(c, "a result in front of a pool or of a second contraction");
+            return refuse(c, "a result in front of a pool, a normalisation or a second contraction");
         if (value != anchor->inputs[0] && problem_maker(c->problem, value) != anchor &&
             find_hot(c, value) == NULL)
             return refuse(c, "a result that the anchor has no part in");

@@ -68,7 +68,7 @@ const char *conv_scale(KernelWriter *w, const ConvText *conv) {
 }
 
 bool conv_reads(const Problem *problem, const ConvText *conv) {
-    return problem->input_count > (conv->bias != NONE ? 3 : 2) + front_planes_inputs(problem);
+    return problem->input_count > (conv->bias != NONE ? 3 : 2) + planes_inputs(problem);
 }
 
 bool conv_has_moments(const Problem *problem, const ConvText *conv) {

@@ -29,6 +29,7 @@ struct KernelWriter {
     int32_t parameter_count, parameter_capacity, pointers, results, numbers, scratches, maps;
     int32_t resident, cluster; /* blocks; resident 0: not said */
     bool waits;                /* for the kernel in front, somewhere in the body */
+    bool together;
     const char *includes[MOST_INCLUDES];
     int32_t include_count;
     ByteWriter declarations, body;
@@ -157,6 +158,10 @@ void kernel_resident(KernelWriter *w, int32_t blocks) {
 
 void kernel_cluster(KernelWriter *w, int32_t blocks) {
     w->cluster = blocks;
+}
+
+void kernel_together(KernelWriter *w) {
+    w->together = true;
 }
 
 void kernel_waits(KernelWriter *w) {
@@ -329,6 +334,7 @@ Status kernel_finish(KernelWriter *w, Dim grid_x, Dim grid_y, Dim grid_z, int32_
                                                                   .grid = {grid_x, grid_y, grid_z},
                                                                   .block = {threads, 1, 1},
                                                                   .shared_bytes = shared_bytes,
+                                                                  .together = w->together,
                                                                   .arg_count = w->parameter_count,
                                                                   .args = args};
     return STATUS_OK;

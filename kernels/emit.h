@@ -62,6 +62,7 @@ typedef struct KernelLaunch {
     Dim grid[3];        /* blocks; a launch whose grid has a zero is skipped */
     int32_t block[3];   /* threads */
     int32_t shared_bytes; /* dynamic shared memory */
+    bool together;        /* see kernel_together */
     int32_t arg_count;
     KernelArg *args;
 } KernelLaunch;
@@ -198,6 +199,9 @@ Dim kernel_grid_for(Emission *emission, Dim count, int32_t per_block);
  * 1, or the compiler ignores it. */
 void kernel_resident(KernelWriter *w, int32_t blocks);
 void kernel_cluster(KernelWriter *w, int32_t blocks);
+/* All blocks run at one time, so that they may wait for each other (grid_meet of wgmma.cuh). Where the device
+ * has no room for so many, the launch has as many as fit, along x: the kernel must do with fewer. */
+void kernel_together(KernelWriter *w);
 /* The body calls wait_for_previous_kernel (core.cuh) itself, once it has done what needs no memory; other
  * kernels begin with it. */
 void kernel_waits(KernelWriter *w);

@@ -1,9 +1,11 @@
 #include "kernels/emit_writer.h"
 #include "kernels/packs.h"
+#include "kernels/planes_text.h"
 
 const char *problem_epilogue_refuses(const Problem *problem) {
-    const char *why = NULL;
-    if (problem_last(problem) != problem_anchor(problem) && problem->middle != problem->anchor)
+    const char *why = problem_behind_planes_refuses(problem);
+    if (why == NULL && problem->normalization == NONE && problem_last(problem) != problem_anchor(problem) &&
+        problem->middle != problem->anchor)
         why = chain_refuses(problem, CHAIN_BETWEEN);
     if (why == NULL && problem->scale != NONE) why = chain_refuses(problem, CHAIN_SCALES);
     if (why == NULL && problem->project != NONE) why = chain_refuses(problem, CHAIN_WITHIN);

@@ -190,6 +190,7 @@ static Status add_launch(CudaLowering *c, const KernelLaunch *from, const char *
     Lowering *l = &c->base;
     PlanLaunch launch = {
         .shared_bytes = from->shared_bytes, .arg_first = l->plan->arg_count, .arg_count = from->arg_count};
+    launch.together = from->together;
     TRY(from->call != NULL ? add_call(c, from->call, &launch.kernel)
                            : add_kernel(c, from, work, device, &launch.kernel));
     for (int32_t i = 0; i < 3; ++i) {
@@ -303,8 +304,7 @@ typedef struct Piece {
     const Tactic *tactic;
 } Piece;
 
-/* The longest run of nodes from the first on that a tactic takes, at most count; *why: why not all of them.
- */
+/* The longest run of nodes from the first on that a tactic takes; *why: why not all `count` of them. */
 static Status find_piece(CudaLowering *c, const NodeId *nodes, int32_t count, Piece *out, const char **why) {
     const char *reason;
     *why = NULL;

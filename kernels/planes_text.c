@@ -13,6 +13,7 @@
 enum {
     LANES = EPILOGUE_LANES,
     MOST_PACKS = 8, /* 128 bytes of halves side by side */
+    HALF = 2,       /* bytes */
     FRONT_RESIDENT = 2,
     FRONT_AHEAD = 4
 };
@@ -155,6 +156,14 @@ static bool leaves_front(const Problem *problem) {
     return false;
 }
 
+static bool parameters_are_plain(const Problem *problem, const Node *node) {
+    for (int32_t i = 1; i < 3; ++i) {
+        const Value *parameter = problem_value(problem, node->inputs[i]);
+        if (!value_is_plain(parameter) || !dtype_is_float(parameter->dtype)) return false;
+    }
+    return true;
+}
+
 const char *problem_front_planes_refuses(const Problem *problem) {
     const Node *front = problem_front_planes(problem), *anchor = problem_anchor(problem);
     if (front == NULL) return NULL;
@@ -168,11 +177,7 @@ const char *problem_front_planes_refuses(const Problem *problem) {
     if (!channels_are_inner(x) || !access_is_packed(&access, LANES) || !access_value_is_aligned(x) ||
         x->shape.dim[1] % LANES != 0 || x->shape.dim[1] < LANES)
         return "a normalisation of channels that are no packs of eight in front";
-    for (int32_t i = 1; i < 3; ++i) {
-        const Value *parameter = problem_value(problem, front->inputs[i]);
-        if (!value_is_plain(parameter) || !dtype_is_float(parameter->dtype))
-            return "a normalisation with other parameters in front";
-    }
+    if (!parameters_are_plain(problem, front)) return "a normalisation with other parameters in front";
     if (problem_maker(problem, front->inputs[0]) != NULL) return "nodes in front of a normalisation";
     for (int32_t i = 1; i < anchor->input_count; ++i)
         if (problem_maker(problem, anchor->inputs[i]) != NULL)
@@ -222,9 +227,10 @@ bool front_planes_find_moments(const Problem *problem) {
     return problem_front_planes(problem) != NULL;
 }
 
-int32_t front_planes_inputs(const Problem *problem) {
-    const Node *front = problem_front_planes(problem);
-    return front == NULL ? 0 : front->inputs[1] == front->inputs[2] ? 1 : 2;
+int32_t planes_inputs(const Problem *problem) {
+    const Node *node = problem_front_planes(problem);
+    if (problem->normalization != NONE) node = &problem->graph->nodes[problem->normalization];
+    return node == NULL ? 0 : node->inputs[1] == node->inputs[2] ? 1 : 2;
 }
 
 int32_t front_planes_shared(const Problem *problem, int32_t threads) {
@@ -241,4 +247,44 @@ double front_planes_cost(const Problem *problem, const Device *device) {
     if (front == NULL) return 0;
     PlanesText p = planes_describe(problem, front);
     return device->launch_us + 2 + planes_bytes(problem, &p) / planes_rate(problem, &p, device);
+}
+
+/* -- behind a convolution -- */
+
+static PlanesText behind_describe(const Problem *problem) {
+    return planes_describe(problem, &problem->graph->nodes[problem->normalization]);
+}
+
+const char *problem_behind_planes_refuses(const Problem *problem) {
+    if (problem->normalization == NONE) return NULL;
+    const Node *node = &problem->graph->nodes[problem->normalization];
+    const Value *x = problem_value(problem, node->inputs[0]), *y = problem_value(problem, node->outputs[0]);
+    if (!dtype_is_half(x->dtype)) return "a normalisation of other types behind";
+    if (x->shape.dim[0] != 1) return "a normalisation of several batch entries behind";
+    if (!dim_is_exact(behind_describe(problem).places)) return "a normalisation of unknown size behind";
+    if (!channels_are_inner(x) || x->layout != y->layout || x->shape.dim[1] % LANES != 0)
+        return "a normalisation of channels that are no packs of eight behind";
+    if (!parameters_are_plain(problem, node)) return "a normalisation with other parameters behind";
+    return problem_front_planes(problem) != NULL ? "normalisations in front and behind" : NULL;
+}
+
+int64_t behind_planes_unit(const Problem *problem) {
+    return problem->normalization == NONE ? 0 : behind_describe(problem).width;
+}
+
+const char *behind_planes(KernelWriter *w, int64_t channels, int64_t parts, bool each) {
+    Emission *emission = kernel_emission(w);
+    PlanesText p = behind_describe(emission->problem);
+    DType dtype = problem_value(emission->problem, p.node->inputs[0])->dtype;
+    int64_t kept = round_up_i64(moment_bytes(parts, p.channels), PLAN_ALIGNMENT);
+    emission->scratch_bytes =
+        dim_add(emission->graph->dims, kept, dim_mul(emission->graph->dims, p.places, p.channels * HALF));
+    kernel_include(w, "wgmma_behind.cuh");
+    kernel_line(w, "const auto finish = %s;", planes_finish(w, &p));
+    kernel_line(w, "const MomentParts parts = {%s, %s, %lld, %s};", kernel_scratch(w, 0, "float"),
+                kernel_scratch(w, moment_counts_at(parts, p.channels), "float"), (long long)p.channels,
+                each ? "true" : "false");
+    return kernel_format(w, "planes_behind<%lld, %s>(parts, %lld, %lld, %s, %s, finish)", (long long)channels,
+                         each ? "true" : "false", (long long)parts, (long long)p.width,
+                         kernel_number(w, p.places), kernel_scratch(w, kept, cuda_type(dtype)));
 }

@@ -58,11 +58,22 @@ Status front_planes_begin(Emission *emission, const Device *device);
 const char *front_planes_normal(KernelWriter *w, const Device *device);
 /* Tactic.finds_moments of those that normalise planes in front of a convolution. */
 bool front_planes_find_moments(const Problem *problem);
-/* Inputs of the step that are the normalisation's parameters. */
-int32_t front_planes_inputs(const Problem *problem);
+/* Inputs of the step that are parameters of its normalisation, in front of the anchor or behind it. */
+int32_t planes_inputs(const Problem *problem);
 /* Bytes of shared memory that it takes of a block of so many threads that find the scales. */
 int32_t front_planes_shared(const Problem *problem, int32_t threads);
 /* Microseconds of the moments' launch, 0 without such a node. */
 double front_planes_cost(const Problem *problem, const Device *device);
+
+/* -- behind a convolution (Problem.normalization) -- */
+
+/* Why kernels cannot compute it when they have made the result; NULL where they can, and where there is none.
+ */
+const char *problem_behind_planes_refuses(const Problem *problem);
+/* Channels of a unit; 0 without such a node. */
+int64_t behind_planes_unit(const Problem *problem);
+/* What constructs the PlanesBehind of wgmma_behind.cuh for tiles whose units have so many channels and so
+ * many parts of the moments (each: of tiles, else of blocks), in scratch memory, whose size it sets. */
+const char *behind_planes(KernelWriter *w, int64_t channels, int64_t parts, bool each);
 
 #endif

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "kernels/planes_text.h"
 #include "kernels/tactic.h"
 #include "ops/attr.h"
 #include "ops/conv.h"
@@ -230,6 +231,16 @@ static NodeId find_pooling(const Graph *graph, const NodeId *nodes, int32_t coun
     return NONE;
 }
 
+/* The node that normalises the planes of a convolution's result. */
+static NodeId find_normalization(const Problem *problem) {
+    const Node *anchor = problem_anchor(problem);
+    for (int32_t i = 0; anchor != NULL && anchor->op == OP_Conv && i < problem->node_count; ++i) {
+        const Node *node = &problem->graph->nodes[problem->nodes[i]];
+        if (planes_are_normalized_by(node) && node->inputs[0] == anchor->outputs[0]) return problem->nodes[i];
+    }
+    return NONE;
+}
+
 /* The node scales the pool's input. */
 static bool scales(const Problem *problem, const Node *node) {
     ValueId x = problem_anchor(problem)->inputs[0];
@@ -310,6 +321,7 @@ static Status describe(Boundary *b, NodeId anchor, Arena *arena, Problem *out, D
                      .nodes = copy,
                      .anchor = anchor,
                      .pooling = find_pooling(b->graph, b->nodes, b->node_count, anchor),
+                     .normalization = NONE,
                      .squeeze = NONE,
                      .excite = NONE,
                      .scale = NONE,
@@ -323,6 +335,7 @@ static Status describe(Boundary *b, NodeId anchor, Arena *arena, Problem *out, D
                      .outputs = b->outputs};
     if (anchor != NONE && op_def(problem_anchor(out)->op)->op_class == OPCLASS_POOLING) find_squeeze(out);
     if (anchor != NONE && contracts(b->graph, anchor)) find_block(out);
+    out->normalization = find_normalization(out);
     return STATUS_OK;
 }
 
@@ -367,12 +380,13 @@ const Node *problem_anchor(const Problem *problem) {
 }
 
 const Node *problem_last(const Problem *problem) {
-    NodeId last = problem->pooling != NONE   ? problem->pooling
-                  : problem->scale != NONE   ? problem->scale
-                  : problem->excite != NONE  ? problem->excite
-                  : problem->sum != NONE     ? problem->sum
-                  : problem->project != NONE ? problem->project
-                                             : problem->middle;
+    NodeId last = problem->pooling != NONE         ? problem->pooling
+                  : problem->normalization != NONE ? problem->normalization
+                  : problem->scale != NONE         ? problem->scale
+                  : problem->excite != NONE        ? problem->excite
+                  : problem->sum != NONE           ? problem->sum
+                  : problem->project != NONE       ? problem->project
+                                                   : problem->middle;
     return last == NONE ? problem_anchor(problem) : &problem->graph->nodes[last];
 }
 

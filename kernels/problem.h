@@ -10,6 +10,9 @@ typedef struct Problem {
     const NodeId *nodes; /* in order; the anchor, if any, is first among those that are not its prologue */
     NodeId anchor;       /* the first node that is not pointwise; NONE: a chain of pointwise nodes, or one */
     NodeId pooling;      /* a pool behind the anchor, a contraction, in its epilogue; NONE: there is none */
+    /* A normalisation of planes (planes_text.h) of the anchor's result, a convolution's. NONE: there is none.
+     */
+    NodeId normalization;
     /* Squeeze-and-excite: two contractions behind the anchor, a pool, and the product of what comes out with
      * the anchor's input. NONE: there are none. */
     NodeId squeeze, excite, scale;
@@ -57,7 +60,8 @@ const Value *problem_value(const Problem *problem, ValueId value);
 const Value *problem_input(const Problem *problem, int32_t i);
 const Value *problem_output(const Problem *problem, int32_t i);
 /* The node whose result 0 the kernel computes, for the pointwise nodes behind it: the pooling node, the
- * last contraction of several, what scales a pool's input, else the anchor. */
+ * normalisation behind the anchor, the last contraction of several, what scales a pool's input, else the
+ * anchor. */
 const Node *problem_last(const Problem *problem);
 
 /* The elements of a 0-D or 1-D integer value (pads, axes, ...) as Dims, where they are known when the plan is

@@ -214,6 +214,8 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
     if (problem->middle != NONE && !tactic->inverts) return "contractions behind the anchor";
     if (problem_front_norm(problem) != NULL && !tactic->normalizes)
         return "a normalisation in front of the anchor";
+    if (problem->normalization != NONE && !tactic->normalizes_results)
+        return "a normalisation behind the anchor";
     bool planes = problem_front_planes(problem) != NULL;
     if (planes && !tactic->normalizes_planes) return "a normalisation of planes in front of the anchor";
     if (!planes && wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";

@@ -31,13 +31,14 @@ typedef struct Tactic {
     bool f32_layout;  /* where it is used, convolutions of f32 gain by channels-last values as those of f16 do
                        */
     PrologueUse prologue;
-    SlowFor slow;           /* a step that no other takes is listed as slow (tactic_slow) */
-    bool pools;             /* its kernels do a pool behind the anchor (Problem.pooling) */
-    bool squeezes;          /* they do two contractions behind a pool (Problem.squeeze) */
-    bool inverts;           /* they do convolutions behind one (Problem.middle) */
-    bool normalizes;        /* they normalise the rows of input 0 as they read them (problem_front_norm) */
-    bool normalizes_planes; /* the same of planes (problem_front_planes) */
-    const char *arch;       /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
+    SlowFor slow;            /* a step that no other takes is listed as slow (tactic_slow) */
+    bool pools;              /* its kernels do a pool behind the anchor (Problem.pooling) */
+    bool squeezes;           /* they do two contractions behind a pool (Problem.squeeze) */
+    bool inverts;            /* they do convolutions behind one (Problem.middle) */
+    bool normalizes;         /* they normalise the rows of input 0 as they read them (problem_front_norm) */
+    bool normalizes_planes;  /* the same of planes (problem_front_planes) */
+    bool normalizes_results; /* they normalise the planes that they make (Problem.normalization) */
+    const char *arch;        /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,
                          in front of those that write the results or have it as a number */
     /* NULL where it applies; else why not ("groups > 1"). "not a convolution" and the like, for operators

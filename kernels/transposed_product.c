@@ -76,7 +76,7 @@ const char *transposed_product_describe(const Problem *problem, int32_t width, T
         out->rows = dim_mul(problem->graph->dims, out->rows, x->dim[i]);
         out->cols *= w->dim[i];
     }
-    out->reads = problem->input_count > (out->bias != NONE ? 3 : 2) + front_planes_inputs(problem);
+    out->reads = problem->input_count > (out->bias != NONE ? 3 : 2) + planes_inputs(problem);
     return NULL;
 }
 

@@ -82,12 +82,13 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .element = wgmma_element(problem),
                             .spread = conv->outputs % 16 == 0,
                             .constant = problem_value(problem, conv->w)->data != NULL,
-                            .alone = conv_has_moments(problem, conv),
+                            .alone = conv_has_moments(problem, conv) || problem->normalization != NONE,
                             .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,
                             .known_batch = conv->groups,
-                            .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS)};
+                            .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS),
+                            .unit = behind_planes_unit(problem)};
     int64_t rows = dim_at_opt(problem->graph, product.rows);
     product.known_rows = rows > 0 ? rows : 1;
     return product;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/planes_text.h"
 #include "kernels/window_text.h"
 
 enum {
@@ -23,7 +24,8 @@ enum {
     LEAST_SHARED_ROWS = 128, /* of a tile */
     LEAST_SHARED_COLS = 64,
     COLUMNS_OF_A_PIECE = 32,
-    STRIP = 64 /* lines of an operand with the depth outside that are copied together */
+    MOST_WAITING = 96, /* sums of a thread whose results wait for others */
+    STRIP = 64         /* lines of an operand with the depth outside that are copied together */
 };
 
 #define SHARING 1.3 /* time of blocks that share an operand, to that of others */
@@ -240,6 +242,55 @@ static double normal_cycles(const Device *device, const WgmmaProblem *problem, c
     return 1500 + 26.0 * (double)problem->depth * resident + tiles * packs * (steps > 1 ? 1.2 : 0.5);
 }
 
+/* -- results that are normalised when all blocks have met (cuda/wgmma_behind.cuh) -- */
+
+static int64_t grid_of(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    int64_t tiles = tiles_of(problem, config);
+    if (config->number[WGMMA_SLICES] > 1) return tiles;
+    return min_i64(tiles, (int64_t)device->sm_count * config->number[WGMMA_RESIDENT]);
+}
+
+/* Whether moments are those of tiles. Those of a block are fewer where it has several tiles, of the same
+ * columns. */
+static bool leaves_each(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    const int32_t *n = config->number;
+    return n[WGMMA_SLICES] > 1 || problem->known_cols > n[WGMMA_COLS] ||
+           grid_of(device, problem, config) == tiles_of(problem, config);
+}
+
+static int64_t behind_parts(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    if (!leaves_each(device, problem, config)) return grid_of(device, problem, config);
+    int64_t rows = ceil_div_i64(problem->known_rows, wgmma_rows(config));
+    return rows * min_i64(config->number[WGMMA_SLICES], 2 * config->number[WGMMA_REPEAT]);
+}
+
+/* Of all units that a tile has columns of. */
+static int64_t behind_channels(const WgmmaProblem *problem, const Config *config) {
+    return min_i64(problem->known_cols, config->number[WGMMA_COLS] + 2 * (problem->unit - 1));
+}
+
+static int64_t behind_shared(const WgmmaProblem *problem, const Config *config) {
+    enum { PAIR = 8 /* bytes of two floats */ };
+    /* Slices have it in their stages. */
+    if (problem->unit == 0 || config->number[WGMMA_SLICES] > 1) return 0;
+    int64_t warps = config->number[WGMMA_WARPGROUPS] * 4, cols = config->number[WGMMA_COLS];
+    int64_t teams = max_i64(behind_channels(problem, config), warps * 32);
+    return PAIR * (max_i64(warps * cols, teams) + cols + warps);
+}
+
+/* The meeting; moments of a tile, and those of all parts; tiles that waited in L2. */
+static double behind_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    enum { MEETING = 1700, LOAD = 350, LOADS = 8 /* at a time */, COLUMN = 10, RATE = 30 };
+    double tiles = (double)ceil_div_i64(tiles_of(problem, config), grid_of(device, problem, config));
+    double size = (double)wgmma_rows(config) * config->number[WGMMA_COLS];
+    int64_t threads = config->number[WGMMA_WARPGROUPS] * 128, channels = behind_channels(problem, config);
+    int64_t loads = ceil_div_i64(channels, threads) *
+                    ceil_div_i64(behind_parts(device, problem, config), max_i64(threads / channels, 1));
+    return MEETING + LOAD * (1 + (double)ceil_div_i64(loads, LOADS)) +
+           tiles * (400 + COLUMN * config->number[WGMMA_COLS]) +
+           (tiles - 1) * config->number[WGMMA_RESIDENT] * size * 3 * problem->element / RATE;
+}
+
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
     int64_t blocks = tiles_of(problem, config) * config->number[WGMMA_SLICES];
     double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config)
@@ -249,6 +300,7 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
     if (config->number[WGMMA_SHARES] != SHARE_NOTHING) cycles *= SHARING;
     /* What normalises a tile waits for all of it, and the products wait for that. */
     if (problem->normal_shared > 0) cycles += normal_cycles(device, problem, config);
+    if (problem->unit > 0) cycles += behind_cycles(device, problem, config);
     double time = (cycles + 760) / device->clock_mhz,
            moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
     return sqrt(time * time + moved * moved);
@@ -259,9 +311,10 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 /* As many as there is room for beside `others` bytes and what slices share their sums through. */
 static void set_stages(const Device *device, const WgmmaProblem *problem, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
-    int32_t stages =
-        (each - others - joined_bytes(config) - problem->normal_shared) / stage_bytes(problem, config);
-    config->number[WGMMA_STAGES] = stages < MOST_STAGES ? stages : MOST_STAGES;
+    int64_t left = (int64_t)each - others - joined_bytes(config) - problem->normal_shared -
+                   behind_shared(problem, config);
+    int64_t stages = left / stage_bytes(problem, config);
+    config->number[WGMMA_STAGES] = (int32_t)min_i64(stages, MOST_STAGES);
 }
 
 bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *config, int32_t bytes) {
@@ -296,6 +349,10 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
     /* A cluster that must wait for others to end may meet blocks of the next kernel in its place. */
     if (slices > 1 && (tiles_of(problem, config) * slices > most_blocks(device, config) ||
                        steps_of(problem, config) < LEAST_STEPS * slices))
+        return false;
+    /* Registers are short where results wait beside the sums. */
+    if (problem->unit > 0 && (config->number[WGMMA_RESIDENT] > 1 ||
+                              config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2 > MOST_WAITING))
         return false;
     if (problem->outer_b && wgmma_copied_cols(config) % STRIP != 0) return false;
     if (problem->alone && config->number[WGMMA_COLS] % 32 != 0) return false;
@@ -399,6 +456,17 @@ void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Conf
         wgmma_spreads(problem, config), group_of(problem, config), shares[n[WGMMA_SHARES]]);
 }
 
+/* Text of what is done with the results, which declares what it needs. */
+static const char *behind_text(KernelWriter *w, const Device *device, const WgmmaProblem *problem,
+                               const Config *config) {
+    if (problem->unit == 0) return "NoBehind{}";
+    bool each = leaves_each(device, problem, config);
+    const char *text =
+        behind_planes(w, behind_channels(problem, config), behind_parts(device, problem, config), each);
+    kernel_together(w);
+    return text;
+}
+
 static int32_t threads_of(const Config *config) {
     int32_t warpgroups = config->number[WGMMA_WARPGROUPS];
     return warpgroups * 128 + (warpgroups == 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
@@ -407,6 +475,7 @@ static int32_t threads_of(const Config *config) {
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,
                     const char *load, const char *store) {
     Emission *emission = kernel_emission(w);
+    const char *behind = behind_text(w, device, problem, config);
     DimTable *dims = emission->graph->dims;
     Dim rows = dim_ceil_div(dims, problem->rows, wgmma_rows(config));
     Dim cols = dim_ceil_div(dims, problem->cols, config->number[WGMMA_COLS]);
@@ -418,10 +487,10 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     if (emission->ahead_bytes > 0)
         kernel_line(w, "if (threadIdx.x == 32) prefetch_part(%s, %lld);",
                     kernel_in_any_order(w, emission->ahead), (long long)emission->ahead_bytes);
-    kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld, %s, %s);",
+    kernel_line(w, "wgmma_product<Tile, %s>(tiles, %s, %s, %lld, %s, %s, %s);",
                 problem->constant ? "true" : "false", load, store, (long long)steps_of(problem, config),
                 problem->moments == NULL ? "NoMoments{}" : problem->moments,
-                problem->normal == NULL ? "NoNormal{}" : problem->normal);
+                problem->normal == NULL ? "NoNormal{}" : problem->normal, behind);
     kernel_waits(w);
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     int32_t cluster = cluster_of(config);

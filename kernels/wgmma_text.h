@@ -24,6 +24,7 @@ typedef struct WgmmaProblem {
     const char *moments;                         /* sum_moments of sums_text.h; NULL: none */
     const char *normal;    /* front_planes_normal of planes_text.h; NULL: as "NoNormal{}" */
     int32_t normal_shared; /* bytes of shared memory that it takes, beside the stages */
+    int64_t unit; /* channels of a unit where results are normalised (planes_text.h); 0: they are not */
 } WgmmaProblem;
 
 enum { WGMMA_MOST_CONSUMERS = 256 /* threads */ };

@@ -4,28 +4,13 @@
 #include <string.h>
 
 #include "passes/contraction.h"
-#include "passes/fusion.h"
+#include "passes/runs.h"
 
 typedef struct Joiner {
     PassCtx *ctx;
     Graph *graph;
     UseTable uses;
 } Joiner;
-
-/* A run of nodes that is a step. */
-typedef struct Run {
-    NodeId nodes[REGION_NODES];
-    int32_t count; /* 0: longer than that, or not where a step begins */
-} Run;
-
-static Run run_at(const Joiner *j, NodeId first) {
-    const Block *block = &j->graph->blocks[j->graph->nodes[first].block];
-    int32_t at = node_position(j->graph, first), end = step_end(j->graph, block, at);
-    Run run = {0};
-    if (!node_starts_step(j->graph, block, at) || end - at > REGION_NODES) return run;
-    for (int32_t i = at; i < end; ++i) run.nodes[run.count++] = block->nodes[i];
-    return run;
-}
 
 /* The step that reads what the first one makes, or none. */
 static Run reader_of(const Joiner *j, const Run *front) {
@@ -36,19 +21,7 @@ static Run reader_of(const Joiner *j, const Run *front) {
     if (user == NONE) return none;
     const Node *reader = &j->graph->nodes[user];
     bool convolves = reader->op == OP_Conv || reader->op == OP_ConvTranspose;
-    return convolves && reader->inputs[0] == last->outputs[0] ? run_at(j, user) : none;
-}
-
-/* Region of the whole, which the nodes are not in yet. */
-static Status region_for(Joiner *j, const Run *whole, NodeId anchor, RegionId *out) {
-    const char *name = region_name(j->graph, whole->nodes, whole->count);
-    TRY_ALLOC(j->ctx->diag, name);
-    *out = graph_add_region(j->graph, anchor, name);
-    return *out != NONE ? STATUS_OK : FAIL(j->ctx->diag, STATUS_NO_MEMORY, "out of memory");
-}
-
-static void append(Run *to, const Run *from) {
-    for (int32_t i = 0; i < from->count; ++i) to->nodes[to->count++] = from->nodes[i];
+    return convolves && reader->inputs[0] == last->outputs[0] ? run_at(j->graph, user) : none;
 }
 
 /* The step that makes what the normalisation reads, where all three stand one behind the other: it may leave
@@ -61,17 +34,16 @@ static Run maker_of(const Joiner *j, const Run *front, const Run *reader) {
     if (producer == NONE || at == 0 || block->nodes[at - 1] != producer ||
         node_position(j->graph, reader->nodes[0]) != at + front->count)
         return none;
-    for (--at; !node_starts_step(j->graph, block, at);) --at;
-    return run_at(j, block->nodes[at]);
+    return run_with(j->graph, producer);
 }
 
 /* The normalisation and its reader by themselves, and as one; *nodes are all of them. */
 static int32_t list_ways(const Joiner *j, const Run *front, const Run *reader, NodeId *nodes, Way ways[2]) {
     Run maker = maker_of(j, front, reader), all = {0};
     if (maker.count + front->count + reader->count > REGION_NODES) maker.count = 0;
-    append(&all, &maker);
-    append(&all, front);
-    append(&all, reader);
+    run_append(&all, &maker);
+    run_append(&all, front);
+    run_append(&all, reader);
     memcpy(nodes, all.nodes, sizeof(NodeId) * (size_t)all.count);
     for (int32_t i = 0; i < 2; ++i) {
         ways[i] = (Way){.nodes = nodes, .shared = maker.count > 0 ? 1 : 0};
@@ -98,7 +70,6 @@ static Status join(Joiner *j, const Run *front, bool announces) {
     const Run reader = reader_of(j, front);
     NodeId nodes[REGION_NODES];
     Way ways[2];
-    RegionId region;
     if (reader.count == 0 || front->count + reader.count > REGION_NODES) return STATUS_OK;
     int32_t count = list_ways(j, front, &reader, nodes, ways);
     if (announces) {
@@ -110,9 +81,8 @@ static Status join(Joiner *j, const Run *front, bool announces) {
         return STATUS_OK;
     }
     Run whole = *front;
-    append(&whole, &reader);
-    TRY(region_for(j, &whole, reader.nodes[0], &region));
-    for (int32_t i = 0; i < whole.count; ++i) j->graph->nodes[whole.nodes[i]].region = region;
+    run_append(&whole, &reader);
+    TRY(run_make_region(j->ctx, &whole, reader.nodes[0]));
     for (int32_t i = 0; i < front->count; ++i) node_move_before(j->graph, front->nodes[i], reader.nodes[0]);
     pass_count_add(j->ctx, "joined", 1);
     return STATUS_OK;
@@ -123,9 +93,7 @@ static Status visit_all(Joiner *j, bool announces) {
     /* What joins moves behind, so that a place may hold another node afterwards. */
     for (int32_t i = 0; i < block->node_count;) {
         NodeId id = block->nodes[i];
-        OpId op = j->graph->nodes[id].op;
-        bool planes = op == OP_InstanceNormalization || op == OP_GroupNormalization;
-        const Run front = planes ? run_at(j, id) : (Run){0};
+        const Run front = normalizes_planes(j->graph, id) ? run_at(j->graph, id) : (Run){0};
         if (front.count > 0) TRY(join(j, &front, announces));
         if (block->nodes[i] == id) ++i;
     }

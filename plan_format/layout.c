@@ -247,7 +247,7 @@ static void record_launch(Codec *c, void *record) {
     codec_i32(c, &launch->arg_count);
     for (int i = 0; i < 3; ++i) codec_i64(c, &launch->grid[i]);
     for (int i = 0; i < 3; ++i) codec_i32(c, &launch->block[i]);
-    codec_reserved(c);
+    codec_flag(c, &launch->together);
 }
 
 static void record_arg(Codec *c, void *record) {

@@ -176,6 +176,7 @@ typedef struct PlanLaunch {
     int32_t shared_bytes; /* dynamic */
     int32_t arg_count;
     int32_t arg_first; /* in args; launches divide them in order */
+    bool together;     /* blocks wait for each other: as many along x as run at one time, at most so many */
 } PlanLaunch;
 
 typedef enum PlanStepKind {

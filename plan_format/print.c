@@ -277,6 +277,7 @@ void print_launch(const Plan *plan, int32_t index, ByteWriter *out) {
     }
     write_format(out, ", block %d", launch->block[0] * launch->block[1] * launch->block[2]);
     if (launch->shared_bytes > 0) write_format(out, ", shared %d B", launch->shared_bytes);
+    if (launch->together) write_format(out, ", together");
 }
 
 static void print_arch_step(const Plan *plan, const PlanArchStep *step, ByteWriter *out) {
@@ -302,7 +303,7 @@ static bool launches_differ(const Plan *plan, int32_t index) {
             const PlanLaunch *one = &plan->launches[first.launch_first + i];
             const PlanLaunch *two = &plan->launches[other.launch_first + i];
             if (one->kernel != two->kernel || one->shared_bytes != two->shared_bytes ||
-                memcmp(one->grid, two->grid, sizeof one->grid) != 0 ||
+                one->together != two->together || memcmp(one->grid, two->grid, sizeof one->grid) != 0 ||
                 memcmp(one->block, two->block, sizeof one->block) != 0)
                 return true;
         }

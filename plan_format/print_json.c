@@ -185,7 +185,8 @@ static void json_launch(const Plan *plan, int32_t index, ByteWriter *out) {
     }
     write_format(out, "], \"block\": ");
     json_list(launch->block, 3, out);
-    write_format(out, ", \"shared_bytes\": %d, \"arguments\": [", launch->shared_bytes);
+    write_format(out, ", \"shared_bytes\": %d, \"together\": %s, \"arguments\": [", launch->shared_bytes,
+                 launch->together ? "true" : "false");
     for (int32_t i = 0; i < launch->arg_count; ++i) {
         if (i > 0) write_format(out, ", ");
         json_arg(plan, &plan->args[launch->arg_first + i], out);

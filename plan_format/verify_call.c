@@ -176,7 +176,7 @@ Status verify_call_launch(const Verifier *v, int32_t index, PlanDim scratch) {
     const PlanCall *call = &v->plan->calls[-1 - launch->kernel];
     int32_t last = launch->arg_first + call->operand_count;
     for (int i = 0; i < 3; ++i)
-        if (launch->grid[i] != 1 || launch->block[i] != 1 || launch->shared_bytes != 0)
+        if (launch->grid[i] != 1 || launch->block[i] != 1 || launch->shared_bytes != 0 || launch->together)
             return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d of a call has a grid", index);
     for (int32_t i = 0; i < call->operand_count; ++i)
         TRY(verify_operand_arg(v, launch->arg_first + i, &v->plan->operands[call->operand_first + i],

@@ -151,6 +151,9 @@ static Status verify_geometry(const LaunchPass *pass, const PlanLaunch *launch) 
     if (launch->shared_bytes < 0 || launch->shared_bytes > PLAN_MAX_SHARED)
         return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has %d bytes of shared memory; 0 to %d",
                     pass->launch, launch->shared_bytes, PLAN_MAX_SHARED);
+    if (launch->together && (launch->grid[1] != 1 || launch->grid[2] != 1))
+        return FAIL(v->diag, STATUS_BAD_PLAN, "STEPS: launch %d has blocks together, but not along x",
+                    pass->launch);
     return STATUS_OK;
 }
 

@@ -21,6 +21,7 @@ struct CudaEngine {
     bool kernels_wait; /* for those in front of them, so that they may be launched early */
     CudaPointer weights;
     CudaKernel *kernels;            /* per kernel of the plan */
+    int32_t *together;              /* per launch whose blocks run together: how many can */
     struct LibraryCalls *libraries; /* libraries.h; NULL: the plan calls none */
 };
 

@@ -14,7 +14,11 @@ typedef struct CudaLaunchAttribute { /* CUlaunchAttribute */
     int id, padding;
     int value[16];
 } CudaLaunchAttribute;
-enum { CUDA_LAUNCH_SERIALIZATION = 6 /* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */ };
+enum {
+    CUDA_LAUNCH_COOPERATIVE = 2,       /* CU_LAUNCH_ATTRIBUTE_COOPERATIVE */
+    CUDA_LAUNCH_CLUSTER_DIMENSION = 4, /* CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION */
+    CUDA_LAUNCH_SERIALIZATION = 6      /* CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION */
+};
 
 typedef struct CudaLaunch { /* CUlaunchConfig */
     unsigned grid[3], block[3], shared_bytes;
@@ -50,6 +54,7 @@ enum {
     CUDA_FUNCTION_MAX_THREADS = 0,
     CUDA_FUNCTION_SHARED_STATIC = 1,
     CUDA_FUNCTION_MAX_DYNAMIC_SHARED = 8,
+    CUDA_FUNCTION_CLUSTER_WIDTH = 11, /* that it was compiled for, 0: none */
     CUDA_STREAM_NON_BLOCKING = 1,
     CUDA_EVENT_DEFAULT = 0,
     CUDA_EVENT_NO_TIMING = 2,

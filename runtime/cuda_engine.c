@@ -192,6 +192,33 @@ static Status load_kernel(SmeltEngine *engine, int32_t index, int32_t architectu
     return check_parameters(cuda, kernel, loaded->function, diag);
 }
 
+/* How many blocks of the launch run at one time on a GPU that has nothing else to do, whole clusters. */
+static Status count_together(SmeltEngine *engine, int32_t index, int32_t *out, Diag *diag) {
+    const PlanLaunch *launch = &engine->plan.launches[index];
+    const CudaEngine *cuda = engine->cuda;
+    CudaHandle function = cuda->kernels[launch->kernel].function;
+    int cluster = 0, count = 0, threads = launch->block[0] * launch->block[1] * launch->block[2];
+    int result = cuda->api.function_attribute(&cluster, CUDA_FUNCTION_CLUSTER_WIDTH, function);
+    if (result == CUDA_SUCCESS && cluster > 1 && cuda->api.most_clusters != NULL) {
+        CudaLaunchAttribute size = {.id = CUDA_LAUNCH_CLUSTER_DIMENSION, .value = {cluster, 1, 1}};
+        CudaLaunch config = {.grid = {(unsigned)cluster, 1, 1},
+                             .block = {(unsigned)threads, 1, 1},
+                             .shared_bytes = (unsigned)launch->shared_bytes,
+                             .attributes = &size,
+                             .attribute_count = 1};
+        result = cuda->api.most_clusters(&count, function, &config);
+        count *= cluster;
+    } else if (result == CUDA_SUCCESS) {
+        result = cuda->api.most_blocks(&count, function, threads, (size_t)launch->shared_bytes);
+        count *= cuda->info.multiprocessors;
+    }
+    TRY(cuda_result(&cuda->api, result, STATUS_CUDA_FAILED, "a kernel's limits", diag));
+    *out = count;
+    if (count > 0 && cuda->api.launch_ex != NULL) return STATUS_OK;
+    return FAIL(diag, STATUS_WRONG_DEVICE, "launch %d, whose blocks run together, does not run on %s", index,
+                cuda->info.name);
+}
+
 /* What the launch asks of the device, beyond what the verifier could know. */
 static Status check_launch(SmeltEngine *engine, int32_t index, int32_t *shared, Diag *diag) {
     const PlanLaunch *launch = &engine->plan.launches[index];
@@ -205,13 +232,15 @@ static Status check_launch(SmeltEngine *engine, int32_t index, int32_t *shared, 
     if (wanted > threads)
         return FAIL(diag, STATUS_BAD_PLAN, "launch %d has blocks of %d threads; its kernel allows %d", index,
                     wanted, threads);
-    if (launch->shared_bytes <= FREE_SHARED || launch->shared_bytes <= shared[launch->kernel])
-        return STATUS_OK;
-    shared[launch->kernel] = launch->shared_bytes;
-    int result = cuda->api.function_set(function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED, launch->shared_bytes);
-    if (result == CUDA_SUCCESS) return STATUS_OK;
-    return FAIL(diag, STATUS_WRONG_DEVICE, "launch %d needs %d bytes of shared memory; %s does not give them",
-                index, launch->shared_bytes, cuda->info.name);
+    if (launch->shared_bytes > FREE_SHARED && launch->shared_bytes > shared[launch->kernel]) {
+        shared[launch->kernel] = launch->shared_bytes;
+        if (cuda->api.function_set(function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED, launch->shared_bytes) !=
+            CUDA_SUCCESS)
+            return FAIL(diag, STATUS_WRONG_DEVICE,
+                        "launch %d needs %d bytes of shared memory; %s does not give them", index,
+                        launch->shared_bytes, cuda->info.name);
+    }
+    return launch->together ? count_together(engine, index, &cuda->together[index], diag) : STATUS_OK;
 }
 
 static Status load_kernels(SmeltEngine *engine, Diag *diag) {
@@ -225,7 +254,9 @@ static Status load_kernels(SmeltEngine *engine, Diag *diag) {
         plan->minor >= WAITING_MINOR && sm >= WAITING_SM && engine->cuda->api.launch_ex != NULL;
     engine->cuda->kernels = ARENA_ARRAY(&engine->arena, CudaKernel, plan->kernel_count);
     int32_t *shared = ARENA_ARRAY(&engine->arena, int32_t, plan->kernel_count);
+    engine->cuda->together = ARENA_ARRAY(&engine->arena, int32_t, plan->launch_count);
     TRY_ALLOC(diag, engine->cuda->kernels);
+    TRY_ALLOC(diag, engine->cuda->together);
     TRY_ALLOC(diag, shared);
     for (int32_t i = 0; i < plan->kernel_count; ++i) TRY(load_kernel(engine, i, architecture, diag));
     for (int32_t s = 0; s < plan->step_count; ++s) {

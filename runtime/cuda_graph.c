@@ -59,14 +59,16 @@ GraphSet *graphs_find(SmeltContext *context) {
 
 /* -- launches -- */
 
-/* The kernel may be put in place while the one in front still runs: it waits itself. */
-static int launch_early(const CudaEngine *engine, const PlanLaunch *launch, const LaunchState *state,
-                        CudaHandle stream) {
-    CudaLaunchAttribute early = {.id = CUDA_LAUNCH_SERIALIZATION, .value = {1}};
+/* Kernels that wait for those in front of them may be put in place while these still run; blocks that wait
+ * for each other run at one time, whatever else there is. */
+static int launch_with(const CudaEngine *engine, const PlanLaunch *launch, const LaunchState *state,
+                       bool early, CudaHandle stream) {
+    CudaLaunchAttribute attributes[2] = {{.id = CUDA_LAUNCH_SERIALIZATION, .value = {1}},
+                                         {.id = CUDA_LAUNCH_COOPERATIVE, .value = {1}}};
     CudaLaunch config = {.shared_bytes = (unsigned)launch->shared_bytes,
                          .stream = stream,
-                         .attributes = &early,
-                         .attribute_count = 1};
+                         .attributes = attributes + (early ? 0 : 1),
+                         .attribute_count = (early ? 1U : 0U) + (launch->together ? 1U : 0U)};
     for (int i = 0; i < 3; ++i) {
         config.grid[i] = state->grid[i];
         config.block[i] = (unsigned)launch->block[i];
@@ -81,8 +83,9 @@ Status launch_one(SmeltContext *context, int32_t index, CudaHandle stream, bool 
     int result;
     if (state->skipped) return STATUS_OK;
     if (launch->kernel < 0) return libraries_launch(context, index, stream, diag);
-    if (engine->kernels_wait && !joins)
-        result = launch_early(engine, launch, state, stream);
+    bool early = engine->kernels_wait && !joins;
+    if (early || launch->together)
+        result = launch_with(engine, launch, state, early, stream);
     else
         result = engine->api.launch(engine->kernels[launch->kernel].function, state->grid[0], state->grid[1],
                                     state->grid[2], (unsigned)launch->block[0], (unsigned)launch->block[1],

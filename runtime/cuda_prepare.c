@@ -119,6 +119,8 @@ Status evaluate_launch(SmeltContext *context, int32_t index, CudaPointer scratch
         state->grid[i] = (unsigned)size;
         state->skipped = state->skipped || size == 0;
     }
+    if (launch->together)
+        state->grid[0] = (unsigned)min_i64(state->grid[0], context->cuda->engine->together[index]);
     for (int32_t a = launch->arg_first; a < launch->arg_first + launch->arg_count; ++a)
         TRY(evaluate_argument(context, a, scratch, scratch_bytes, state->skipped, diag));
     return STATUS_OK;

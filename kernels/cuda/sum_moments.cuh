@@ -30,6 +30,33 @@ template <class A> SMELT_DEVICE A all_rows(A own) {
     return own;
 }
 
+// Mean and squares of a warp's `rows` rows for the thread's column of 32, from what rows differ from a number near them, in 8
+// columns for each thread.
+SMELT_DEVICE Pack<float, 2> warp_moments(const float (&near)[8], const float (&sum)[8], const float (&squares)[8], int rows) {
+    const int lane = (int)threadIdx.x % 32;
+    const float each = 1.0f / (float)larger(rows, 1), apart = add_rows(sum), square = add_rows(squares);
+    float from = near[0];
+#pragma unroll
+    for (int k = 1; k < 8; ++k) from = column_of_rows(lane) == lane % 4 * 8 + k ? near[k] : from;
+    return {{from + apart * each, larger(square - apart * apart * each, 0.0f)}};
+}
+
+// Moments of several warps, merged in order.
+struct MergedMoments {
+    float count = 0.0f, first_mean = 0.0f, apart_sum = 0.0f, square = 0.0f;
+    SMELT_DEVICE void add(float n, const Pack<float, 2> &moments) {
+        if (count == 0.0f) first_mean = moments.at[0];
+        const float apart = n > 0.0f ? moments.at[0] - first_mean : 0.0f;
+        apart_sum += n * apart;
+        square += (n > 0.0f ? moments.at[1] : 0.0f) + n * apart * apart;
+        count += n;
+    }
+    SMELT_DEVICE Pack<float, 2> moments() const {
+        const float mean = apart_sum / larger(count, 1.0f);
+        return {{first_mean + mean, larger(square - mean * apart_sum, 0.0f)}};
+    }
+};
+
 // Where the moments go: for each part and column mean and sum of the squares of what results differ from it; for each part how
 // many rows it has. each: a part for each tile of rows, else one for each block, which then has tiles of the same columns.
 struct MomentParts {
@@ -86,23 +113,14 @@ template <class Tile> struct TileMoments {
         }
     }
     SMELT_DEVICE void finish() { rows += tile_rows; }
-    // Mean and squares of the warp's rows for the thread's column of a group.
-    SMELT_DEVICE Pack<float, 2> own(int g) const {
-        const int lane = (int)threadIdx.x % 32;
-        const float each = 1.0f / (float)larger(rows, 1), apart = add_rows(sum[g]), square = add_rows(squares[g]);
-        float from = near[g][0];
-#pragma unroll
-        for (int k = 1; k < 8; ++k) from = column_of_rows(lane) == lane % 4 * 8 + k ? near[g][k] : from;
-        return {{from + apart * each, larger(square - apart * apart * each, 0.0f)}};
-    }
     // Leaves what there is of the columns from `col` on as this part.
     SMELT_DEVICE void leave(Index part, Index col) {
         const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
         if (lane == 0) memory.rows[warp] = rows;
 #pragma unroll
         for (int g = 0; g < groups; ++g) {
-            float count = 0.0f, first_mean = 0.0f, apart_sum = 0.0f, square = 0.0f; // of the first warp's threads
-            const Pack<float, 2> mine = own(g);
+            MergedMoments merged; // of the first warp's threads
+            const Pack<float, 2> mine = warp_moments(near[g], sum[g], squares[g], rows);
 #pragma unroll
             for (int first = 0; first < warps; first += together) {
                 if (warp >= first && warp < first + together)
@@ -110,23 +128,12 @@ template <class Tile> struct TileMoments {
                 consumers_wait<Tile::consumers>();
                 if (warp == 0)
 #pragma unroll
-                    for (int w = 0; w < together; ++w) {
-                        const float n = (float)memory.rows[first + w];
-                        const Pack<float, 2> moments = memory.moments[w][lane];
-                        if (count == 0.0f) first_mean = moments.at[0];
-                        const float apart = n > 0.0f ? moments.at[0] - first_mean : 0.0f;
-                        apart_sum += n * apart;
-                        square += (n > 0.0f ? moments.at[1] : 0.0f) + n * apart * apart;
-                        count += n;
-                    }
+                    for (int w = 0; w < together; ++w) merged.add((float)memory.rows[first + w], memory.moments[w][lane]);
                 consumers_wait<Tile::consumers>();
             }
             const Index column = col + g * 32 + lane;
-            const float mean = apart_sum / larger(count, 1.0f);
-            if (warp == 0 && column < parts.cols)
-                store_pack(parts.moments, 2 * (part * parts.cols + column),
-                           Pack<float, 2>{{first_mean + mean, larger(square - mean * apart_sum, 0.0f)}});
-            if (warp == 0 && column == 0) parts.counts[part] = count;
+            if (warp == 0 && column < parts.cols) store_pack(parts.moments, 2 * (part * parts.cols + column), merged.moments());
+            if (warp == 0 && column == 0) parts.counts[part] = merged.count;
         }
         rows = 0;
     }

@@ -30,6 +30,8 @@ SMELT_DEVICE u32 dynamic_memory() {
     return shared_address(memory);
 }
 
+template <class T> SMELT_DEVICE T &shared_object(u32 address) { return *static_cast<T *>(__cvta_shared_to_generic(address)); }
+
 // -- barriers: 8 bytes in shared memory --
 
 SMELT_DEVICE void barrier_init(u32 barrier, u32 arrivals) {
@@ -114,6 +116,24 @@ SMELT_DEVICE void shared_put(u32 address, float x, float y, float z, float w) {
 template <int THREADS> SMELT_DEVICE void consumers_wait() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
 // Those of the thread's warpgroup do.
 SMELT_DEVICE void warpgroup_wait() { asm volatile("bar.sync %0, 128;" ::"r"(2 + threadIdx.x / 128) : "memory"); }
+
+// All blocks of a launch that are there together (kernel_together of emit.h) wait for each other, by one thread of each, in front
+// of which the block's others have stored what all are to see. The counter is what the driver gives such launches, zero but for
+// its highest bit, which each meeting turns over.
+// Source: CUDA 13.0, cooperative_groups/details/{driver_abi,sync}.h.
+SMELT_DEVICE void grid_meet() {
+    u32 high, low, before, now;
+    asm volatile("mov.u32 %0, %%envreg1;\n\tmov.u32 %1, %%envreg2;" : "=r"(high), "=r"(low));
+    const u64 counter = ((u64)high << 32 | low) + 4; // behind its size
+    const u32 own = blockIdx.x + blockIdx.y + blockIdx.z == 0 ? 0x80000000u - (gridDim.x * gridDim.y * gridDim.z - 1) : 1;
+    asm volatile("fence.acq_rel.gpu;\n\tatom.add.release.gpu.global.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(counter), "r"(own)
+                 : "memory");
+    do
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(counter) : "memory");
+    while (((before ^ now) & 0x80000000u) == 0);
+}
 
 // -- the copy engine --
 
@@ -356,6 +376,9 @@ template <class Normal> SMELT_DEVICE typename Normal::Scales &scales_of() {
     __shared__ typename Normal::Scales scales;
     return scales;
 }
+
+// What a kernel does with its results besides: nothing, or as PlanesBehind of wgmma_behind.cuh says.
+struct NoBehind { static const bool normalizes = false; };
 
 } // namespace smelt
 

@@ -8,6 +8,66 @@
 
 namespace smelt {
 
+// Channels [first, end) of `all`, in units of `width`, each of which has a mean of its own over so many places.
+struct PlaneUnits {
+    Index first, end, all, width, places;
+    SMELT_DEVICE Index unit_of(Index channel) const { return quotient(channel, width) * width; }
+};
+// What teams of THREADS threads have of up to CHANNELS channels, whole units.
+template <int THREADS, int CHANNELS> struct TeamSums {
+    static const int teams = CHANNELS < THREADS ? THREADS / CHANNELS : 1;
+    Pack<float, 2> at[teams * CHANNELS];
+};
+
+// Scale and shift of each of the channels, from the moments of `count` parts; counts: as for merge_parts, of one batch entry.
+// By the first THREADS threads of the block.
+template <int THREADS, int CHANNELS, class C, class Finish, int MOST>
+SMELT_DEVICE void find_scales(const float *parts, const C &counts, Index count, const PlaneUnits &units, const Finish &finish,
+                              TeamSums<THREADS, CHANNELS> &sums, Pack<float, 2> (&scales)[MOST]) {
+    const int TEAMS = TeamSums<THREADS, CHANNELS>::teams, OWN = (MOST + THREADS - 1) / THREADS;
+    const Index begin = units.unit_of(units.first);
+    float scale[OWN], shift[OWN], near[OWN]; // of the thread's channels, asked for long before they are needed
+#pragma unroll
+    for (int i = 0; i < OWN; ++i) {
+        const Index channel = units.first + (Index)threadIdx.x + i * THREADS;
+        if (channel >= units.end) continue;
+        finish.scales(channel, scale[i], shift[i]);
+        near[i] = parts[2 * units.unit_of(channel)];
+    }
+    for (int at = (int)threadIdx.x; at < TEAMS * CHANNELS; at += THREADS) {
+        const Index channel = begin + at % CHANNELS;
+        float sum = 0, square = 0; // of what differs from a number near all of the unit
+        if (channel < units.all) {
+            const float from = parts[2 * units.unit_of(channel)];
+#pragma unroll 8
+            for (Index part = at / CHANNELS; part < count; part += TEAMS) {
+                const Pack<float, 2> moments = load_pack<2>(parts, 2 * (part * units.all + channel));
+                const float n = (float)counts.count(0, part), apart = moments.at[0] - from;
+                sum += n * apart;
+                square += moments.at[1] + n * apart * apart;
+            }
+        }
+        sums.at[at] = {{sum, square}};
+    }
+    consumers_wait<THREADS>();
+#pragma unroll
+    for (int i = 0; i < OWN; ++i) {
+        const Index channel = units.first + (Index)threadIdx.x + i * THREADS, first = units.unit_of(channel) - begin;
+        if (channel >= units.end) continue;
+        float sum = 0, square = 0;
+        for (int team = 0; team < TEAMS; ++team)
+            for (Index c = first; c < first + units.width; ++c) {
+                sum += sums.at[team * CHANNELS + c].at[0];
+                square += sums.at[team * CHANNELS + c].at[1];
+            }
+        const float all = (float)units.places * (float)units.width, apart = sum / all;
+        PlaneScale<float> own;
+        own.set(near[i] + apart, finish.inverse(larger(square / all - apart * apart, 0.0f)), scale[i], shift[i]);
+        scales[channel - units.first] = {{own.scale, own.shift}};
+    }
+    consumers_wait<THREADS>();
+}
+
 // Element x of channel c becomes activate(x * scale + shift). One batch entry. counts: as for merge_parts, of `count` parts;
 // width: channels of a unit, which has `places` places. Finish, Activate: generated.
 template <int CHANNELS, class C, class Finish, class Activate> struct PlaneNormal {
@@ -21,40 +81,10 @@ template <int CHANNELS, class C, class Finish, class Activate> struct PlaneNorma
     const Finish &finish;
     const Activate &activate;
 
-    SMELT_DEVICE float near(Index channel) const { return parts[2 * (quotient(channel, width) * width)]; }
     // By the first THREADS threads of the block.
     template <int THREADS> SMELT_DEVICE void find(Scales &scales) const {
-        const int TEAMS = CHANNELS < THREADS ? THREADS / CHANNELS : 1;
-        __shared__ Pack<float, 2> sums[TEAMS * CHANNELS];
-        for (int at = (int)threadIdx.x; at < TEAMS * CHANNELS; at += THREADS) {
-            const Index channel = at % CHANNELS;
-            const float from = near(channel);
-            float sum = 0, square = 0; // of what differs from a number near all of the unit
-#pragma unroll 8
-            for (Index part = at / CHANNELS; part < count; part += TEAMS) {
-                const Pack<float, 2> moments = load_pack<2>(parts, 2 * (part * CHANNELS + channel));
-                const float n = (float)counts.count(0, part), apart = moments.at[0] - from;
-                sum += n * apart;
-                square += moments.at[1] + n * apart * apart;
-            }
-            sums[at] = {{sum, square}};
-        }
-        consumers_wait<THREADS>();
-        for (Index channel = (Index)threadIdx.x; channel < CHANNELS; channel += THREADS) {
-            const Index first = quotient(channel, width) * width;
-            float sum = 0, square = 0, scale, shift;
-            for (int team = 0; team < TEAMS; ++team)
-                for (Index c = first; c < first + width; ++c) {
-                    sum += sums[team * CHANNELS + c].at[0];
-                    square += sums[team * CHANNELS + c].at[1];
-                }
-            const float all = (float)places * (float)width, apart = sum / all;
-            PlaneScale<float> own;
-            finish.scales(channel, scale, shift);
-            own.set(near(channel) + apart, finish.inverse(larger(square / all - apart * apart, 0.0f)), scale, shift);
-            scales[channel] = {{own.scale, own.shift}};
-        }
-        consumers_wait<THREADS>();
+        __shared__ TeamSums<THREADS, CHANNELS> sums;
+        find_scales(parts, counts, count, PlaneUnits{0, CHANNELS, CHANNELS, width, places}, finish, sums, scales);
     }
     SMELT_DEVICE Factors factors(const Scales &scales, int channel) const {
         Factors own;

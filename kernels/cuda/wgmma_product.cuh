@@ -22,9 +22,9 @@ template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
 };
 
 // A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. SLICES blocks, a cluster,
-// divide a tile's depth among themselves, add up each other's sums and store a part each; a tile has a cluster of its own
-// then. RESIDENT blocks share a multiprocessor. Or blocks of a cluster of two have neighbouring tiles and the same part of an
-// operand, of which each copies one half to both: what SHARES says.
+// divide a tile's depth among themselves, add up each other's sums and store a part each; but for PlanesBehind a tile has a
+// cluster of its own then. RESIDENT blocks share a multiprocessor. Or blocks of a cluster of two have neighbouring tiles and the
+// same part of an operand, of which each copies one half to both: what SHARES says.
 // A run of the sums has RUN parts, of the last of which LAST instructions have something to multiply; then a stage is a run or
 // one part. SPREAD: 32, columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column
 // 8 q + 2 p + e in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns. 16, a thread gets 4 neighbours
@@ -125,27 +125,44 @@ SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const WgmmaTiles<
     return ahead;
 }
 
-// ahead: stages that have their weights.
+// A tile. ahead: stages that have their weights.
 template <class Tile, class Load>
-SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps, int ahead) {
+SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps, Index tile,
+                             WgmmaStage &stage, int &ahead) {
     const WgmmaShare<Tile> share(steps);
-    WgmmaStage stage;
-    for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
-        typename Load::Cursor cursor = tiles.begin(load, tile, share.first * Tile::blocks);
-        for (int step = 0; step < share.count; ++step, --ahead) {
-            const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
-            if (ahead <= 0) {
-                barrier_wait(ring.freed(stage.at), stage.round ^ 1);
-                barrier_arrive_expecting(full, Tile::copied_bytes);
-            }
-#pragma unroll
-            for (int j = 0; j < Tile::blocks; ++j) {
-                load.copy_rows(cursor, Tile::own_a_at(at) + j * Tile::A::bytes, full);
-                if (ahead <= 0) load.copy_columns(cursor, Tile::own_b_at(at) + j * Tile::B::bytes, full);
-                load.next(cursor);
-            }
-            stage.next<Tile::stages>();
+    typename Load::Cursor cursor = tiles.begin(load, tile, share.first * Tile::blocks);
+    for (int step = 0; step < share.count; ++step, --ahead) {
+        const u32 full = ring.filled(stage.at), at = ring.stage(stage.at);
+        if (ahead <= 0) {
+            barrier_wait(ring.freed(stage.at), stage.round ^ 1);
+            barrier_arrive_expecting(full, Tile::copied_bytes);
         }
+#pragma unroll
+        for (int j = 0; j < Tile::blocks; ++j) {
+            load.copy_rows(cursor, Tile::own_a_at(at) + j * Tile::A::bytes, full);
+            if (ahead <= 0) load.copy_columns(cursor, Tile::own_b_at(at) + j * Tile::B::bytes, full);
+            load.next(cursor);
+        }
+        stage.next<Tile::stages>();
+    }
+}
+
+// All threads of a cluster, whose slices are of one tile after the other: what a block has got from others for one it must have
+// read before they send more.
+SMELT_DEVICE void wgmma_next_round() {
+    __syncwarp();
+    cluster_arrive();
+    cluster_wait();
+}
+
+// By the first thread of a warp, where the blocks of a cluster meet between tiles (ROUNDS) by all of its warpgroup.
+template <class Tile, bool ROUNDS, class Load>
+SMELT_DEVICE void wgmma_copy_all(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps, int ahead) {
+    WgmmaStage stage;
+    if (!ROUNDS && threadIdx.x != Tile::consumers) return;
+    for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
+        if (ROUNDS && tile != tiles.first()) wgmma_next_round();
+        if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps, tile, stage, ahead);
     }
 }
 
@@ -206,6 +223,11 @@ template <class Tile> SMELT_DEVICE Index wgmma_first(Index row) {
     return row * Tile::rows + threadIdx.x / 128 * Tile::repeat * 64 + wgmma_row();
 }
 
+// The row number `line` that a thread has in a tile, of groups of 32 columns.
+template <class Tile> SMELT_DEVICE Index wgmma_row_of(Index tile_row, int line) {
+    return wgmma_first<Tile>(tile_row) + line / 2 * 64 + line % 2 * 8;
+}
+
 // How slices share their sums. A unit is what a thread stores together; unit u is added up by block u % slices, in the order of
 // the blocks, which gets the others' sums through its shared memory.
 template <class Tile> struct WgmmaUnits {
@@ -221,9 +243,23 @@ template <class Tile> struct WgmmaUnits {
     }
 };
 
-template <class Tile, class Put, class Store>
-SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const Store &store,
-                             const float (&sums)[Tile::repeat][Tile::cols / 2]) {
+// What of a tile the block stores, in groups of 32 columns: of `groups` of them `per` rows of a thread.
+template <class Tile> struct WgmmaOwn {
+    static const int slices = Tile::slices, lines = Tile::repeat * 2, all = Tile::cols / 32;
+    static const int per = slices < lines ? lines / slices : 1, groups = slices > lines ? (all * lines + slices - 1) / slices : all;
+    typedef float Results[groups * per][8];
+    static SMELT_DEVICE int group(int k) { return slices > lines ? k * (slices / lines) + (int)cluster_rank() / lines : k; }
+    static SMELT_DEVICE bool has(int k) { return slices <= lines || group(k) < all; }
+    // The number of the thread's row, and which of the classes that rows belong to by their blocks it has.
+    static const int classes = slices < lines ? slices : lines;
+    static SMELT_DEVICE int own() { return slices > 1 ? (int)cluster_rank() % classes : 0; }
+    static SMELT_DEVICE int line(int j) { return j * classes + own(); }
+};
+
+// The results of the block's units are stored, or, where STAYS, left to the caller. round: which time it is.
+template <class Tile, bool STAYS, class Put, class Store>
+SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const Store &store, u32 round,
+                             const float (&sums)[Tile::repeat][Tile::cols / 2], typename WgmmaOwn<Tile>::Results &results) {
     typedef WgmmaUnits<Tile> Units;
     const u32 rank = cluster_rank(), own = ring.data + Tile::stages * Tile::stage_bytes + threadIdx.x * 16;
     typename Store::Operands operands[Units::most];
@@ -234,7 +270,7 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
         const int r = unit % Units::lines, group = unit / Units::lines;
         if (owner == rank) {
             store.fetch_column(put.col + group * Put::group, put.matrix, columns[unit / Tile::slices]);
-            store.fetch(put.rows[r], put.col + group * Put::group, put.matrix, operands[unit / Tile::slices]);
+            if (!STAYS) store.fetch(put.rows[r], put.col + group * Put::group, put.matrix, operands[unit / Tile::slices]);
             continue;
         }
         float part[8];
@@ -244,7 +280,7 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
             shared_put_later(own + Units::at(unit, owner, rank) + i * Units::half, owner, ring.joined, part[i * 4],
                              part[i * 4 + 1], part[i * 4 + 2], part[i * 4 + 3]);
     }
-    barrier_wait<true>(ring.joined, 0);
+    barrier_wait<true>(ring.joined, round);
 #pragma unroll
     for (int unit = 0; unit < Units::all; ++unit) {
         if (unit % Tile::slices != rank) continue;
@@ -264,8 +300,24 @@ SMELT_DEVICE void wgmma_join(const WgmmaRing<Tile> &ring, const Put &put, const 
             for (int i = 0; i < 8; ++i) mine[i] += part[i];
         }
         Put::join(mine, whole);
-        store.put(put.rows[r], put.col + group * Put::group, put.matrix, whole, columns[unit / Tile::slices],
-                  operands[unit / Tile::slices]);
+        if constexpr (STAYS)
+            store.apply(whole, columns[unit / Tile::slices], results[unit / Tile::slices]);
+        else
+            store.put(put.rows[r], put.col + group * Put::group, put.matrix, whole, columns[unit / Tile::slices],
+                      operands[unit / Tile::slices]);
+    }
+}
+
+// The same of a tile that no slices divide.
+template <class Tile, class Put, class Store>
+SMELT_DEVICE void wgmma_results(Put &put, const Store &store, const float (&sums)[Tile::repeat][Tile::cols / 2],
+                                typename WgmmaOwn<Tile>::Results &results) {
+#pragma unroll
+    for (int g = 0; g < Put::groups; ++g) {
+        store.fetch_column(put.col + g * 32, put.matrix, put.columns[g % Put::ahead]);
+#pragma unroll
+        for (int r = 0; r < 2 * Tile::repeat; ++r)
+            put.take(store, sums, g, r, reinterpret_cast<float(&)[1][8]>(results[g * 2 * Tile::repeat + r]));
     }
 }
 
@@ -278,23 +330,33 @@ template <class Tile> SMELT_DEVICE void wgmma_free(u32 freed) {
         barrier_arrive(freed);
 }
 
-template <class Tile, class Store, class Moments, class Normal>
+// What the block keeps of its tiles' moments.
+template <class Tile, class Moments> SMELT_DEVICE auto block_moments(const Moments &moments, const NoBehind &) {
+    return tile_moments<Tile>(moments);
+}
+template <class Tile, class Moments, class Behind>
+SMELT_DEVICE typename Behind::template Block<Tile> block_moments(const Moments &, const Behind &) {
+    return {};
+}
+
+template <class Tile, class Store, class Moments, class Normal, class Behind>
 SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Store &store, int steps,
-                                const Moments &moment_parts, const Normal &normal) {
-    auto moments = tile_moments<Tile>(moment_parts);
+                                const Moments &moment_parts, const Normal &normal, const Behind &behind) {
+    auto moments = block_moments<Tile>(moment_parts, behind);
     if constexpr (Normal::normalizes) normal.template find<Tile::consumers>(scales_of<Normal>());
     const int warpgroup = threadIdx.x / 128;
     const WgmmaShare<Tile> share(steps);
     WgmmaStage stage;
     float sums[Tile::repeat][Tile::cols / 2];
+    u32 round = 0; // of slices that meet
     for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
         SumPut<Tile, Store, 2 * Tile::repeat> put;
         put.place(wgmma_first<Tile>(row), col * Tile::cols, matrix);
         const Index part = row;
-        if (Tile::slices == 1) put.begin(store);
-        if (tile + tiles.step() < tiles.count()) {
+        if (Tile::slices == 1 && !Behind::normalizes) put.begin(store);
+        if (!Behind::normalizes && tile + tiles.step() < tiles.count()) {
             tiles.find(tile + tiles.step(), row, col, matrix);
             put.prefetch(store, wgmma_first<Tile>(row) - threadIdx.x % 32 / 4, col * Tile::cols, matrix);
         }
@@ -314,22 +376,37 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
         }
         wgmma_wait<0>();
         wgmma_free<Tile>(before);
+        typename WgmmaOwn<Tile>::Results results; // where they are not stored yet
         if constexpr (Tile::slices > 1) {
-            wgmma_join<Tile>(ring, put, store, sums);
+            wgmma_join<Tile, Behind::normalizes>(ring, put, store, round, sums, results);
+        } else if constexpr (Behind::normalizes) {
+            wgmma_results<Tile>(put, store, sums, results);
         } else {
             put.finish(store, sums, moments);
             moments.leave_tile(part, put.col - put.first_col());
         }
+        if constexpr (Behind::normalizes) {
+            behind.finish_tile(ring, tiles, tile, store, results, moments);
+            if (Tile::slices > 1 && tile + tiles.step() < tiles.count()) {
+                stores_done();
+                consumers_wait<Tile::consumers>(); // all have seen this round, before the next one may be complete
+                if (threadIdx.x == 0) barrier_arrive_expecting(ring.joined, WgmmaUnits<Tile>::bytes(cluster_rank()));
+                wgmma_next_round();
+                round ^= 1;
+            }
+        }
     }
-    moments.leave_block();
+    if constexpr (!Behind::normalizes) moments.leave_block();
 }
 
 // tiles: of the products, pairs of them where operands are shared. steps: stages of one tile, at least as many as there are
 // slices. AHEAD: the columns' operand is constant. moments: NoMoments, or MomentParts of one slice. normal: NoNormal, or of the
-// rows' operand, whose depth is the channels.
-template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments, class Normal = NoNormal>
+// rows' operand, whose depth is the channels. behind: NoBehind, or PlanesBehind, which
+// has moments of its own.
+template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments, class Normal = NoNormal,
+          class Behind = NoBehind>
 SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, const Store &store, int steps,
-                                const Moments &moments = {}, const Normal &normal = {}) {
+                                const Moments &moments = {}, const Normal &normal = {}, const Behind &behind = {}) {
     const WgmmaTiles<Tile> tiles = {pairs};
     __shared__ u64 barriers[2 * Tile::stages + 1];
     const WgmmaRing<Tile> ring = {dynamic_memory() + 1023 & ~1023u, shared_address(barriers),
@@ -353,11 +430,11 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, con
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();
-        if (threadIdx.x == Tile::consumers) wgmma_copy<Tile>(ring, tiles, load, steps, ahead);
+        wgmma_copy_all<Tile, (Behind::normalizes && Tile::slices > 1)>(ring, tiles, load, steps, ahead);
         __syncwarp();
     } else {
         if (Tile::moves_registers) registers_from<232>();
-        wgmma_consume<Tile>(ring, tiles, store, steps, moments, normal);
+        wgmma_consume<Tile>(ring, tiles, store, steps, moments, normal, behind);
         __syncwarp();
     }
     if (Tile::cluster > 1) { // nobody's memory may be another's before all that others send has come

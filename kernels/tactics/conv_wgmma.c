@@ -54,6 +54,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (why != NULL) return why;
     if (problem_front_planes(problem) != NULL && (conv.groups != 1 || !is_pointwise(&conv.window)))
         return "a normalisation of windows or groups, which would be done for each";
+    SumsText sums = conv_sums(problem, &conv);
+    if (problem->normalization != NONE && (conv.groups != 1 || !sums_are_packs(problem, &sums)))
+        return "a normalisation of groups or single channels behind";
     return window_refuses(&conv.window, conv_axes(problem, &conv));
 }
 
@@ -161,6 +164,7 @@ const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
                                   .version = 5,
                                   .strided = true,
                                   .normalizes_planes = true,
+                                  .normalizes_results = true,
                                   .arch = "sm_90a",
                                   .refuses = refuses,
                                   .configs = configs,

@@ -10,7 +10,9 @@
 enum {
     SUCCESS = 0,
     INVALID_VALUE = 1,
-    SERIALIZATION = 6, /* a launch attribute */
+    COOPERATIVE = 2, /* attributes of launches */
+    SERIALIZATION = 6,
+    TOO_LARGE = 720, /* CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE */
     OUT_OF_MEMORY = 2,
     NO_DEVICE = 100,
     NOT_FOUND = 500,

@@ -23,6 +23,7 @@ static void set_defaults(void) {
     fake_numbers[FAKE_DEVICES] = 1;
     fake_numbers[FAKE_MEMORY] = 1 << 26;
     fake_numbers[FAKE_MAX_THREADS] = 1024;
+    fake_numbers[FAKE_MOST_BLOCKS] = 4;
     fake_numbers[FAKE_FAIL_LAUNCH] = fake_numbers[FAKE_FAIL_EVENT] = 0;
     fake_sticky = SUCCESS;
     ready = true;
@@ -55,7 +56,7 @@ DRIVER void fake_reset(void) {
     fake_enter();
     set_defaults();
     fake_numbers[FAKE_LAUNCHES] = fake_numbers[FAKE_GRAPH_LAUNCHES] = fake_numbers[FAKE_CAPTURES] = 0;
-    fake_numbers[FAKE_REORDERED] = 0;
+    fake_numbers[FAKE_REORDERED] = fake_numbers[FAKE_COOPERATIVE] = 0;
     fake_numbers[FAKE_ALLOCATIONS] = fake_numbers[FAKE_WAITS] = fake_numbers[FAKE_COPIES] =
         fake_numbers[FAKE_MAPS] = 0;
     fake_leave(0);
@@ -314,6 +315,12 @@ DRIVER int cuFuncSetAttribute(void *function, int attribute, int value) {
                                                                                        : INVALID_VALUE;
 }
 
+DRIVER int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, void *function, int threads,
+                                                       size_t shared) {
+    *count = (int)fake_get(FAKE_MOST_BLOCKS); /* there is one multiprocessor */
+    return function != NULL && threads > 0 && shared <= 99 << 10 ? SUCCESS : INVALID_VALUE;
+}
+
 DRIVER int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                           unsigned bz, unsigned shared, void *stream, void **parameters, void **extra) {
     Work work = {.kind = WORK_LAUNCH, .function = function};
@@ -341,8 +348,13 @@ typedef struct LaunchConfig {
 
 /* Launches follow one another here, whatever they would allow. */
 DRIVER int cuLaunchKernelEx(const LaunchConfig *config, void *function, void **parameters, void **extra) {
-    for (unsigned i = 0; i < config->count; ++i)
-        if (config->attributes[i].id != SERIALIZATION) return INVALID_VALUE;
+    for (unsigned i = 0; i < config->count; ++i) {
+        int id = config->attributes[i].id;
+        if (id != SERIALIZATION && id != COOPERATIVE) return INVALID_VALUE;
+        if (id != COOPERATIVE) continue;
+        if (config->grid[0] > fake_get(FAKE_MOST_BLOCKS)) return TOO_LARGE;
+        fake_set(FAKE_COOPERATIVE, fake_get(FAKE_COOPERATIVE) + 1);
+    }
     return cuLaunchKernel(function, config->grid[0], config->grid[1], config->grid[2], config->block[0],
                           config->block[1], config->block[2], config->shared, config->stream, parameters,
                           extra);

@@ -17,7 +17,9 @@ typedef enum FakeNumber {
     FAKE_FAIL_LAUNCH, /* n > 0: the n-th launch from now on is an illegal address, as all calls after it */
     FAKE_FAIL_EVENT,  /* n > 0: the n-th event from now on is not made */
     FAKE_MAX_THREADS, /* that a kernel allows */
+    FAKE_MOST_BLOCKS, /* of a kernel that run at one time */
     FAKE_LAUNCHES,    /* counters: kernels that ran */
+    FAKE_COOPERATIVE, /* of these, cooperative ones */
     FAKE_GRAPH_LAUNCHES,
     FAKE_CAPTURES,
     FAKE_REORDERED, /* nodes of graphs that came before one that was captured earlier */

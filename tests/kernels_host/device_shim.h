@@ -211,6 +211,9 @@ static inline unsigned shared_address(const void *p) {
 static inline unsigned dynamic_memory() {
     return GPU_DYNAMIC;
 }
+template <class T> static inline T &shared_object(unsigned address) {
+    return *(T *)gpu_shared_memory(address);
+}
 static inline void barrier_init(unsigned barrier, unsigned arrivals) {
     gpu_barrier_init(barrier, arrivals);
 }
@@ -238,6 +241,9 @@ static inline void cluster_arrive_relaxed() {
 }
 static inline void cluster_wait() {
     gpu_cluster_wait();
+}
+static inline void grid_meet() {
+    gpu_grid_meet();
 }
 static inline float shared_get_from(unsigned address, unsigned block) {
     return gpu_get_from(address, block);

@@ -32,6 +32,8 @@ void gpu_wait_for_warpgroup(void);
 /* What another lane of the warp gives; lanes that there are not: the own one. */
 uint64_t gpu_exchange(uint64_t own, unsigned lane);
 
+/* All blocks of a launch, one thread of each. */
+void gpu_grid_meet(void);
 unsigned gpu_cluster_rank(void);
 void gpu_cluster_arrive(void);
 void gpu_cluster_wait(void);
@@ -95,14 +97,14 @@ void gpu_wait_for_groups(unsigned pending);
 
 /* -- launches -- */
 
-enum { GPU_CLUSTER = 8, GPU_SHARED = 227 << 10 };
+enum { GPU_BLOCKS = 8 /* that run together, at most */, GPU_SHARED = 227 << 10 };
 
 typedef struct GpuLaunch {
     unsigned grid[3], threads, cluster, shared_bytes; /* cluster: blocks along x */
-    /* For each block of a cluster code with static shared memory of its own, and an address within the code's
-     * data. */
-    void (*kernel[GPU_CLUSTER])(const long long *args);
-    const char *data[GPU_CLUSTER];
+    unsigned together; /* blocks that run at one time: a cluster, or all that there are */
+    /* For each of these code with static shared memory of its own, and an address within the code's data. */
+    void (*kernel[GPU_BLOCKS])(const long long *args);
+    const char *data[GPU_BLOCKS];
     const long long *args;
 } GpuLaunch;
 

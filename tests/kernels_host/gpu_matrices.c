@@ -120,7 +120,7 @@ static Groups groups[MOST_THREADS];
 static Warpgroup *own_warpgroup(void) {
     const unsigned each = (blockDim.x + WARPGROUP - 1) / WARPGROUP;
     if (threadIdx.x / WARPGROUP * WARPGROUP + WARPGROUP > blockDim.x) fail("a warpgroup that is not whole");
-    return &warpgroups[gpu_cluster_rank() * each + threadIdx.x / WARPGROUP];
+    return &warpgroups[own_block() * each + threadIdx.x / WARPGROUP];
 }
 
 /* An operand as the instruction's descriptor has it. */

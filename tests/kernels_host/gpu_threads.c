@@ -34,12 +34,13 @@ GpuPlace threadIdx, blockIdx, blockDim, gridDim;
 static const GpuLaunch *launched;
 static Thread threads[MOST_THREADS];
 static void *given[MOST_THREADS];
-static unsigned current, begun, alive[GPU_CLUSTER],
+static unsigned current, begun, alive[GPU_BLOCKS],
     first_block; /* alive: threads of a block that are not done */
 static bool backwards, pauses;
-static Barrier block_barriers[GPU_CLUSTER], some_barriers[GPU_CLUSTER],
-    group_barriers[GPU_CLUSTER][BLOCK_WARPGROUPS], warp_barriers[MOST_THREADS / WARP], cluster_barrier;
-static char *dynamic[GPU_CLUSTER];
+static Barrier block_barriers[GPU_BLOCKS], some_barriers[GPU_BLOCKS],
+    group_barriers[GPU_BLOCKS][BLOCK_WARPGROUPS], warp_barriers[MOST_THREADS / WARP],
+    cluster_barriers[GPU_BLOCKS], grid_barrier;
+static char *dynamic[GPU_BLOCKS];
 static Fiber *free_fibers, *running;
 static jmp_buf scheduler;
 static uint64_t chance;
@@ -59,7 +60,7 @@ unsigned own_thread(void) {
 }
 
 unsigned thread_total(void) {
-    return launched->threads * launched->cluster;
+    return launched->threads * launched->together;
 }
 
 bool coin(void) {
@@ -69,14 +70,14 @@ bool coin(void) {
 
 /* -- one thread after the other -- */
 
-static unsigned own_rank(void) {
+unsigned own_block(void) {
     return current / launched->threads;
 }
 
 static void enter(unsigned thread) {
     current = thread;
     threadIdx.x = thread % launched->threads;
-    blockIdx.x = first_block + own_rank();
+    blockIdx.x = first_block + own_block();
 }
 
 static unsigned in_order(unsigned number) {
@@ -91,9 +92,9 @@ static void leave(void) {
 /* Threads that never wait share a fiber. */
 static void run_threads(void) {
     for (;;) {
-        launched->kernel[own_rank()](launched->args);
+        launched->kernel[own_block()](launched->args);
         threads[current].fiber = NULL;
-        --alive[own_rank()];
+        --alive[own_block()];
         if (begun < thread_total()) {
             enter(in_order(begun++));
             threads[current].fiber = running;
@@ -176,20 +177,20 @@ static void meet(Barrier *barrier, unsigned expected) {
 }
 
 void gpu_wait_for_block(void) {
-    meet(&block_barriers[own_rank()], launched->threads);
+    meet(&block_barriers[own_block()], launched->threads);
 }
 
 void gpu_wait_for_threads(unsigned count) {
-    meet(&some_barriers[own_rank()], count);
+    meet(&some_barriers[own_block()], count);
 }
 
 void gpu_wait_for_warpgroup(void) {
-    meet(&group_barriers[own_rank()][threadIdx.x / WARPGROUP], WARPGROUP);
+    meet(&group_barriers[own_block()][threadIdx.x / WARPGROUP], WARPGROUP);
 }
 
 /* The first thread of the own warp, its lanes, and the barrier that they share. */
 static unsigned warp_first(void) {
-    return own_rank() * launched->threads + threadIdx.x / WARP * WARP;
+    return own_block() * launched->threads + threadIdx.x / WARP * WARP;
 }
 
 static unsigned warp_lanes(void) {
@@ -199,7 +200,7 @@ static unsigned warp_lanes(void) {
 
 static Barrier *warp_barrier(void) {
     const unsigned warps = (launched->threads + WARP - 1) / WARP;
-    return &warp_barriers[own_rank() * warps + threadIdx.x / WARP];
+    return &warp_barriers[own_block() * warps + threadIdx.x / WARP];
 }
 
 void gpu_wait_for_warp(void) {
@@ -233,18 +234,29 @@ uint64_t gpu_exchange(uint64_t own, unsigned lane) {
 /* -- clusters -- */
 
 unsigned gpu_cluster_rank(void) {
-    return own_rank();
+    return own_block() % launched->cluster;
+}
+
+static Barrier *cluster_barrier(void) {
+    return &cluster_barriers[own_block() / launched->cluster];
 }
 
 void gpu_cluster_arrive(void) {
-    threads[current].cluster_generation = cluster_barrier.generation;
-    if (++cluster_barrier.count < thread_total()) return;
-    cluster_barrier.count = 0;
-    ++cluster_barrier.generation;
+    Barrier *barrier = cluster_barrier();
+    threads[current].cluster_generation = barrier->generation;
+    if (++barrier->count < launched->threads * launched->cluster) return;
+    barrier->count = 0;
+    ++barrier->generation;
 }
 
 void gpu_cluster_wait(void) {
-    wait_while(&cluster_barrier.generation, ~0u, threads[current].cluster_generation);
+    wait_while(&cluster_barrier()->generation, ~0u, threads[current].cluster_generation);
+}
+
+void gpu_grid_meet(void) {
+    if (launched->together != gridDim.x * gridDim.y * gridDim.z)
+        fail("a meeting of blocks that are not together");
+    meet(&grid_barrier, launched->together);
 }
 
 /* -- shared memory -- */
@@ -259,21 +271,22 @@ void *gpu_shared_memory(unsigned address) {
 
 unsigned gpu_shared_address(const void *memory) {
     const char *at = memory;
-    return static_memory + (unsigned)(int)(at - launched->data[own_rank()]);
+    return static_memory + (unsigned)(int)(at - launched->data[own_block()]);
 }
 
 void *shared_of(unsigned rank, unsigned address, unsigned bytes) {
-    if (rank >= launched->cluster || alive[rank] == 0) fail("block %u of the cluster is not there", rank);
+    const unsigned block = own_block() - gpu_cluster_rank() + rank;
+    if (rank >= launched->cluster || alive[block] == 0) fail("block %u of the cluster is not there", rank);
     if (address >= static_memory / 2)
-        return (char *)(uintptr_t)launched->data[rank] + (int)(address - static_memory);
+        return (char *)(uintptr_t)launched->data[block] + (int)(address - static_memory);
     if (address < GPU_DYNAMIC || address + bytes > GPU_DYNAMIC + launched->shared_bytes)
         fail("address 0x%x is not in the %u bytes of shared memory from 0x%x on", address,
              launched->shared_bytes, GPU_DYNAMIC);
-    return dynamic[rank] + address;
+    return dynamic[block] + address;
 }
 
 void *shared_at(unsigned address, unsigned bytes) {
-    return shared_of(own_rank(), address, bytes);
+    return shared_of(gpu_cluster_rank(), address, bytes);
 }
 
 float gpu_get_from(unsigned address, unsigned rank) {
@@ -295,19 +308,20 @@ const float *gpu_get(unsigned address) {
 
 static bool any_alive(void) {
     unsigned count = 0;
-    for (unsigned i = 0; i < launched->cluster; ++i) count += alive[i];
+    for (unsigned i = 0; i < launched->together; ++i) count += alive[i];
     return count > 0;
 }
 
-static void run_cluster(void) {
+static void run_together(void) {
     const unsigned count = thread_total();
     memset(threads, 0, count * sizeof *threads);
     memset(block_barriers, 0, sizeof block_barriers);
     memset(some_barriers, 0, sizeof some_barriers);
     memset(group_barriers, 0, sizeof group_barriers);
-    memset(warp_barriers, 0, (count / WARP + GPU_CLUSTER) * sizeof *warp_barriers);
-    cluster_barrier = (Barrier){0};
-    for (unsigned i = 0; i < launched->cluster; ++i) {
+    memset(warp_barriers, 0, (count / WARP + GPU_BLOCKS) * sizeof *warp_barriers);
+    memset(cluster_barriers, 0, sizeof cluster_barriers);
+    grid_barrier = (Barrier){0};
+    for (unsigned i = 0; i < launched->together; ++i) {
         memset(dynamic[i] + GPU_DYNAMIC, POISON, launched->shared_bytes);
         alive[i] = launched->threads;
     }
@@ -326,11 +340,11 @@ void gpu_run(const GpuLaunch *launch) {
     launched = launch;
     chance = 1;
     backwards = false;
-    if (launch->threads * launch->cluster > MOST_THREADS || launch->cluster > GPU_CLUSTER ||
-        launch->shared_bytes > GPU_SHARED || launch->grid[0] % launch->cluster != 0)
+    if (launch->threads * launch->together > MOST_THREADS || launch->together > GPU_BLOCKS ||
+        launch->shared_bytes > GPU_SHARED || launch->grid[0] % launch->together != 0)
         fail("%u threads, %u bytes of shared memory, %u of %u blocks in a cluster", launch->threads,
              launch->shared_bytes, launch->cluster, launch->grid[0]);
-    for (unsigned i = 0; i < launch->cluster; ++i) {
+    for (unsigned i = 0; i < launch->together; ++i) {
         if (dynamic[i] == NULL) dynamic[i] = malloc(GPU_DYNAMIC + GPU_SHARED);
         if (dynamic[i] == NULL) fail("no memory");
     }
@@ -338,5 +352,5 @@ void gpu_run(const GpuLaunch *launch) {
     blockDim = (GpuPlace){launch->threads, 1, 1};
     for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z)
         for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-            for (first_block = 0; first_block < gridDim.x; first_block += launch->cluster) run_cluster();
+            for (first_block = 0; first_block < gridDim.x; first_block += launch->together) run_together();
 }

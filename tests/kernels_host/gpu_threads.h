@@ -8,11 +8,12 @@ enum {
     WARP = 32,
     WARPGROUP = 128,
     BLOCK_WARPGROUPS = 8,
-    MOST_THREADS = 4096 /* of a cluster */
+    MOST_THREADS = 4096 /* that run together */
 };
 
-/* The running thread among those of the cluster. */
+/* The running thread, and its block, among those that run together. */
 unsigned own_thread(void);
+unsigned own_block(void);
 unsigned thread_total(void);
 
 /* Until (*word & mask) is something else; mask 0: until the others have had their turn. */

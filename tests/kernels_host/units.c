@@ -19,7 +19,7 @@ typedef struct Batch {
     const KernelLaunch *launches[BATCH];
     int32_t count;
     pid_t compiler;
-    void *handles[GPU_CLUSTER]; /* copies of the library that are loaded */
+    void *handles[GPU_BLOCKS]; /* copies of the library that are loaded */
 } Batch;
 
 struct Units {
@@ -48,7 +48,7 @@ Units *units_create(const char *compiler, const char *shim, const char *work) {
 
 void units_destroy(Units *units) {
     for (int32_t i = 0; i < units->count; ++i)
-        for (int32_t copy = 0; copy < GPU_CLUSTER; ++copy)
+        for (int32_t copy = 0; copy < GPU_BLOCKS; ++copy)
             if (units->batches[i].handles[copy] != NULL) dlclose(units->batches[i].handles[copy]);
     arena_reset(&units->arena);
     free(units);
@@ -204,9 +204,14 @@ void units_find(Units *units, const KernelLaunch *launch, GpuLaunch *out) {
     if (number < 0) stop(launch->entry, "not compiled");
     Batch *batch = &units->batches[number];
     const char *symbol = arena_printf(&units->arena, "run_%s", launch->entry);
-    out->cluster = cluster_of(launch);
-    if (out->cluster > GPU_CLUSTER) stop(launch->entry, "too large a cluster");
-    for (unsigned i = 0; i < out->cluster; ++i) {
+    out->cluster = out->together = cluster_of(launch);
+    if (out->cluster > GPU_BLOCKS) stop(launch->entry, "too large a cluster");
+    if (launch->together) { /* as many as there is room for, as the runtime does it */
+        const unsigned most = GPU_BLOCKS / out->cluster * out->cluster;
+        if (out->grid[0] > most) out->grid[0] = most;
+        out->together = out->grid[0];
+    }
+    for (unsigned i = 0; i < out->together; ++i) {
         if (batch->handles[i] == NULL) batch->handles[i] = load(units, batch, (int32_t)i);
         *(void **)&out->kernel[i] = dlsym(batch->handles[i], symbol);
         out->data[i] = dlsym(batch->handles[i], "gpu_data");

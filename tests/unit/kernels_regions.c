@@ -28,7 +28,7 @@ static const Case cases[] = {
     {MAPS, CONV "%y : f32[1,4,4,4] = MaxPool(%c) {kernel_shape = [3,3]}\n", 0, "output %y\n", NULL,
      "its windows overlap"},
     {MAPS, CONV "%y : f32[1,4,3,3] = MaxPool(%c) {kernel_shape = [2,2], strides = [2,2]}\n", 0,
-     "output %y\n output %c\n", NULL, "a result in front of a pool or of a second contraction"},
+     "output %y\n output %c\n", NULL, "a result in front of a pool, a normalisation or a second contraction"},
     {MAPS,
      CONV "%t : f32[1,4,6,6] = Transpose(%c) {perm = [0,1,3,2]}\n"
           "%y : f32[1,4,1,1] = GlobalAveragePool(%t)\n",

@@ -171,6 +171,8 @@ static void test_geometry(void) {
          "a grid size of launch 1 depends on 'late', which no step up to 2 finds");
     RULE(plan.launches[1].shared_bytes = -1, "launch 1 has -1 bytes of shared memory");
     RULE(plan.launches[1].shared_bytes = PLAN_MAX_SHARED + 1, "launch 1 has 232449 bytes of shared memory");
+    RULE(plan.launches[1].together = true;
+         plan.launches[1].grid[1] = 2, "launch 1 has blocks together, but not along x");
 }
 
 static void test_arguments(void) {

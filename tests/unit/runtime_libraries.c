@@ -88,7 +88,7 @@ static void add_steps(const Sample *sample, int32_t choice, int64_t workspace) {
     plan.args = ARENA_ARRAY(&arena, PlanArg, CALL_REPEATS * each);
     plan.launches = ARENA_ARRAY(&arena, PlanLaunch, CALL_REPEATS);
     for (int32_t l = 0; l < CALL_REPEATS; ++l) {
-        plan.launches[l] = (PlanLaunch){-1, {1, 1, 1}, {1, 1, 1}, 0, each, l * each};
+        plan.launches[l] = (PlanLaunch){-1, {1, 1, 1}, {1, 1, 1}, 0, each, l * each, false};
         for (int32_t i = 0; i < 5; ++i) plan.args[l * each + i] = sample_value(values[i], i == 4);
         if (each == 6) plan.args[l * each + 5] = (PlanArg){.kind = PLAN_ARG_SCRATCH, .value = -1};
     }

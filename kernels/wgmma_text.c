@@ -409,7 +409,8 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
 static int32_t group_of(const WgmmaProblem *problem, const Config *config) {
     int32_t spread = wgmma_spreads(problem, config), cols = config->number[WGMMA_COLS];
     if (cols % 32 != 0 || spread == 16) return 16;
-    return spread == 32 && cols % 64 == 0 && config->number[WGMMA_SLICES] == 1 && !problem->alone ? 64 : 32;
+    bool whole = spread == 32 && cols % 64 == 0 && config->number[WGMMA_SLICES] == 1 && !problem->alone;
+    return whole && problem->element == 2 ? 64 : 32; /* 32 of 4 bytes are a line */
 }
 
 KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,

@@ -201,14 +201,14 @@ SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, int part, float (&sums)[
 template <class Tile, class Normal>
 SMELT_DEVICE void wgmma_normalize(u32 at, int first, const Normal &normal, const typename Normal::Scales &scales) {
     typedef typename Tile::A A;
-    const int PACKS = Tile::depth / 8;
-    const int pack = threadIdx.x % PACKS;
+    const int PACKS = Tile::depth / 8, LINES = Tile::consumers / PACKS; // of 6 packs some threads have none
+    const int pack = threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS;
 #pragma unroll
     for (int j = 0; j < Tile::blocks; ++j) {
         const int channel = first + j * Tile::depth + pack * 8;
-        if (channel >= Normal::channels) continue;
+        if (line >= LINES || channel >= Normal::channels) continue;
         const auto factors = normal.factors(scales, channel);
-        for (int row = (int)threadIdx.x / PACKS; row < Tile::rows; row += Tile::consumers / PACKS)
+        for (int row = line; row < Tile::rows; row += LINES)
             normal.template apply<typename Tile::Element>(
                 Tile::a_at(at) + j * A::bytes + swizzled<A::swizzle>(row, pack), factors);
     }

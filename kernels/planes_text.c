@@ -146,10 +146,12 @@ static bool reads_more(const Problem *problem, const Node *front) {
     return false;
 }
 
+/* Something else than what the anchor reads. */
 static bool leaves_front(const Problem *problem) {
     const Graph *graph = problem->graph;
     for (int32_t i = 0; i < problem->output_count; ++i) {
         NodeId producer = graph->values[problem->outputs[i]].producer;
+        if (problem->outputs[i] == problem_anchor(problem)->inputs[0]) continue;
         for (int32_t n = 0; n < problem->node_count && problem->nodes[n] != problem->anchor; ++n)
             if (problem->nodes[n] == producer) return true;
     }
@@ -205,7 +207,7 @@ Status front_planes_begin(Emission *emission, const Device *device) {
     return finds ? STATUS_OK : planes_emit_moments(emission, &p, parts, ahead, FRONT_RESIDENT);
 }
 
-const char *front_planes_normal(KernelWriter *w, const Device *device) {
+const char *front_planes_normal(KernelWriter *w, const Device *device, const char *keep) {
     const Emission *emission = kernel_emission(w);
     const Node *front = problem_front_planes(emission->problem);
     int32_t ahead;
@@ -217,10 +219,10 @@ const char *front_planes_normal(KernelWriter *w, const Device *device) {
     kernel_line(w, "const auto counts = %s;", planes_counts(w, &p));
     kernel_line(w, "const auto finish = %s;", planes_finish(w, &p));
     kernel_line(w, "const auto activate = %s;", kernel_normalized(w));
-    return kernel_format(w, "plane_normal<%lld>(%s, counts, %lld, %lld, %s, finish, activate)",
+    return kernel_format(w, "plane_normal<%lld>(%s, counts, %lld, %lld, %s, finish, activate, %s)",
                          (long long)p.channels, kernel_scratch(w, emission->finds_at, "const float"),
                          (long long)(emission->finds_parts > 0 ? emission->finds_parts : parts),
-                         (long long)p.width, kernel_number(w, p.places));
+                         (long long)p.width, kernel_number(w, p.places), keep);
 }
 
 bool front_planes_find_moments(const Problem *problem) {

@@ -54,8 +54,9 @@ const char *problem_front_planes_refuses(const Problem *problem);
 ValueId problem_read_input(const Problem *problem);
 /* The steps' emission begins here: the moments, unless they are found. Nothing without such a node. */
 Status front_planes_begin(Emission *emission, const Device *device);
-/* "NoNormal{}", or what constructs the PlaneNormal. */
-const char *front_planes_normal(KernelWriter *w, const Device *device);
+/* "NoNormal{}", or what constructs the PlaneNormal. keep: what constructs its Keep (cuda/wgmma_normal.cuh).
+ */
+const char *front_planes_normal(KernelWriter *w, const Device *device, const char *keep);
 /* Tactic.finds_moments of those that normalise planes in front of a convolution. */
 bool front_planes_find_moments(const Problem *problem);
 /* Inputs of the step that are parameters of its normalisation, in front of the anchor or behind it. */

@@ -218,6 +218,8 @@ const char *tactic_refuses(const Tactic *tactic, const Problem *problem, const D
         return "a normalisation behind the anchor";
     bool planes = problem_front_planes(problem) != NULL;
     if (planes && !tactic->normalizes_planes) return "a normalisation of planes in front of the anchor";
+    if (planes && !tactic->keeps_planes && problem_prologue_leaves(problem))
+        return "a normalisation that leaves";
     if (!planes && wanted_prologue(problem) > tactic->prologue) return "nodes in front of the anchor";
     if (tactic->strided || has_plain_values(problem)) return NULL;
     return "values that are slices or in channels-last layout";

@@ -37,6 +37,7 @@ typedef struct Tactic {
     bool inverts;            /* they do convolutions behind one (Problem.middle) */
     bool normalizes;         /* they normalise the rows of input 0 as they read them (problem_front_norm) */
     bool normalizes_planes;  /* the same of planes (problem_front_planes) */
+    bool keeps_planes;       /* and store what becomes of them, where it leaves (problem_prologue_leaves) */
     bool normalizes_results; /* they normalise the planes that they make (Problem.normalization) */
     const char *arch;        /* "sm_90a": its kernels compile for this architecture alone; NULL: for all */
     bool finds_sizes; /* its launches leave the late dim of its results, i64, at the start of scratch memory,

@@ -30,7 +30,7 @@ const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv) {
     return why;
 }
 
-const char *wgmma_conv_boxes_refuse(const Problem *problem, ConvText *conv) {
+const char *wgmma_conv_boxes_refuse(const Problem *problem, int32_t most_stride, ConvText *conv) {
     const char *why = wgmma_conv_refuses(problem, conv);
     if (why != NULL) return why;
     if (problem_input(problem, 0)->dtype == DTYPE_F32) return "operands that are not fp16 or bf16";
@@ -42,7 +42,7 @@ const char *wgmma_conv_boxes_refuse(const Problem *problem, ConvText *conv) {
         for (int k = 0; k < 5; ++k)
             if (!dim_is_exact(numbers[k]) || numbers[k] > INT32_MAX / 2)
                 return "spatial sizes that are not known";
-        if (window->stride[i] != 1) return "strides above 1";
+        if (window->stride[i] > most_stride) return most_stride > 1 ? "strides above 2" : "strides above 1";
         if (window->in[i] < 1 || window->out[i] < 1) return "an empty image";
         if ((window->kernel[i] - 1) * window->dilation[i] >= WGMMA_MOST_BOX)
             return "windows that reach too far";

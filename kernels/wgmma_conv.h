@@ -8,9 +8,9 @@
 /* Why the copy engine cannot read the operands of a convolution, or NULL; windows are not looked at. *conv is
  * described where the anchor is a Conv of known shapes. */
 const char *wgmma_conv_refuses(const Problem *problem, ConvText *conv);
-/* The same, and where it is not one of halves, in one group, with stride 1 and known sizes: what is copied in
- * boxes of neighbours for several taps. */
-const char *wgmma_conv_boxes_refuse(const Problem *problem, ConvText *conv);
+/* The same, and where it is not one of halves, in one group, with strides up to most_stride and known sizes:
+ * what is copied in boxes of neighbours for several taps. */
+const char *wgmma_conv_boxes_refuse(const Problem *problem, int32_t most_stride, ConvText *conv);
 /* Its input as (channel, place, line, plane, image), in boxes of depth x box[2] x box[1] x box[0] x 1: which
  * axis of the window goes through planes, lines and places, and what of it a box has. */
 KernelMap wgmma_conv_boxes(const Emission *emission, const ConvText *conv, int32_t depth,

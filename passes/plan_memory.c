@@ -135,6 +135,15 @@ static bool is_aligned(const Planner *p, const Node *node, int32_t first, int32_
     return true;
 }
 
+/* The node is in front of a convolution, whose windows share places of what it reads. */
+static bool is_read_around(const Planner *p, const Node *node) {
+    NodeId anchor = p->graph->regions[node->region].anchor;
+    if (anchor == NONE || p->ctx->target == NULL) return false;
+    OpId op = p->graph->nodes[anchor].op;
+    return (op == OP_Conv || op == OP_ConvTranspose) &&
+           p->positions[node - p->graph->nodes] < p->positions[anchor];
+}
+
 /* A region may run as one kernel. Whether another node of it still reads elements of the value, or of others
  * of its buffer, other than those that go with the element being written, when the node's first results are
  * written: the anchor, and any node where elements are moved or made in front of an anchor. */
@@ -143,6 +152,7 @@ static bool region_reads(const Planner *p, const Node *node, ValueId value) {
     int32_t first, last;
     if (node->region == NONE) return false;
     find_region(p, node, &first, &last);
+    if (is_read_around(p, node)) return true;
     bool aligned = is_aligned(p, node, first, last);
     BufferId buffer = graph->values[value].buffer;
     for (int32_t i = first; i <= last; ++i) {

@@ -111,6 +111,10 @@ SMELT_DEVICE void shared_get(u32 address, float &x, float &y, float &z, float &w
 SMELT_DEVICE void shared_put(u32 address, float x, float y, float z, float w) {
     asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x), "f"(y), "f"(z), "f"(w) : "memory");
 }
+// 16 bytes of global memory, where the compiler would take smaller ones.
+SMELT_DEVICE void global_put(void *to, float x, float y, float z, float w) {
+    asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(x), "f"(y), "f"(z), "f"(w) : "memory");
+}
 
 // The first THREADS threads of the block wait for each other.
 template <int THREADS> SMELT_DEVICE void consumers_wait() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }

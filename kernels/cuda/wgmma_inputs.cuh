@@ -9,22 +9,28 @@ namespace smelt {
 
 template <class Tile> struct InputRing {
     u32 inputs, weights, input_full, input_free, full, free; // data; barriers of 8 bytes
+    u32 input_done, factors; // of what normalises inputs: an input is, and all its factors are found; else input_full, and none
 };
 
 // By all threads of a block. Both begin at multiples of 1024 bytes: stages of weights have as many in all.
-template <class Tile> SMELT_DEVICE InputRing<Tile> input_ring(const TensorMap &x, const TensorMap &w) {
-    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages)];
+// NORMALIZERS: warps that normalise an input.
+template <class Tile, int NORMALIZERS = 0>
+SMELT_DEVICE InputRing<Tile> input_ring(const TensorMap &x, const TensorMap &w) {
+    __shared__ u64 barriers[2 * (Tile::inputs + Tile::stages) + (NORMALIZERS > 0 ? Tile::inputs + 1 : 0)];
     const u32 at = shared_address(barriers), data = dynamic_memory() + 1023 & ~1023u;
+    const u32 more = at + 16 * (Tile::inputs + Tile::stages);
     const InputRing<Tile> ring = {
         data + Tile::stages * Tile::stage_bytes,  data, at, at + 8 * Tile::inputs, at + 16 * Tile::inputs,
-        at + 16 * Tile::inputs + 8 * Tile::stages};
+        at + 16 * Tile::inputs + 8 * Tile::stages, NORMALIZERS > 0 ? more : at, more + 8 * Tile::inputs};
     if (threadIdx.x == 0) {
         map_prefetch(x);
         map_prefetch(w);
         for (int i = 0; i < Tile::inputs; ++i) {
             barrier_init(ring.input_full + i * 8, 1);
             barrier_init(ring.input_free + i * 8, Tile::warpgroups);
+            if (NORMALIZERS > 0) barrier_init(ring.input_done + i * 8, NORMALIZERS);
         }
+        if (NORMALIZERS > 0) barrier_init(ring.factors, 1);
         for (int i = 0; i < Tile::stages; ++i) {
             barrier_init(ring.full + i * 8, 1);
             barrier_init(ring.free + i * 8, Tile::warpgroups);

@@ -68,10 +68,32 @@ SMELT_DEVICE void find_scales(const float *parts, const C &counts, Index count, 
     consumers_wait<THREADS>();
 }
 
+// What is normalised is stored as well, or not: packs of channels of a place, at these distances between planes, lines and
+// places. PACKED: they are packs in memory, too.
+struct NormalDrop {
+    static const bool keeps = false;
+};
+template <class T, bool PACKED> struct NormalKeep {
+    static const bool keeps = true;
+    T *to;
+    Index step[3];
+    SMELT_DEVICE void put(Index plane, Index line, Index place, int channel, const Pack<T, 8> &pack) const {
+        T *own = to + ((i64)plane * step[0] + line * step[1] + place * step[2] + channel);
+        if (PACKED) {
+            const float *words = reinterpret_cast<const float *>(&pack);
+            global_put(own, words[0], words[1], words[2], words[3]);
+        } else {
+#pragma unroll
+            for (int l = 0; l < 8; ++l) own[l] = pack.at[l];
+        }
+    }
+};
+
 // Element x of channel c becomes activate(x * scale + shift). One batch entry. counts: as for merge_parts, of `count` parts;
 // width: channels of a unit, which has `places` places. Finish, Activate: generated.
-template <int CHANNELS, class C, class Finish, class Activate> struct PlaneNormal {
+template <int CHANNELS, class C, class Finish, class Activate, class Keep> struct PlaneNormal {
     static const bool normalizes = true;
+    typedef Keep Keeps;
     static const int channels = CHANNELS;
     typedef Pack<float, 2> Scales[CHANNELS]; // scale and shift
     struct Factors { float scale[8], shift[8]; };
@@ -80,6 +102,7 @@ template <int CHANNELS, class C, class Finish, class Activate> struct PlaneNorma
     Index count, width, places;
     const Finish &finish;
     const Activate &activate;
+    Keep keep;
 
     // By the first THREADS threads of the block.
     template <int THREADS> SMELT_DEVICE void find(Scales &scales) const {
@@ -95,21 +118,32 @@ template <int CHANNELS, class C, class Finish, class Activate> struct PlaneNorma
         }
         return own;
     }
-    // Of a pack in shared memory, of the factors' channels.
-    template <class T> SMELT_DEVICE void apply(u32 at, const Factors &own) const {
-        Pack<T, 8> pack;
+    // A pack in shared memory, of the factors' channels.
+    template <class T> static SMELT_DEVICE void get(u32 at, Pack<T, 8> &pack) {
         float *words = reinterpret_cast<float *>(&pack);
         shared_get(at, words[0], words[1], words[2], words[3]);
+    }
+    // Gives what is stored.
+    template <class T> SMELT_DEVICE Pack<T, 8> put_normal(u32 at, const Pack<T, 8> &pack, const Factors &own) const {
+        float x[8];
 #pragma unroll
-        for (int l = 0; l < 8; ++l)
-            put(pack.at[l], activate((Index)0, fetch(pack.at[l]) * own.scale[l] + own.shift[l]));
+        for (int l = 0; l < 8; ++l) x[l] = activate((Index)0, fetch(pack.at[l]) * own.scale[l] + own.shift[l]);
+        const Pack<T, 8> made = narrowed<T>(x);
+        const float *words = reinterpret_cast<const float *>(&made);
         shared_put(at, words[0], words[1], words[2], words[3]);
+        return made;
+    }
+    template <class T> SMELT_DEVICE void apply(u32 at, const Factors &own) const {
+        Pack<T, 8> pack;
+        get(at, pack);
+        put_normal(at, pack, own);
     }
 };
-template <int CHANNELS, class C, class Finish, class Activate>
-SMELT_DEVICE PlaneNormal<CHANNELS, C, Finish, Activate> plane_normal(const float *parts, const C &counts, Index count, Index width,
-                                                                     Index places, const Finish &finish, const Activate &activate) {
-    return {parts, counts, count, width, places, finish, activate};
+template <int CHANNELS, class C, class Finish, class Activate, class Keep>
+SMELT_DEVICE PlaneNormal<CHANNELS, C, Finish, Activate, Keep> plane_normal(const float *parts, const C &counts, Index count,
+                                                                           Index width, Index places, const Finish &finish,
+                                                                           const Activate &activate, const Keep &keep) {
+    return {parts, counts, count, width, places, finish, activate, keep};
 }
 
 } // namespace smelt

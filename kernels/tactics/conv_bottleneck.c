@@ -81,7 +81,7 @@ static const char *describe(const Problem *problem, Bottleneck *out) {
     if (why == NULL) why = refuse_windows(problem, windows);
     if (why == NULL) why = block_product_refuses(problem, back);
     if (why == NULL && problem->shortcut != NONE) why = block_product_refuses(problem, shortcut);
-    if (why == NULL) why = wgmma_conv_boxes_refuse(problem, &out->conv);
+    if (why == NULL) why = wgmma_conv_boxes_refuse(problem, 1, &out->conv);
     if (why == NULL) why = refuse_channels(problem, out);
     if (why != NULL) return why;
     out->parts = ceil_div_i64(out->conv.channels, MIDDLE);

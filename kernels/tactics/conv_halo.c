@@ -36,7 +36,7 @@ typedef struct Halo {
 } Halo;
 
 static const char *describe(const Problem *problem, Halo *out) {
-    const char *why = wgmma_conv_boxes_refuse(problem, &out->conv);
+    const char *why = wgmma_conv_boxes_refuse(problem, 1, &out->conv);
     if (why != NULL) return why;
     const WindowDims *window = &out->conv.window;
     for (int32_t i = 0; i < WINDOW_AXES; ++i) {

@@ -1,9 +1,12 @@
-/* Convolutions of channels-last tensors in half precision with stride 1 on sm_90a's matrix units: blocks go
- * through the planes of an image, and each plane is multiplied by the weights of all planes of the window at
- * once. What counts for few output channels, where an instruction would else take longer to read windows
- * from shared memory than to multiply them. */
+/* Convolutions of channels-last tensors in half precision on sm_90a's matrix units: blocks go through the
+ * planes of an image, and each plane is multiplied by the weights of all planes of the window at once. What
+ * counts for few output channels, where an instruction would else take longer to read windows from shared
+ * memory than to multiply them. With stride 2, of few channels, each plane is of use to one or two planes of
+ * the result. Warps beside those that multiply normalise what is read. */
 #include "base/checked.h"
 #include "ir/cost.h"
+#include "kernels/access.h"
+#include "kernels/planes_text.h"
 #include "kernels/wgmma_conv.h"
 
 enum {
@@ -11,14 +14,21 @@ enum {
     PIECE = 64, /* places of an instruction */
     SIDE = 8,   /* of a piece that is a square */
     ELEMENT = 2,
-    MOST_WIDTH = 256, /* columns of an instruction */
-    MOST_SUMS = 128,  /* registers of a thread */
+    MOST_STRIDE = 2,
+    MOST_WIDTH = 256,      /* columns of an instruction */
+    MOST_SUMS = 128,       /* registers of a thread */
+    MOST_NORMAL_SUMS = 96, /* where others have registers to normalise with */
     MOST_COLS = 128,
+    MOST_STRIDED = 64,
     MOST_INPUTS = 6,
     MOST_STAGES = 32,
     WARPGROUPS = 2,
-    MOST_PIECES = 2 /* of a warpgroup */
+    MOST_PIECES = 2, /* of a warpgroup */
+    PACK = 16        /* bytes that are normalised at a time */
 };
+
+static const double NORMAL_BEGIN = 8;    /* microseconds, until the first input is normalised */
+static const double STRIDED_SHARE = 0.7; /* of the memory's rate */
 
 typedef enum PlaneNumber {
     PLANE_PIECES, /* of a warpgroup */
@@ -38,7 +48,10 @@ typedef struct Planes {
     int32_t axis[WINDOW_AXES]; /* of the window: which is that of planes, .. */
     int32_t kernel[WINDOW_AXES], dilation[WINDOW_AXES];
     int64_t in[WINDOW_AXES], out[WINDOW_AXES];
-    bool flat;
+    int32_t stride, down;         /* of planes and places, and of lines */
+    bool flat, normalizes, keeps; /* normalizes: what it reads; keeps: stores that as well */
+    int32_t normal_shared;        /* bytes that normalising takes */
+    double bytes;                 /* read and written */
 } Planes;
 
 static void describe_axes(Planes *out) {
@@ -51,10 +64,42 @@ static void describe_axes(Planes *out) {
         out->in[i] = window->in[axis];
         out->out[i] = window->out[axis];
     }
+    out->stride = (int32_t)window->stride[out->axis[0]];
+    out->down = (int32_t)window->stride[out->axis[1]];
+}
+
+/* Pairs of places are lines of twice the channels. */
+static const char *stride_refuses(const Problem *problem, const Planes *planes) {
+    Dim strides[SMELT_MAX_RANK];
+    const Value *x = problem_value(problem, planes->conv.x);
+    if (planes->conv.window.stride[planes->axis[2]] != planes->stride) return "strides that differ";
+    if (planes->stride == 1) return planes->down == 1 ? NULL : "strides that differ";
+    value_strides(problem->graph, planes->conv.x, strides);
+    if (planes->kernel[0] != 3) return "windows of a stride that are not of three planes";
+    if (planes->in[2] % 2 != 0) return "a stride over lines of odd length";
+    if (strides[x->shape.rank - 1] != planes->channels) return "a stride over a slice";
+    if (planes->channels != 16 && planes->channels != 32) return "a stride with more channels than 32";
+    return planes->outputs <= MOST_STRIDED ? NULL : "a stride with more than 64 output channels";
+}
+
+/* Each place of the input is in the box of a tile that has the places of the result where it is. */
+static bool covers(const Planes *planes, int32_t i) {
+    int64_t stride = i == 1 ? planes->down : planes->stride;
+    int64_t pad = planes->conv.window.pad[planes->axis[i]];
+    return pad >= 0 && pad <= (planes->kernel[i] - 1) * (int64_t)planes->dilation[i] + 1 - stride &&
+           planes->out[i] * stride >= planes->in[i];
+}
+
+static const char *normal_refuses(const Problem *problem, const Planes *planes) {
+    const Value *x = problem_input(problem, 0);
+    if (planes->keeps && !channels_are_inner(x)) return "a normalisation that leaves in another layout";
+    for (int32_t i = 0; i < WINDOW_AXES && planes->keeps; ++i)
+        if (!covers(planes, i)) return "a normalisation that leaves, of places in no window";
+    return NULL;
 }
 
 static const char *describe(const Problem *problem, Planes *out) {
-    const char *why = wgmma_conv_boxes_refuse(problem, &out->conv);
+    const char *why = wgmma_conv_boxes_refuse(problem, MOST_STRIDE, &out->conv);
     if (why != NULL) return why;
     describe_axes(out);
     if (out->kernel[0] < 2) return "windows of one plane";
@@ -64,18 +109,28 @@ static const char *describe(const Problem *problem, Planes *out) {
     out->channels = out->conv.channels;
     out->outputs = out->conv.outputs;
     out->flat = out->out[1] == 1;
-    return NULL;
+    out->normalizes = problem_front_planes(problem) != NULL;
+    out->keeps = out->normalizes && problem_prologue_leaves(problem);
+    out->bytes = (double)problem_bytes(problem);
+    out->normal_shared = front_planes_shared(problem, WARPGROUPS * 128);
+    why = stride_refuses(problem, out);
+    return why != NULL ? why : normal_refuses(problem, out);
 }
 
 /* -- tiles -- */
 
-/* Of lines (1) or places (2). */
+/* Of lines (1), or of places or pairs of them (2). */
 static int32_t box(const Planes *planes, const Config *config, int32_t axis) {
-    return config->number[PLANE_LINES + axis - 1] + (planes->kernel[axis] - 1) * planes->dilation[axis];
+    int32_t tile = config->number[PLANE_LINES + axis - 1];
+    int32_t last = (tile - 1) * (axis == 1 ? planes->down : planes->stride) +
+                   (planes->kernel[axis] - 1) * planes->dilation[axis];
+    if (axis == 1 || planes->stride == 1) return last + 1;
+    return (last + (int32_t)(planes->conv.window.pad[planes->axis[2]] & 1)) / 2 + 1;
 }
 
 static int64_t input_bytes(const Planes *planes, const Config *config) {
-    int64_t bytes = (int64_t)box(planes, config, 1) * box(planes, config, 2) * config->number[PLANE_DEPTH];
+    int64_t bytes = (int64_t)box(planes, config, 1) * box(planes, config, 2) * config->number[PLANE_DEPTH] *
+                    planes->stride;
     return round_up_i64(bytes * ELEMENT, 1024);
 }
 
@@ -122,18 +177,28 @@ static int64_t planes_of(const Planes *planes, const Config *config) {
 
 /* Cycles of a plane: instructions read both operands from shared memory, 128 bytes a cycle. What follows a
  * plane's products is fitted to times on an H200. */
-static double plane_cycles(const Planes *planes, const Device *device, const Config *config) {
-    double width = planes->kernel[0] * config->number[PLANE_COLS];
+static double instruction_cycles(const Device *device, double width) {
     double products = 2 * PIECE * 16 * width / device->fp16_per_clock, reads = (2048 + 32 * width) / 128;
+    return products > reads ? products : reads;
+}
+
+static double plane_cycles(const Planes *planes, const Device *device, const Config *config) {
+    double cols = config->number[PLANE_COLS];
+    double instruction = planes->stride == 1
+                             ? instruction_cycles(device, planes->kernel[0] * cols)
+                             : instruction_cycles(device, cols) + instruction_cycles(device, 2 * cols);
     int64_t blocks = planes->channels / config->number[PLANE_DEPTH];
     double stages = (double)all_stages(planes, config);
     double instructions = WARPGROUPS * config->number[PLANE_PIECES] * stages * planes->kernel[2] *
                           config->number[PLANE_DEPTH] / 16;
-    double copied = (double)(input_bytes(planes, config) * blocks);
+    double copied = (double)(input_bytes(planes, config) * blocks * planes->stride);
     if (!keeps(planes, config)) copied += stages * (double)stage_bytes(planes, config);
-    double main = 1.05 * instructions * (products > reads ? products : reads);
+    double main = 1.05 * instructions * instruction;
     double copies = copied / wgmma_l2_rate(device);
-    return (main > copies ? main : copies) + 150 +
+    /* What normalises takes shared memory's time from the instructions. */
+    double normal =
+        planes->normalizes ? (double)(input_bytes(planes, config) * blocks * planes->stride) / PACK : 0;
+    return (main > copies ? main : copies) + normal + 150 +
            14 * config->number[PLANE_PIECES] * config->number[PLANE_COLS];
 }
 
@@ -149,19 +214,25 @@ static double model(const Planes *planes, const Device *device, const Config *co
                       950;
     /* The first and the last plane of a run take half as long. */
     double cycles = (each + runs * (planes->kernel[0] - 2)) * plane_cycles(planes, device, config);
-    return (rounds * (cycles + runs * epilogue) + 3000) / device->clock_mhz;
+    double time = (rounds * (cycles + runs * epilogue) + 3000) / device->clock_mhz;
+    double memory = planes->stride == 1 ? 0 : planes->bytes / (STRIDED_SHARE * device->dram_gb_per_s * 1e3);
+    return time > memory ? time : memory;
 }
 
 /* -- what is legal -- */
 
 static bool is_legal(const Planes *planes, const Device *device, Config *config) {
-    const int32_t most_shared = device->shared_per_block - SHARED_RESERVED - sum_moments_shared();
+    const int32_t most_shared =
+        device->shared_per_block - SHARED_RESERVED - sum_moments_shared() - planes->normal_shared;
     int64_t all = all_stages(planes, config);
     for (int32_t i = 1; i < WINDOW_AXES; ++i)
         if (box(planes, config, i) > WGMMA_MOST_BOX) return false;
-    int64_t width = (int64_t)planes->kernel[0] * config->number[PLANE_COLS];
-    if (width > MOST_WIDTH ||
-        config->number[PLANE_PIECES] * (width + config->number[PLANE_COLS]) / 2 > MOST_SUMS)
+    int64_t width = (int64_t)(planes->stride == 1 ? planes->kernel[0] : 2) * config->number[PLANE_COLS];
+    if (planes->stride > 1 &&
+        (col_tiles(planes, config) > 1 || config->number[PLANE_DEPTH] != planes->channels))
+        return false;
+    if (width > MOST_WIDTH || config->number[PLANE_PIECES] * (width + config->number[PLANE_COLS]) / 2 >
+                                  (planes->normalizes && planes->stride > 1 ? MOST_NORMAL_SUMS : MOST_SUMS))
         return false;
     config->number[PLANE_INPUTS] = 2;
     config->number[PLANE_STAGES] = (int32_t)(all < MOST_STAGES ? all : MOST_STAGES);
@@ -169,7 +240,8 @@ static bool is_legal(const Planes *planes, const Device *device, Config *config)
         config->number[PLANE_STAGES]--;
     /* Weights that do not stay are copied as often whatever the columns, and more of them take more
      * registers. */
-    if (!keeps(planes, config) && (config->number[PLANE_STAGES] < 2 || config->number[PLANE_COLS] > 32))
+    if (!keeps(planes, config) &&
+        (config->number[PLANE_STAGES] < 2 || config->number[PLANE_COLS] > 32 || planes->stride > 1))
         return false;
     while (config->number[PLANE_INPUTS] < MOST_INPUTS) {
         config->number[PLANE_INPUTS]++;
@@ -235,7 +307,9 @@ static const char *refuses(const Problem *problem, const Device *device) {
 
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     Planes planes;
-    return describe(problem, &planes) == NULL ? model(&planes, device, config) : 0;
+    if (describe(problem, &planes) != NULL) return 0;
+    double front = planes.normalizes ? NORMAL_BEGIN + front_planes_cost(problem, device) : 0;
+    return model(&planes, device, config) + front;
 }
 
 static int64_t moment_parts(const Problem *problem, const Device *device, const Config *config) {
@@ -243,7 +317,7 @@ static int64_t moment_parts(const Problem *problem, const Device *device, const 
     (void)device;
     if (describe(problem, &planes) != NULL || !conv_has_moments(problem, &planes.conv)) return 0;
     int32_t parts = config->number[PLANE_PARTS];
-    int32_t pieces = config->number[PLANE_PIECES] * (planes.kernel[0] + 1);
+    int32_t pieces = config->number[PLANE_PIECES] * (planes.stride == 1 ? planes.kernel[0] + 1 : 2);
     return sum_moments_fit(pieces, config->number[PLANE_COLS], 1) ? sum_moment_parts(parts, parts, true) : 0;
 }
 
@@ -262,12 +336,12 @@ static const char *ordered(KernelWriter *w, const Planes *planes, const Dim *lis
 static const char *window_text_of(KernelWriter *w, const Planes *planes, const Config *config) {
     const WindowDims *window = &planes->conv.window;
     const int64_t steps[] = {window->out[1] * window->out[2], window->out[2], 1};
-    const char *shapes = kernel_format(w, "%lld, %s, %s, %s, %s", (long long)planes->in[0],
+    const char *shapes = kernel_format(w, "%s, %s, %s, %s, %s", ordered(w, planes, window->in),
                                        ordered(w, planes, window->out), ordered(w, planes, window->kernel),
                                        ordered(w, planes, window->dilation), ordered(w, planes, window->pad));
-    const char *tile =
-        kernel_format(w, "{%d, %d}, {%d, %d}, %s", config->number[PLANE_LINES], config->number[PLANE_PLACES],
-                      box(planes, config, 1), box(planes, config, 2), planes->flat ? "true" : "false");
+    const char *tile = kernel_format(w, "{%d, %d}, {%d, %d}, %d, %s", config->number[PLANE_LINES],
+                                     config->number[PLANE_PLACES], box(planes, config, 1),
+                                     box(planes, config, 2), planes->down, planes->flat ? "true" : "false");
     return kernel_format(w, "{%s, %s, %lld, %s, %s, %d, %lld}", shapes, tile, (long long)planes->channels,
                          ordered(w, planes, steps), kernel_number(w, planes->conv.batch),
                          config->number[PLANE_PARTS], (long long)col_tiles(planes, config));
@@ -276,21 +350,50 @@ static const char *window_text_of(KernelWriter *w, const Planes *planes, const C
 static void declare_tile(KernelWriter *w, const Planes *planes, const Config *config) {
     const int32_t *n = config->number;
     const Value *x = &kernel_emission(w)->graph->values[planes->conv.x];
-    kernel_declare(w, "typedef PlaneTile<%s, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s> Tile;",
+    kernel_declare(w, "typedef PlaneTile<%s, %d, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s> Tile;",
                    cuda_type(x->dtype), n[PLANE_PIECES], n[PLANE_COLS], n[PLANE_DEPTH], planes->kernel[0],
-                   planes->kernel[2], n[PLANE_INPUTS], (long long)input_bytes(planes, config),
+                   planes->kernel[2], planes->stride, n[PLANE_INPUTS], (long long)input_bytes(planes, config),
                    n[PLANE_STAGES], keeps(planes, config) ? "true" : "false",
                    spreads(planes) ? "true" : "false");
+}
+
+/* The input as boxes have it: with stride 2 pairs of places are one. */
+static KernelMap input_map(const Emission *emission, const Planes *planes, const Config *config) {
+    const int32_t boxes[] = {1, box(planes, config, 1), box(planes, config, 2)};
+    KernelMap x = wgmma_conv_boxes(emission, &planes->conv, config->number[PLANE_DEPTH], planes->axis, boxes);
+    x.dim[0] *= planes->stride;
+    x.box[0] *= planes->stride;
+    x.swizzle *= planes->stride;
+    x.dim[1] /= planes->stride;
+    x.stride[1] *= planes->stride;
+    return x;
+}
+
+/* What the normalised input is stored with: distances between planes, lines and places. */
+static const char *keep_text(KernelWriter *w, const Planes *planes) {
+    const Graph *graph = kernel_emission(w)->graph;
+    ValueId id = problem_anchor(kernel_emission(w)->problem)->inputs[0];
+    const Value *x = &graph->values[id];
+    int32_t lacks = WINDOW_AXES - (x->shape.rank - 2);
+    Dim strides[SMELT_MAX_RANK], steps[WINDOW_AXES];
+    if (!planes->keeps) return "NormalDrop{}";
+    Access access = access_value(graph, id, &x->shape, x->layout);
+    bool packed = access_is_packed(&access, EPILOGUE_LANES) && access_value_is_aligned(x);
+    value_strides(graph, id, strides);
+    for (int32_t i = 0; i < WINDOW_AXES; ++i)
+        steps[i] = planes->axis[i] >= lacks ? strides[2 + planes->axis[i] - lacks] : 0;
+    return kernel_format(w, "NormalKeep<%s, %s>{%s, %s}", cuda_type(x->dtype), packed ? "true" : "false",
+                         kernel_result(w, id), three(w, steps));
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     Planes planes;
     DimTable *dims = emission->graph->dims;
     (void)describe(emission->problem, &planes);
-    const int32_t boxes[] = {1, box(&planes, config, 1), box(&planes, config, 2)};
-    KernelMap x = wgmma_conv_boxes(emission, &planes.conv, config->number[PLANE_DEPTH], planes.axis, boxes);
+    KernelMap x = input_map(emission, &planes, config);
     KernelMap weights = wgmma_conv_weights(emission, &planes.conv, config->number[PLANE_DEPTH],
                                            config->number[PLANE_COLS], spreads(&planes) ? 32 : 0);
+    TRY(front_planes_begin(emission, device));
     KernelWriter *w = kernel_begin(emission, "conv_planes");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "wgmma_planes.cuh");
@@ -299,21 +402,26 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     SumsText sums = conv_sums(emission->problem, &planes.conv);
     const char *store = sum_store(w, &sums, conv_scale(w, &planes.conv));
     kernel_line(w, "const PlaneWindow window = %s;", window_text_of(w, &planes, config));
-    kernel_line(w, "plane_product<Tile>(window, %s, %s, %s);", maps, store,
-                sum_moments(w, planes.images, planes.outputs, true));
+    const char *moments = sum_moments(w, planes.images, planes.outputs, true);
+    kernel_line(w, "plane_product<Tile>(window, %s, %s, %s, %s);", maps, store, moments,
+                front_planes_normal(w, device, keep_text(w, &planes)));
     Dim blocks = dim_mul(dims, planes.conv.batch, config->number[PLANE_PARTS] * col_tiles(&planes, config));
     kernel_waits(w);
     kernel_resident(w, 1);
     return kernel_finish(w, dim_min(dims, blocks, most_blocks(&planes, device, config)), 1, 1,
-                         WARPGROUPS * 128 + 128, (int32_t)shared_bytes(&planes, config));
+                         WARPGROUPS * 128 + (planes.normalizes && planes.stride > 1 ? 256 : 128),
+                         (int32_t)shared_bytes(&planes, config));
 }
 
 const Tactic tactic_conv_planes = {.name = "conv_planes",
-                                   .version = 1,
+                                   .version = 2,
                                    .strided = true,
+                                   .normalizes_planes = true,
+                                   .keeps_planes = true,
                                    .arch = "sm_90a",
                                    .refuses = refuses,
                                    .configs = configs,
                                    .emit = emit,
                                    .cost = cost,
-                                   .moment_parts = moment_parts};
+                                   .moment_parts = moment_parts,
+                                   .finds_moments = front_planes_find_moments};

@@ -60,7 +60,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     wgmma_declare_tile(w, &product, config, emission->graph->values[transposed.x].dtype);
     const char *load =
         kernel_format(w, "WgmmaMatrices<Tile>{%s, %s, false, false}", kernel_map(w, &a), kernel_map(w, &b));
-    product.normal = front_planes_normal(w, device);
+    product.normal = front_planes_normal(w, device, "NormalDrop{}");
     return wgmma_finish(w, device, &product, config, load, transposed_product_store(w, &transposed));
 }
 

@@ -150,7 +150,7 @@ static Status emit(const Config *chosen, const Device *device, Emission *emissio
         kernel_format(w, "WgmmaWindows<Tile, %d>{%s, %s}", axes, maps, window_numbers(w, &conv, axes));
     SumsText sums = conv_sums(emission->problem, &conv);
     product.moments = sum_moments(w, conv.batch, conv.outputs, leaves_each(&product, &conv, config));
-    product.normal = front_planes_normal(w, device);
+    product.normal = front_planes_normal(w, device, "NormalDrop{}");
     return wgmma_finish(w, device, &product, config, load, sum_store(w, &sums, conv_scale(w, &conv)));
 }
 

@@ -255,6 +255,10 @@ static inline void shared_put(unsigned address, float x, float y, float z, float
     const float numbers[4] = {x, y, z, w};
     for (int i = 0; i < 4; ++i) gpu_put(address + 4 * i, numbers[i]);
 }
+static inline void global_put(void *to, float x, float y, float z, float w) {
+    float *numbers = (float *)to;
+    numbers[0] = x, numbers[1] = y, numbers[2] = z, numbers[3] = w;
+}
 template <int THREADS> static inline void consumers_wait() {
     gpu_wait_for_threads(THREADS);
 }

@@ -72,6 +72,9 @@ static const Case cases[] = {
     {PLANES("1"),
      NORMAL("1") RELU
      "%y : f16[1,16,10,10] channels_last = Conv(%r, %v) {pads = [1,1,1,1], strides = [2,2]}\n",
+     2, "output %y\n output %r\n", "conv_planes", NULL},
+    {PLANES("1"),
+     NORMAL("1") RELU "%y : f16[1,16,5,5] channels_last = Conv(%r, %v) {pads = [1,1,1,1], strides = [4,4]}\n",
      2, "output %y\n", NULL, "a normalisation of windows or groups, which would be done for each"},
     {PLANES("2"), NORMAL("2") "%y : f16[2,16,20,20] channels_last = Conv(%n, %w)\n", 1, "output %y\n", NULL,
      "a normalisation of several batch entries in front"},

@@ -1,6 +1,6 @@
 /* normalize_on_read: an InstanceNormalization or GroupNormalization, with what is computed from its elements,
- * joins the convolution that alone reads the result, which then normalises what it reads; where the target
- * has kernels for that and they take less time. */
+ * joins the first convolution that reads the result, which then normalises what it reads, and stores it for
+ * other readers; where the target has kernels for that and they take less time. */
 #include <string.h>
 
 #include "passes/contraction.h"
@@ -12,12 +12,24 @@ typedef struct Joiner {
     UseTable uses;
 } Joiner;
 
-/* The step that reads what the first one makes, or none. */
+/* The node that reads the value first of all, which only nodes of the block read, or NONE. */
+static NodeId first_user(const Joiner *j, BlockId block, ValueId value) {
+    NodeId first = NONE;
+    for (int32_t i = 0; i < use_count(&j->uses, value); ++i) {
+        NodeId user = j->uses.uses[j->uses.first[value] + i].node;
+        if (user == NONE || j->graph->nodes[user].op == OP_NONE || j->graph->nodes[user].block != block)
+            return NONE;
+        if (first == NONE || node_position(j->graph, user) < node_position(j->graph, first)) first = user;
+    }
+    return first;
+}
+
+/* The step that reads what the first one makes before others do, or none. */
 static Run reader_of(const Joiner *j, const Run *front) {
     const Run none = {0};
     const Node *last = &j->graph->nodes[front->nodes[front->count - 1]];
     if (last->output_count != 1 || last->outputs[0] == NONE) return none;
-    NodeId user = only_user(j->graph, &j->uses, last->block, last->outputs[0]);
+    NodeId user = first_user(j, last->block, last->outputs[0]);
     if (user == NONE) return none;
     const Node *reader = &j->graph->nodes[user];
     bool convolves = reader->op == OP_Conv || reader->op == OP_ConvTranspose;

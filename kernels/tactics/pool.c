@@ -49,6 +49,15 @@ static int64_t packs_of_strip(const Problem *problem, int32_t strip) {
     return rows * ((strip - 1) * attrs->window.stride[last] + attrs->window.kernel[last]);
 }
 
+/* Whether neighbours share less than their windows step over, but something: threads with one each are
+ * faster. */
+static bool shares_little(const Problem *problem) {
+    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    int32_t last = problem_input(problem, 0)->shape.rank - 3;
+    int64_t step = attrs->window.stride[last], shared = attrs->window.kernel[last] - step;
+    return shared > 0 && shared < step;
+}
+
 /* Elements of a thread: packs of channels where they are neighbours in memory and their places are not
  * wanted; of these strips along the last axis, the longest that leave no multiprocessor idle. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
@@ -59,7 +68,8 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
         Dim elements = shape_count(problem->graph->dims, &problem_output(problem, 0)->shape);
         int64_t packs = dim_at_opt(problem->graph, elements) / EPILOGUE_LANES;
         for (int32_t strip = MOST_STRIP; strip > 0 && is_for_strips(problem); strip /= 2) {
-            if (strip > 1 && packs_of_strip(problem, strip) > MOST_AHEAD) continue;
+            if (strip > 1 && (shares_little(problem) || packs_of_strip(problem, strip) > MOST_AHEAD))
+                continue;
             if (packs / strip < (int64_t)device->sm_count * THREADS * 4 && strip > 1) ++best;
             out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, strip}};
         }

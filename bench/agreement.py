@@ -131,7 +131,6 @@ def attempt(plans, stage):
     """A stage of one model, and what its row says by now; False: it failed."""
     try:
         stage(plans)
-        plans.row.pop("error", None)
     except Failed as problem:
         plans.row["error"] = str(problem)
     print(plans.model.stem)

@@ -91,7 +91,7 @@ def compile_ahead(arguments, problems):
     lines = [problem["problem"] for problem in problems]
     cache = [f"--cache-dir={arguments.cache_dir}"] if arguments.cache_dir else []
     commands = []
-    for effort, count in (("first", len(lines)), *([(arguments.tune, PIECE)] if arguments.tune != "first" else [])):
+    for effort, count in (("first", max(1, len(lines))), *([(arguments.tune, PIECE)] if arguments.tune != "first" else [])):
         for first in range(0, len(lines), count):
             commands.append([arguments.smelt, "tune", *lines[first : first + count], "--compile-only", f"--tune={effort}", *cache])
     script = tempfile.TemporaryFile("w+")  # longer than an argument may be

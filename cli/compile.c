@@ -219,9 +219,12 @@ static BuildSettings build_settings(App *app, const CompileSettings *settings, c
 
 Status compile_passes(App *app, const CompileSettings *settings, Compiled *compiled) {
     Progress progress;
-    const Tuning *tuning = compiled->target.tuning;
+    Tuning *tuning = compiled->target.tuning;
     BuildSettings build = build_settings(app, settings, compiled, &progress);
-    if (tuning != NULL) build.timings = tuning->cache;
+    if (tuning != NULL) {
+        build.timings = tuning->cache;
+        tuning->target = &compiled->target; /* the one that it was opened for may be gone */
+    }
     if (tuning != NULL && tuning->tunes) build.timer = &tuning->timer;
     compiled->plugins.arena = &compiled->arena;
     for (int32_t i = 0; i < settings->plugins.count; ++i)

@@ -85,12 +85,16 @@ static Status open_default(App *app, const char *path, const char *gpu, TimingCa
     return STATUS_OK;
 }
 
+/* Not for one GPU of it. */
+static bool stands_for_architecture(const Device *device) {
+    return strcmp(device->name, arch_find(device->arch)->name) == 0;
+}
+
 /* Times of the GPU, or of one of the architecture that the device stands for. */
 static bool are_of(const TimingCache *cache, const Device *device) {
     char arch[32];
-    bool stands = strcmp(device->name, arch_find(device->arch)->name) == 0;
     snprintf(arch, sizeof arch, " sm_%d ", device->sm);
-    return (stands || strncmp(cache->gpu, device->gpu, strlen(device->gpu)) == 0) &&
+    return (stands_for_architecture(device) || strncmp(cache->gpu, device->gpu, strlen(device->gpu)) == 0) &&
            strstr(cache->gpu, arch) != NULL;
 }
 
@@ -109,11 +113,10 @@ static Status open_named(App *app, const char *path, const Target *target, const
         fits = fits || are_of(*out, target->devices.at[i]);
     if (fits) return STATUS_OK;
     const Device *device = target->devices.at[0];
-    bool stands = strcmp(device->name, arch_find(device->arch)->name) == 0;
     return FAIL(&app->diag, STATUS_BAD_DATA, "%s: times of '%s' are no use for '%s'", path, (*out)->gpu,
-                gpu != NULL ? gpu
-                : stands    ? device->arch
-                            : device->gpu);
+                gpu != NULL                       ? gpu
+                : stands_for_architecture(device) ? device->arch
+                                                  : device->gpu);
 }
 
 /* The target is the GPU that is here, and nothing else. */

@@ -60,8 +60,8 @@ const Value *problem_value(const Problem *problem, ValueId value);
 const Value *problem_input(const Problem *problem, int32_t i);
 const Value *problem_output(const Problem *problem, int32_t i);
 /* The node whose result 0 the kernel computes, for the pointwise nodes behind it: the pooling node, the
- * normalisation behind the anchor, the last contraction of several, what scales a pool's input, else the
- * anchor. */
+ * normalisation behind the anchor, what scales a pool's input, a block's sum with its shortcut, the last
+ * contraction of several, else the anchor. */
 const Node *problem_last(const Problem *problem);
 
 /* The elements of a 0-D or 1-D integer value (pads, axes, ...) as Dims, where they are known when the plan is

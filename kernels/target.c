@@ -120,9 +120,9 @@ static bool enqueue(CudaTarget *target, const Graph *graph, const UseTable *uses
     if (target->timer == NULL || target->question_count == MOST_QUESTIONS) return false;
     for (int32_t i = 0; i < count; ++i) write_format(&keys, "%s\n", all[i].why == NULL ? all[i].key : "");
     write_u8(&keys, 0);
-    if (keys.failed || name_map_find(&target->asked, (const char *)keys.data) >= 0 ||
-        !name_map_set(&target->asked, target->arena, arena_strdup(target->arena, (const char *)keys.data), 0))
-        return false;
+    if (keys.failed || name_map_find(&target->asked, (const char *)keys.data) >= 0) return false;
+    const char *asked = arena_strdup(target->arena, (const char *)keys.data);
+    if (asked == NULL || !name_map_set(&target->asked, target->arena, asked, 0)) return false;
     for (int32_t i = 0; i < count; ++i) {
         if (all[i].why != NULL) continue;
         WayTrial *trial = &question.ways[question.count++];

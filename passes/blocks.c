@@ -9,7 +9,8 @@ static const Block *block_of(const Graph *graph, NodeId node) {
     return &graph->blocks[graph->nodes[node].block];
 }
 
-/* The step that begins with this convolution; false: it begins none, or has several results. */
+/* The step that begins with this convolution; false: it begins none, or its last node's first result is left
+ * out. Whether others leave it too is the target's to refuse. */
 static bool read_step(const Graph *graph, NodeId anchor, BlockStep *out) {
     const Block *block = block_of(graph, anchor);
     if (graph->nodes[anchor].op != OP_Conv) return false;

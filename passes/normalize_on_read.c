@@ -71,6 +71,9 @@ static void say_apart(const Joiner *j, const Run *front, const Run *reader, cons
     const char *name = op_def(j->graph->nodes[reader->nodes[0]].op)->name;
     if (ways[1].why != NULL)
         pass_reject(j->ctx, front->nodes[0], "cannot be computed as %s reads it: %s", name, ways[1].why);
+    else if (!(ways[0].microseconds > 0 && ways[1].microseconds > 0))
+        pass_reject(j->ctx, front->nodes[0],
+                    "is not computed as %s reads it: nobody can tell what takes less time", name);
     else
         pass_reject(j->ctx, front->nodes[0],
                     "is not computed as %s reads it: that would take %.1f us, as steps of their own both "

@@ -28,6 +28,9 @@ static Run maker_of(const Joiner *j, const Run *behind) {
 static void say_apart(const Joiner *j, NodeId node, const Way ways[2]) {
     if (ways[1].why != NULL)
         pass_reject(j->ctx, node, "cannot be computed by the convolution in front: %s", ways[1].why);
+    else if (!(ways[0].microseconds > 0 && ways[1].microseconds > 0))
+        pass_reject(j->ctx, node,
+                    "is not computed by the convolution in front: nobody can tell what takes less time");
     else
         pass_reject(j->ctx, node,
                     "is not computed by the convolution in front: that would take %.1f us, as steps of their "

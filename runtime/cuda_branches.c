@@ -172,27 +172,30 @@ static Status make_objects(SmeltContext *context, const BranchPlan *plan, Diag *
     return STATUS_OK;
 }
 
+/* joins: the stream has waited for others since its last launch. */
 static Status launch_branch_step(SmeltContext *context, const BranchStep *steps, const BranchStep *own,
-                                 CudaHandle stream, Diag *diag) {
+                                 CudaHandle stream, bool *joins, Diag *diag) {
     const CudaApi *api = &context->cuda->engine->api;
     const PlanStep *step = &context->plan->steps[own->step];
-    bool waits = false;
     for (int i = 0; i < BRANCH_LIMIT; ++i) {
         if (own->waits[i] == NOBODY) continue;
-        waits = true;
+        *joins = true;
         TRY(try_call(context, api->stream_wait(stream, steps[own->waits[i]].done, 0), diag));
     }
-    for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l)
-        TRY(launch_one(context, l, stream, waits && l == step->launch_first, diag));
+    for (int32_t l = step->launch_first; l < step->launch_first + step->launch_count; ++l) {
+        TRY(launch_one(context, l, stream, *joins, diag));
+        *joins = *joins && context->cuda->launches[l].skipped;
+    }
     return own->done == NULL ? STATUS_OK : try_call(context, api->event_record(own->done, stream), diag);
 }
 
 static Status launch_all(SmeltContext *context, const BranchPlan *plan, CudaHandle stream, Diag *diag) {
     const CudaApi *api = &context->cuda->engine->api;
+    bool joins[BRANCH_LIMIT] = {false};
     for (int32_t s = 0; s < plan->count; ++s) {
         int32_t branch = plan->steps[s].branch;
         CudaHandle own = branch == 0 ? stream : context->cuda->branches[branch];
-        TRY(launch_branch_step(context, plan->steps, &plan->steps[s], own, diag));
+        TRY(launch_branch_step(context, plan->steps, &plan->steps[s], own, &joins[branch], diag));
     }
     for (int i = 1; i < BRANCH_LIMIT; ++i)
         if (plan->tail[i] != NOBODY)

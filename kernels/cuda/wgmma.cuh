@@ -315,7 +315,6 @@ SMELT_WGMMA(224, 13, "%112", "%113", "%114", "%115", "%116")
 SMELT_WGMMA(240, 14, "%120", "%121", "%122", "%123", "%124")
 SMELT_WGMMA(256, 15, "%128", "%129", "%130", "%131", "%132")
 SMELT_WGMMA_ROWS(smelt_half, "f16", 64, 3, "%32", "%33", "%34", "%35", "%36", "%37")
-SMELT_WGMMA_ROWS(smelt_bf16, "bf16", 64, 3, "%32", "%33", "%34", "%35", "%36", "%37")
 #undef SMELT_WGMMA
 #undef SMELT_WGMMA_TF32
 #undef SMELT_WGMMA_ROWS

@@ -1,4 +1,4 @@
-// Convolutions of channels-last tensors with stride 1, sm_90a alone: a block goes through an image plane by
+// Convolutions of channels-last tensors, stride 1 or 2, sm_90a alone: a block goes through an image plane by
 // plane, for the same lines and places of each, and multiplies what it has of a plane by the weights of all
 // planes of the window at once, side by side: the sums of as many planes of the result, one of which is whole
 // afterwards.

@@ -16,7 +16,7 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return why != NULL ? why : cuda_type_refusal(problem_output(problem, 0)->dtype);
 }
 
-/* Elements whose stores are vectors: of the narrower type's where it is the result, else of the wider's. */
+/* As many elements as one store of the result has. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     const Value *from = problem_input(problem, 0), *to = problem_output(problem, 0);
     bool aligned = access_value_is_aligned(from) && access_value_is_aligned(to);

@@ -53,8 +53,8 @@ static const char *refuse_channels(const Problem *problem, const Bottleneck *own
     const Shape *back = &block_weights(problem, own->back)->shape;
     if (own->conv.outputs != MIDDLE || back->dim[1] != MIDDLE) return "other than 64 channels in between";
     if (own->conv.channels > MOST_PARTS * MIDDLE || back->dim[0] > MOST_PARTS * MIDDLE ||
-        back->dim[0] % MIDDLE != 0)
-        return "channels that are no multiples of 64 up to 256";
+        back->dim[0] < MIDDLE || back->dim[0] % MIDDLE != 0)
+        return "more than 256 channels, or results that are no multiples of 64";
     if (own->shortcut != NULL) {
         const Shape *shortcut = &block_weights(problem, own->shortcut)->shape;
         if (own->conv.channels > MIDDLE) return "a shortcut from more than 64 channels";

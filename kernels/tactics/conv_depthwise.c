@@ -115,10 +115,12 @@ static int32_t strip_groups(const ConvText *conv) {
     return conv->groups > STRIP_CHANNELS ? STRIP_GROUPS : 1;
 }
 
-/* Blocks for the channels, and those that do a pair of strips in each warp. */
+/* Blocks for the channels. */
 static int64_t strip_columns(const ConvText *conv) {
     return ceil_div_i64(conv->groups, (int64_t)STRIP_CHANNELS * strip_groups(conv));
 }
+
+/* Blocks that do a pair of strips in each warp. */
 static Dim strip_blocks(const Problem *problem, const ConvText *conv, int32_t band) {
     DimTable *dims = problem->graph->dims;
     const WindowDims *window = &conv->window;

@@ -69,7 +69,7 @@ static const char *refuse_channels(const Problem *problem, const Inverted *own) 
 }
 
 static const char *describe(const Problem *problem, Inverted *out) {
-    if (problem->middle == NONE) return "not an inverted residual";
+    if (problem->middle == NONE || problem->shortcut != NONE) return "not an inverted residual";
     *out = (Inverted){.each = &problem->graph->nodes[problem->middle]};
     if (problem->anchor != problem->middle) out->expand = problem_anchor(problem);
     if (problem->project != NONE) out->back = &problem->graph->nodes[problem->project];

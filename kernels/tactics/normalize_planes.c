@@ -32,7 +32,8 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (why != NULL) return why;
     const Value *x = problem_input(problem, 0);
     if (x->shape.dim[1] < LANES) return "no channels";
-    if (!dim_is_exact(x->shape.dim[0]) || x->shape.dim[0] > MOST_GRID_YZ) return "a batch of unknown size";
+    if (!dim_is_exact(x->shape.dim[0])) return "a batch of unknown size";
+    if (x->shape.dim[0] > MOST_GRID_YZ) return "a larger batch than a grid has blocks";
     if (x->shape.dim[1] / LANES > MOST_GRID_YZ) return "more channels than a grid has blocks";
     why = refuse_unless_plain(problem, 1);
     return why != NULL ? why : refuse_unless_floats(problem);

@@ -149,7 +149,7 @@ static void write_value(KernelWriter *w, const Problem *problem, const char *typ
 
 /* Whether so many neighbours of the result are neighbours in the input, or all of them border. */
 static bool comes_in_packs(const Problem *problem, const PadAxis *axes, int32_t count, int32_t lanes) {
-    const PadAxis *last = &axes[count - 1];
+    const PadAxis *last = &axes[count > 0 ? count - 1 : 0];
     bool packed = count > 0 && last->whole && last->stride == 1 && dim_is_exact(last->extent) &&
                   last->extent % lanes == 0 && access_value_is_aligned(problem_input(problem, 0));
     for (int32_t i = 0; packed && i < count - 1; ++i)

@@ -164,9 +164,9 @@ static int32_t part_configs(const Problem *problem, const Device *device, const 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Slices slices = find_slices(problem);
     Config teams[MOST_CONFIGS];
-    int32_t team_count = team_configs(problem, &slices, teams), count = 0;
+    int32_t team_count = team_configs(problem, &slices, teams);
     int32_t parts = choose_parts(problem, device, &slices, teams[0].number[0]);
-    count = column_configs(problem, device, &slices, out);
+    int32_t count = column_configs(problem, device, &slices, out);
     count += part_configs(problem, device, &slices, out + count);
     if (parts > 1) out[count++] = (Config){.count = NUMBERS, .number = {teams[0].number[0], parts, 0, 0}};
     count += line_configs(problem, device, &slices, out + count);
@@ -291,7 +291,6 @@ static Status emit_parts(Emission *emission, const Slices *slices, int32_t team,
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     Slices slices = find_slices(emission->problem);
-    (void)device;
     if (config->number[0] == LINES)
         return emit_lines(emission, &slices, (LineShare){config->number[2], config->number[3]});
     if (config->number[0] == COLUMNS)

@@ -7,11 +7,11 @@
 #include "tests/fake_cuda/fake_cuda.h"
 #include "tests/fake_cuda/kernels.h"
 
+enum { COOPERATIVE = 2, SERIALIZATION = 6 }; /* attributes of launches */
+
 enum {
     SUCCESS = 0,
     INVALID_VALUE = 1,
-    COOPERATIVE = 2, /* attributes of launches */
-    SERIALIZATION = 6,
     TOO_LARGE = 720, /* CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE */
     OUT_OF_MEMORY = 2,
     NO_DEVICE = 100,

@@ -173,6 +173,8 @@ static void test_geometry(void) {
     RULE(plan.launches[1].shared_bytes = PLAN_MAX_SHARED + 1, "launch 1 has 232449 bytes of shared memory");
     RULE(plan.launches[1].together = true;
          plan.launches[1].grid[1] = 2, "launch 1 has blocks together, but not along x");
+    RULE(plan.launches[1].together = true;
+         plan.launches[1].grid[2] = 2, "launch 1 has blocks together, but not along x");
 }
 
 static void test_arguments(void) {

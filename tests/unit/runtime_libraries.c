@@ -324,6 +324,7 @@ static void test_launches(void) {
     CALL_RULE(PLAN_CUBLASLT, plan.launches[0].kernel = -2, "launch 0 is of kernel -2, of 0, with 1 calls");
     CALL_RULE(PLAN_CUBLASLT, plan.launches[0].grid[1] = 2, "launch 0 of a call has a grid");
     CALL_RULE(PLAN_CUBLASLT, plan.launches[0].block[0] = 2, "launch 0 of a call has a grid");
+    CALL_RULE(PLAN_CUBLASLT, plan.launches[0].together = true, "launch 0 of a call has a grid");
     CALL_RULE(PLAN_CUBLASLT, plan.calls[0].workspace = 0, "launch 0 has 6 arguments");
     CALL_RULE(PLAN_CUBLASLT, plan.calls[0].workspace = 513, "argument 5 is no workspace of 513 bytes");
     CALL_RULE(PLAN_CUBLASLT, plan.args[5].number = 256, "argument 5 is no workspace of 512 bytes");

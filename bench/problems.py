@@ -121,7 +121,7 @@ def measure(arguments, problems, torch_times):
             print(f"tuning ran over its time with {len(some)} problems", file=sys.stderr, flush=True)
 
     for problem in problems:
-        problem["torch_us"] = torch_times.of(problem["problem"], problem["roofline_us"]) if torch_times else None
+        problem["torch_us"] = torch_times.of(problem["problem"], problem["roofline_us"]) if torch_times and arguments.left() > 0 else None
     if torch_times:
         torch_times.close()
     if not arguments.gpu and arguments.tune != "off":
@@ -246,11 +246,18 @@ def torch_time(parsed, precision, tf32, repeats):
     return gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / repeats
 
 
+def ready():
+    """What a process answers that has imported torch."""
+    peers.Torch({"target": "cuda", "precision": "fp16"})
+
+
 class TorchTimes:
-    """torch's times of contractions, each asked for once. An error of CUDA ends the process that it happens in, and costs one problem."""
+    """torch's times of contractions, each asked for once. An error of CUDA ends the process that it happens in; another one is ready to take its place. What
+    cuDNN has no engine for with a residual is asked for without."""
 
     def __init__(self, precision):
-        self.precision, self.known, self.process = precision, {}, None
+        self.precision, self.known = precision, {}
+        self.process, self.spare = self.started(), self.started()
 
     def of(self, line, floor):
         """Microseconds, or None."""
@@ -260,21 +267,25 @@ class TorchTimes:
             self.known[repr(parsed)] = self.ask(short(line), parsed, line.endswith(" tf32"), repeats)
         return self.known.get(repr(parsed))
 
+    @staticmethod
+    def started():
+        process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        process.submit(ready)
+        return process
+
     def ask(self, name, parsed, tf32, repeats):
-        if self.process is None:
-            self.process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
             return self.process.submit(torch_time, parsed, self.precision, tf32, repeats).result()
         except RuntimeError as problem:  # such as memory that is short
             print(f"{name}: torch: {str(problem)[:100]}", file=sys.stderr, flush=True)
             if isinstance(problem, concurrent.futures.BrokenExecutor) or "CUDA error" in str(problem):
-                self.close()
-            return None
+                self.process.shutdown()
+                self.process, self.spare = self.spare, self.started()
+            return self.ask(f"{name}, without what is added", (*parsed[:3], None), tf32, repeats) if parsed[3] else None
 
     def close(self):
-        if self.process is not None:
-            self.process.shutdown()
-        self.process = None
+        self.process.shutdown()
+        self.spare.shutdown()
 
 
 def row_of(arguments, problem):

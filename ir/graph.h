@@ -177,6 +177,11 @@ static inline bool node_starts_step(const Graph *g, const Block *block, int32_t 
     RegionId region = g->nodes[block->nodes[position]].region;
     return position == 0 || region == NONE || region != g->nodes[block->nodes[position - 1]].region;
 }
+/* The place where the step begins that the node at a place of its block belongs to. */
+static inline int32_t step_begin(const Graph *g, const Block *block, int32_t position) {
+    while (!node_starts_step(g, block, position)) --position;
+    return position;
+}
 /* The place behind the step that the node at a place of its block belongs to. */
 static inline int32_t step_end(const Graph *g, const Block *block, int32_t position) {
     int32_t end = position + 1;

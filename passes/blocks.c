@@ -26,9 +26,7 @@ static bool read_step(const Graph *graph, NodeId anchor, BlockStep *out) {
 static NodeId step_of(const Graph *graph, NodeId id, NodeId node) {
     if (node == NONE || graph->nodes[node].block != graph->nodes[id].block) return NONE;
     const Block *block = block_of(graph, id);
-    int32_t at = node_position(graph, node);
-    while (!node_starts_step(graph, block, at)) --at;
-    return block->nodes[at];
+    return block->nodes[step_begin(graph, block, node_position(graph, node))];
 }
 
 /* The step of one convolution of `input` alone whose result the node, one of the step's, adds. */

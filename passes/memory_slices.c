@@ -8,8 +8,7 @@
 /* The nodes of the step that a node of the main block belongs to. */
 static const NodeId *step_nodes(const Planner *p, NodeId id, int32_t *count) {
     const Block *block = &p->graph->blocks[MAIN_BLOCK];
-    int32_t first = p->positions[id];
-    while (!node_starts_step(p->graph, block, first)) --first;
+    int32_t first = step_begin(p->graph, block, p->positions[id]);
     *count = step_end(p->graph, block, first) - first;
     return block->nodes + first;
 }

@@ -1,16 +1,8 @@
 /* normalize_on_read: an InstanceNormalization or GroupNormalization, with what is computed from its elements,
  * joins the first convolution that reads the result, which then normalises what it reads, and stores it for
  * other readers; where the target has kernels for that and they take less time. */
-#include <string.h>
-
 #include "passes/contraction.h"
 #include "passes/runs.h"
-
-typedef struct Joiner {
-    PassCtx *ctx;
-    Graph *graph;
-    UseTable uses;
-} Joiner;
 
 /* The node that reads the value first of all, which only nodes of the block read, or NONE. */
 static NodeId first_user(const Joiner *j, BlockId block, ValueId value) {
@@ -49,77 +41,36 @@ static Run maker_of(const Joiner *j, const Run *front, const Run *reader) {
     return run_with(j->graph, producer);
 }
 
-/* The normalisation and its reader by themselves, and as one; *nodes are all of them. */
-static int32_t list_ways(const Joiner *j, const Run *front, const Run *reader, NodeId *nodes, Way ways[2]) {
-    Run maker = maker_of(j, front, reader), all = {0};
+/* The normalisation and its reader by themselves, and as one; *all are the nodes of both ways. */
+static void list_ways(const Joiner *j, const Run *front, const Run *reader, Run *all, Way ways[2]) {
+    Run maker = maker_of(j, front, reader);
     if (maker.count + front->count + reader->count > REGION_NODES) maker.count = 0;
-    run_append(&all, &maker);
-    run_append(&all, front);
-    run_append(&all, reader);
-    memcpy(nodes, all.nodes, sizeof(NodeId) * (size_t)all.count);
+    *all = maker;
+    run_append(all, front);
+    run_append(all, reader);
     for (int32_t i = 0; i < 2; ++i) {
-        ways[i] = (Way){.nodes = nodes, .shared = maker.count > 0 ? 1 : 0};
+        ways[i] = (Way){.nodes = all->nodes, .shared = maker.count > 0 ? 1 : 0};
         if (maker.count > 0) (void)way_add(&ways[i], maker.count, NONE);
     }
     (void)way_add(&ways[0], front->count, NONE);
     (void)way_add(&ways[0], reader->count, NONE);
     (void)way_add(&ways[1], front->count + reader->count, reader->nodes[0]);
-    return 2;
 }
 
-static void say_apart(const Joiner *j, const Run *front, const Run *reader, const Way ways[2]) {
-    const char *name = op_def(j->graph->nodes[reader->nodes[0]].op)->name;
-    if (ways[1].why != NULL)
-        pass_reject(j->ctx, front->nodes[0], "cannot be computed as %s reads it: %s", name, ways[1].why);
-    else if (!(ways[0].microseconds > 0 && ways[1].microseconds > 0))
-        pass_reject(j->ctx, front->nodes[0],
-                    "is not computed as %s reads it: nobody can tell what takes less time", name);
-    else
-        pass_reject(j->ctx, front->nodes[0],
-                    "is not computed as %s reads it: that would take %.1f us, as steps of their own both "
-                    "take %.1f us",
-                    name, ways[1].microseconds, ways[0].microseconds);
-}
-
-static Status join(Joiner *j, const Run *front, bool announces) {
-    const Run reader = reader_of(j, front);
-    NodeId nodes[REGION_NODES];
+static Status join(Joiner *j, const Run *front) {
+    Joint joint = {.first = *front, .second = reader_of(j, front), .normalisation = front->nodes[0]};
+    const Run *reader = &joint.second;
+    Run all;
     Way ways[2];
-    if (reader.count == 0 || front->count + reader.count > REGION_NODES) return STATUS_OK;
-    int32_t count = list_ways(j, front, &reader, nodes, ways);
-    if (announces) {
-        pass_target_announce(j->ctx, &j->uses, ways, count);
-        return STATUS_OK;
-    }
-    if (pass_target_choose(j->ctx, &j->uses, ways, count) == 0) {
-        say_apart(j, front, &reader, ways);
-        return STATUS_OK;
-    }
-    Run whole = *front;
-    run_append(&whole, &reader);
-    TRY(run_make_region(j->ctx, &whole, reader.nodes[0]));
-    for (int32_t i = 0; i < front->count; ++i) node_move_before(j->graph, front->nodes[i], reader.nodes[0]);
-    pass_count_add(j->ctx, "joined", 1);
-    return STATUS_OK;
-}
-
-static Status visit_all(Joiner *j, bool announces) {
-    const Block *block = &j->graph->blocks[MAIN_BLOCK];
-    /* What joins moves behind, so that a place may hold another node afterwards. */
-    for (int32_t i = 0; i < block->node_count;) {
-        NodeId id = block->nodes[i];
-        const Run front = normalizes_planes(j->graph, id) ? run_at(j->graph, id) : (Run){0};
-        if (front.count > 0) TRY(join(j, &front, announces));
-        if (block->nodes[i] == id) ++i;
-    }
-    return STATUS_OK;
+    if (reader->count == 0 || front->count + reader->count > REGION_NODES) return STATUS_OK;
+    list_ways(j, front, reader, &all, ways);
+    joint.anchor = reader->nodes[0];
+    joint.how = arena_printf(j->ctx->scratch, "computed as %s reads it",
+                             op_def(j->graph->nodes[joint.anchor].op)->name);
+    TRY_ALLOC(j->ctx->diag, joint.how);
+    return joiner_join(j, &joint, ways);
 }
 
 Status pass_normalize_on_read(PassCtx *ctx) {
-    Joiner j = {.ctx = ctx, .graph = ctx->graph};
-    if (ctx->target == NULL) return STATUS_OK;
-    if (!use_table_build(ctx->graph, ctx->scratch, &j.uses))
-        return FAIL(ctx->diag, STATUS_NO_MEMORY, "out of memory");
-    TRY(visit_all(&j, true));
-    return visit_all(&j, false);
+    return join_normalisations(ctx, join);
 }

@@ -34,7 +34,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import peers  # noqa: E402
 import results  # noqa: E402
 
-CONTRACTION = re.compile(r"(?:^|\+ )\*?(Conv|ConvTranspose|MatMul|Gemm)\(([^)]*)\)((?: \w+=\S+)*)")
+OPERATOR = re.compile(r"(?:^|\+ )\*?(\w+)\(([^)]*)\)((?: \w+=\S+)*)")
+CONTRACTIONS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 VALUE = re.compile(r" (\w+)\[([\d, ]*)\]( channels_last)?(?: padding \d+)?(?: strides\[[\d, ]*\])?(=[-\w.,+]*)?")
 PIECE = 48  # problems that are tuned together
 LONG_US, LEAST_REPEATS, MOST_REPEATS = 2500, 4, 24  # as smelt's tuner repeats a launch
@@ -66,7 +67,13 @@ def problems_of(arguments, model):
         found = json.loads(pathlib.Path(model).read_text())["problems"]
     else:
         found = tune(arguments, [model], None, "--tune=off", f"--precision={arguments.precision}", "--calib=off")
-    return [problem for problem in found if CONTRACTION.search(problem["problem"])]
+    return [problem for problem in found if anchor(problem["problem"]) in CONTRACTIONS]
+
+
+def anchor(line):
+    """What the kernel is made for: the operator with a star, or the only one. A product behind a pooled tensor, as in a squeeze-and-excite, is not (see memory.py)."""
+    starred = re.search(r"\*(\w+)\(", line)
+    return starred.group(1) if starred else OPERATOR.match(line).group(1)
 
 
 def collect(arguments):
@@ -147,40 +154,57 @@ def slower(arguments, problem):
 
 
 def parse(line):
-    """Operator, attributes, (type, shape, channels last) of its operands, and the same of what is added to its result (None: nothing, or
-    a constant); None where an operand is computed in front of it."""
-    match = CONTRACTION.search(line)
-    inputs = VALUE.findall(line[line.index(" |") + 2 : line.index(" ->")])
-    numbers = match.group(2).split()
-    if line.startswith("Cast($0) ") and numbers[0] == "%0.0":  # of the model's input: as if it came in half precision
-        numbers[0], inputs[0] = "$0", (inputs[int(numbers[1][1:])][0], *inputs[0][1:])
-    if any(not number.startswith("$") for number in numbers if number != "-"):
-        return None
-    operands = [inputs[int(number[1:])] for number in numbers if number != "-"]
-    attributes = {}
-    for name, text in (word.split("=", 1) for word in match.group(3).split()):
-        values = [int(v) for v in text.strip(",").split(",")] if re.fullmatch(r"[-\d,]+", text) else [float.fromhex(text)] if text.startswith(("0x", "-0x")) else [text]
-        attributes[name] = values
-
-    def described(value):
-        return value[0], [int(n) for n in value[1].split(",") if n.strip()], bool(value[2])
-
+    """Its contractions, one behind the other: operator, attributes, (type, shape, channels last) of its operands, and the same of what is added to the last
+    one's result (None: nothing, or a constant). None where an operand's shape is not known."""
+    head, rest = line.split(" |", 1)
+    inputs = VALUE.findall(rest[: rest.index(" ->")])
+    given = [(kind, [int(n) for n in shape.split(",") if n.strip()], bool(last)) for kind, shape, last, _ in inputs]
+    found, results = [], []
+    for op, numbers, rest in OPERATOR.findall(head):
+        operands = [None if number == "-" else given[int(number[1:])] if number[0] == "$" else results[int(number[1:].split(".")[0])] for number in numbers.split()]
+        if op in CONTRACTIONS:
+            operands = [operand for operand in operands if operand]
+            operands[0] = (operands[1][0], *operands[0][1:])  # a cast input: as if it came in half precision
+            found.append((op, attributes_of(rest), operands, None))
+        results.append(result_of(op, attributes_of(rest), operands))
     added = [int(number) for pair in re.findall(r" Add\(([^)]*)\)", line) for number in re.findall(r"\$(\d+)", pair)]
-    residual = next((described(inputs[number]) for number in added if not inputs[number][3]), None)
-    return match.group(1), attributes, [described(value) for value in operands], residual
+    found[-1] = (*found[-1][:3], next((given[number] for number in added if not inputs[number][3]), None))
+    return found
+
+
+def attributes_of(text):
+    attributes = {}
+    for name, value in (word.split("=", 1) for word in text.split()):
+        attributes[name] = [int(v) for v in value.strip(",").split(",")] if re.fullmatch(r"[-\d,]+", value) else [float.fromhex(value)] if value.startswith(("0x", "-0x")) else [value]
+    return attributes
+
+
+def result_of(op, attributes, operands):
+    """(type, shape, channels last) of what an operator of a step makes, as far as a contraction may stand behind it."""
+    kind, shape, last = operands[0]
+    axes = len(shape) - 2
+    if op == "Conv":
+        weights, pads, ones = operands[1][1], attributes.get("pads", [0] * 2 * axes), [1] * axes
+        window = [(k - 1) * d + 1 for k, d in zip(weights[2:], attributes.get("dilations", ones))]
+        spatial = [(n + pads[i] + pads[axes + i] - window[i]) // attributes.get("strides", ones)[i] + 1 for i, n in enumerate(shape[2:])]
+        return kind, [shape[0], weights[0], *spatial], last
+    return kind, [*shape[:2], *[1] * axes] if op == "GlobalAveragePool" else shape, last
 
 
 def short(line):
     """'Conv f16 1x64x56x56 * 64x64x3x3 s2' and what is fused."""
-    match, parsed = CONTRACTION.search(line), parse(line)
-    rest = [name for name in re.findall(r"(\w+)\(", line[: line.index(" |")]) if name != match.group(1)]
-    fused = f" + {' + '.join(rest)}" if rest else ""
-    if parsed is None:
-        return match.group(1) + fused
-    name, attributes, operands, _ = parsed
+    words = []
+    contractions = iter(parse(line))
+    for op, *_ in OPERATOR.findall(line.split(" |", 1)[0]):
+        words.append(contraction_words(next(contractions)) if op in CONTRACTIONS else op)
+    return " + ".join(words)
+
+
+def contraction_words(contraction):
+    name, attributes, operands, _ = contraction
     shapes = " * ".join("x".join(map(str, shape)) for _, shape, _ in operands[:2])
     stride = max(attributes.get("strides", [1]))
-    return f"{name} {operands[0][0]} {shapes}{f' s{stride}' if stride > 1 else ''}{fused}"
+    return f"{name} {operands[0][0]} {shapes}{f' s{stride}' if stride > 1 else ''}"
 
 
 def convolution(torch, name, attributes, operands, residual):
@@ -219,31 +243,33 @@ def random(torch, values):
     return [torch.randn(shape, device="cuda", dtype=types[kind]) for kind, shape, _ in values]
 
 
-def torch_function(torch, parsed):
-    """The contraction as torch has it, and its operands; None where torch has it otherwise."""
-    name, attributes, operands, residual = parsed
-    if any(kind not in ("f16", "bf16", "f32") for kind, _, _ in operands):
-        return None
-    return (convolution if name in ("Conv", "ConvTranspose") else product)(torch, name, attributes, operands, residual)
+def torch_functions(torch, parsed):
+    """(The contraction as torch has it, its operands) of each; None where torch has one otherwise."""
+    found = []
+    for name, attributes, operands, residual in parsed:
+        known = all(kind in ("f16", "bf16", "f32") for kind, _, _ in operands)
+        make = convolution if name in ("Conv", "ConvTranspose") else product
+        found.append(make(torch, name, attributes, operands, residual) if known else None)
+    return None if None in found else found
 
 
 def torch_time(parsed, precision, tf32, repeats):
-    """Microseconds, or None where torch has it otherwise. Runs in a process of its own, which keeps its torch."""
+    """Microseconds of the contractions, one behind the other, or None where torch has it otherwise. Runs in a process of its own, which keeps its torch."""
     if not hasattr(torch_time, "gpu"):
         torch_time.gpu = peers.Torch({"target": "cuda", "precision": precision})
         torch_time.gpu.torch.backends.cudnn.benchmark = True
     gpu = torch_time.gpu
     gpu.allow_tf32(tf32)
-    found = torch_function(gpu.torch, parsed)
+    found = torch_functions(gpu.torch, parsed)
     if found is None:
         return None
 
-    def often(*tensors):
+    def often():
         for _ in range(repeats):
-            result = found[0](*tensors)
-        return result
+            results = [function(*tensors) for function, tensors in found]
+        return results
 
-    return gpu.time(gpu.captured(often, found[1]), 0.03) * 1e3 / repeats
+    return gpu.time(gpu.captured(often, []), 0.03) * 1e3 / repeats
 
 
 def ready():
@@ -262,10 +288,10 @@ class TorchTimes:
     def of(self, line, floor):
         """Microseconds, or None."""
         parsed = parse(line)
-        if parsed is not None and repr(parsed) not in self.known:
+        if repr(parsed) not in self.known:
             repeats = int(min(max(LONG_US / max(floor, 1), LEAST_REPEATS), MOST_REPEATS))
             self.known[repr(parsed)] = self.ask(short(line), parsed, line.endswith(" tf32"), repeats)
-        return self.known.get(repr(parsed))
+        return self.known[repr(parsed)]
 
     @staticmethod
     def started():
@@ -281,7 +307,7 @@ class TorchTimes:
             if isinstance(problem, concurrent.futures.BrokenExecutor) or "CUDA error" in str(problem):
                 self.process.shutdown()
                 self.process, self.spare = self.spare, self.started()
-            return self.ask(f"{name}, without what is added", (*parsed[:3], None), tf32, repeats) if parsed[3] else None
+            return self.ask(f"{name}, without what is added", [(*contraction[:3], None) for contraction in parsed], tf32, repeats) if parsed[-1][3] else None
 
     def close(self):
         self.process.shutdown()

@@ -2,7 +2,7 @@
 """Kernels that memory bounds, beside a copy of as many bytes: pointwise chains, depthwise convolutions, pools, squeeze-and-excite, resizes, softmax,
 normalisations of rows and planes, transposes, reductions, concats, slices, pads and gathers, each on a tensor larger than the L2 cache and on one inside it.
 
-    bench/memory.py --smelt build/smelt [--only TEXT] [--size large] [--tune quick] [--output memory.jsonl] [--gpu h200]
+    bench/memory.py --smelt build/smelt [--only TEXT] [--size large] [--tune quick] [--limit SECONDS] [--output memory.jsonl] [--gpu h200]
 
 `smelt tune` times each (--tune=first: what the model chooses; quick: the fastest of its guesses), one launch out of 24 in a CUDA graph, and the copy, a chain
 of one operator without arithmetic, in the same way. Bytes are what the step must read and write, each once. With --gpu, for a GPU that is not here, nothing
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import results  # noqa: E402
@@ -149,6 +150,9 @@ ROWS = (
 )
 
 
+PIECE = 32  # rows that are tuned together: their kernels are compiled side by side
+
+
 def numbered(line, count):
     return re.sub(r"\bN\b", str(count), line)
 
@@ -180,6 +184,16 @@ def row_of(name, large, problem, copy):
             "gb_per_s": problem["bytes"] / choice["us"] * 1e-3, "copy_us": other["us"], "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
 
 
+def rows_of(arguments, asked, folder):
+    """The rows that have a time, of what is tuned together."""
+    known = tune(arguments, [line for _, line, _ in asked], "--tune=off", f"--gpu={arguments.gpu or 'h200'}")
+    copies = {line: copy_line(problem) for line, problem in known.items()}
+    if not arguments.gpu:
+        known = tune(arguments, [*known, *sorted(set(copies.values()))], f"--tune={arguments.tune}", f"--timing-cache={folder}/times")
+    rows = [row_of(name, large, known[line], known[copies[line]]) for name, line, large in asked if copies[line] in known]
+    return [row for row in rows if row]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smelt", default="build/smelt")
@@ -187,20 +201,20 @@ def main():
     parser.add_argument("--size", choices=("large", "small", "both"), default="both", help="outside the L2 cache, inside it (both)")
     parser.add_argument("--tune", choices=("first", "quick", "full"), default="first", help="how far to search (first)")
     parser.add_argument("--gpu", help="one that need not be here")
+    parser.add_argument("--limit", type=float, default=1e6, help="seconds after which nothing more is timed")
     parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each row")
     arguments = parser.parse_args()
     asked = [(name, numbered(line, count), large) for name, line, *counts in ROWS for large, count in zip((True, False), counts)
              if arguments.only in name and arguments.size in ("both", "large" if large else "small")]
-    known = tune(arguments, [line for _, line, _ in asked], "--tune=off", f"--gpu={arguments.gpu or 'h200'}")
-    copies = {line: copy_line(problem) for line, problem in known.items()}
-    if not arguments.gpu:
-        with tempfile.TemporaryDirectory() as folder:
-            known = tune(arguments, [*known, *sorted(set(copies.values()))], f"--tune={arguments.tune}", f"--timing-cache={folder}/times")
-    rows = [row_of(name, large, known[line], known[copies[line]]) for name, line, large in asked if copies[line] in known]
-    if arguments.output:
-        arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows if row))
-    print("\n".join(results.memory(row for row in rows if row)))
-    print(f"{len(asked)} rows, {sum(row is not None for row in rows)} timed")
+    rows, begin = [], time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        for first in range(0, len(asked), PIECE):
+            if time.monotonic() - begin < arguments.limit:
+                rows += rows_of(arguments, asked[first : first + PIECE], folder)
+                if arguments.output:
+                    arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print("\n".join(results.memory(rows)))
+    print(f"{len(asked)} rows, {len(rows)} timed")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def stripped_size(library, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smelt", type=pathlib.Path, default=ROOT / "build" / "smelt")
+    parser.add_argument("--smelt", type=lambda name: pathlib.Path(name).absolute(), default=ROOT / "build" / "smelt")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("models", nargs="*", type=pathlib.Path)
     args = parser.parse_args()

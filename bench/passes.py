@@ -44,7 +44,7 @@ def table(models, columns):
 def main():
     own, options = (sys.argv[1:], DEFAULT) if "--" not in sys.argv else (sys.argv[1:sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smelt", type=pathlib.Path, default=ROOT / "build/smelt")
+    parser.add_argument("--smelt", type=lambda name: pathlib.Path(name).absolute(), default=ROOT / "build/smelt")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     args = parser.parse_args(own)

@@ -143,6 +143,18 @@ def measure_large(folder, cache):
         expect(f"a large result, a column of {factor}", run(*tune, driver=idle), 0, expected)
 
 
+def measure_infinite(folder, cache):
+    """Zeros in place of infinities are other results."""
+    graph, timings = folder / "infinite.ir", folder / "infinite.txt"
+    for operator, expected in (("Mul", " us measured "), ("Div", "its results are not those of the reference")):
+        graph.write_text("\n".join([
+            "smelt-ir 1", 'graph "infinite"', "constant %w : f32[1,4] = {0, 0, 0, 0}", 'block "main" {', "  input %x : f32[2048,4]",
+            f"  %y : f32[2048,4] = {operator}(%x, %w)", "  output %y", "}", ""]))
+        timings.unlink(missing_ok=True)
+        tune = ["tune", graph, "--tune=first", "--cache-dir", cache, "--timing-cache", timings]
+        expect(f"{operator} by zero", run(*tune, driver=idle), 0, expected)
+
+
 def profile_zeros(folder, cache):
     """Where the time goes on a GPU whose launches take 1 us, and whose events are 250 us apart without any."""
     graph, plan, figures = folder / "zeros.ir", folder / "p.plan", folder / "bench.json"
@@ -233,6 +245,7 @@ def main():
             expect(f"{name}: how tactics were chosen", (0, str(["(modelled" in said, " us)" in said])), 0, str(wanted))
         measure_zeros(folder, cache)
         measure_large(folder, cache)
+        measure_infinite(folder, cache)
         measure_ways(folder, cache)
         profile_zeros(folder, cache)
         expect("merging nothing", run("cache", "merge"), 2, "cache")

@@ -11,7 +11,7 @@
 #define SMELT_ON_HOST
 #define __device__
 #define __global__
-#define __forceinline__ inline __attribute__((always_inline))
+#define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __cluster_dims__(...)
 #define __grid_constant__

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/simd.h"
 
 static float float_of(uint32_t bits) {
     float x;
@@ -41,22 +42,29 @@ static float element(void *const *lanes, unsigned line, unsigned k, unsigned hig
     return narrow((uint16_t)(bits >> k % 2 * 16), first->numbers);
 }
 
+static SIMD_CLONES void add_exactly(double (*sums)[8], double (*a)[16], double (*b)[8], unsigned depth) {
+    for (unsigned row = 0; row < 16; ++row)
+        for (unsigned k = 0; k < depth; ++k)
+            for (unsigned column = 0; column < 8; ++column) sums[row][column] += a[row][k] * b[k][column];
+}
+
 static void multiply(void *const *lanes, unsigned count) {
     const Fragments *first = lanes[0];
-    float a[16][16], b[16][8];
+    double a[16][16], b[16][8], sums[16][8];
     if (count != WARP) fail("a matrix instruction with %u lanes", count);
     for (unsigned k = 0; k < first->depth; ++k) {
-        for (unsigned row = 0; row < 16; ++row) a[row][k] = element(lanes, row % 8, k, row / 8, false);
-        for (unsigned column = 0; column < 8; ++column) b[k][column] = element(lanes, column, k, 0, true);
+        for (unsigned row = 0; row < 16; ++row)
+            a[row][k] = (double)element(lanes, row % 8, k, row / 8, false);
+        for (unsigned column = 0; column < 8; ++column)
+            b[k][column] = (double)element(lanes, column, k, 0, true);
     }
-    for (unsigned lane = 0; lane < WARP; ++lane)
-        for (unsigned i = 0; i < 4; ++i) {
-            const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-            float *sum = &((const Fragments *)lanes[lane])->c[i];
-            double exact = (double)*sum;
-            for (unsigned k = 0; k < first->depth; ++k) exact += (double)a[row][k] * (double)b[k][column];
-            *sum = cut(exact);
-        }
+    for (unsigned i = 0; i < WARP * 4; ++i)
+        sums[i / 16 + i / 2 % 2 * 8][i / 4 % 4 * 2 + i % 2] =
+            (double)((const Fragments *)lanes[i / 4])->c[i % 4];
+    add_exactly(sums, a, b, first->depth);
+    for (unsigned i = 0; i < WARP * 4; ++i)
+        ((const Fragments *)lanes[i / 4])->c[i % 4] =
+            cut(sums[i / 16 + i / 2 % 2 * 8][i / 4 % 4 * 2 + i % 2]);
 }
 
 void gpu_multiply(float *c, const unsigned *a, const unsigned *b, unsigned depth, GpuNumbers numbers) {
@@ -143,28 +151,60 @@ static Operand operand(uint64_t form, bool outer, GpuNumbers numbers) {
     return it;
 }
 
-static float operand_element(const Operand *it, unsigned line, unsigned k) {
+/* 16 bytes of it as numbers: of a line from k on, or, where the depth is outside, of lines from `line` on at
+ * k. */
+static void read_part(const Operand *it, unsigned line, unsigned k, float *out) {
     const unsigned size = it->numbers == GPU_TF32 ? 4 : 2;
     unsigned at = it->address + line / 8 * it->group + line % 8 * it->swizzle + k * size;
+    uint32_t words[4];
+    uint16_t halves[8];
     if (it->outer) {
         const unsigned width = it->swizzle / 2;
         at = it->address + line / width * it->strip + k / 8 * it->group + k % 8 * it->swizzle +
              line % width * 2;
     }
-    uint32_t bits = 0;
-    memcpy(&bits, shared_at(swizzled(at, it->swizzle), size), size);
-    return size == 4 ? float_of(bits & ~0x1fffu) : narrow((uint16_t)bits, it->numbers);
+    const void *part = shared_at(swizzled(at, it->swizzle), sizeof words);
+    memcpy(words, part, sizeof words);
+    memcpy(halves, part, sizeof halves);
+    if (it->numbers == GPU_HALF)
+        half_to_float_run(halves, 8, out);
+    else if (it->numbers != GPU_TF32)
+        bf16_to_float_run(halves, 8, out);
+    for (unsigned i = 0; it->numbers == GPU_TF32 && i < 4; ++i) out[i] = float_of(words[i] & ~0x1fffu);
+}
+
+/* Element k of a line goes to to[line * line_step + k * depth_step]. */
+static void read_operand(const Operand *it, unsigned lines, float *to, unsigned line_step,
+                         unsigned depth_step) {
+    const unsigned each = it->numbers == GPU_TF32 ? 4 : 8, depth = 2 * each;
+    const unsigned across = it->outer ? each : 1, along = it->outer ? 1 : each;
+    for (unsigned line = 0; line < lines; line += across)
+        for (unsigned k = 0; k < depth; k += along) {
+            float part[8];
+            read_part(it, line, k, part);
+            for (unsigned i = 0; i < each; ++i)
+                to[(line + (it->outer ? i : 0)) * line_step + (k + (it->outer ? 0 : i)) * depth_step] =
+                    part[i];
+        }
 }
 
 /* Where a thread's element i of d lies. */
-static float *sum_of(float *sums, unsigned cols, unsigned thread, unsigned i) {
+static float *sum_of(float (*sums)[MOST_COLS], unsigned thread, unsigned i) {
     const unsigned row = thread / WARP * 16 + thread % WARP / 4 + i / 2 % 2 * 8;
-    return &sums[row * cols + i / 4 * 8 + thread % 4 * 2 + i % 2];
+    return &sums[row][i / 4 * 8 + thread % 4 * 2 + i % 2];
 }
 
-static void add_row(float *sums, float factor, const float *b, unsigned cols) {
-    for (unsigned first = 0; first < cols; first += 16)
-        for (unsigned i = 0; i < 16; ++i) sums[first + i] += factor * b[first + i];
+static SIMD_CLONES void add_products(float (*sums)[MOST_COLS], float (*a)[DEPTH], float (*b)[MOST_COLS],
+                                     unsigned depth, unsigned cols) {
+    enum { AT_ONCE = 16 };
+    for (unsigned row = 0; row < ROWS; ++row)
+        for (unsigned first = 0; first < cols; first += AT_ONCE) {
+            float sum[AT_ONCE];
+            for (unsigned i = 0; i < AT_ONCE; ++i) sum[i] = sums[row][first + i];
+            for (unsigned k = 0; k < depth; ++k)
+                for (unsigned i = 0; i < AT_ONCE; ++i) sum[i] += a[row][k] * b[k][first + i];
+            for (unsigned i = 0; i < AT_ONCE; ++i) sums[row][first + i] = sum[i];
+        }
 }
 
 static float row_element(const Product *it, unsigned row, unsigned k) {
@@ -174,23 +214,21 @@ static float row_element(const Product *it, unsigned row, unsigned k) {
 }
 
 static void run_product(const Product *it) {
-    static float sums[ROWS * MOST_COLS], b[DEPTH][MOST_COLS];
+    static float sums[ROWS][MOST_COLS], a[ROWS][DEPTH], b[DEPTH][MOST_COLS];
     const unsigned depth = it->numbers == GPU_TF32 ? DEPTH / 2 : DEPTH;
-    const bool has_rows = it->rows[0] != NULL;
-    const Operand right = operand(it->b, it->outer_b, it->numbers),
-                  left = has_rows ? right : operand(it->a, it->outer_a, it->numbers);
+    const Operand right = operand(it->b, it->outer_b, it->numbers);
+    read_operand(&right, it->cols, b[0], 1, MOST_COLS);
+    if (it->rows[0] == NULL) {
+        const Operand left = operand(it->a, it->outer_a, it->numbers);
+        read_operand(&left, ROWS, a[0], DEPTH, 1);
+    }
+    for (unsigned row = 0; it->rows[0] != NULL && row < ROWS; ++row)
+        for (unsigned k = 0; k < depth; ++k) a[row][k] = row_element(it, row, k);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
-        for (unsigned i = 0; i < it->cols / 2; ++i)
-            *sum_of(sums, it->cols, thread, i) = it->add ? it->d[thread][i] : 0;
-    for (unsigned k = 0; k < depth; ++k)
-        for (unsigned column = 0; column < it->cols; ++column)
-            b[k][column] = operand_element(&right, column, k);
-    for (unsigned row = 0; row < ROWS; ++row)
-        for (unsigned k = 0; k < depth; ++k)
-            add_row(&sums[row * it->cols],
-                    has_rows ? row_element(it, row, k) : operand_element(&left, row, k), b[k], it->cols);
+        for (unsigned i = 0; i < it->cols / 2; ++i) *sum_of(sums, thread, i) = it->add ? it->d[thread][i] : 0;
+    add_products(sums, a, b, depth, it->cols);
     for (unsigned thread = 0; thread < WARPGROUP; ++thread)
-        for (unsigned i = 0; i < it->cols / 2; ++i) it->d[thread][i] = *sum_of(sums, it->cols, thread, i);
+        for (unsigned i = 0; i < it->cols / 2; ++i) it->d[thread][i] = *sum_of(sums, thread, i);
 }
 
 static void run_products(Warpgroup *group, uint32_t end) {

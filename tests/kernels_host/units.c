@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-enum { BATCH = 16, MOST_BATCHES = 1024, MOST_COMPILERS = 64 };
+enum { BATCH = 48, MOST_BATCHES = 1024, MOST_COMPILERS = 64 };
 
 /* Units with the same type of indices. */
 typedef struct Batch {
@@ -126,7 +126,7 @@ static void start_compiler(Units *units, Batch *batch) {
     Arena *arena = &units->arena;
     char *words[] = {arena_strdup(arena, units->compiler),
                      "-std=c++17",
-                     "-Og",
+                     "-O0",
                      "-w",
                      "-Wno-psabi",
                      "-fno-strict-aliasing",

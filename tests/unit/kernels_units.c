@@ -1,10 +1,13 @@
-/* Every tactic on the graphs of tests/kernels: its first problem with every config, the first of which is
- * compiled for every architecture; the rest for one each, in turn. Exits with 77 (skipped) where there is no
+/* Every tactic on the graphs of tests/kernels. For every architecture: the first config of its first problem;
+ * for one each, in turn: each problem with the tactic that is chosen. Of all the others, which differ from
+ * those in numbers, and which kernels_host compiles as C++, some. Exits with 77 (skipped) where there is no
  * NVRTC. */
 #include "base/file.h"
 #include "kernels.h"
 #include "kernels/arch.h"
 #include "kernels/jit.h"
+
+enum { ONE_IN = 4 /* of the others */ };
 
 typedef struct Units {
     Arena arena;
@@ -14,6 +17,7 @@ typedef struct Units {
     JitRequest *requests;
     int32_t count, capacity;
     int32_t turn;      /* of the architectures */
+    int32_t others;    /* that have come by */
     int32_t uses[256]; /* problems, per tactic */
 } Units;
 
@@ -42,7 +46,8 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
     Config configs[MOST_CONFIGS];
     int32_t takers = 0;
     const char *why;
-    if (tactic_choose(problem, u->device, &u->arena, &why) == NULL) {
+    const Tactic *chosen = tactic_choose(problem, u->device, &u->arena, &why);
+    if (chosen == NULL) {
         fprintf(stderr, "no tactic for %s: %s\n", problem->key, why);
         CHECK(false && "every step of tests/kernels has a tactic");
         return;
@@ -54,10 +59,13 @@ static void add_problem(Units *u, Graph *graph, const Problem *problem) {
         CHECK(count > 0 && count <= MOST_CONFIGS);
         bool first = u->uses[t] == 0;
         if (!first) count = 1;
-        for (int32_t c = 0; c < count; ++c)
+        for (int32_t c = 0; c < count; ++c) {
+            const bool other = first ? c > 0 : tactic != chosen;
+            if (other && u->others++ % ONE_IN != 0) continue;
             add_units(u, emit_problem(graph, problem, tactic, &configs[c], u->device, &u->arena, &u->diag),
                       first && c == 0, tactic->arch,
                       arena_printf(&u->arena, "%s [%s, config %d]", problem->key, tactic->name, c));
+        }
         u->uses[t]++;
         takers++;
     }

@@ -221,13 +221,43 @@ static Status open_bench(Runner *runner, const Compiled *compiled, const Compile
     return read_inputs(runner, bench);
 }
 
+/* All of a plan but the weights and how it was made. */
+static Status write_steps(App *app, const Plan *plan, ByteWriter *out) {
+    Plan steps = *plan;
+    steps.meta_count = 0;
+    steps.weights_size = 0;
+    return plan_write_bytes(&steps, out, &app->diag);
+}
+
+/* Whether the passes that are off have nothing to do: the plan is that of the build with all passes. */
+static Status is_same_plan(Study *study, const Plan *plan, bool *same) {
+    const Plan *all = &study->all.plan;
+    Arena scratch;
+    arena_init(&scratch, &study->app->allocator);
+    ByteWriter own = byte_writer(&scratch), others = byte_writer(&scratch);
+    Status status = write_steps(study->app, plan, &own);
+    if (status == STATUS_OK) status = write_steps(study->app, all, &others);
+    *same = status == STATUS_OK && own.size == others.size && memcmp(own.data, others.data, own.size) == 0 &&
+            plan->weights_size == all->weights_size &&
+            (plan->weights_size == 0 || memcmp(plan->weights, all->weights, plan->weights_size) == 0);
+    arena_reset(&scratch);
+    return status;
+}
+
 static Status try_row(Runner *runner, StudyRow *row, const Compiled *compiled,
                       const CompileSettings *settings) {
     Study *study = runner->study;
     bool is_all = row == &study->rows[0];
     Bench own = {0}, *bench = is_all ? &runner->all : &own;
     bool compares = runner->expected != NULL, times = runner->runs_here && study->not_timed == NULL;
+    bool same = false;
     if (!compares && !times) return STATUS_OK;
+    if (!is_all && !times && study->rows[0].status == STATUS_OK)
+        TRY(is_same_plan(study, &compiled->plan, &same));
+    if (same) {
+        row->error = study->rows[0].error;
+        return STATUS_OK;
+    }
     Status status = open_bench(runner, compiled, settings, bench);
     if (status == STATUS_OK && compares) status = compare(runner, bench, &row->error);
     if (status == STATUS_OK && study->not_timed == NULL && times && !is_all &&

@@ -8,8 +8,6 @@
 
 namespace smelt {
 
-static const int COLUMN_THREADS = 512;
-
 // A total with its way to merge.
 template <class R> struct Folded {
     typename R::Total value = R::Merge::template start<typename R::Total>();
@@ -56,26 +54,31 @@ SMELT_DEVICE void fold_columns(const X &x, const S &slices, Index row, Index fir
     });
 }
 
-// A block has SIDE packs of LANES rows side by side and as many lines of elements as there are threads left; SLICES blocks, a
-// cluster, divide the elements of theirs among themselves. A thread reads AHEAD packs at a time. R and Slices as in reduce.cuh, without a shift; X as in lines.cuh.
-template <int LANES, int SIDE, int SLICES, int AHEAD, class R, class X, class S, class E>
-SMELT_DEVICE void reduce_columns(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
-    const int LINES = COLUMN_THREADS / SIDE, APART = SIDE < 32 ? COLUMN_THREADS / 32 : LINES; // lines that share no warp
+// A block of THREADS has SIDE packs of LANES rows side by side and as many lines of elements as there are threads left, of which a
+// thread reads AHEAD packs at a time. R and Slices as in reduce.cuh, without a shift; X as in lines.cuh.
+template <int LANES_, int THREADS_, int SIDE_, int AHEAD_, class R_> struct ColumnTile {
+    static const int LANES = LANES_, THREADS = THREADS_, SIDE = SIDE_, AHEAD = AHEAD_;
+    static const int LINES = THREADS / SIDE, ROWS = SIDE * LANES;
+    static const int APART = SIDE < 32 ? THREADS / 32 : LINES; // lines that share no warp
+    typedef R_ R;
     struct Bytes { alignas(Folded<R>) u8 at[sizeof(Folded<R>)]; };
-    __shared__ Bytes shared[APART > 1 ? APART * SIDE * LANES : 1];
-    Folded<R> *const parts = reinterpret_cast<Folded<R> *>(shared);
+};
+
+// What a block has of ROWS rows from `first` on, of slice `slice` of so many of their elements; put(i, whole) by a thread for each
+// row of the block, which all threads call. parts: APART * ROWS in shared memory, if there is more than one line apart.
+template <class Tile, class X, class S, class Put>
+SMELT_DEVICE void column_block(const X &x, const S &slices, Index first, Index slice, Index count, Index rows, Index extent,
+                               Folded<typename Tile::R> *parts, const Put &put) {
+    typedef typename Tile::R R;
+    const int LANES = Tile::LANES, SIDE = Tile::SIDE, APART = Tile::APART, THREADS = Tile::THREADS;
     const int own = (int)threadIdx.x % SIDE, line = (int)threadIdx.x / SIDE;
-    const Index group = quotient((Index)blockIdx.x, (Index)SLICES), slice = (Index)blockIdx.x - group * SLICES;
-    const Index first = group * (SIDE * LANES), row = first + own * LANES;
+    const Index row = first + own * LANES;
     Folded<R> folded[LANES];
-    if (row < rows) fold_columns<LANES, AHEAD>(x, slices, row, slice * LINES + line, (Index)(SLICES * LINES), extent, folded);
-    const auto finish = [&](Index at, const Folded<R> &whole) {
-        typedef typename R::Total A;
-        if (slice == 0 && at < rows) epilogue(at, R::result(whole.value, A(0), (A)extent));
-    };
+    if (row < rows)
+        fold_columns<LANES, Tile::AHEAD>(x, slices, row, slice * Tile::LINES + line, count * Tile::LINES, extent, folded);
     if constexpr (APART == 1) {
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) finish(row + l, folded[l]);
+        for (int l = 0; l < LANES; ++l) put(own * LANES + l, folded[l]);
     } else {
 #pragma unroll
         for (int l = 0; l < LANES; ++l) {
@@ -86,17 +89,62 @@ SMELT_DEVICE void reduce_columns(const X &x, const S &slices, Index rows, Index 
         }
         __syncthreads();
 #pragma unroll
-        for (int round = 0; round < SIDE * LANES; round += COLUMN_THREADS) {
+        for (int round = 0; round < Tile::ROWS; round += THREADS) {
             const int at = round + (int)threadIdx.x;
             Folded<R> whole;
-            if (at < SIDE * LANES)
-                for (int a = 0; a < APART; ++a) combine(whole, parts[a * SIDE * LANES + at]);
-            if constexpr (SLICES > 1) {
-                static_assert(SIDE * LANES <= COLUMN_THREADS, "a thread for each row");
-                whole = cluster_combined<SLICES, SIDE * LANES>(parts, whole);
-            }
-            if (at < SIDE * LANES) finish(first + at, whole);
+            if (at < Tile::ROWS)
+#pragma unroll
+                for (int a = 0; a < APART; ++a) combine(whole, parts[a * Tile::ROWS + at]);
+            put(at, whole);
         }
+    }
+}
+
+// SLICES blocks, a cluster, divide the elements of their rows among themselves.
+template <class Tile, int SLICES, class X, class S, class E>
+SMELT_DEVICE void reduce_columns(const X &x, const S &slices, Index rows, Index extent, const E &epilogue) {
+    typedef typename Tile::R R;
+    typedef typename R::Total A;
+    __shared__ typename Tile::Bytes shared[Tile::APART > 1 ? Tile::APART * Tile::ROWS : 1];
+    Folded<R> *const parts = reinterpret_cast<Folded<R> *>(shared);
+    const Index group = quotient((Index)blockIdx.x, (Index)SLICES), slice = (Index)blockIdx.x - group * SLICES;
+    const Index first = group * Tile::ROWS;
+    column_block<Tile>(x, slices, first, slice, (Index)SLICES, rows, extent, parts, [&](int at, Folded<R> whole) {
+        if constexpr (SLICES > 1) {
+            static_assert(Tile::ROWS <= Tile::THREADS, "a thread for each row");
+            whole = cluster_combined<SLICES, Tile::ROWS>(parts, whole);
+        }
+        if (at < Tile::ROWS && slice == 0 && first + at < rows) epilogue(first + at, R::result(whole.value, A(0), (A)extent));
+    });
+}
+
+// All blocks, which are there together, have a slice of the elements of some rows, so many slices of each; then they meet, and a warp
+// finishes a row. totals: [slices, rows], rows in whole blocks of them.
+template <class Tile, class X, class S, class E>
+SMELT_DEVICE void reduce_columns_met(const X &x, const S &slices, Index rows, Index extent, Index count, typename Tile::R::Total *totals,
+                                     const E &epilogue) {
+    typedef typename Tile::R R;
+    typedef typename R::Total A;
+    __shared__ typename Tile::Bytes shared[Tile::APART > 1 ? Tile::APART * Tile::ROWS : 1];
+    const Index groups = ceil_div(rows, (Index)Tile::ROWS), stride = groups * Tile::ROWS;
+    for (Index part = (Index)blockIdx.x; part < groups * count; part += (Index)gridDim.x) {
+        const Index slice = quotient(part, groups), first = (part - slice * groups) * Tile::ROWS;
+        column_block<Tile>(x, slices, first, slice, count, rows, extent, reinterpret_cast<Folded<R> *>(shared),
+                           [&](int at, const Folded<R> &whole) {
+                               if (at < Tile::ROWS) totals[slice * stride + first + at] = whole.value;
+                           });
+        __syncthreads(); // also in front of the meeting
+    }
+    if (threadIdx.x == 0) grid_meet();
+    __syncthreads();
+    const Index WARPS = Tile::THREADS / 32;
+    for (Index row = (Index)blockIdx.x * WARPS + (Index)threadIdx.x / 32; row < rows; row += (Index)gridDim.x * WARPS) {
+        A total = R::Merge::template start<A>();
+#pragma unroll 4
+        for (Index slice = (Index)WarpTeam::lane(); slice < count; slice += 32)
+            total = R::Merge::merge(total, totals[slice * stride + row]);
+        total = WarpTeam::all<typename R::Merge>(total);
+        if (WarpTeam::lane() == 0) epilogue(row, R::result(total, A(0), (A)extent));
     }
 }
 

@@ -34,13 +34,13 @@ SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index e
     }
 }
 
-// Planes whose elements lie channels-last: a block has PACKS threads side by side, each with LANES neighbouring channels. SLICES
+// Planes whose elements lie channels-last: a block of THREADS has PACKS side by side, each with LANES neighbouring channels. SLICES
 // blocks, a cluster, divide the elements of their planes among themselves. groups: of PACKS packs, of an entry. Places,
 // generated, says where element i of a plane is, from its first on: places.at(i).
-template <int LANES, int PACKS, int SLICES, class Pool, class T, class P, class E>
+template <int LANES, int THREADS, int PACKS, int SLICES, class Pool, class T, class P, class E>
 SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &places, Index channels, Index extent,
                                    Index groups, const E &epilogue) {
-    const int THREADS = 256, LINES = THREADS / PACKS, WARPS = THREADS / 32, AHEAD = 8;
+    const int LINES = THREADS / PACKS, WARPS = THREADS / 32, AHEAD = 8;
     struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
     const int APART = PACKS < 32 ? WARPS : LINES; // lines that share no warp
     __shared__ Bytes shared[APART > 1 ? APART * PACKS * LANES : 1];

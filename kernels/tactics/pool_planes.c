@@ -15,7 +15,7 @@ enum {
     LANES = 8,          /* channels of a pack */
     LINE_PACKS = 8,     /* side by side that are read at the full rate */
     SLICED_PACKS = 8,   /* the most of blocks of a cluster */
-    PACK_THREADS = 256, /* of a block that reads packs */
+    PACK_THREADS = 256, /* of a block that reads packs, at least */
     MOST_SLICES = 8     /* blocks of a cluster */
 };
 
@@ -61,20 +61,22 @@ static Dim groups_of(const Problem *problem, int32_t side) {
     return dim_mul(problem->graph->dims, problem_input(problem, 0)->shape.dim[0], ceil_div_i64(packs, side));
 }
 
-/* Packs for blocks of 256 threads: as many side by side as fill them; of the planes as many slices as keep
- * the device busy, while threads have some places each. */
+/* Packs for blocks of 256 threads or more: as many side by side as fill them; of the planes as many slices as
+ * keep the device busy, while threads have some places each. */
 static int32_t pack_configs(const Problem *problem, const Device *device, Config *out) {
     int64_t places = dim_at_opt(problem->graph, planes_of(problem).extent);
     int32_t count = 0;
-    for (int32_t side = PACK_THREADS; side >= 1; side /= 2) {
-        if (side > 1 && !packs_fit(problem, side)) continue;
-        for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
-            if (slices > 1 && (device->sm < CLUSTERS_SM || side > SLICED_PACKS ||
-                               places * side < (int64_t)PACK_THREADS * slices))
-                break;
-            out[count++] = (Config){.count = 4, .number = {PACK_THREADS, 0, slices, side}};
+    for (int32_t threads = PACK_THREADS; threads <= MOST_THREADS; threads *= 2)
+        for (int32_t side = PACK_THREADS; side >= 1; side /= 2) {
+            if (side > 1 && !packs_fit(problem, side)) continue;
+            for (int32_t slices = 1; slices <= MOST_SLICES; slices *= 2) {
+                bool few = places * side < (int64_t)threads * slices;
+                if ((slices > 1 && (device->sm < CLUSTERS_SM || side > SLICED_PACKS || few)) ||
+                    (threads > PACK_THREADS && (few || side > SLICED_PACKS)))
+                    break;
+                out[count++] = (Config){.count = 4, .number = {threads, 0, slices, side}};
+            }
         }
-    }
     return count;
 }
 
@@ -93,32 +95,36 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 /* -- what it costs -- */
 
 /* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads, unless each of
- * them has planes of its own, and its share of L2, of which a block alone gets a part; those of a cluster
- * wait for each other. Elements that are read one by one are read at half the rate, lines of few channels
- * below that of whole ones. Fitted to an H200. */
+ * them has planes of its own. A block reads alone at some rate, with others at its share of the device's;
+ * lines of few channels are read more slowly, elements one by one at half the rate. Blocks of a cluster wait
+ * for each other. Fitted to an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const double empty = 0.95, block_us = 0.7, alone_us = 0.2, cluster_us = 1, double_us = 0.2, alone = 1.5,
-                 narrow = 0.2, of_packs = 3;
+    static const double narrow[] = {3, 1.6, 1.1}; /* by lines of 1, 2, 4 packs */
+    const double empty = 0.95, block_us = 0.75, alone_us = 0.2, cluster_us = 0.2, doubled_us = 0.8,
+                 packs_threads = 1024, alone = 68e3, more = 1.75, most_alone = 140e3;
     int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2],
             side = config->number[3];
     Slices planes = planes_of(problem);
-    double places = (double)dim_at_opt(problem->graph, planes.extent), blocks, elements;
+    double places = (double)dim_at_opt(problem->graph, planes.extent),
+           size = dtype_bits(problem_input(problem, 0)->dtype) / 8.0, blocks, bytes, factor = 2;
     if (columns == 0) {
         blocks = (double)dim_at_opt(problem->graph, groups_of(problem, side)) * slices;
-        elements = places * LANES * side / slices;
-        if (side < LINE_PACKS) elements *= 1 + narrow * (LINE_PACKS / (double)side - 1);
+        bytes = places * LANES * side / slices * size;
+        factor = side >= LINE_PACKS ? 1 : narrow[side / 2];
     } else {
         blocks = ceil((double)dim_at_opt(problem->graph, planes.rows) / columns);
-        elements = 2 * places * columns;
+        bytes = places * columns * size;
     }
-    double most = columns == 0 ? of_packs : (double)device->threads_per_sm / threads,
-           each = blocks / device->sm_count, together = fmin(fmax(each, alone), most),
-           l2_per_us = device_l2_per_clock(device) * device->clock_mhz,
-           bytes = elements * dtype_bits(problem_input(problem, 0)->dtype) / 8,
-           doubled = slices > 1 ? double_us * (1 + log2(slices)) : 0;
-    double block = (side == PACK_THREADS ? alone_us : block_us) + bytes * together / l2_per_us;
-    if (slices > 1) block += cluster_us + doubled;
-    return empty + doubled + fmax(each / most, 1) * block;
+    bool cached = bytes * blocks < device->l2_bytes;
+    double most = (columns == 0 ? packs_threads : (double)device->threads_per_sm) / threads,
+           each = blocks / device->sm_count,
+           share = (cached ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3 / device->sm_count /
+                   fmin(each, most),
+           own = fmin(alone * pow(more, log2(threads / (double)PACK_THREADS)), most_alone) *
+                 (cached ? 1 : 0.55),
+           block = (side == PACK_THREADS ? alone_us : block_us) + bytes * factor / fmin(own, share);
+    if (slices > 1) block += cluster_us + doubled_us * log2(slices);
+    return empty + fmax(each / most, 1) * block;
 }
 
 /* -- emission -- */
@@ -137,7 +143,7 @@ static const char *declare_places(KernelWriter *w) {
     return kernel_struct_end(w, "Places", &text);
 }
 
-static Status emit_packs(Emission *emission, int32_t slices, int32_t packs) {
+static Status emit_packs(Emission *emission, int32_t threads, int32_t slices, int32_t packs) {
     const Problem *problem = emission->problem;
     const Node *node = problem_anchor(problem);
     KernelWriter *w = kernel_begin(emission, "pool_planes");
@@ -147,13 +153,13 @@ static Status emit_packs(Emission *emission, int32_t slices, int32_t packs) {
     Slices planes = planes_of(problem);
     const char *where = declare_places(w), *epilogue = kernel_epilogue(w);
     int64_t channels = problem_input(problem, 0)->shape.dim[1];
-    kernel_line(w, "pool_plane_packs<%d, %d, %d, %s>(%s, %s, %s, %lld, %s, %lld, %s);", LANES, packs, slices,
-                pool, kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]), where,
-                (long long)channels, kernel_number(w, planes.extent),
+    kernel_line(w, "pool_plane_packs<%d, %d, %d, %d, %s>(%s, %s, %s, %lld, %s, %lld, %s);", LANES, threads,
+                packs, slices, pool, kernel_pointer(w, node->inputs[0]), strides_text(w, node->inputs[0]),
+                where, (long long)channels, kernel_number(w, planes.extent),
                 (long long)ceil_div_i64(channels, packs * LANES), epilogue);
     kernel_cluster(w, slices);
     Dim blocks = dim_mul(emission->graph->dims, groups_of(problem, packs), slices);
-    return kernel_finish(w, blocks, 1, 1, PACK_THREADS, 0);
+    return kernel_finish(w, blocks, 1, 1, threads, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -163,7 +169,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Value *x = problem_input(problem, 0);
     int32_t threads = config->number[0], columns = config->number[1];
     (void)device;
-    if (columns == 0) return emit_packs(emission, config->number[2], config->number[3]);
+    if (columns == 0) return emit_packs(emission, threads, config->number[2], config->number[3]);
     KernelWriter *w = kernel_begin(emission, "pool_planes");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool_planes.cuh");
@@ -178,7 +184,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool_planes = {.name = "pool_planes",
-                                   .version = 4,
+                                   .version = 5,
                                    .prologue = PROLOGUE_READS,
                                    .strided = true,
                                    .refuses = refuses,

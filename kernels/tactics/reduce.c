@@ -1,5 +1,6 @@
 /* Reductions over axes: a team of threads for each output element, or several of them for long rows of few
  * outputs. */
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -16,16 +17,15 @@ enum {
     LINES = TEAM_COUNT, /* in the place of a team: rows in registers */
     COLUMNS,            /* packs of neighbouring rows */
     PACK_PARTS,         /* parts of rows that are read in packs */
-    COLUMN_THREADS = 512,
-    MOST_SLICES = 8,       /* blocks of a cluster */
-    MOST_SLICED_SIDE = 64, /* packs side by side in one of several */
+    FEW_THREADS = 256,  /* of a block for columns */
+    MOST_THREADS = 512,
+    MOST_SLICES = 8, /* blocks of a cluster; more: all blocks meet */
     LEAST_SIDE = 2,
-    LEAST_LINE = 8,
+    LEAST_LINE = 8,   /* packs side by side */
+    MOVED_LINE = 128, /* bytes that are read at the full rate */
     NUMBERS = 4 /* of a config: the team, parts of a row; lines' threads for a row, rows of a block; columns'
                    packs side by side, blocks of a cluster */
 };
-
-static const double MUCH_MORE = 1.5;
 
 /* -- what is reduced -- */
 
@@ -89,14 +89,19 @@ static const char *number_type(const Problem *problem) {
     return cuda_compute_type(dtype);
 }
 
-/* Rows in registers, in front of the others. */
+/* Rows in registers, in front of the others: as many packs of a thread as can be where rows are many, which
+ * are read together. */
 static int32_t line_configs(const Problem *problem, const Device *device, const Slices *slices,
                             Config out[MOST_CONFIGS]) {
     LineShare shares[MOST_LINE_SHARES];
     if (lines_refuse(problem, slices) != NULL || number_type(problem)[0] != 'f') return 0;
-    int32_t count = lines_shares(problem, device, slices, shares);
-    for (int32_t i = 0; i < count; ++i)
+    int32_t count = lines_shares(problem, device, slices, shares), best = 0;
+    bool many = dim_at_opt(problem->graph, slices->rows) > 2 * (int64_t)device->sm_count;
+    for (int32_t i = 0; i < count; ++i) {
         out[i] = (Config){.count = NUMBERS, .number = {LINES, 1, shares[i].threads, shares[i].rows}};
+        if (many && shares[i].threads >= LEAST_LINE && shares[i].threads < shares[best].threads) best = i;
+    }
+    if (count > 0) config_prefer(out, best);
     return count;
 }
 
@@ -112,29 +117,72 @@ static bool has_columns(const Problem *problem, const Slices *slices) {
     return packed;
 }
 
-/* As many blocks as the device has multiprocessors, if there are elements for them: wide ones first, then of
- * clusters. */
+static int32_t doublings(int32_t count) {
+    int32_t doubled = 0;
+    while (1 << doubled < count) ++doubled;
+    return doubled;
+}
+
+/* Microseconds of a config of columns, fitted to times on an H200: rounds of blocks, each of which reads
+ * alone at some rate and with others at their share of the device's; lines below 128 bytes are read more
+ * slowly. Clusters leave some multiprocessors without blocks and take longer to merge. */
+static double columns_us(const Problem *problem, const Device *device, const Slices *slices,
+                         const Config *config) {
+    static const double merge_us[] = {0.3, 1.6, 2.5, 3.5}; /* of 1, 2, 4, 8 blocks */
+    const double met_us = 1.6, part_us = 0.0135, begin_us = 0.5, alone = 110e3, few_alone = 62e3,
+                 narrow = 0.5;
+    int32_t threads = config->number[1], side = config->number[2], parts = config->number[3];
+    double size = dtype_bits(problem_input(problem, 0)->dtype) / 8.0, line = side * LINE_LANES * size,
+           groups = (double)ceil_div_i64(dim_at_opt(problem->graph, slices->rows), side * LINE_LANES),
+           bytes = (double)dim_at_opt(problem->graph, slices->extent) * line / parts, blocks = groups * parts;
+    bool cached = bytes * blocks<device->l2_bytes, met = parts> MOST_SLICES;
+    bool few = blocks * threads <= (double)device->sm_count * MOST_THREADS;
+    int32_t resident = MOST_THREADS / threads * (few ? 1 : 2);
+    double most = (double)resident * device->sm_count;
+    if (!met && parts > 2) most *= parts > 4 ? 0.91 : 0.97;
+    double together = fmin(blocks, most),
+           rate = (threads < MOST_THREADS ? few_alone : alone) * (cached ? 1 : 0.5),
+           share = (cached ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3 / together,
+           apart = met ? met_us + part_us * parts : merge_us[doublings(parts)];
+    if (line < MOVED_LINE) bytes *= 1 + narrow * (MOVED_LINE / line - 1);
+    return apart +
+           ceil(blocks / most) * (begin_us + 0.15 * together / device->sm_count + bytes / fmin(rate, share));
+}
+
+/* Blocks that are there together, which meet: as many slices as there are blocks for a group of rows. */
+static int32_t met_configs(const Problem *problem, const Device *device, const Slices *slices, Config *out) {
+    int64_t packs = dim_at_opt(problem->graph, slices->rows) / LINE_LANES,
+            extent = dim_at_opt(problem->graph, slices->extent);
+    int32_t count = 0;
+    if (device->sm < CLUSTERS_SM) return 0;
+    for (int32_t side = MOST_THREADS; side >= LEAST_LINE; side /= 2) {
+        int64_t parts = device->sm_count / ceil_div_i64(packs > 0 ? packs : 1, side),
+                lines = MOST_THREADS / side;
+        if (side > packs || parts <= MOST_SLICES || extent < 2 * lines * parts) continue;
+        out[count++] = (Config){.count = NUMBERS, .number = {COLUMNS, MOST_THREADS, side, (int32_t)parts}};
+    }
+    return count;
+}
+
+/* The one first that takes least time; wide ones among equals. */
 static int32_t column_configs(const Problem *problem, const Device *device, const Slices *slices,
                               Config out[MOST_CONFIGS]) {
     int64_t packs = dim_at_opt(problem->graph, slices->rows) / LINE_LANES,
             extent = dim_at_opt(problem->graph, slices->extent);
     int32_t count = 0, best = 0;
-    double most = 0;
     if (!has_columns(problem, slices)) return 0;
-    for (int32_t side = COLUMN_THREADS; side >= LEAST_SIDE; side /= 2)
-        for (int32_t parts = 1; parts <= MOST_SLICES; parts *= 2) {
-            int64_t lines = COLUMN_THREADS / side * parts, blocks = ceil_div_i64(packs, side) * parts;
-            if (parts > 1 && (device->sm < CLUSTERS_SM || side > MOST_SLICED_SIDE)) break;
-            if ((lines > 1 && extent < 2 * lines) || (side > packs && side > LEAST_SIDE)) continue;
-            /* A line of few packs is a part of what comes from memory together. */
-            double filled = (double)(blocks < 2 * device->sm_count ? blocks : 2 * device->sm_count) *
-                            (side >= LEAST_LINE ? 1 : (double)side / LEAST_LINE);
-            if (filled > most * MUCH_MORE) {
-                most = filled;
-                best = count;
+    for (int32_t threads = MOST_THREADS; threads >= FEW_THREADS; threads /= 2)
+        for (int32_t side = threads; side >= LEAST_SIDE; side /= 2)
+            for (int32_t parts = 1; parts <= MOST_SLICES; parts *= 2) {
+                int64_t lines = threads / side * parts;
+                if (parts > 1 && (device->sm < CLUSTERS_SM || side * LINE_LANES > threads)) break;
+                if ((lines > 1 && extent < 2 * lines) || (side > packs && side > LEAST_SIDE)) continue;
+                out[count++] = (Config){.count = NUMBERS, .number = {COLUMNS, threads, side, parts}};
             }
-            out[count++] = (Config){.count = NUMBERS, .number = {COLUMNS, 1, side, parts}};
-        }
+    count += met_configs(problem, device, slices, out + count);
+    for (int32_t i = 1; i < count; ++i)
+        if (columns_us(problem, device, slices, &out[i]) < columns_us(problem, device, slices, &out[best]))
+            best = i;
     if (count > 0) config_prefer(out, best);
     return count;
 }
@@ -197,7 +245,9 @@ static const char *declare_reducer(KernelWriter *w, const Problem *problem) {
     const Node *node = problem_anchor(problem);
     const char *expression = op_def(node->op)->expression, *split = strstr(expression, " ; ");
     const char *number = number_type(problem);
-    const char *total = number[0] == 'f' ? "double" : number;
+    int32_t merge = ((const ReduceAttrs *)node->parsed)->merge;
+    bool exact = merge == REDUCE_BY_MAX || merge == REDUCE_BY_MIN;
+    const char *total = number[0] == 'f' && !exact ? "double" : number;
     bool shifts = ((const ReduceAttrs *)node->parsed)->merge == REDUCE_BY_MAX_SUM;
     kernel_include(w, "pointwise.cuh");
     kernel_include(w, "reduce.cuh");
@@ -240,23 +290,38 @@ static Status emit_lines(Emission *emission, const Slices *slices, LineShare sha
     return lines_finish(w, slices, share);
 }
 
-static Status emit_columns(Emission *emission, const Device *device, const Slices *slices, int32_t side,
-                           int32_t parts) {
+static Status emit_columns(Emission *emission, const Device *device, const Slices *slices,
+                           const Config *config) {
     DimTable *dims = emission->graph->dims;
+    int32_t threads = config->number[1], side = config->number[2], parts = config->number[3];
+    bool met = parts > MOST_SLICES, halves = dtype_bits(problem_input(emission->problem, 0)->dtype) <= 16;
+    Dim groups = dim_ceil_div(dims, slices->rows, side * LINE_LANES);
+    bool few =
+        dim_at_opt(emission->graph, groups) * parts * threads <= (int64_t)device->sm_count * MOST_THREADS;
+    if (met) {
+        emission->scratch_bytes = dim_mul(dims, groups, (int64_t)side * LINE_LANES * parts * PART_BYTES);
+    }
     KernelWriter *w = kernel_begin(emission, "reduce_columns");
     TRY_ALLOC(emission->diag, w);
-    declare_reducer(w, emission->problem);
+    const char *total = declare_reducer(w, emission->problem);
     kernel_include(w, "columns.cuh");
     const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, slices),
                *epilogue = kernel_epilogue(w);
-    Dim groups = dim_ceil_div(dims, slices->rows, side * LINE_LANES);
-    bool few = dim_at_opt(emission->graph, groups) * parts <= device->sm_count;
-    if (!few) kernel_resident(w, 2);
-    kernel_line(w, "reduce_columns<%d, %d, %d, %d, Reducer>(%s, %s, %s, %s, %s);", LINE_LANES, side, parts,
-                few ? 8 : 4, x, where, kernel_number(w, slices->rows), kernel_number(w, slices->extent),
-                epilogue);
-    kernel_cluster(w, parts);
-    return kernel_finish(w, dim_mul(dims, groups, parts), 1, 1, COLUMN_THREADS, 0);
+    kernel_declare(w, "typedef ColumnTile<%d, %d, %d, %d, Reducer> Tile;", LINE_LANES, threads, side,
+                   few || halves ? 8 : 4);
+    if (!few) kernel_resident(w, 2 * MOST_THREADS / threads);
+    if (met)
+        kernel_line(w, "reduce_columns_met<Tile>(%s, %s, %s, %s, %d, %s, %s);", x, where,
+                    kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts,
+                    kernel_scratch(w, 0, total), epilogue);
+    else
+        kernel_line(w, "reduce_columns<Tile, %d>(%s, %s, %s, %s, %s);", parts, x, where,
+                    kernel_number(w, slices->rows), kernel_number(w, slices->extent), epilogue);
+    if (met)
+        kernel_together(w);
+    else
+        kernel_cluster(w, parts);
+    return kernel_finish(w, dim_mul(dims, groups, parts), 1, 1, threads, 0);
 }
 
 static Status emit_parts(Emission *emission, const Slices *slices, int32_t team, int32_t parts) {
@@ -293,14 +358,13 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Slices slices = find_slices(emission->problem);
     if (config->number[0] == LINES)
         return emit_lines(emission, &slices, (LineShare){config->number[2], config->number[3]});
-    if (config->number[0] == COLUMNS)
-        return emit_columns(emission, device, &slices, config->number[2], config->number[3]);
+    if (config->number[0] == COLUMNS) return emit_columns(emission, device, &slices, config);
     if (config->number[1] > 1) return emit_parts(emission, &slices, config->number[0], config->number[1]);
     return emit_whole(emission, &slices, config->number[0]);
 }
 
 const Tactic tactic_reduce = {.name = "reduce",
-                              .version = 4,
+                              .version = 5,
                               .strided = true,
                               .prologue = PROLOGUE_STORES,
                               .refuses = refuses,

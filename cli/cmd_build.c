@@ -59,6 +59,10 @@ Status command_build(App *app, const Command *self, int argc, char **argv) {
         return FAIL(&app->diag, STATUS_USAGE, "--stop-after and --disable-pass both name '%s'",
                     o.compile.stop_after);
     TRY(check_output(app, models.items[0], o.output));
+    if (o.output != NULL && o.compile.stop_after != NULL)
+        log_line(&app->log, LOG_WARNING,
+                 "%s is not written: --stop-after=%s ends without a plan; --dump-dir writes the graphs",
+                 o.output, o.compile.stop_after);
     if (o.verbose && app->log.level < LOG_PASS) app->log.level = LOG_PASS;
     TRY(check_reproducible(app, &o.compile));
     if (o.compile.tune == NULL) o.compile.tune = o.compile.reproducible ? "off" : "quick";

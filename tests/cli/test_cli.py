@@ -257,6 +257,9 @@ class Reproducible(CliTest):
         dumps = self.folder / "d"
         self.expect(smelt("build", self.model, "--stop-after", "recognise", "--disable-pass", "recognise"), USAGE, "both name 'recognise'")
         self.expect(smelt("build", self.model, "--stop-after", "recognise", "--dump-dir", dumps), OK)
+        plan = self.folder / "stopped.plan"
+        self.expect(smelt("build", self.model, "--stop-after", "recognise", "-o", plan), OK, "stopped.plan is not written: --stop-after=recognise ends")
+        self.assertFalse(plan.exists())
         graph = next(dumps.glob("*-recognise.ir"))
         done = smelt("build", graph, "--from", "lower_precision", "--stop-after", "fold_pad")
         self.expect(done, USAGE, "pass 'fold_pad' comes before 'lower_precision'")

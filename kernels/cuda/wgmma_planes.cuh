@@ -12,11 +12,11 @@ namespace smelt {
 // A block's work: 2 warpgroups with BLOCKS pieces of 64 places of a plane each, COLS columns; windows of FOLD
 // planes, and of PLACES places of a line. Stages of DEPTH channels of the input, INPUTS of INPUT_BYTES, and
 // of weights of DEPTH channels of PLACES taps in each plane. KEEP: all weights have stages, and stay.
-// STRIDE: from one plane or place to the next, 1 or 2. With 2 windows have 3 planes, and all channels of two
-// neighbouring places are a line in shared memory, so that every second place has its lines at equal
-// distances.
+// STRIDE: from one plane or place to the next, 1 or 2. With 2 windows have 3 planes, and every second place
+// has its lines at equal distances in shared memory: all channels of two neighbouring places are a line, or
+// (APART, where they are no neighbours in memory) an input has two boxes, of the even and the odd places.
 template <class ELEMENT, int BLOCKS, int COLS, int DEPTH, int FOLD, int PLACES, int STRIDE, int INPUTS,
-          int INPUT_BYTES, int STAGES, bool KEEP, bool SPREAD>
+          int INPUT_BYTES, int STAGES, bool KEEP, bool SPREAD, bool APART>
 struct PlaneTile {
     typedef ELEMENT Element;
     static const int warpgroups = 2, repeat = BLOCKS, cols = COLS, depth = DEPTH, fold = FOLD,
@@ -27,7 +27,8 @@ struct PlaneTile {
     static const int consumers = warpgroups * 128;
     static const int normalizers = STRIDE == 1 ? 3 : 7; // warps beside the copying one
     // Bytes of an input's line, of which one place has tap_line; of the weights of a column.
-    static const int tap_line = DEPTH * 2, line = STRIDE * tap_line;
+    static const int tap_line = DEPTH * 2, line = APART ? tap_line : STRIDE * tap_line;
+    static const int boxes = APART ? STRIDE : 1, box_bytes = INPUT_BYTES / boxes; // of an input
     // Of an input, rounded up to where the next may begin; of the weights of a place in all planes.
     static const int input_bytes = INPUT_BYTES, tap_bytes = FOLD * COLS * tap_line,
                      stage_bytes = PLACES * tap_bytes;
@@ -38,7 +39,9 @@ struct PlaneTile {
     }
     // Of a place of the input: its line in shared memory, and where it begins in it.
     static SMELT_DEVICE int line_of(int place) { return STRIDE == 1 ? place : place >> 1; }
-    static SMELT_DEVICE int begin_of(int place) { return STRIDE == 1 ? 0 : (place & 1) * tap_line; }
+    static SMELT_DEVICE int begin_of(int place) {
+        return STRIDE == 1 ? 0 : (place & 1) * (APART ? box_bytes : tap_line);
+    }
 };
 
 // Numbers of planes, lines and places, in this order, with 1 and 0 for what there is not; planes have no
@@ -49,7 +52,7 @@ struct PlaneWindow {
     Index in[3], out[3];
     int kernel[3], dilation[3], pad[3], tile[2], box[2], down;
     bool flat;
-    int channels;
+    int channels, apart;       // apart: from a place's channels to the next one's, where boxes are apart
     Index step[3];             // of the result: from one plane, line and place to the next, in places
     Index images, parts, cols; // parts of an image that are a block's each; tiles of columns
     SMELT_DEVICE Index count() const { return out[0] * out[1] * out[2]; }
@@ -161,10 +164,14 @@ SMELT_DEVICE void plane_copy(const InputRing<Tile> &ring, const PlaneWindow &win
     plane_inputs<Tile>(window, [&](const WgmmaStage &input, const PlaneWork<Tile> &work, const PlaneRun &run,
                                    Index plane, int channel) {
         barrier_wait(ring.input_free + input.at * 8, input.round ^ 1);
-        barrier_arrive_expecting(ring.input_full + input.at * 8, window.box[0] * window.box[1] * Tile::line);
-        copy_box(ring.inputs + input.at * Tile::input_bytes, x, ring.input_full + input.at * 8, channel,
-                 Tile::line_of(window.first_place(run.place, Tile::stride)), window.first_line(run.line),
-                 (int)plane, (int)run.image);
+        barrier_arrive_expecting(ring.input_full + input.at * 8,
+                                 Tile::boxes * window.box[0] * window.box[1] * Tile::line);
+#pragma unroll
+        for (int i = 0; i < Tile::boxes; ++i)
+            copy_box(ring.inputs + input.at * Tile::input_bytes + i * Tile::box_bytes, x,
+                     ring.input_full + input.at * 8, channel + i * window.apart,
+                     Tile::line_of(window.first_place(run.place, Tile::stride)), window.first_line(run.line),
+                     (int)plane, (int)run.image);
         if (Tile::keep && missing <= 0) return;
         plane_copy_weights<Tile>(ring, window, w, stage, channel, work.col);
         missing -= Tile::depth;

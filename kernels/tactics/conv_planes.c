@@ -48,7 +48,8 @@ typedef struct Planes {
     int32_t axis[WINDOW_AXES]; /* of the window: which is that of planes, .. */
     int32_t kernel[WINDOW_AXES], dilation[WINDOW_AXES];
     int64_t in[WINDOW_AXES], out[WINDOW_AXES];
-    int32_t stride, down;         /* of planes and places, and of lines */
+    int32_t stride, down; /* of planes and places, and of lines */
+    int64_t apart;        /* from place to place in memory, where pairs of them are no lines; else 0 */
     bool flat, normalizes, keeps; /* normalizes: what it reads; keeps: stores that as well */
     int32_t normal_shared;        /* bytes that normalising takes */
     double bytes;                 /* read and written */
@@ -68,16 +69,19 @@ static void describe_axes(Planes *out) {
     out->down = (int32_t)window->stride[out->axis[1]];
 }
 
-/* Pairs of places are lines of twice the channels. */
-static const char *stride_refuses(const Problem *problem, const Planes *planes) {
+/* Pairs of places are lines of twice the channels, if nothing lies between them. */
+static const char *stride_refuses(const Problem *problem, Planes *planes) {
     Dim strides[SMELT_MAX_RANK];
     const Value *x = problem_value(problem, planes->conv.x);
     if (planes->conv.window.stride[planes->axis[2]] != planes->stride) return "strides that differ";
+    planes->apart = 0;
     if (planes->stride == 1) return planes->down == 1 ? NULL : "strides that differ";
     value_strides(problem->graph, planes->conv.x, strides);
     if (planes->kernel[0] != 3) return "windows of a stride that are not of three planes";
     if (planes->in[2] % 2 != 0) return "a stride over lines of odd length";
-    if (strides[x->shape.rank - 1] != planes->channels) return "a stride over a slice";
+    if (strides[x->shape.rank - 1] != planes->channels) planes->apart = strides[x->shape.rank - 1];
+    if (planes->apart > INT32_MAX / 2) return "a stride over a slice of too much";
+    if (planes->apart > 0 && planes->normalizes) return "a stride over a slice that is normalised";
     if (planes->channels != 16 && planes->channels != 32) return "a stride with more channels than 32";
     return planes->outputs <= MOST_STRIDED ? NULL : "a stride with more than 64 output channels";
 }
@@ -129,9 +133,10 @@ static int32_t box(const Planes *planes, const Config *config, int32_t axis) {
 }
 
 static int64_t input_bytes(const Planes *planes, const Config *config) {
+    int32_t boxes = planes->apart > 0 ? planes->stride : 1;
     int64_t bytes = (int64_t)box(planes, config, 1) * box(planes, config, 2) * config->number[PLANE_DEPTH] *
-                    planes->stride;
-    return round_up_i64(bytes * ELEMENT, 1024);
+                    ELEMENT * planes->stride / boxes;
+    return boxes * round_up_i64(bytes, 1024);
 }
 
 static int64_t stage_bytes(const Planes *planes, const Config *config) {
@@ -342,28 +347,34 @@ static const char *window_text_of(KernelWriter *w, const Planes *planes, const C
     const char *tile = kernel_format(w, "{%d, %d}, {%d, %d}, %d, %s", config->number[PLANE_LINES],
                                      config->number[PLANE_PLACES], box(planes, config, 1),
                                      box(planes, config, 2), planes->down, planes->flat ? "true" : "false");
-    return kernel_format(w, "{%s, %s, %lld, %s, %s, %d, %lld}", shapes, tile, (long long)planes->channels,
-                         ordered(w, planes, steps), kernel_number(w, planes->conv.batch),
-                         config->number[PLANE_PARTS], (long long)col_tiles(planes, config));
+    return kernel_format(w, "{%s, %s, %lld, %lld, %s, %s, %d, %lld}", shapes, tile,
+                         (long long)planes->channels, (long long)planes->apart, ordered(w, planes, steps),
+                         kernel_number(w, planes->conv.batch), config->number[PLANE_PARTS],
+                         (long long)col_tiles(planes, config));
 }
 
 static void declare_tile(KernelWriter *w, const Planes *planes, const Config *config) {
     const int32_t *n = config->number;
     const Value *x = &kernel_emission(w)->graph->values[planes->conv.x];
-    kernel_declare(w, "typedef PlaneTile<%s, %d, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s> Tile;",
+    kernel_declare(w, "typedef PlaneTile<%s, %d, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s, %s> Tile;",
                    cuda_type(x->dtype), n[PLANE_PIECES], n[PLANE_COLS], n[PLANE_DEPTH], planes->kernel[0],
                    planes->kernel[2], planes->stride, n[PLANE_INPUTS], (long long)input_bytes(planes, config),
                    n[PLANE_STAGES], keeps(planes, config) ? "true" : "false",
-                   spreads(planes) ? "true" : "false");
+                   spreads(planes) ? "true" : "false", planes->apart > 0 ? "true" : "false");
 }
 
-/* The input as boxes have it: with stride 2 pairs of places are one. */
+/* The input as boxes have it: with stride 2 pairs of places are one, of the channels of both or, apart, with
+ * what lies between. */
 static KernelMap input_map(const Emission *emission, const Planes *planes, const Config *config) {
     const int32_t boxes[] = {1, box(planes, config, 1), box(planes, config, 2)};
     KernelMap x = wgmma_conv_boxes(emission, &planes->conv, config->number[PLANE_DEPTH], planes->axis, boxes);
-    x.dim[0] *= planes->stride;
-    x.box[0] *= planes->stride;
-    x.swizzle *= planes->stride;
+    if (planes->apart > 0) {
+        x.dim[0] = dim_add(emission->graph->dims, x.dim[0], planes->apart);
+    } else {
+        x.dim[0] *= planes->stride;
+        x.box[0] *= planes->stride;
+        x.swizzle *= planes->stride;
+    }
     x.dim[1] /= planes->stride;
     x.stride[1] *= planes->stride;
     return x;

@@ -6,7 +6,12 @@
  * order of the table decides the rest. */
 static bool is_better(const Choice *a, const Choice *b) {
     if ((a->microseconds > 0) != (b->microseconds > 0)) return a->microseconds > 0;
-    return a->microseconds > 0 && a->microseconds < b->microseconds;
+    return a->microseconds > 0 && a->microseconds + a->behind < b->microseconds + b->behind;
+}
+
+int64_t choice_moment_parts(const Problem *problem, const Device *device, const Choice *choice) {
+    if (choice->tactic->moment_parts == NULL) return 0;
+    return choice->tactic->moment_parts(problem, device, &choice->config);
 }
 
 static Choice model(const Tactic *tactic, const Problem *problem, const Device *device,
@@ -19,9 +24,9 @@ static Choice model(const Tactic *tactic, const Problem *problem, const Device *
     return choice;
 }
 
-/* Visits all that applies. */
-static int32_t each_choice(const Problem *problem, const Device *device,
-                           void (*visit)(void *user, const Choice *choice), void *user) {
+/* Visits all that applies. moments_us: see choice_best_leaving. */
+static int32_t each_choice_leaving(const Problem *problem, const Device *device, double moments_us,
+                                   void (*visit)(void *user, const Choice *choice), void *user) {
     int32_t total = 0;
     for (int32_t t = 0; t < tactic_count(); ++t) {
         Config configs[MOST_CONFIGS];
@@ -30,11 +35,18 @@ static int32_t each_choice(const Problem *problem, const Device *device,
         int32_t count = tactic->configs(problem, device, configs);
         for (int32_t i = 0; i < count; ++i) {
             Choice choice = model(tactic, problem, device, &configs[i]);
+            if (moments_us > 0 && choice_moment_parts(problem, device, &choice) == 0)
+                choice.behind = moments_us;
             visit(user, &choice);
             total++;
         }
     }
     return total;
+}
+
+static int32_t each_choice(const Problem *problem, const Device *device,
+                           void (*visit)(void *user, const Choice *choice), void *user) {
+    return each_choice_leaving(problem, device, 0, visit, user);
 }
 
 typedef struct ChoiceList {
@@ -50,6 +62,24 @@ static void append(void *user, const Choice *choice) {
 int32_t choices_list(const Problem *problem, const Device *device, Choice *out, int32_t capacity) {
     ChoiceList list = {out, 0, capacity};
     return each_choice(problem, device, append, &list);
+}
+
+typedef struct NumberSearch {
+    int32_t before;
+    Choice found;
+} NumberSearch;
+
+static void take_number(void *user, const Choice *choice) {
+    NumberSearch *search = user;
+    if (search->before-- == 0) search->found = *choice;
+}
+
+Choice choice_numbered(const Problem *problem, const Device *device, int32_t n) {
+    int32_t total = choices_list(problem, device, NULL, 0);
+    NumberSearch search = {.before = total > 0 ? n % total : 0};
+    each_choice(problem, device, take_number, &search);
+    search.found.source = CHOICE_ASKED;
+    return search.found;
 }
 
 /* Insertion keeps the order of equals. */
@@ -130,8 +160,9 @@ static void look_up(void *user, const Choice *choice) {
     TimeSearch *search = user;
     Choice timed = *choice;
     if (!choice_take_time(search->timings, search->problem, &timed)) return;
-    if (!search->limited && timed.microseconds < search->limit) search->limit = timed.microseconds;
-    if (!search->limited || timed.microseconds > search->limit) return;
+    double time = timed.microseconds + timed.behind;
+    if (!search->limited && time < search->limit) search->limit = time;
+    if (!search->limited || time > search->limit) return;
     if (search->found.tactic != NULL && !is_better(choice, &search->guess)) return;
     search->guess = *choice;
     search->found = timed;
@@ -140,13 +171,13 @@ static void look_up(void *user, const Choice *choice) {
 /* What the model thinks best of those that are as good as the best of all that apply and have a time in the
  * cache. */
 static bool find_timed(const Problem *problem, const Device *device, const TimingCache *timings,
-                       Choice *out) {
+                       double moments_us, Choice *out) {
     TimeSearch search = {.problem = problem, .timings = timings, .limit = HUGE_VAL};
     if (times_of(timings, problem) == NULL) return false;
-    each_choice(problem, device, look_up, &search);
+    each_choice_leaving(problem, device, moments_us, look_up, &search);
     search.limited = true;
     search.limit *= noise;
-    each_choice(problem, device, look_up, &search);
+    each_choice_leaving(problem, device, moments_us, look_up, &search);
     *out = search.found;
     return search.found.tactic != NULL;
 }
@@ -161,12 +192,18 @@ bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice
     return true;
 }
 
-Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings) {
+Choice choice_best_leaving(const Problem *problem, const Device *device, const TimingCache *timings,
+                           double moments_us) {
     Choice best;
-    if (find_timed(problem, device, timings, &best)) return best;
+    if (find_timed(problem, device, timings, moments_us, &best)) return best;
     best = (Choice){0};
-    choices_rank(problem, device, &best, 1);
+    ChoiceList list = {&best, 0, 1};
+    each_choice_leaving(problem, device, moments_us, insert, &list);
     return best;
+}
+
+Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings) {
+    return choice_best_leaving(problem, device, timings, 0);
 }
 
 const char *choice_source_name(ChoiceSource source) {

@@ -17,11 +17,14 @@ typedef struct Choice {
     Config config;
     ChoiceSource source;
     double microseconds; /* measured, interpolated or modelled; 0: unknown */
+    double behind;       /* microseconds more that the step behind takes than behind others */
 } Choice;
 
 /* All that applies, in the order of the table and of their configs. Returns how many there are, of which at
  * most capacity are written. */
 int32_t choices_list(const Problem *problem, const Device *device, Choice *out, int32_t capacity);
+/* Number n of them, from 0 on, and again behind the last one; of problems to which something applies. */
+Choice choice_numbered(const Problem *problem, const Device *device, int32_t n);
 /* All that applies, best guess first: modelled ones by their time, the others behind them in the order of the
  * table and of their configs. Returns how many there are, of which at most capacity are written. */
 int32_t choices_rank(const Problem *problem, const Device *device, Choice *out, int32_t capacity);
@@ -33,6 +36,12 @@ int32_t choices_near(const Problem *problem, const Device *device, const Choice 
 int32_t choices_asked(const Problem *problem, const Device *device, Choice *out, int32_t capacity);
 /* The best one. timings may be NULL. */
 Choice choice_best(const Problem *problem, const Device *device, const TimingCache *timings);
+/* The same where the step behind takes so many microseconds less if this one leaves the moments of its result
+ * (Tactic.moment_parts): times of those that do not are that much longer. */
+Choice choice_best_leaving(const Problem *problem, const Device *device, const TimingCache *timings,
+                           double moments_us);
+/* Parts in which the choice can leave moments, 0: it cannot. */
+int64_t choice_moment_parts(const Problem *problem, const Device *device, const Choice *choice);
 /* Takes the time that the cache has of the choice, or estimates. False: none. timings may be NULL. */
 bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice);
 /* Whether a time counts as no longer than the least: they differ by no more than measuring does. */

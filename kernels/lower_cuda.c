@@ -7,7 +7,7 @@
 #include "kernels/weights_ahead.h"
 #include "plan_format/library.h"
 
-enum { MOST_VARIANTS = 1024, MOST_NAMED = 4 /* slow steps */ };
+enum { MOST_NAMED = 4 /* slow steps */ };
 
 typedef struct CudaLowering {
     Lowering base;
@@ -237,15 +237,6 @@ static void hide_inner_values(CudaLowering *c, const Problem *problem) {
     }
 }
 
-/* What options->variant asks for: number n of all tactics and configs. */
-static Choice choose_variant(const CudaLowering *c, const Problem *problem) {
-    Choice all[MOST_VARIANTS];
-    int32_t total = choices_list(problem, &c->device, all, MOST_VARIANTS);
-    Choice choice = all[c->options->variant % (total < MOST_VARIANTS ? total : MOST_VARIANTS)];
-    choice.source = CHOICE_ASKED;
-    return choice;
-}
-
 /* Times of one GPU say nothing of others, of which plans may be too. */
 static const TimingCache *timings_of(const CudaLowering *c, const Device *device) {
     const TimingCache *timings = c->options->timings;
@@ -254,10 +245,11 @@ static const TimingCache *timings_of(const CudaLowering *c, const Device *device
     return c->devices->count == 1 || timings == NULL || strstr(timings->gpu, arch) != NULL ? timings : NULL;
 }
 
-static Choice choose(const CudaLowering *c, const Problem *problem, const Device *device) {
+/* moments_us: see choice_best_leaving. */
+static Choice choose(const CudaLowering *c, const Problem *problem, const Device *device, double moments_us) {
     if (c->tried != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat) return *c->tried;
-    if (c->options->variant > 0) return choose_variant(c, problem);
-    return choice_best(problem, device, timings_of(c, device));
+    if (c->options->variant > 0) return choice_numbered(problem, &c->device, c->options->variant);
+    return choice_best_leaving(problem, device, timings_of(c, device), moments_us);
 }
 
 /* Lists what no fast kernel does; once where devices do it. how: "by conv_direct". */
@@ -331,42 +323,48 @@ static int32_t next_step(const Graph *graph, NodeId last, const NodeId **nodes) 
     return first < block->node_count ? step_end(graph, block, first) - first : 0;
 }
 
-static bool finds_moments(const CudaLowering *c, const Problem *problem, const Tactic *tactic) {
-    return tactic->finds_moments != NULL && c->tried == NULL && tactic->finds_moments(problem);
+/* Microseconds that the kernels do not take where moments are left to them. */
+static double find_moments(const CudaLowering *c, const Problem *problem, const Device *device,
+                           const Tactic *tactic) {
+    if (tactic->finds_moments == NULL || c->tried != NULL) return 0;
+    return tactic->finds_moments(problem, device);
 }
 
-/* Parts in which a step with nothing behind its anchor is to leave the moments of its result. */
-static Status find_moment_parts(CudaLowering *c, const Problem *problem, const Choice *choice,
-                                const Device *device, int64_t *out) {
+/* The same of the step behind one with nothing behind its anchor. */
+static Status ask_next(CudaLowering *c, const Problem *problem, const Device *device, double *moments_us) {
     const NodeId *nodes;
     const char *why;
     Problem next;
-    *out = 0;
+    *moments_us = 0;
     NodeId last = problem->nodes[problem->node_count - 1];
-    if (choice->tactic->moment_parts == NULL || last != problem->anchor || c->tried != NULL) return STATUS_OK;
+    if (last != problem->anchor || c->tried != NULL) return STATUS_OK;
     int32_t count = next_step(c->graph, last, &nodes);
     if (count == 0) return STATUS_OK;
     TRY(problem_create(c->graph, &c->uses, nodes, count, &c->work, &next, c->base.diag));
     if (next.anchor == NONE || problem_read_input(&next) != c->graph->nodes[last].outputs[0])
         return STATUS_OK;
     if (tactic_choose(&next, &c->device, &c->work, &why) == NULL) return STATUS_OK;
-    if (finds_moments(c, &next, choose(c, &next, device).tactic))
-        *out = choice->tactic->moment_parts(problem, device, &choice->config);
+    *moments_us = find_moments(c, &next, device, choose(c, &next, device, 0).tactic);
     return STATUS_OK;
 }
 
-static Status arrange_moments(CudaLowering *c, const Problem *problem, const Choice *choice, int32_t index,
+/* Chooses how the step is done, with the moments that it finds and leaves. */
+static Status arrange_moments(CudaLowering *c, const Problem *problem, int32_t index, Choice *choice,
                               Emission *emission) {
     const Node *anchor = problem_anchor(problem);
+    const Device *device = c->devices->at[index];
     int64_t left = c->moment_parts[index];
+    double moments_us;
+    TRY(ask_next(c, problem, device, &moments_us));
+    *choice = choose(c, problem, device, moments_us);
     c->moment_parts[index] = 0;
     if (anchor == NULL) return STATUS_OK;
     if (left > 0 && problem_read_input(problem) == c->moments[index] &&
-        finds_moments(c, problem, choice->tactic)) {
+        find_moments(c, problem, device, choice->tactic) > 0) {
         emission->finds_parts = left;
         emission->finds_at = c->moments_at[index];
     }
-    TRY(find_moment_parts(c, problem, choice, c->devices->at[index], &emission->leaves_parts));
+    if (moments_us > 0) emission->leaves_parts = choice_moment_parts(problem, device, choice);
     c->moments[index] = anchor->outputs[0];
     c->moment_parts[index] = emission->leaves_parts;
     return STATUS_OK;
@@ -376,16 +374,15 @@ static Status emit_piece(CudaLowering *c, const Piece *piece, int32_t index, Dim
                          int32_t *launch_count) {
     const Problem *problem = &piece->problem;
     const Device *device = c->devices->at[index];
-    const Choice choice = choose(c, problem, device);
-    const Tactic *tactic = choice.tactic;
+    Choice choice;
     int32_t repeats = c->options->trial != NULL ? c->options->trial->repeats : 1;
     if (c->graph->nodes[problem->nodes[0]].op == OP_Reformat) repeats = 1;
     Emission emission = {.arena = &c->work, .graph = c->graph, .problem = problem, .diag = c->base.diag};
-    const char *work = arena_printf(&c->work, "%s (%s)", problem->key, tactic->name);
+    TRY(arrange_moments(c, problem, index, &choice, &emission));
+    const char *work = arena_printf(&c->work, "%s (%s)", problem->key, choice.tactic->name);
     TRY_ALLOC(c->base.diag, work);
-    TRY(arrange_moments(c, problem, &choice, index, &emission));
     if (c->tried == NULL) weights_look_ahead(problem, device, c->constant_bytes, &emission);
-    TRY(tactic->emit(&choice.config, device, &emission));
+    TRY(choice.tactic->emit(&choice.config, device, &emission));
     c->moments_at[index] = emission.leaves_at;
     *scratch_bytes = dim_max(c->graph->dims, *scratch_bytes, emission.scratch_bytes);
     for (int32_t r = 0; r < repeats; ++r)

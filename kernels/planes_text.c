@@ -225,10 +225,6 @@ const char *front_planes_normal(KernelWriter *w, const Device *device, const cha
                          (long long)p.width, kernel_number(w, p.places), keep);
 }
 
-bool front_planes_find_moments(const Problem *problem) {
-    return problem_front_planes(problem) != NULL;
-}
-
 int32_t planes_inputs(const Problem *problem) {
     const Node *node = problem_front_planes(problem);
     if (problem->normalization != NONE) node = &problem->graph->nodes[problem->normalization];

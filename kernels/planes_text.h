@@ -57,13 +57,11 @@ Status front_planes_begin(Emission *emission, const Device *device);
 /* "NoNormal{}", or what constructs the PlaneNormal. keep: what constructs its Keep (cuda/wgmma_normal.cuh).
  */
 const char *front_planes_normal(KernelWriter *w, const Device *device, const char *keep);
-/* Tactic.finds_moments of those that normalise planes in front of a convolution. */
-bool front_planes_find_moments(const Problem *problem);
 /* Inputs of the step that are parameters of its normalisation, in front of the anchor or behind it. */
 int32_t planes_inputs(const Problem *problem);
 /* Bytes of shared memory that it takes of a block of so many threads that find the scales. */
 int32_t front_planes_shared(const Problem *problem, int32_t threads);
-/* Microseconds of the moments' launch, 0 without such a node. */
+/* Microseconds of the moments' launch, 0 without such a node: Tactic.finds_moments, too. */
 double front_planes_cost(const Problem *problem, const Device *device);
 
 /* -- behind a convolution (Problem.normalization) -- */

@@ -56,8 +56,9 @@ typedef struct Tactic {
     /* Parts of each batch entry for which the kernels can leave moments (Emission.leaves_parts), 0 where they
      * cannot; NULL: they never can. */
     int64_t (*moment_parts)(const Problem *problem, const Device *device, const Config *config);
-    /* Whether the kernels can do without reading input 0 for its moments (Emission.finds_parts). NULL: no. */
-    bool (*finds_moments)(const Problem *problem);
+    /* Microseconds that the kernels need not take to read input 0 for its moments where they find those
+     * (Emission.finds_parts), 0 where they cannot; NULL: they never can. */
+    double (*finds_moments)(const Problem *problem, const Device *device);
 } Tactic;
 
 /* In order of preference, from tactics.def: TACTIC(name) in tactics/<name>.c defines `const Tactic

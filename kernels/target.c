@@ -2,6 +2,7 @@
 #include "kernels/arch.h"
 #include "kernels/extract.h"
 #include "kernels/lower.h"
+#include "kernels/planes_text.h"
 
 enum { MOST_QUESTIONS = 1024 };
 
@@ -143,13 +144,27 @@ static void measure(CudaTarget *target) {
     arena_reset(&target->queued);
 }
 
+/* Microseconds that a step takes less where the one in front leaves the moments of its result. */
+static double moments_gain(const CudaTarget *target, const Way *way, const Described *described,
+                           int32_t step) {
+    if (step + 1 == way->step_count) return 0;
+    const Problem *front = &described->steps[step], *next = &described->steps[step + 1];
+    if (front->anchor == NONE || next->anchor == NONE ||
+        problem_read_input(next) != problem_anchor(front)->outputs[0])
+        return 0;
+    const Choice choice = choice_best(next, &target->device, NULL);
+    if (choice.tactic->finds_moments == NULL) return 0;
+    return choice.tactic->finds_moments(next, &target->device);
+}
+
 /* By the models: microseconds of the steps that are not shared, 0: some step has no model. */
 static double model_way(const CudaTarget *target, const Way *way, const Described *described) {
     double sum = 0;
     for (int32_t s = way->shared; s < way->step_count; ++s) {
-        double cost = choice_best(&described->steps[s], &target->device, NULL).microseconds;
-        if (!(cost > 0)) return 0;
-        sum += cost;
+        double gain = moments_gain(target, way, described, s);
+        const Choice choice = choice_best_leaving(&described->steps[s], &target->device, NULL, gain);
+        if (!(choice.microseconds > 0)) return 0;
+        sum += choice.microseconds + choice.behind - gain;
     }
     return sum;
 }

@@ -435,4 +435,4 @@ const Tactic tactic_conv_planes = {.name = "conv_planes",
                                    .emit = emit,
                                    .cost = cost,
                                    .moment_parts = moment_parts,
-                                   .finds_moments = front_planes_find_moments};
+                                   .finds_moments = front_planes_cost};

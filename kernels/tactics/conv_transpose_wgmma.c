@@ -79,4 +79,4 @@ const Tactic tactic_conv_transpose_wgmma = {.name = "conv_transpose_wgmma",
                                             .configs = configs,
                                             .emit = emit,
                                             .cost = cost,
-                                            .finds_moments = front_planes_find_moments};
+                                            .finds_moments = front_planes_cost};

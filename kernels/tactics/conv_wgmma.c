@@ -171,4 +171,4 @@ const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
                                   .emit = emit,
                                   .cost = cost,
                                   .moment_parts = moment_parts,
-                                  .finds_moments = front_planes_find_moments};
+                                  .finds_moments = front_planes_cost};

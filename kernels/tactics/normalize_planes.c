@@ -1,5 +1,7 @@
 /* InstanceNormalization and GroupNormalization in channels-last layout: many blocks for each channel, in two
  * launches, or a cluster of blocks for some channels of a batch entry, in one. */
+#include <math.h>
+
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/planes_text.h"
@@ -107,9 +109,16 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 
 /* -- text -- */
 
-static bool finds_moments(const Problem *problem) {
+/* Then one launch reads and writes. */
+static double finds_moments(const Problem *problem, const Device *device) {
     PlanesText g = describe(problem);
-    return planes_moment_type(problem, &g)[0] == 'f' && dim_is_exact(g.places);
+    Config all[MOST_CONFIGS];
+    double least = HUGE_VAL;
+    if (planes_moment_type(problem, &g)[0] != 'f' || !dim_is_exact(g.places)) return 0;
+    int32_t count = configs(problem, device, all);
+    for (int32_t i = 0; i < count; ++i) least = fmin(least, cost(problem, device, &all[i]));
+    double rest = device->launch_us + 1 + 2 * planes_bytes(problem, &g) / planes_rate(problem, &g, device);
+    return fmax(least - rest, 0);
 }
 
 static Status emit_normalize(const Config *config, const PlanesText *g, const Device *device,

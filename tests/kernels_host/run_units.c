@@ -457,7 +457,7 @@ static void run_config(Test *t, const Problem *problem, const Tactic *tactic, co
     Emission *emission = emit_problem(t->graph, problem, tactic, config, &t->small, &t->arena, &t->diag);
     if (emission->launch_count > 0 && emission->launches[0].source == NULL) return; /* a library's */
     run_emission(t, emission, tactic, what);
-    bool finds = tactic->finds_moments != NULL && tactic->finds_moments(problem);
+    bool finds = tactic->finds_moments != NULL && tactic->finds_moments(problem, &t->small) > 0;
     int64_t leaves = tactic->moment_parts != NULL ? tactic->moment_parts(problem, &t->small, config) : 0;
     if (!finds && leaves == 0) return;
     Emission *other = ARENA_NEW(&t->arena, Emission);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Steps that launch kernels, of the benchmark models in FP16 for sm_90: at most so many, no Reformat, none on the host; and the arena, at most
+"""Launches of the benchmark models in FP16 for sm_90: at most so many, no Reformat, none on the host; and the arena, at most
 1.15 times its lower bound.
 
     check_kernels.py --smelt SMELT [--generator perf_models.py] [MODEL...]
@@ -14,12 +14,12 @@ import sys
 import tempfile
 
 SKIP, MOST_ARENA = 77, 1.15
-MOST = {"resnet50": 57, "mobilenet_v2": 55, "googlenet": 60, "unet2d": 28, "airway3d": 28, "heart3d": 32, "efficientnet_b0": 75,
+MOST = {"resnet50": 57, "mobilenet_v2": 55, "googlenet": 60, "unet2d": 28, "airway3d": 30, "heart3d": 30, "efficientnet_b0": 75,
         "bert_base_128": 7 * 12 + 4, "vit_b_16": 7 * 12 + 6}
 
 
 def count(smelt, model, plan):
-    """Steps with launches, Reformats, host steps, arena over its bound; raises RuntimeError where the build fails."""
+    """Launches, Reformats, host steps, arena over its bound; raises RuntimeError where the build fails."""
     built = subprocess.run([smelt, "build", model, "-o", plan, "--target=cuda", "--gpu=sm_90", "--precision=fp16", "--calib=off", "--tune=off"],
                            capture_output=True, text=True, errors="replace")
     if built.returncode != 0:
@@ -28,7 +28,7 @@ def count(smelt, model, plan):
     steps = found["steps"]
     launched = [step for step in steps if step["launches"]]
     reformats = sum(op["op"].endswith("Reformat") for step in launched for op in step["operators"])
-    return len(launched), reformats, sum(not step["device"] for step in steps), found["arena_bytes"] / found["arena_lower_bound"]
+    return sum(len(step["launches"]) for step in launched), reformats, sum(not step["device"] for step in steps), found["arena_bytes"] / found["arena_lower_bound"]
 
 
 def main():
@@ -59,7 +59,7 @@ def main():
                 continue
             fine = launched <= MOST[name] and reformats == 0 and host == 0 and arena <= MOST_ARENA
             failed += not fine
-            print(f"{'passed' if fine else 'FAILED'}  {name:16} {launched} steps of at most {MOST[name]}, {reformats} Reformats, {host} on the host, arena {arena:.3f} of its bound", flush=True)
+            print(f"{'passed' if fine else 'FAILED'}  {name:16} {launched} launches of at most {MOST[name]}, {reformats} Reformats, {host} on the host, arena {arena:.3f} of its bound", flush=True)
             model.unlink()
             model.with_suffix(".plan").unlink()
     print(f"{len(args.models) - failed} passed, {failed} failed")

@@ -118,6 +118,39 @@ static void test_planes(void) {
     }
 }
 
+/* What leaves moments is chosen unless it takes longer than what it saves; others keep their times. */
+static void test_leaving(void) {
+    static const char text[] =
+        "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n"
+        "  input %x : f16[1,64,20,20,20]\n  input %w : f16[128,64,3,3,3] channels_last\n"
+        "  %r : f16[1,64,20,20,20] channels_last = smelt::Reformat(%x)\n"
+        "  %y : f16[1,128,20,20,20] channels_last = Conv(%r, %w) {pads = [1,1,1,1,1,1]}\n"
+        "  output %y\n}\n";
+    Fixture f;
+    Diag diag = {0};
+    const Choice *leaves = NULL, *other = NULL;
+    f = (Fixture){.device = arch_find("sm_90")};
+    CHECK_OK(graph_parse(text, strlen(text), "g.ir", ".", &f.arena, &f.graph, &diag), &diag);
+    fixture_set_problem(&f, 1);
+    f.timings = timing_cache_create(&f.arena, "test");
+    for (int32_t i = 0; i < f.count; ++i) {
+        bool can = choice_moment_parts(&f.problem, f.device, &f.all[i]) > 0;
+        if (leaves == NULL && can) leaves = &f.all[i];
+        if (other == NULL && !can) other = &f.all[i];
+    }
+    CHECK(leaves != NULL && other != NULL);
+    if (leaves == NULL || other == NULL) return;
+    add_time(&f, leaves, 10);
+    add_time(&f, other, 5);
+    Choice best = choice_best_leaving(&f.problem, f.device, f.timings, 4);
+    CHECK(same_choice(&best, other) && best.microseconds == 5 && best.behind == 4);
+    best = choice_best_leaving(&f.problem, f.device, f.timings, 6);
+    CHECK(same_choice(&best, leaves) && best.microseconds == 10 && best.behind == 0);
+    best = choice_best_leaving(&f.problem, f.device, NULL, 1e6);
+    CHECK(choice_moment_parts(&f.problem, f.device, &best) > 0);
+    arena_reset(&f.arena);
+}
+
 /* Neighbours differ in one number, and in nothing else. */
 static void test_near(void) {
     Fixture f;
@@ -173,6 +206,7 @@ int main(void) {
     test_preferred();
     test_measured();
     test_model_decides();
+    test_leaving();
     test_strange_rows();
     test_near();
     test_switches();

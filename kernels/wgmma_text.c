@@ -20,6 +20,7 @@ enum {
     IDLE_SHARE = 16,    /* of the multiprocessors */
     COPY_LATENCY = 800, /* cycles */
     STEP_LATENCY = 205,
+    IDLE_LINE = 4,           /* cycles, of a tile outside the operand: the copy engine fills it with zeros */
     MOST_BOX = 256,          /* lines that a box has */
     LEAST_SHARED_ROWS = 128, /* of a tile */
     LEAST_SHARED_COLS = 64,
@@ -28,7 +29,8 @@ enum {
     STRIP = 64         /* lines of an operand with the depth outside that are copied together */
 };
 
-#define SHARING 1.3 /* time of blocks that share an operand, to that of others */
+#define SHARING  1.3  /* time of blocks that share an operand, to that of others */
+#define CROWDING 1.25 /* of blocks that share a multiprocessor, each with fewer stages */
 
 enum { SHARE_NOTHING, SHARE_ROWS, SHARE_COLS };
 
@@ -40,7 +42,7 @@ typedef struct TileFamily {
 static const TileFamily families[] = {{2, 1, 64, 256, 16, 1}, {2, 2, 64, 128, 32, 1}, {2, 1, 32, 128, 32, 2},
                                       {1, 2, 64, 96, 32, 2},  {1, 1, 32, 64, 32, 3},  {1, 1, 64, 128, 64, 2},
                                       {1, 1, 64, 128, 64, 1}, {1, 1, 32, 32, 32, 2},  {2, 2, 32, 32, 32, 2},
-                                      {2, 4, 32, 32, 32, 1}};
+                                      {2, 4, 32, 32, 32, 1},  {3, 1, 128, 160, 32, 1}};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 /* How the blocks of a cluster work together. */
@@ -172,11 +174,19 @@ static double line_share(const WgmmaProblem *problem, int32_t depth) {
 static double copy_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
                           double active) {
     double busy = active / device->sm_count;
-    double lines = wgmma_rows(config) / 1.2 + config->number[WGMMA_COLS] / 1.72;
+    double lines = wgmma_rows(config) / 1.2 + config->number[WGMMA_COLS] / 2.0;
     if (busy > 1) busy = 1;
     if (busy < 0.19) busy = 0.19;
     return config->number[WGMMA_BLOCKS] * lines * BYTES_OF_A_LINE / device_l2_per_clock(device) *
            line_share(problem, config->number[WGMMA_DEPTH]) * busy;
+}
+
+/* Lines of the columns' operand that a tile has outside of it: on the average where blocks do several tiles,
+ * else the most. */
+static double idle_lines(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    int64_t tiles = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
+    double idle = (double)(tiles * config->number[WGMMA_COLS] - problem->known_cols);
+    return tiles_of(problem, config) > device->sm_count ? idle / (double)tiles : idle;
 }
 
 /* Cycles of a stage: copies, or products at the full rate. TF32 takes as long as two bytes each of half
@@ -187,7 +197,8 @@ static double stage_cycles(const WgmmaProblem *problem, const Config *config, co
                           (double)run_of(problem, config) * config->number[WGMMA_BLOCKS];
     double products = instructions * BYTES_OF_A_STEP * wgmma_rows(config) * config->number[WGMMA_COLS] /
                       device->fp16_per_clock;
-    return products > copies ? products : copies;
+    copies += IDLE_LINE * config->number[WGMMA_BLOCKS] * idle_lines(device, problem, config);
+    return (products > copies ? products : copies) * (config->number[WGMMA_RESIDENT] > 1 ? CROWDING : 1);
 }
 
 /* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
@@ -207,7 +218,7 @@ static double many_cycles(const Device *device, const WgmmaProblem *problem, con
     double stage = stage_cycles(problem, config, device, copy_cycles(device, problem, config, blocks));
     double main = (double)steps_of(problem, config) * stage;
     double epilogue = epilogue_cycles(problem, config) + 400;
-    if (rounds < 1.65) rounds = (double)ceil_div_i64((int64_t)tiles, (int64_t)blocks);
+    if (resident == 1 || rounds < 1.65) rounds = ceil(rounds);
     if (resident == 1) return rounds * (main + epilogue);
     double together = resident * main, alone = main + epilogue;
     return rounds * ((together > alone ? together : alone) + 0.85 * epilogue);
@@ -339,7 +350,7 @@ static bool may_share(const Device *device, const WgmmaProblem *problem, const C
     if (problem->alone || config->number[WGMMA_SLICES] > 1 || device->sm_count < 2) return false;
     if (wgmma_rows(config) < LEAST_SHARED_ROWS || config->number[WGMMA_COLS] < LEAST_SHARED_COLS)
         return false;
-    if (config->number[WGMMA_SHARES] == SHARE_ROWS) return cols > 1;
+    if (config->number[WGMMA_SHARES] == SHARE_ROWS) return cols > 1 && wgmma_copied_rows(config) % STRIP == 0;
     return rows > 1 && wgmma_copied_cols(config) % COLUMNS_OF_A_PIECE == 0;
 }
 
@@ -470,7 +481,7 @@ static const char *behind_text(KernelWriter *w, const Device *device, const Wgmm
 
 static int32_t threads_of(const Config *config) {
     int32_t warpgroups = config->number[WGMMA_WARPGROUPS];
-    return warpgroups * 128 + (warpgroups == 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
+    return warpgroups * 128 + (warpgroups >= 2 && config->number[WGMMA_RESIDENT] == 1 ? 128 : 32);
 }
 
 Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *problem, const Config *config,

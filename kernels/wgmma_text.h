@@ -27,7 +27,7 @@ typedef struct WgmmaProblem {
     int64_t unit; /* channels of a unit where results are normalised (planes_text.h); 0: they are not */
 } WgmmaProblem;
 
-enum { WGMMA_MOST_CONSUMERS = 256 /* threads */ };
+enum { WGMMA_MOST_CONSUMERS = 384 /* threads */ };
 
 /* Numbers of a config. */
 typedef enum WgmmaNumber {

@@ -233,18 +233,20 @@ template <class Tile, int LINES> struct SumUnits {
 template <class Tile, class Store, int LINES> struct SumPut : SumUnits<Tile, LINES> {
     typedef SumUnits<Tile, LINES> Units;
     static const int group = Units::group, groups = Units::groups, lines = Units::lines;
-    // Registers: sums of a thread and what is read ahead.
-    static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2;
-    static const int most = room / lines < 1 ? 1 : room / lines, ahead = groups < most ? groups : most;
+    // Units that are read ahead, by the registers that a thread has beside its sums, and groups whose columns are.
+    static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2, all = groups * lines;
+    static const int read = all < room ? all : room, most = room / lines < 1 ? 1 : room / lines, ahead = groups < most ? groups : most;
     Index rows[lines]; // of the result; as many as it has or more: nothing is stored
     Index col, matrix;
-    typename Store::Operands operands[ahead][lines];
+    typename Store::Operands operands[read];
     typename Store::Column columns[ahead];
 
-    SMELT_DEVICE void ask(const Store &store, int g) {
-        store.fetch_column(col + g * group, matrix, columns[g % ahead]);
-#pragma unroll
-        for (int r = 0; r < lines; ++r) store.fetch(rows[r], col + g * group, matrix, operands[g % ahead][r]);
+    // For unit number `unit`, row by row of each group.
+    SMELT_DEVICE void ask(const Store &store, int unit) {
+        if (unit < all) store.fetch(rows[unit % lines], col + unit / lines * group, matrix, operands[unit % read]);
+    }
+    SMELT_DEVICE void ask_column(const Store &store, int g) {
+        if (g < groups) store.fetch_column(col + g * group, matrix, columns[g % ahead]);
     }
     // tile_col: of the block's tile.
     SMELT_DEVICE void place(Index tile_col, Index tile_matrix) {
@@ -269,7 +271,9 @@ template <class Tile, class Store, int LINES> struct SumPut : SumUnits<Tile, LIN
     }
     SMELT_DEVICE void begin(const Store &store) {
 #pragma unroll
-        for (int g = 0; g < ahead; ++g) ask(store, g);
+        for (int g = 0; g < ahead; ++g) ask_column(store, g);
+#pragma unroll
+        for (int unit = 0; unit < read; ++unit) ask(store, unit);
     }
     // Results of the row number r in the group's columns; of groups of 64 those of r + 1, too.
     static const int together = group == 64 ? 2 : 1;
@@ -302,10 +306,12 @@ template <class Tile, class Store, int LINES> struct SumPut : SumUnits<Tile, LIN
                 float x[together][8];
                 take(store, sums, g, r, x);
 #pragma unroll
-                for (int i = 0; i < together; ++i)
-                    store.write(rows[r + i], col + g * group, matrix, x[i], operands[g % ahead][r + i]);
+                for (int i = 0; i < together; ++i) {
+                    store.write(rows[r + i], col + g * group, matrix, x[i], operands[(g * lines + r + i) % read]);
+                    ask(store, g * lines + r + i + read);
+                }
             }
-            if (g + ahead < groups) ask(store, g + ahead);
+            ask_column(store, g + ahead);
         }
         moments.finish();
     }

@@ -1,5 +1,5 @@
 // Products of matrices by Hopper's matrix instruction, sm_90a alone. One warp copies tiles of both operands to a ring of
-// stages in shared memory; one or two warpgroups multiply them and store the sums. Blocks take tiles until none is left.
+// stages in shared memory; one to three warpgroups multiply them and store the sums. Blocks take tiles until none is left.
 #ifndef SMELT_WGMMA_PRODUCT_CUH
 #define SMELT_WGMMA_PRODUCT_CUH
 
@@ -41,8 +41,11 @@ struct WgmmaTile {
     static const int cluster = shares ? 2 : SLICES;
     static const int copied_rows = shares_rows ? rows / 2 : rows, copied_cols = shares_cols ? COLS / 2 : COLS;
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
-    static const bool moves_registers = WARPGROUPS == 2 && RESIDENT == 1;
+    static const bool moves_registers = WARPGROUPS >= 2 && RESIDENT == 1;
+    static const int copying = WARPGROUPS == 2 ? 40 : 32, consuming = WARPGROUPS == 2 ? 232 : 160; // registers
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
+    // Nine warps of two blocks have 96 registers each: too few to keep what the results' store reads while they multiply.
+    static const bool crowded = WARPGROUPS == 2 && RESIDENT > 1 && REPEAT * COLS >= 96;
     static const bool outer_a = OUTER_A, outer_b = OUTER_B;
     static const int spread = SPREAD, group = GROUP, run = RUN, last = LAST;
     typedef WgmmaOperand<rows, DEPTH, OUTER_A, sizeof(ELEMENT)> A;
@@ -355,7 +358,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
         SumPut<Tile, Store, 2 * Tile::repeat> put;
         put.place(wgmma_first<Tile>(row), col * Tile::cols, matrix);
         const Index part = row;
-        if (Tile::slices == 1 && !Behind::normalizes) put.begin(store);
+        if (Tile::slices == 1 && !Behind::normalizes && !Tile::crowded) put.begin(store);
         if (!Behind::normalizes && tile + tiles.step() < tiles.count()) {
             tiles.find(tile + tiles.step(), row, col, matrix);
             put.prefetch(store, wgmma_first<Tile>(row) - threadIdx.x % 32 / 4, col * Tile::cols, matrix);
@@ -382,6 +385,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
         } else if constexpr (Behind::normalizes) {
             wgmma_results<Tile>(put, store, sums, results);
         } else {
+            if (Tile::crowded) put.begin(store);
             put.finish(store, sums, moments);
             moments.leave_tile(part, put.col - put.first_col());
         }
@@ -429,11 +433,11 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, con
     if (Tile::slices > 1) cluster_wait();
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
-        if (Tile::moves_registers) registers_to<40>();
+        if (Tile::moves_registers) registers_to<Tile::copying>();
         wgmma_copy_all<Tile, (Behind::normalizes && Tile::slices > 1)>(ring, tiles, load, steps, ahead);
         __syncwarp();
     } else {
-        if (Tile::moves_registers) registers_from<232>();
+        if (Tile::moves_registers) registers_from<Tile::consuming>();
         wgmma_consume<Tile>(ring, tiles, store, steps, moments, normal, behind);
         __syncwarp();
     }

@@ -71,7 +71,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_transpose_wgmma = {.name = "conv_transpose_wgmma",
-                                            .version = 4,
+                                            .version = 5,
                                             .strided = true,
                                             .normalizes_planes = true,
                                             .arch = "sm_90a",

@@ -214,7 +214,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_matmul_wgmma = {.name = "matmul_wgmma",
-                                    .version = 5,
+                                    .version = 6,
                                     .strided = true,
                                     .arch = "sm_90a",
                                     .refuses = refuses,

@@ -350,22 +350,21 @@ struct EarlyLoads {
     }
 };
 
-// The pack where there is one, else zeros; as one instruction for 16 bytes, so that many can be under way together.
-template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack_if(bool is_there, const T *p, Index i) {
-    Pack<T, N> pack = {};
-#ifdef SMELT_ON_HOST
-    if (is_there) pack = load_pack<N>(p, i);
-#else
-    static_assert(sizeof(pack) % 16 == 0, "whole accesses");
-    u32 *words = reinterpret_cast<u32 *>(&pack);
+// The pack where there is one, else the other; 16 bytes as one instruction, so that many can be under way together.
+template <int N, class T> SMELT_DEVICE Pack<T, N> load_pack_if(bool is_there, const T *p, Index i, Pack<T, N> pack = {}) {
+#ifndef SMELT_ON_HOST
+    if constexpr (sizeof(pack) % 16 == 0) {
+        u32 *words = reinterpret_cast<u32 *>(&pack);
 #pragma unroll
-    for (int w = 0; w < (int)sizeof(pack) / 4; w += 4)
-        asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u32 there, %5, 0;\n\t"
-                     "@there ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\n\t}"
-                     : "+r"(words[w]), "+r"(words[w + 1]), "+r"(words[w + 2]), "+r"(words[w + 3])
-                     : "l"(reinterpret_cast<const u32 *>(p + i) + w), "r"((u32)is_there));
+        for (int w = 0; w < (int)sizeof(pack) / 4; w += 4)
+            asm volatile("{\n\t.reg .pred there;\n\tsetp.ne.u32 there, %5, 0;\n\t"
+                         "@there ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\n\t}"
+                         : "+r"(words[w]), "+r"(words[w + 1]), "+r"(words[w + 2]), "+r"(words[w + 3])
+                         : "l"(reinterpret_cast<const u32 *>(p + i) + w), "r"((u32)is_there));
+        return pack;
+    }
 #endif
-    return pack;
+    return is_there ? load_pack<N>(p, i) : pack;
 }
 
 // What put makes of each; T: of 16 bits.
@@ -415,14 +414,22 @@ SMELT_DEVICE void wait_for_previous_kernel() {
 SMELT_DEVICE Index thread_index() { return (Index)blockIdx.x * (Index)blockDim.x + (Index)threadIdx.x; }
 SMELT_DEVICE Index thread_count() { return (Index)gridDim.x * (Index)blockDim.x; }
 
-// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest, in so many blocks from `first` on.
-template <int N, class Body> SMELT_DEVICE void for_each_pack_of(Index first, Index blocks, Index count, const Body &body) {
-    const Index whole = count / N * N, own = ((Index)blockIdx.x - first) * (Index)blockDim.x + (Index)threadIdx.x;
+// Takes the last digit, of one that counts to extent, from a number.
+SMELT_DEVICE Index next_digit(Index &rest, Index extent) {
+    const Index up = quotient(rest, extent), digit = rest - up * extent;
+    rest = up;
+    return digit;
+}
+
+// Runs body.run<N>(i) for i = 0, N, 2N, ... below count, and body.run<1>(i) for each i of the rest; this is block number `block`
+// of so many.
+template <int N, class Body> SMELT_DEVICE void for_each_pack_of(Index block, Index blocks, Index count, const Body &body) {
+    const Index whole = count / N * N, own = block * (Index)blockDim.x + (Index)threadIdx.x;
     for (Index i = own * N; i < whole; i += blocks * (Index)blockDim.x * N) body.template run<N>(i);
     if (N > 1 && whole + own < count) body.template run<1>(whole + own);
 }
 template <int N, class Body> SMELT_DEVICE void for_each_pack(Index count, const Body &body) {
-    for_each_pack_of<N>(0, (Index)gridDim.x, count, body);
+    for_each_pack_of<N>((Index)blockIdx.x, (Index)gridDim.x, count, body);
 }
 
 } // namespace smelt

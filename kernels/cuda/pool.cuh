@@ -14,6 +14,7 @@ namespace smelt {
 template <class A> struct MaxOf {
     A value = lowest<A>();
     Index where = -1;
+    static SMELT_DEVICE MaxOf of(A x, Index at) { return MaxOf{x, at}; }
     SMELT_DEVICE void add(A x, Index at) {
         if (x <= value && where >= 0) return;
         value = x;
@@ -24,16 +25,18 @@ template <class A> struct MaxOf {
 
 template <class A> struct MeanOf {
     A sum = A(0);
+    static SMELT_DEVICE MeanOf of(A x, Index) { return MeanOf{x}; }
     SMELT_DEVICE void add(A x, Index) { sum += x; }
     SMELT_DEVICE A result(Index count) const { return count > 0 ? sum / (A)count : A(0); }
 };
 
 template <class A, int P> struct NormOf {
     A sum = A(0);
-    SMELT_DEVICE void add(A x, Index) {
+    static SMELT_DEVICE NormOf of(A x, Index) {
         const A size = math::abs(x);
-        sum += P == 1 ? size : P == 2 ? x * x : math::pow(size, (A)P);
+        return NormOf{P == 1 ? size : P == 2 ? x * x : math::pow(size, (A)P)};
     }
+    SMELT_DEVICE void add(A x, Index at) { sum += of(x, at).sum; }
     SMELT_DEVICE A result(Index) const {
         return P == 1 ? sum : P == 2 ? math::sqrt(sum) : math::pow(sum, 1 / (A)P);
     }
@@ -131,18 +134,32 @@ SMELT_DEVICE void pool_windows(const X &x, const Strides &strides, Index count, 
 struct PoolDivisor {
     Index count;
     float inverse;
-    explicit SMELT_DEVICE PoolDivisor(Index n) : count(n), inverse(n > 0 ? 1.0f / (float)n : 0.0f) {}
+    explicit SMELT_DEVICE PoolDivisor(Index n) : count(n), inverse(n > 0 ? reciprocal((float)n) : 0.0f) {}
 };
 template <class Pool> SMELT_DEVICE float divided(const Pool &pool, const PoolDivisor &divisor) { return pool.result(divisor.count); }
 SMELT_DEVICE float divided(const MeanOf<float> &pool, const PoolDivisor &divisor) { return pool.sum * divisor.inverse; }
 
-// The same in channels-last layout, for LANES neighbouring channels in each thread. What a pool makes of such packs, elements of
-// which are of type T: it may keep them as they lie in memory.
+// The same in channels-last layout, for LANES neighbouring channels in each thread, words of memory. What a pool makes of such
+// packs, elements of which are of type T: it may keep them as they are. A pack of NOTHING changes no result.
+template <class T, int LANES> using PoolWords = Pack<u32, (int)sizeof(T) * LANES / 4>;
+template <int LANES, class T> SMELT_DEVICE PoolWords<T, LANES> load_words(const T *p) {
+    return load_pack<(int)sizeof(T) * LANES / 4>(reinterpret_cast<const u32 *>(p), 0);
+}
+template <class T, int WORDS> SMELT_DEVICE float lane_of(const Pack<u32, WORDS> &words, int l) {
+    if constexpr (sizeof(T) == 4) return float_of_bits(words.at[l]);
+    else return fetch(T{(Raw<T>)(words.at[l * sizeof(T) / 4] >> l % (4 / sizeof(T)) * sizeof(T) * 8)});
+}
 template <class T, class Pool, int LANES> struct PackPool {
+    static const u32 NOTHING = 0;
     Pool pool[LANES];
-    SMELT_DEVICE void add(const Pack<T, LANES> &v) {
+    PackPool() = default;
+    explicit SMELT_DEVICE PackPool(const PoolWords<T, LANES> &v) {
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) pool[l].add((float)fetch(v.at[l]), 0);
+        for (int l = 0; l < LANES; ++l) pool[l] = Pool::of(lane_of<T>(v, l), 0);
+    }
+    SMELT_DEVICE void add(const PoolWords<T, LANES> &v) {
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) pool[l].add(lane_of<T>(v, l), 0);
     }
     SMELT_DEVICE void combine(const PackPool &other) {
 #pragma unroll
@@ -150,90 +167,166 @@ template <class T, class Pool, int LANES> struct PackPool {
     }
     SMELT_DEVICE float result(int l, const PoolDivisor &divisor) const { return divided(pool[l], divisor); }
 };
-template <class T, int LANES> struct PairsPool {
-    union { u32 pairs[LANES / 2]; Pack<T, LANES> pack; };
-    SMELT_DEVICE PairsPool() {
+// The larger number where one of two is NaN. Word: what is larger in a word of elements.
+template <class T, int LANES, class Word> struct WordsPool {
+    static const u32 NOTHING = Word::LEAST;
+    PoolWords<T, LANES> words;
+    SMELT_DEVICE WordsPool() {
 #pragma unroll
-        for (int l = 0; l < LANES / 2; ++l) pairs[l] = Same<T, smelt_half>::value ? 0xfc00fc00u : 0xff80ff80u;
+        for (u32 &word : words.at) word = NOTHING;
     }
-    SMELT_DEVICE void add(const Pack<T, LANES> &v) {
-        PairsPool other;
-        other.pack = v;
-        combine(other);
-    }
-    SMELT_DEVICE void combine(const PairsPool &other) {
+    explicit SMELT_DEVICE WordsPool(const PoolWords<T, LANES> &v) : words(v) {}
+    SMELT_DEVICE void add(const PoolWords<T, LANES> &v) {
 #pragma unroll
-        for (int l = 0; l < LANES / 2; ++l)
-            pairs[l] = Same<T, smelt_half>::value ? larger_halves(pairs[l], other.pairs[l]) : larger_bf16s(pairs[l], other.pairs[l]);
+        for (int w = 0; w < (int)sizeof(words) / 4; ++w) words.at[w] = Word::larger(words.at[w], v.at[w]);
     }
-    SMELT_DEVICE float result(int l, const PoolDivisor &) const { return fetch(pack.at[l]); }
+    SMELT_DEVICE void combine(const WordsPool &other) { add(other.words); }
+    SMELT_DEVICE float result(int l, const PoolDivisor &) const { return lane_of<T>(words, l); }
 };
-template <int LANES> struct PackPool<smelt_half, MaxOf<float>, LANES> : PairsPool<smelt_half, LANES> {};
-template <int LANES> struct PackPool<smelt_bf16, MaxOf<float>, LANES> : PairsPool<smelt_bf16, LANES> {};
+struct LargerHalves {
+    static const u32 LEAST = 0xfc00fc00u;
+    static SMELT_DEVICE u32 larger(u32 a, u32 b) { return larger_halves(a, b); }
+};
+struct LargerBf16s {
+    static const u32 LEAST = 0xff80ff80u;
+    static SMELT_DEVICE u32 larger(u32 a, u32 b) { return larger_bf16s(a, b); }
+};
+struct LargerFloat {
+    static const u32 LEAST = 0xff800000u;
+    static SMELT_DEVICE u32 larger(u32 a, u32 b) { return bits_of_float(::fmaxf(float_of_bits(a), float_of_bits(b))); }
+};
+template <int LANES> struct PackPool<smelt_half, MaxOf<float>, LANES> : WordsPool<smelt_half, LANES, LargerHalves> {
+    using WordsPool<smelt_half, LANES, LargerHalves>::WordsPool;
+};
+template <int LANES> struct PackPool<smelt_bf16, MaxOf<float>, LANES> : WordsPool<smelt_bf16, LANES, LargerBf16s> {
+    using WordsPool<smelt_bf16, LANES, LargerBf16s>::WordsPool;
+};
+template <int LANES> struct PackPool<float, MaxOf<float>, LANES> : WordsPool<float, LANES, LargerFloat> {
+    using WordsPool<float, LANES, LargerFloat>::WordsPool;
+};
 
-// A pack, where there is one: many can be under way together.
-template <int LANES, class T> SMELT_DEVICE Pack<T, LANES> pack_of_window(bool is_there, const T *x, Index i) {
-    if constexpr (sizeof(Pack<T, LANES>) % 16 == 0) return load_pack_if<LANES>(is_there, x, i);
-    else return is_there ? load_pack<LANES>(x, i) : Pack<T, LANES>{};
-}
-
-static const int POOL_AHEAD = 20; // packs that a thread reads at a time, at most
-
-// STRIP neighbouring places along the last axis in each thread, whose columns of elements are pooled once for all windows that
-// they are in; count of such strips. WIDTH, STEP: extent and stride of windows along the last axis, where nothing is dilated.
-// HEIGHT: their extent along the one before, whose rows are read at a time where they are few; 1: any, which are read one by one.
-template <int LANES, int STRIP, int HEIGHT, int WIDTH, int STEP, class Pool, bool COUNT_PADDING, class T, class E>
-SMELT_DEVICE void pool_strips(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end,
-                              Index channels, const E &epilogue) {
-    const int COLUMNS = (STRIP - 1) * STEP + WIDTH, AHEAD = HEIGHT > 1 && COLUMNS * HEIGHT <= POOL_AHEAD ? HEIGHT : 1;
-    const Index packs = quotient(channels, (Index)LANES), along = ceil_div(window.out[2], (Index)STRIP);
-    for (Index i = thread_index(); i < count; i += thread_count()) {
-        const Index strip = quotient(i, packs), channel = (i - strip * packs) * LANES, line = quotient(strip, along);
-        const Index first = (strip - line * along) * STRIP, plane = quotient(line, window.out[1]);
-        const Index entry = quotient(plane, window.out[0]);
-        const Place place{{plane - entry * window.out[0], line - plane * window.out[1], first}};
-        const PoolTaps<COUNT_PADDING> taps(window, pad_end, place);
-        const Index base = strides.plane(entry, channel);
-        PackPool<T, Pool, LANES> columns[COLUMNS];
-        for (Index z = taps.first[0]; z < taps.last[0]; ++z) {
-            const auto add_rows = [&](Index y) {
-                Pack<T, LANES> v[AHEAD][COLUMNS];
-#pragma unroll
-                for (int r = 0; r < AHEAD; ++r) {
-                    const Index row = base + strides.place(taps.start[0] + z * window.dilation[0], taps.start[1] + (y + r) * window.dilation[1], 0);
-                    const bool is_row = y + r >= taps.first[1] && y + r < taps.last[1];
-#pragma unroll
-                    for (int c = 0; c < COLUMNS; ++c)
-                        v[r][c] = pack_of_window<LANES>(is_row && inside(taps.start[2] + c, window.in[2]), x,
-                                                        row + (taps.start[2] + c) * strides.axis[2]);
-                }
-#pragma unroll
-                for (int r = 0; r < AHEAD; ++r)
-#pragma unroll
-                    for (int c = 0; c < COLUMNS; ++c)
-                        if (y + r >= taps.first[1] && y + r < taps.last[1] && inside(taps.start[2] + c, window.in[2])) columns[c].add(v[r][c]);
-            };
-            if constexpr (AHEAD > 1) add_rows(0);
-            else
-                for (Index y = taps.first[1]; y < taps.last[1]; ++y) add_rows(y);
-        }
-#pragma unroll
-        for (int o = 0; o < STRIP; ++o) {
-            if (first + o >= window.out[2]) break;
-            PackPool<T, Pool, LANES> own = columns[o * STEP];
-#pragma unroll
-            for (int c = 1; c < WIDTH; ++c) own.combine(columns[o * STEP + c]);
-            const PoolDivisor divisor(PoolTaps<COUNT_PADDING>(window, pad_end, Place{{place.at[0], place.at[1], first + o}}).divisor);
-            const Index number = (line * window.out[2] + first + o) * channels + channel;
-            typename E::Operands operands;
-            epilogue.read(number, operands);
-            float value[LANES];
-#pragma unroll
-            for (int l = 0; l < LANES; ++l) value[l] = own.result(l, divisor);
-            epilogue.write(number, value, operands);
+// Places [first, first + WIDTH) of a line, whose neighbours (1, 2), (3, 4).. are merged once for all windows.
+template <int WIDTH, int COUNT, class P> struct PooledLine {
+    P one[COUNT], pair[COUNT];
+    SMELT_DEVICE void set(int i, const P &p) {
+        one[i] = p;
+        if (i > 0 && i % 2 == 0) {
+            pair[i - 1] = one[i - 1];
+            pair[i - 1].combine(p);
         }
     }
-}
+    SMELT_DEVICE P window(int first) const {
+        P own = first % 2 == 1 && WIDTH > 1 ? pair[first] : one[first];
+#pragma unroll
+        for (int k = 1; k < WIDTH; ++k)
+            if ((first + k) % 2 == 1) own.combine(k + 1 < WIDTH ? pair[first + k] : one[first + k]);
+        return own;
+    }
+};
+
+// An axis of a tile: so many windows of an extent, a step apart.
+template <int COUNT_, int EXTENT_, int STEP_> struct PoolLine {
+    static const int COUNT = COUNT_, EXTENT = EXTENT_, STEP = STEP_, PLACES = (COUNT - 1) * STEP + EXTENT;
+    static SMELT_DEVICE constexpr bool reads(int place) { return EXTENT >= STEP || place % STEP < EXTENT; }
+    // Elements of a window that an average divides by, along this axis.
+    static SMELT_DEVICE Index elements(Index start, Index in, Index pad_end, bool count_padding) {
+        return count_padding ? smaller((Index)EXTENT, in + pad_end - start) : larger(smaller(start + EXTENT, in) - larger(start, (Index)0), (Index)0);
+    }
+};
+
+static const int POOL_AHEAD = 18; // packs that a thread reads at a time, at most, unless a line has more
+
+// A thread has a tile of Down x Across windows of DEPTH planes that lie side by side, and goes down its lines. PACKS packs of
+// neighbouring channels in GROUP x LINES tiles are neighbouring threads; count of threads, with those that fill up groups.
+template <int LANES, class Across, class Down, int DEPTH, int PACKS, int GROUP, int LINES, class Pool, bool COUNT_PADDING> struct PoolTiles {
+    static const int COLUMNS = Across::PLACES, ROWS = Down::PLACES, WANTED = POOL_AHEAD / (DEPTH * COLUMNS);
+    static const int AHEAD = WANTED < 1 ? 1 : WANTED < ROWS ? WANTED : ROWS;
+
+    // Where a thread is: of the first window.
+    struct Tile {
+        Index entry, channel, z, y, x;
+        SMELT_DEVICE Tile(Index rest, const Window &window, Index channels) {
+            channel = next_digit(rest, PACKS);
+            x = next_digit(rest, GROUP);
+            y = next_digit(rest, LINES);
+            channel = (channel + next_digit(rest, quotient(channels, (Index)(LANES * PACKS))) * PACKS) * LANES;
+            x = (x + next_digit(rest, ceil_div(window.out[2], (Index)(GROUP * Across::COUNT))) * GROUP) * Across::COUNT;
+            y = (y + next_digit(rest, ceil_div(window.out[1], (Index)(LINES * Down::COUNT))) * LINES) * Down::COUNT;
+            z = next_digit(rest, window.out[0]);
+            entry = rest;
+        }
+    };
+
+    template <class T, class E>
+    static SMELT_DEVICE void pool(const Tile &tile, const T *x, const Strides &strides, const Window &window, const Place &pad_end, Index channels,
+                                  const E &epilogue) {
+        typedef PackPool<T, Pool, LANES> P;
+        const Index z = window.start(0, tile.z), y = window.start(1, tile.y), column = window.start(2, tile.x);
+        const T *first = x + strides.plane(tile.entry, tile.channel) + strides.place(z, y, column);
+        PoolWords<T, LANES> v[AHEAD][DEPTH][COLUMNS];
+        const auto read = [&](int r) {
+#pragma unroll
+            for (int p = 0; p < DEPTH; ++p)
+#pragma unroll
+                for (int c = 0; c < COLUMNS; ++c) {
+                    if (!Across::reads(c) || !Down::reads(r)) continue;
+                    PoolWords<T, LANES> &to = v[r % AHEAD][p][c];
+#pragma unroll
+                    for (u32 &word : to.at) word = P::NOTHING;
+                    to = load_pack_if<(int)sizeof(to) / 4>(inside(z + p, window.in[0]) && inside(y + r, window.in[1]) && inside(column + c, window.in[2]),
+                                                           reinterpret_cast<const u32 *>(first + strides.place(p, r, c)), 0, to);
+                }
+        };
+#pragma unroll
+        for (int r = 0; r < AHEAD; ++r) read(r);
+        Index number = (((tile.entry * window.out[0] + tile.z) * window.out[1] + tile.y) * window.out[2] + tile.x) * channels + tile.channel;
+        const Index planes = PoolLine<1, DEPTH, 1>::elements(z, window.in[0], pad_end.at[0], COUNT_PADDING);
+        PooledLine<Down::EXTENT, ROWS, P> lines[Across::COUNT];
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+            PooledLine<Across::EXTENT, COLUMNS, P> line;
+#pragma unroll
+            for (int c = 0; c < COLUMNS; ++c) {
+                P one(v[r % AHEAD][0][c]);
+#pragma unroll
+                for (int p = 1; p < DEPTH; ++p) one.combine(P(v[r % AHEAD][p][c]));
+                line.set(c, one);
+            }
+            if (r + AHEAD < ROWS) read(r + AHEAD);
+#pragma unroll
+            for (int o = 0; o < Across::COUNT; ++o) lines[o].set(r, line.window(o * Across::STEP));
+            const int d = (r - Down::EXTENT + 1) / Down::STEP;
+            if (r < Down::EXTENT - 1 || d * Down::STEP + Down::EXTENT - 1 != r || tile.y + d >= window.out[1]) continue;
+            const Index high = Down::elements(y + d * Down::STEP, window.in[1], pad_end.at[1], COUNT_PADDING) * planes;
+#pragma unroll
+            for (int o = 0; o < Across::COUNT; ++o) {
+                if (tile.x + o >= window.out[2]) break;
+                const PoolDivisor divisor(Across::elements(column + o * Across::STEP, window.in[2], pad_end.at[2], COUNT_PADDING) * high);
+                const P own = lines[o].window(d * Down::STEP);
+                const Index to = number + (d * window.out[2] + o) * channels;
+                typename E::Operands operands;
+                epilogue.read(to, operands);
+                float value[LANES];
+#pragma unroll
+                for (int l = 0; l < LANES; ++l) value[l] = own.result(l, divisor);
+                epilogue.write(to, value, operands);
+            }
+        }
+    }
+
+    template <class T, class E>
+    static SMELT_DEVICE void run(const T *x, const Strides &strides, Index count, const Window &window, const Place &pad_end, Index channels,
+                                 const E &epilogue) {
+        Index e = thread_index();
+        Tile tile(e, window, channels);
+        wait_for_previous_kernel();
+        while (e < count) {
+            if (tile.y < window.out[1] && tile.x < window.out[2]) pool(tile, x, strides, window, pad_end, channels, epilogue);
+            e += thread_count();
+            if (e < count) tile = Tile(e, window, channels);
+        }
+    }
+};
 
 // Any other windows of packs, a place in each thread.
 template <int LANES, class Pool, bool COUNT_PADDING, class T, class E>
@@ -245,7 +338,7 @@ SMELT_DEVICE void pool_packs(const T *x, const Strides &strides, Index count, co
         const PoolTaps<COUNT_PADDING> taps(window, pad_end, place_in(window.out, row - entry * window.out_count()));
         PackPool<T, Pool, LANES> pool;
         taps.each(window, [&](Index z, Index y, Index column) {
-            pool.add(load_pack<LANES>(x, base + strides.place(z, y, column)));
+            pool.add(load_words<LANES>(x + base + strides.place(z, y, column)));
         });
         typename E::Operands operands;
         epilogue.read(number, operands);

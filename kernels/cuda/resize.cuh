@@ -330,13 +330,6 @@ SMELT_DEVICE void blend_others(const ResizePoint<TAPS> (&others)[OTHERS + 1], co
     }
 }
 
-// Takes the last digit, of one that counts to extent, from a number.
-SMELT_DEVICE Index next_digit(Index &rest, Index extent) {
-    const Index up = quotient(rest, extent), digit = rest - up * extent;
-    rest = up;
-    return digit;
-}
-
 // A thread has a tile of Down x Across results, LANES neighbours each. Its lines: those that keep their extent, that of Down,
 // OTHERS that are resized, that of Across, and the one that packs lie along. GROUP tiles stand side by side before threads go on
 // along the other axes. Results are stored as packs of LANES, or (WHOLE) of all that are across, or one by one.

@@ -89,6 +89,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     double blocks = ceil(rows / config->number[1]), packs = lines_packs(problem, &slices, config->number[0]);
     double moved = device_bytes_us(device, rows * extent * size),
            begun = blocks / device->sm_count * block_us;
+    /* half sectors, as neighbouring packs are one thread's */
+    if (config->number[0] == 1 && packs > 1) moved *= 2;
     return empty + pack_us * packs + pow(pow(moved, 1.5) + pow(begun, 1.5), 1 / 1.5);
 }
 

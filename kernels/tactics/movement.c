@@ -1,9 +1,16 @@
 /* Copies by index maps: all of an operator's copies in one launch, one behind the other. */
+#include "base/checked.h"
 #include "kernels/copy.h"
 #include "kernels/emit_writer.h"
 #include "kernels/tactic.h"
+#include "kernels/window_text.h"
 
-enum { THREADS = 256, COPIES_PER_LAUNCH = 32 };
+enum {
+    THREADS = 256,
+    COPIES_PER_LAUNCH = 32,
+    MOST_ROUND = 32, /* blocks of copies that take turns */
+    WASTE = 16       /* and of them the part that may have nothing to do: 1/16 */
+};
 
 static const char *refuses(const Problem *problem, const Device *device) {
     int32_t count = copy_count(problem);
@@ -66,29 +73,78 @@ static const char *declare_copy(KernelWriter *w, const Copy *copy, int32_t index
     return kernel_struct_end(w, name, &text);
 }
 
+/* How the blocks of copies follow one another: in rounds, each of which has `each` of them, or (rounds 0) all
+ * of one behind all of the other. */
+typedef struct Order {
+    int64_t rounds, length;
+} Order;
+
+static int64_t each_of(const Order *order, Dim blocks) {
+    return ceil_div_i64(blocks, order->rounds);
+}
+
+/* Results that several copies write pieces of side by side are written as wholes where these take turns. */
+static Order order_of(const Dim *blocks, int32_t count) {
+    Order order = {0, 0};
+    int64_t sum = 0, least = INT64_MAX;
+    for (int32_t i = 0; i < count; ++i) {
+        if (!dim_is_exact(blocks[i])) return order;
+        least = min_i64(least, blocks[i]);
+        sum += blocks[i];
+    }
+    if (count < 2) return order;
+    order.rounds = least;
+    for (int32_t i = 0; i < count; ++i) order.length += each_of(&order, blocks[i]);
+    bool wastes = order.length > MOST_ROUND || (order.length * order.rounds - sum) * WASTE > sum;
+    return wastes ? (Order){0, 0} : order;
+}
+
+/* What the copies of a launch are. */
+typedef struct Piece {
+    Copy copy;
+    int32_t lanes;
+    Dim blocks;
+} Piece;
+
+static void write_part(KernelWriter *w, const Piece *part, int32_t index, Dim *before, const Order *order) {
+    DimTable *dims = kernel_emission(w)->graph->dims;
+    Dim own = order->rounds > 0 ? each_of(order, part->blocks) : part->blocks;
+    const char *body = declare_copy(w, &part->copy, index, part->lanes), *begin = kernel_number(w, *before);
+    const char *name = order->rounds > 0 ? "turn" : "(Index)blockIdx.x";
+    *before = dim_add(dims, *before, own);
+    kernel_line(w, "%sif (%s < %s)", index > 0 ? "else " : "", name, kernel_number(w, *before));
+    const char *block = kernel_format(w, "%s - %s", name, begin);
+    if (order->rounds > 0) {
+        block = kernel_format(w, "round * %s + %s", kernel_number(w, own), block);
+        own = dim_mul(dims, own, order->rounds);
+    }
+    kernel_line(w, "    for_each_pack_of<%d>(%s, %s, %s, %s);", part->lanes, block, kernel_number(w, own),
+                kernel_number(w, part->copy.count), body);
+}
+
 /* Copies [first, last) as one launch. */
 static Status emit_launch(Emission *emission, int32_t first, int32_t last, int32_t vector_bytes) {
-    DimTable *dims = emission->graph->dims;
     KernelWriter *w = kernel_begin(emission, "movement");
-    Dim blocks = 0;
-    int32_t rows = 0;
+    Dim blocks[COPIES_PER_LAUNCH], before = 0;
+    int32_t count = 0;
     TRY_ALLOC(emission->diag, w);
+    Piece *parts = ARENA_ARRAY(emission->arena, Piece, last - first);
+    TRY_ALLOC(emission->diag, parts);
     for (int32_t i = first; i < last; ++i) {
-        Copy copy;
-        const char *why = copy_describe(emission->problem, i, &copy);
+        Piece *part = &parts[count];
+        const char *why = copy_describe(emission->problem, i, &part->copy);
         if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "a copy that was accepted: %s", why);
-        if (copy.to == NONE || copy.count == 0) continue;
-        int32_t lanes = choose_lanes(emission->problem, &copy, vector_bytes);
-        const char *body = declare_copy(w, &copy, rows, lanes);
-        const char *begin = kernel_number(w, blocks);
-        Dim own = kernel_grid_for(emission, copy.count, THREADS * lanes);
-        blocks = dim_add(dims, blocks, own);
-        kernel_line(w, "%sif ((Index)blockIdx.x < %s)", rows > 0 ? "else " : "", kernel_number(w, blocks));
-        kernel_line(w, "    for_each_pack_of<%d>(%s, %s, %s, %s);", lanes, begin, kernel_number(w, own),
-                    kernel_number(w, copy.count), body);
-        rows++;
+        if (part->copy.to == NONE || part->copy.count == 0) continue;
+        part->lanes = choose_lanes(emission->problem, &part->copy, vector_bytes);
+        part->blocks = blocks[count++] = kernel_grid_for(emission, part->copy.count, THREADS * part->lanes);
     }
-    return rows == 0 ? STATUS_OK : kernel_finish(w, blocks, 1, 1, THREADS, 0);
+    Order order = order_of(blocks, count);
+    if (order.rounds > 0)
+        kernel_line(w, "const Index round = (Index)blockIdx.x / %lld, turn = (Index)blockIdx.x %% %lld;",
+                    (long long)order.length, (long long)order.length);
+    for (int32_t i = 0; i < count; ++i) write_part(w, &parts[i], i, &before, &order);
+    if (order.rounds > 0) before *= order.rounds;
+    return count == 0 ? STATUS_OK : kernel_finish(w, before, 1, 1, THREADS, 0);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -102,4 +158,4 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_movement = {
-    .name = "movement", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "movement", .version = 4, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

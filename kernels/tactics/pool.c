@@ -1,17 +1,25 @@
-/* MaxPool, AveragePool and LpPool: a thread for each output element, or for some neighbouring ones. */
+/* MaxPool, AveragePool and LpPool: a thread for each output element, or for a tile of packs of neighbouring
+ * ones. */
 #include <math.h>
 
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/chain.h"
+#include "kernels/lines_text.h"
 #include "kernels/pool_text.h"
 
 enum {
     THREADS = 128,
-    MOST_STRIP = 4,  /* places of a thread */
-    MOST_WIDTH = 4,  /* windows that strips are for */
-    MOST_AHEAD = 20, /* packs that a thread reads at a time, as in pool.cuh */
-    LANES = 0,       /* numbers of a config */
-    STRIP = 1
+    WARP = 32,
+    WARPS_PER_CLOCK = 4, /* of a multiprocessor, an instruction each */
+    RESIDENT = 3,        /* blocks of a multiprocessor, at least */
+    MOST_EXTENT = 7,     /* of windows that tiles are for */
+    MOST_PACKS = 64,     /* that the windows of a tile take */
+    LINE_BYTES = 128,    /* of neighbouring channels of a group of threads */
+    GROUP_LINES = 4,     /* tiles below each other in a group */
+    LANES = 0,           /* numbers of a config */
+    ACROSS = 1,          /* windows of a tile along the last axis */
+    DOWN = 2             /* and along the one in front of it; 0: no tiles */
 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -32,83 +40,140 @@ static const char *indices_text(KernelWriter *w, const Node *node) {
                          kernel_result(w, node->outputs[1]), strides_text(w, node->outputs[1]));
 }
 
-/* Whether neighbouring windows share elements along the last axis, for which strips are. */
-static bool is_for_strips(const Problem *problem) {
+/* An axis of the windows, whatever the rank: WINDOW_AXES - 1 is the last. Those that the input lacks have
+ * extent 1. */
+typedef struct Line {
+    int64_t extent, step;
+} Line;
+
+static Line line_of(const Problem *problem, int32_t axis) {
     const PoolAttrs *attrs = problem_anchor(problem)->parsed;
-    int32_t last = problem_input(problem, 0)->shape.rank - 3;
-    return attrs->window.dilation[last] == 1 && attrs->window.kernel[last] <= MOST_WIDTH &&
-           attrs->window.stride[last] <= MOST_WIDTH;
+    int32_t own = axis - (WINDOW_AXES - (problem_input(problem, 0)->shape.rank - 2));
+    if (own < 0) return (Line){1, 1};
+    return (Line){attrs->window.kernel[own], attrs->window.stride[own]};
 }
 
-/* What a thread reads of a plane for a strip; rows of large windows are read one by one. */
-static int64_t packs_of_strip(const Problem *problem, int32_t strip) {
-    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
-    int32_t last = problem_input(problem, 0)->shape.rank - 3;
-    int64_t rows =
-        last > 0 && attrs->window.kernel[last - 1] <= MOST_WIDTH ? attrs->window.kernel[last - 1] : 1;
-    return rows * ((strip - 1) * attrs->window.stride[last] + attrs->window.kernel[last]);
+/* Places of the input that so many windows take. */
+static int64_t places_of(Line line, int64_t windows) {
+    return (windows - 1) * line.step + line.extent;
 }
 
-/* Whether neighbours share less than their windows step over, but something: threads with one each are
- * faster. */
-static bool shares_little(const Problem *problem) {
-    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
-    int32_t last = problem_input(problem, 0)->shape.rank - 3;
-    int64_t step = attrs->window.stride[last], shared = attrs->window.kernel[last] - step;
-    return shared > 0 && shared < step;
+static int64_t packs_of_tile(const Problem *problem, const Config *config) {
+    return line_of(problem, 0).extent * places_of(line_of(problem, 1), config->number[DOWN]) *
+           places_of(line_of(problem, 2), config->number[ACROSS]);
 }
 
-/* Elements of a thread: packs of channels where they are neighbours in memory and their places are not
- * wanted; of these strips along the last axis, the longest that leave no multiprocessor idle. */
+/* Whether windows are small, without gaps inside. */
+static bool is_for_tiles(const Problem *problem) {
+    const PoolAttrs *attrs = problem_anchor(problem)->parsed;
+    int32_t axes = problem_input(problem, 0)->shape.rank - 2;
+    for (int32_t i = 0; i < axes; ++i)
+        if (attrs->window.dilation[i] != 1 || attrs->window.stride[i] > MOST_EXTENT ||
+            attrs->window.kernel[i] > (axes - i > 2 ? MOST_EXTENT / 2 : MOST_EXTENT))
+            return false;
+    return problem_anchor(problem)->op != OP_LpPool || attrs->p > 0;
+}
+
+/* Packs of channels, where they are neighbours in memory and their places are not wanted, in tiles of
+ * neighbouring windows; or elements. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    int32_t count = 0;
+    static const int32_t tiles[][2] = {{4, 2}, {2, 4}, {2, 2}, {2, 1}, {1, 4}, {1, 2}, {4, 1}, {1, 1}};
+    int32_t count = 0, lanes = lines_lanes(problem);
+    (void)device;
     if (problem_output(problem, 1) == NULL && !problem_has_front(problem) &&
         refuse_unless_packs(problem) == NULL) {
-        int32_t best = 0;
-        Dim elements = shape_count(problem->graph->dims, &problem_output(problem, 0)->shape);
-        int64_t packs = dim_at_opt(problem->graph, elements) / EPILOGUE_LANES;
-        for (int32_t strip = MOST_STRIP; strip > 0 && is_for_strips(problem); strip /= 2) {
-            if (strip > 1 && (shares_little(problem) || packs_of_strip(problem, strip) > MOST_AHEAD))
-                continue;
-            if (packs / strip < (int64_t)device->sm_count * THREADS * 4 && strip > 1) ++best;
-            out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, strip}};
+        for (size_t i = 0; i < sizeof tiles / sizeof tiles[0] && is_for_tiles(problem); ++i) {
+            Config config = {.count = 3, .number = {lanes, tiles[i][0], tiles[i][1]}};
+            if (packs_of_tile(problem, &config) <= MOST_PACKS || tiles[i][0] * tiles[i][1] == 1)
+                out[count++] = config;
         }
-        if (count > 0)
-            config_prefer(out, best);
-        else
-            out[count++] = (Config){.count = 2, .number = {EPILOGUE_LANES, 1}};
+        out[count++] = (Config){.count = 3, .number = {lanes, 1, 0}};
     }
-    out[count++] = (Config){.count = 2, .number = {1, 1}};
+    out[count++] = (Config){.count = 3, .number = {1, 1, 0}};
     return count;
 }
 
-/* Reads of windows, elements or packs, and beside them the bytes that must be moved. A thread with one window
- * waits for each row of it, one with many for all of theirs. Fitted to an H200. */
+/* Threads side by side: packs of channels, tiles along the last axis, tiles along the one in front of it. */
+typedef struct Group {
+    int64_t packs, across, lines;
+} Group;
+
+static Dim tiles_along(DimTable *dims, const Shape *y, int32_t from_last, int32_t windows) {
+    int32_t own = y->rank - 1 - from_last;
+    return own < 2 ? 1 : dim_ceil_div(dims, y->dim[own], windows);
+}
+
+static Group group_of(DimTable *dims, const Problem *problem, const Config *config) {
+    const Value *y = problem_output(problem, 0);
+    int64_t channels = y->shape.dim[1] / config->number[LANES],
+            most = LINE_BYTES * 8 / (config->number[LANES] * dtype_bits(problem_input(problem, 0)->dtype));
+    Group group = {.packs = 1, .lines = GROUP_LINES};
+    for (int64_t packs = 2; packs <= most; ++packs)
+        if (channels % packs == 0) group.packs = packs;
+    Dim down = tiles_along(dims, &y->shape, 1, config->number[DOWN]),
+        across = tiles_along(dims, &y->shape, 0, config->number[ACROSS]);
+    if (dim_is_exact(down)) group.lines = min_i64(group.lines, max_i64(down, 1));
+    group.across = max_i64(THREADS / (group.packs * group.lines), 1);
+    if (dim_is_exact(across)) group.across = min_i64(group.across, max_i64(across, 1));
+    return group;
+}
+
+/* Threads: tiles, with those that fill up groups, packs or elements of the result. */
+static Dim work_of(DimTable *dims, const Problem *problem, const Config *config) {
+    const Shape *y = &problem_output(problem, 0)->shape;
+    if (config->number[DOWN] == 0) return dim_floor_div(dims, shape_count(dims, y), config->number[LANES]);
+    Group group = group_of(dims, problem, config);
+    Shape tiles = *y;
+    for (int32_t i = 0; i < 2 && i < y->rank - 2; ++i) {
+        int64_t side = i == 0 ? group.across : group.lines;
+        Dim count = tiles_along(dims, y, i, config->number[i == 0 ? ACROSS : DOWN]);
+        tiles.dim[y->rank - 1 - i] = dim_mul(dims, dim_ceil_div(dims, count, side), side);
+    }
+    return dim_floor_div(dims, shape_count(dims, &tiles), config->number[LANES]);
+}
+
+/* What multiprocessors have to do, the bytes that must be moved meanwhile, and what a thread of a tile waits
+ * for its packs. Fitted to an H200. */
+static double tile_cost(const Problem *problem, const Device *device, const Config *config, double moved) {
+    const double empty = 0.59, sharp = 1.7, per_tile = 80, per_pack = 15, per_maximum = 1.4, per_mean = 37,
+                 pack_us = 0.02;
+    double packs = (double)packs_of_tile(problem, config),
+           windows = config->number[ACROSS] * config->number[DOWN],
+           threads = (double)dim_at_opt(problem->graph, work_of(problem->graph->dims, problem, config));
+    double window = problem_anchor(problem)->op == OP_MaxPool ? per_maximum : per_mean;
+    double instructions = threads / WARP * (per_tile + per_pack * packs + window * windows);
+    double made = instructions / (WARPS_PER_CLOCK * (double)device->sm_count * device->clock_mhz);
+    return empty + pack_us * packs + pow(pow(moved, sharp) + pow(made, sharp), 1 / sharp);
+}
+
+/* Of threads that read their windows by themselves: reads, elements or packs, and beside them the bytes. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     enum { SHARP = 4 /* how little the shorter of the two counts */ };
-    const double empty = 0.95, wait = 0.45, strip_us = 0.1, packs_per_clock = 2.9, elements_per_clock = 4;
+    const double empty = 1.5, packs_per_clock = 2.9, elements_per_clock = 4;
     const Node *node = problem_anchor(problem);
     const PoolAttrs *attrs = node->parsed;
     const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
-    double lanes = config->number[LANES], strip = config->number[STRIP], reads = 1;
-    int32_t axes = x->shape.rank - 2;
-    for (int32_t i = 0; i < axes; ++i) reads *= (double)attrs->window.kernel[i];
-    if (strip > 1 && axes > 0) {
-        double last = (double)attrs->window.kernel[axes - 1], step = (double)attrs->window.stride[axes - 1];
-        reads *= ((strip - 1) * step + last) / (strip * last);
-    }
+    double lanes = config->number[LANES], reads = 1;
+    for (int32_t i = 0; i < x->shape.rank - 2; ++i) reads *= (double)attrs->window.kernel[i];
     double in = (double)value_count_at_opt(problem->graph, node->inputs[0]),
            out = (double)value_count_at_opt(problem->graph, node->outputs[0]);
     double moved = device_bytes_us(device, in * dtype_bits(x->dtype) / 8 + out * dtype_bits(y->dtype) / 8);
+    if (config->number[DOWN] > 0) return tile_cost(problem, device, config, moved);
     double rate = (lanes > 1 ? packs_per_clock : elements_per_clock) * device->sm_count * device->clock_mhz,
            read = out / lanes * reads / rate;
-    return empty + wait / strip + strip_us * strip + pow(pow(moved, SHARP) + pow(read, SHARP), 1.0 / SHARP);
+    return empty + pow(pow(moved, SHARP) + pow(read, SHARP), 1.0 / SHARP);
 }
 
-/* Rows of a window that are laid out one after the other; 1: any. */
-static int32_t rows_of(const WindowDims *window) {
-    Dim rows = window->kernel[WINDOW_AXES - 2];
-    return dim_is_exact(rows) && rows <= MOST_WIDTH ? (int32_t)rows : 1;
+/* "PoolTiles<8, PoolLine<4, 3, 1>, PoolLine<4, 3, 1>, 1, 8, 4, 4, MaxOf<float>, false>::run" */
+static const char *tiles_text(KernelWriter *w, const Config *config, const char *pool, const char *counts) {
+    const Problem *problem = kernel_emission(w)->problem;
+    Group group = group_of(problem->graph->dims, problem, config);
+    Line down = line_of(problem, 1), across = line_of(problem, 2);
+    return kernel_format(
+        w, "PoolTiles<%d, PoolLine<%d, %d, %d>, PoolLine<%d, %d, %d>, %d, %d, %d, %d, %s, %s>::run",
+        config->number[LANES], config->number[ACROSS], (int)across.extent, (int)across.step,
+        config->number[DOWN], (int)down.extent, (int)down.step, (int)line_of(problem, 0).extent,
+        (int)group.packs, (int)group.across, (int)group.lines, pool, counts);
 }
 
 static void write_call(KernelWriter *w, const Node *node, const WindowDims *window, Dim count,
@@ -120,13 +185,14 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
                *pool = pool_type_text(w, node, type);
     const char *counts = attrs->count_include_pad != 0 ? "true" : "false";
     const char *padding = extents_text(w, window->pad_end, WINDOW_AXES);
-    int32_t lanes = config->number[LANES], last = WINDOW_AXES - 1;
+    int32_t lanes = config->number[LANES];
     if (lanes > 1) {
         const char *function = kernel_format(w, "pool_packs<%d, %s, %s>", lanes, pool, counts);
-        if (is_for_strips(problem))
-            function = kernel_format(w, "pool_strips<%d, %d, %d, %d, %d, %s, %s>", lanes,
-                                     config->number[STRIP], rows_of(window), (int)window->kernel[last],
-                                     (int)window->stride[last], pool, counts);
+        if (config->number[DOWN] > 0) {
+            kernel_waits(w);
+            kernel_resident(w, RESIDENT);
+            function = tiles_text(w, config, pool, counts);
+        }
         kernel_line(w, "%s(%s, %s, %s, %s, Place{%s}, %s, %s);", function, kernel_pointer(w, node->inputs[0]),
                     strides_text(w, node->inputs[0]), kernel_number(w, count), window_text(w, window),
                     padding, kernel_dim(w, node->outputs[0], 1), kernel_pack_epilogue(w, lanes));
@@ -137,14 +203,6 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
                 elements, number_strides_text(w, node->inputs[0]), kernel_number(w, count),
                 window_text(w, window), padding, numbering_text(w, node->outputs[0]), indices_text(w, node),
                 epilogue);
-}
-
-/* Strips, packs or elements of the result. */
-static Dim work_of(DimTable *dims, const Shape *y, const Config *config) {
-    Shape strips = *y;
-    Dim *last = &strips.dim[y->rank - 1];
-    *last = dim_ceil_div(dims, *last, config->number[STRIP]);
-    return dim_floor_div(dims, shape_count(dims, &strips), config->number[LANES]);
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -158,14 +216,14 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "pool.cuh");
-    Dim count = work_of(dims, &y->shape, config);
+    Dim count = work_of(dims, problem, config);
     kernel_count(w, node->outputs[0]); /* is indexed with */
     write_call(w, node, &window, count, config);
     return kernel_finish(w, kernel_grid_for(emission, count, THREADS), 1, 1, THREADS, 0);
 }
 
 const Tactic tactic_pool = {.name = "pool",
-                            .version = 5,
+                            .version = 6,
                             .strided = true,
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,

@@ -1,6 +1,21 @@
 #include "kernels/packs.h"
 
+#include "ir/cost.h"
 #include "kernels/emit_writer.h"
+
+enum { FEW_THREADS = 256, MANY_THREADS = 512, FEW_BYTES = 32 /* that a thread does not move */ };
+
+/* A multiprocessor takes some time for each block (0.16 us on an H200), in which blocks that move little do
+ * not keep its memory busy. */
+int32_t packs_threads(const Problem *problem, const Device *device, Dim count, int32_t lanes) {
+    int64_t bits = 0, packs = dim_at_opt(problem->graph, count) / lanes;
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        bits += dtype_bits(problem_value(problem, problem->inputs[i])->dtype);
+    for (int32_t i = 0; i < problem->output_count; ++i)
+        bits += dtype_bits(problem_value(problem, problem->outputs[i])->dtype);
+    bool waves = packs > (int64_t)device->threads_per_sm * device->sm_count;
+    return waves && bits * lanes < 8 * FEW_BYTES ? MANY_THREADS : FEW_THREADS;
+}
 
 Fetch packs_fetch(const ChainOperand *operand, int32_t lanes) {
     if (operand->source == OPERAND_LITERAL) return FETCH_LITERAL;

@@ -4,6 +4,7 @@
 #define SMELT_KERNELS_PACKS_H
 
 #include "kernels/chain.h"
+#include "kernels/tactic.h"
 
 /* How the lanes of a pack get an operand. */
 typedef enum Fetch {
@@ -15,6 +16,9 @@ typedef enum Fetch {
 } Fetch;
 
 Fetch packs_fetch(const ChainOperand *operand, int32_t lanes);
+
+/* Threads of a block each of which has one of count / lanes packs of the problem's values. */
+int32_t packs_threads(const Problem *problem, const Device *device, Dim count, int32_t lanes);
 
 /* "        Pack<float, N> v0;" for each operand that is read as a pack, and for each read through indices
  * that the lanes share. count: text of the number of lanes; into: "o." where they are members of `o`. */

@@ -30,9 +30,9 @@ template <class Team, int PACKS, int LANES> struct Line {
     template <class Merge, class A, class Value> static SMELT_DEVICE A merged(int packs, const Value &value) {
         A part[LANES];
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) part[l] = Merge::template start<A>();
+        for (int l = 0; l < LANES; ++l) part[l] = pack(0) < packs ? (A)value(0, l) : Merge::template start<A>();
 #pragma unroll
-        for (int p = 0; p < PACKS; ++p)
+        for (int p = 1; p < PACKS; ++p)
 #pragma unroll
             for (int l = 0; l < LANES; ++l)
                 if (pack(p) < packs) part[l] = Merge::merge(part[l], value(p, l));
@@ -43,13 +43,14 @@ template <class Team, int PACKS, int LANES> struct Line {
         return part[0];
     }
 
-    // Gives value(p, l) to the epilogue, whose reads are made by then.
-    template <class E, class Value>
-    SMELT_DEVICE void write(const E &epilogue, const typename E::Operands (&operands)[PACKS], Index first, int packs,
+    // Gives value(p, l) to the epilogue, whose reads are made by then; begin(p) comes in front of those of a pack.
+    template <class E, class Begin, class Value>
+    SMELT_DEVICE void write(const E &epilogue, const typename E::Operands (&operands)[PACKS], Index first, int packs, const Begin &begin,
                             const Value &value) const {
 #pragma unroll
         for (int p = 0; p < PACKS; ++p) {
             if (pack(p) >= packs) continue;
+            begin(p);
             float y[LANES];
 #pragma unroll
             for (int l = 0; l < LANES; ++l) y[l] = value(p, l);
@@ -79,14 +80,15 @@ struct SumApart {
 //     V inverse(V variance) const                              what deviations are multiplied with
 //     float value(const Parameters &p, int l, float normalized) const
 //     void statistics(Index row, double mean, double inverse) const
-template <class Team, int PACKS, bool CENTERED, class X, class S, class Finish, class E>
+// LATE: read() comes where a pack is finished, as is better where blocks follow one another: its registers are free till then.
+template <class Team, int PACKS, bool LATE, bool CENTERED, class X, class S, class Finish, class E>
 SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int packs, const Finish &finish, const E &epilogue) {
     const int LANES = E::lanes;
     typedef Line<Team, PACKS, LANES> Row;
     typename Finish::Parameters parameters[PACKS];
 #pragma unroll
     for (int p = 0; p < PACKS; ++p)
-        if (Row::pack(p) < packs) finish.read(Row::pack(p) * LANES, parameters[p]);
+        if (!LATE && Row::pack(p) < packs) finish.read(Row::pack(p) * LANES, parameters[p]);
     wait_for_previous_kernel();
     const float part = 1.0f / (float)(packs * LANES);
     for (Index number = Team::first(); Team::goes_on(number, rows); number += Team::step()) {
@@ -107,8 +109,12 @@ SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int pack
         const float low = CENTERED ? apart.sum * part : 0.0f;
         const float inverse = finish.inverse(larger(apart.squares * part - low * low, 0.0f));
         if (Team::lane() == 0 && own > 0) finish.statistics(number, (double)mean + (double)low, (double)inverse);
-        row.write(epilogue, operands, to, own, [&](int p, int l) {
-            return finish.value(parameters[p], l, ((row.x[p][l] - mean) - low) * inverse);
+        const auto begin = [&](int p) {
+            if (LATE) finish.read(Row::pack(p) * LANES, parameters[p]);
+        };
+        const float shift = low * inverse;
+        row.write(epilogue, operands, to, own, begin, [&](int p, int l) {
+            return finish.value(parameters[p], l, (row.x[p][l] - mean) * inverse - shift);
         });
     }
 }
@@ -132,7 +138,7 @@ SMELT_DEVICE void softmax_lines(const X &x, const S &slices, Index rows, int pac
             return e;
         }));
         const float factor = 1.0f / sum, shift = m + math::log(sum);
-        row.write(epilogue, operands, to, own,
+        row.write(epilogue, operands, to, own, [](int) {},
                   [&](int p, int l) { return LOGARITHM ? row.x[p][l] - shift : row.x[p][l] * factor; });
     }
 }

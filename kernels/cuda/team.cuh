@@ -64,6 +64,7 @@ template <class E> struct Smallest {
 struct LargestNumber {
     template <class A> static SMELT_DEVICE A start() { return lowest<A>(); }
     template <class A> static SMELT_DEVICE A merge(A a, A b) { return b > a ? b : a; }
+    static SMELT_DEVICE float merge(float a, float b) { return ::fmaxf(a, b); }
 };
 // Among equal keys the lower place, or the higher.
 template <bool LAST> struct First {

@@ -3,9 +3,7 @@
 
 #include "kernels/access.h"
 #include "kernels/emit_writer.h"
-#include "kernels/tactic.h"
-
-enum { THREADS = 256 };
+#include "kernels/packs.h"
 
 static const char *refuses(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
@@ -32,8 +30,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const CastAttrs *attrs = node->parsed;
     int32_t lanes = config->number[0];
     Dim count = shape_count(emission->graph->dims, &problem_output(emission->problem, 0)->shape);
+    int32_t threads = packs_threads(emission->problem, device, count, lanes);
     KernelWriter *w = kernel_begin(emission, "cast");
-    (void)device;
     TRY_ALLOC(emission->diag, w);
     ByteWriter text = byte_writer(emission->arena);
     kernel_include(w, "cast.cuh");
@@ -47,8 +45,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     write_format(&text, "        store_pack(%s, i, w);\n    }\n", kernel_result(w, node->outputs[0]));
     const char *body = kernel_struct_end(w, "Cast", &text);
     kernel_line(w, "for_each_pack<%d>(%s, %s);", lanes, kernel_number(w, count), body);
-    return kernel_finish(w, kernel_grid_for(emission, count, THREADS * lanes), 1, 1, THREADS, 0);
+    return kernel_finish(w, kernel_grid_for(emission, count, threads * lanes), 1, 1, threads, 0);
 }
 
 const Tactic tactic_cast = {
-    .name = "cast", .version = 1, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "cast", .version = 2, .refuses = refuses, .configs = configs, .emit = emit};

@@ -11,6 +11,8 @@
 #include "ops/norm_axis.h"
 #include "ops/softmax.h"
 
+enum { WAVE_THREADS = 1024 /* of a multiprocessor, that have rows at one time */, MANY_WAVES = 4 };
+
 static bool is_softmax(OpId op) {
     return op == OP_Softmax || op == OP_LogSoftmax;
 }
@@ -124,6 +126,13 @@ static const char *declare_finish(KernelWriter *w) {
     return kernel_struct_end(w, "Finish", &text);
 }
 
+/* Whether so many blocks follow one another that what one waits for passes under others: on an H200 LayerNorm
+ * of 65536 rows of 768 halves then takes 49.9 us instead of 54.2, that of 6144 rows 4.5 instead of 4.2. */
+static bool has_waves(const Problem *problem, const Device *device, const Slices *slices, LineShare share) {
+    double rows = (double)dim_at_opt(problem->graph, slices->rows);
+    return rows * share.threads > (double)MANY_WAVES * WAVE_THREADS * device->sm_count;
+}
+
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
     const Node *node = problem_anchor(problem);
@@ -131,14 +140,15 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     LineShare share = {config->number[0], config->number[1]};
     int32_t lanes = lines_lanes(problem);
     KernelWriter *w = kernel_begin(emission, "lines");
-    (void)device;
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "lines.cuh");
     const char *x = kernel_pack_prologue(w, lanes), *where = slices_declare(w, &slices),
                *finish = is_softmax(node->op) ? "" : kernel_format(w, "%s, ", declare_finish(w)),
                *epilogue = kernel_pack_epilogue(w, lanes);
     bool quick = node->op == OP_Softmax && dtype_bits(problem_output(problem, 0)->dtype) <= 16;
-    const char *flags = node->op == OP_LayerNormalization ? "true" : "false";
+    const char *flags =
+        kernel_format(w, "%s, %s", has_waves(problem, device, &slices, share) ? "true" : "false",
+                      node->op == OP_LayerNormalization ? "true" : "false");
     if (is_softmax(node->op))
         flags = kernel_format(w, "%s, %s", node->op == OP_LogSoftmax ? "true" : "false",
                               quick ? "true" : "false");
@@ -150,7 +160,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_lines = {.name = "lines",
-                             .version = 2,
+                             .version = 3,
                              .strided = true,
                              .prologue = PROLOGUE_STORES,
                              .refuses = refuses,

@@ -4,8 +4,6 @@
 #include "kernels/packs.h"
 #include "kernels/tactic.h"
 
-enum { THREADS = 256 };
-
 static const Shape *result_shape(const Problem *problem) {
     return &problem_value(problem, problem->outputs[0])->shape;
 }
@@ -55,9 +53,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     const Problem *problem = emission->problem;
     int32_t lanes = config->number[0];
     Dim count = shape_count(emission->graph->dims, result_shape(problem));
+    int32_t threads = packs_threads(problem, device, count, lanes);
     KernelWriter *w = kernel_begin(emission, "pointwise");
     Chain chain;
-    (void)device;
     TRY_ALLOC(emission->diag, w);
     ByteWriter text = byte_writer(emission->arena);
     kernel_struct_begin(w);
@@ -65,8 +63,8 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     write_body(&chain, lanes, &text);
     const char *body = kernel_struct_end(w, "Chain", &text);
     kernel_line(w, "for_each_pack<%d>(%s, %s);", lanes, kernel_number(w, count), body);
-    return kernel_finish(w, kernel_grid_for(emission, count, THREADS * lanes), 1, 1, THREADS, 0);
+    return kernel_finish(w, kernel_grid_for(emission, count, threads * lanes), 1, 1, threads, 0);
 }
 
 const Tactic tactic_pointwise = {
-    .name = "pointwise", .version = 2, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};
+    .name = "pointwise", .version = 3, .strided = true, .refuses = refuses, .configs = configs, .emit = emit};

@@ -87,7 +87,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
             if (packs_of_tile(problem, &config) <= MOST_PACKS || tiles[i][0] * tiles[i][1] == 1)
                 out[count++] = config;
         }
-        out[count++] = (Config){.count = 3, .number = {lanes, 1, 0}};
+        if (count == 0) out[count++] = (Config){.count = 3, .number = {lanes, 1, 0}};
     }
     out[count++] = (Config){.count = 3, .number = {1, 1, 0}};
     return count;

@@ -131,3 +131,17 @@ const char *kernel_broadcast_index(KernelWriter *w, ValueId value, const Shape *
     Access access = access_broadcast(graph->dims, &graph->values[value].shape, shape);
     return access_index(w, &access, index);
 }
+
+bool access_places(const Graph *graph, ValueId value, Dim *places, Dim *step, Dim *batch_step) {
+    const Shape *x = &graph->values[value].shape;
+    Dim strides[SMELT_MAX_RANK];
+    value_strides(graph, value, strides);
+    *step = strides[x->rank - 1];
+    *batch_step = strides[0];
+    *places = 1;
+    for (int32_t i = x->rank - 1; i >= 2; --i) {
+        if (strides[i] != dim_mul(graph->dims, *step, *places)) return false;
+        *places = dim_mul(graph->dims, *places, x->dim[i]);
+    }
+    return true;
+}

@@ -44,4 +44,8 @@ const char *access_coordinate(KernelWriter *w, const Access *access, int32_t g, 
 /* The index as text: "i", "0", "residue(quotient(i, 49), 64)". */
 const char *access_index(KernelWriter *w, const Access *access, const char *index);
 
+/* Places of a batch entry, elements from one to the next, and from one entry to the next; false where places
+ * do not lie at equal distances. value: [batch, channels, places..], channels last. */
+bool access_places(const Graph *graph, ValueId value, Dim *places, Dim *step, Dim *batch_step);
+
 #endif

@@ -6,8 +6,7 @@
 #include "runtime/libraries.h"
 
 enum {
-    FREE_SHARED = 48 << 10, /* bytes that a block may have without asking */
-    WAITING_MINOR = 3,      /* of the format, from which on kernels wait for those in front */
+    WAITING_MINOR = 3, /* of the format, from which on kernels wait for those in front */
     WAITING_SM = 90
 };
 
@@ -232,7 +231,8 @@ static Status check_launch(SmeltEngine *engine, int32_t index, int32_t *shared, 
     if (wanted > threads)
         return FAIL(diag, STATUS_BAD_PLAN, "launch %d has blocks of %d threads; its kernel allows %d", index,
                     wanted, threads);
-    if (launch->shared_bytes > FREE_SHARED && launch->shared_bytes > shared[launch->kernel]) {
+    /* Without asking blocks may have 48 KB, of which the kernel's own part is not known here. */
+    if (launch->shared_bytes > shared[launch->kernel]) {
         shared[launch->kernel] = launch->shared_bytes;
         if (cuda->api.function_set(function, CUDA_FUNCTION_MAX_DYNAMIC_SHARED, launch->shared_bytes) !=
             CUDA_SUCCESS)

@@ -30,80 +30,101 @@ struct PartCounts {
     SMELT_DEVICE float count(Index entry, Index part) const { return counts[entry * parts + part]; }
 };
 
-// What lines of a block have for the same channels, added up; all[i] is that of the group's channel i. shared: of the block.
-template <int LANES, int PACKS, class P>
-SMELT_DEVICE void add_lines(P (&own)[LANES], P (&shared)[MOMENT_THREADS / 32][PACKS * LANES], P (&all)[PACKS * LANES]) {
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+// What a thread has of its LANES channels: sums of what elements differ from its first one.
+template <int LANES> struct ThreadMoments {
+    float from[LANES] = {}, sum[LANES] = {}, squares[LANES] = {};
+    int count = 0;
+    // In front of the first add, its pack.
+    template <class T> SMELT_DEVICE void begin(const Pack<T, LANES> &v) {
+        if (count > 0) return;
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) from[l] = (float)fetch(v.at[l]);
+    }
+    template <class T> SMELT_DEVICE void add(const Pack<T, LANES> &v) {
+        ++count;
+#pragma unroll
+        for (int l = 0; l < LANES; ++l) {
+            const float apart = (float)fetch(v.at[l]) - from[l];
+            sum[l] += apart;
+            squares[l] += apart * apart;
+        }
+    }
+};
+
+// Sums over what threads of a warp or warps of a block have: of differences from a mean among theirs, and of squares of such. That
+// loses to rounding at most as many times as there are of them.
+template <class P> struct NearMoments {
+    P sum, squares;
+    // Of so many elements; mean: as far from the one that all are near.
+    SMELT_DEVICE NearMoments(P count, P mean, P squares) : sum(count * mean), squares(squares + count * mean * mean) {}
+    SMELT_DEVICE P all_squares(P mean) const { return larger(squares - sum * mean, (P)0); }
+};
+template <class P> SMELT_DEVICE P inverse_or_zero(P count) { return count > 0 ? 1 / count : (P)0; }
+
+// A part's moments from those of the block's threads, PACKS of them side by side. put(i, mean, squares): of channel i of the block,
+// mean and sum of the squares of what elements differ from it.
+template <int LANES, int PACKS, class P, class Put> SMELT_DEVICE void block_moments(const ThreadMoments<LANES> &m, const Put &put) {
+    const int WARPS = MOMENT_THREADS / 32, lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    __shared__ P means[WARPS][PACKS * LANES], squares[WARPS][PACKS * LANES], counts[WARPS][PACKS];
+    const P n = (P)m.count, each = inverse_or_zero(n);
+    P count = n;
+#pragma unroll
+    for (int mask = 16; mask >= PACKS; mask /= 2) count += shuffled(count, mask);
+    if (lane < PACKS) counts[warp][lane] = count;
+    const P each_of_warp = inverse_or_zero(count);
 #pragma unroll
     for (int l = 0; l < LANES; ++l) {
+        const P mean = (P)m.from[l] + (P)m.sum[l] * each, near = __shfl_sync(0xffffffffu, mean, lane % PACKS);
+        NearMoments<P> all(n, mean - near, larger((P)m.squares[l] - (P)m.sum[l] * (P)m.sum[l] * each, (P)0));
 #pragma unroll
-        for (int mask = 16; mask >= PACKS; mask /= 2) own[l] += shuffled(own[l], mask);
-        if (lane < PACKS) shared[warp][lane * LANES + l] = own[l];
+        for (int mask = 16; mask >= PACKS; mask /= 2) {
+            all.sum += shuffled(all.sum, mask);
+            all.squares += shuffled(all.squares, mask);
+        }
+        if (lane >= PACKS) continue;
+        means[warp][lane * LANES + l] = near + all.sum * each_of_warp;
+        squares[warp][lane * LANES + l] = all.all_squares(all.sum * each_of_warp);
     }
     __syncthreads();
-    if (threadIdx.x < PACKS * LANES) {
-        P sum = 0;
+    const int i = (int)threadIdx.x;
+    if (i >= PACKS * LANES) return;
+    const P near = means[0][i];
+    P number = counts[0][i / LANES];
+    NearMoments<P> all(number, 0, squares[0][i]);
 #pragma unroll
-        for (int i = 0; i < MOMENT_THREADS / 32; ++i) sum += shared[i][threadIdx.x];
-        all[threadIdx.x] = sum;
+    for (int w = 1; w < WARPS; ++w) {
+        const P more = counts[w][i / LANES];
+        const NearMoments<P> own(more, means[w][i] - near, squares[w][i]);
+        number += more;
+        all.sum += own.sum;
+        all.squares += own.squares;
     }
-    __syncthreads();
+    const P apart = all.sum * inverse_or_zero(number);
+    put((Index)i, near + apart, all.all_squares(apart));
 }
 
 // A part of an entry, of channels from `group` to `end`: a block has PACKS threads side by side, each with LANES of them. A run is
-// of AHEAD places for each thread, read at a time. put(i, mean, squares): of channel group + i, mean and sum of the squares of what
-// elements differ from it.
+// of AHEAD places for each thread, read at a time. put: as in block_moments, of channels that are there.
 template <int LANES, int PACKS, int AHEAD, class P, class T, class S, class Put>
 SMELT_DEVICE void part_moments(const T *x, const S &steps, const Planes &planes, Index entry, Index part, Index group, Index end,
                                const Put &put) {
     const int LINES = MOMENT_THREADS / PACKS, own = (int)threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS;
-    __shared__ P shared[MOMENT_THREADS / 32][PACKS * LANES], all[PACKS * LANES];
-    __shared__ float begin[PACKS * LANES];
     const Index channel = group + own * LANES;
-    float from[LANES] = {}, sum[LANES] = {}, squares[LANES] = {}; // sums of what elements differ from the thread's first one
-    int count = 0;
+    ThreadMoments<LANES> moments;
     for (Index run = part; channel < end && run < planes.runs(); run += planes.parts) {
         Pack<T, LANES> v[AHEAD];
         const Index first = run * planes.run + line;
 #pragma unroll
         for (int i = 0; i < AHEAD; ++i)
             if (first + i * LINES < planes.places) v[i] = load_pack<LANES>(x, steps.at(entry, first + i * LINES) + channel);
-        if (count == 0 && first < planes.places) {
+        if (first < planes.places) moments.begin(v[0]);
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) from[l] = (float)fetch(v[0].at[l]);
-        }
-#pragma unroll
-        for (int i = 0; i < AHEAD; ++i) {
-            if (first + i * LINES >= planes.places) continue;
-            ++count;
-#pragma unroll
-            for (int l = 0; l < LANES; ++l) {
-                const float apart = (float)fetch(v[i].at[l]) - from[l];
-                sum[l] += apart;
-                squares[l] += apart * apart;
-            }
-        }
+        for (int i = 0; i < AHEAD; ++i)
+            if (first + i * LINES < planes.places) moments.add(v[i]);
     }
-    if (line == 0) {
-#pragma unroll
-        for (int l = 0; l < LANES; ++l) begin[own * LANES + l] = from[l];
-    }
-    __syncthreads();
-    const P n = (P)count, each = count > 0 ? 1 / n : (P)0, all_each = (P)1 / (P)larger(planes.count(entry, part), (Index)1);
-    P value[LANES];
-#pragma unroll
-    for (int l = 0; l < LANES; ++l) value[l] = (P)sum[l] + n * ((P)from[l] - (P)begin[own * LANES + l]);
-    add_lines<LANES, PACKS>(value, shared, all);
-    const P mean = all[threadIdx.x % (PACKS * LANES)] * all_each; // of the channel that the thread will store
-#pragma unroll
-    for (int l = 0; l < LANES; ++l) {
-        const P apart = (P)from[l] - (P)begin[own * LANES + l] - all[own * LANES + l] * all_each + (P)sum[l] * each;
-        value[l] = larger((P)squares[l] - (P)sum[l] * (P)sum[l] * each, (P)0) + n * apart * apart;
-    }
-    __syncthreads();
-    add_lines<LANES, PACKS>(value, shared, all);
-    if (threadIdx.x < PACKS * LANES && group + (Index)threadIdx.x < end)
-        put((Index)threadIdx.x, (P)begin[threadIdx.x] + mean, all[threadIdx.x]);
+    block_moments<LANES, PACKS, P>(moments, [&](Index i, P mean, P squares) {
+        if (group + i < end) put(i, mean, squares);
+    });
 }
 
 // Part blockIdx.x of entry blockIdx.y, blockIdx.z counts groups of channels. parts: mean and squares for each entry, part and
@@ -138,7 +159,7 @@ SMELT_DEVICE void merge_parts(const P *all_parts, const C &counts, const Planes 
         P sum = 0, square = 0; // of what differs from a number near all of the unit
         if (channel < last) {
             const P from = parts[2 * (quotient(channel, width) * width)];
-#pragma unroll 4
+#pragma unroll 8
             for (Index part = (Index)threadIdx.x / CHANNELS; part < planes.parts; part += TEAMS) {
                 const Pack<P, 2> moments = load_pack<2>(parts, 2 * (part * planes.channels + channel));
                 const P count = (P)counts.count(entry, part), apart = moments.at[0] - from;
@@ -257,35 +278,6 @@ SMELT_DEVICE void plane_normalize(const T *x, const S &steps, const Planes &plan
     const PlaneFactors<LANES> factors(finish, group + own_channel<LANES, PACKS>(), planes.channels);
     merge_parts<CHANNELS>(parts, counts, planes, entry, width, group, finish, mean, inverse);
     put_places<LANES, PACKS, AHEAD>(x, steps, planes, entry, group, planes.channels, width, mean, inverse, factors, epilogue);
-}
-
-// All of it: BLOCKS blocks, from sm_90 on a cluster, have the parts of a group of `channels` channels, whole units, and tell one
-// another their moments.
-template <int LANES, int PACKS, int AHEAD, int BLOCKS, class T, class S, class Finish, class E>
-SMELT_DEVICE void plane_whole(const T *x, const S &steps, const Planes &planes, Index channels, Index width,
-                              const Finish &finish, const E &epilogue) {
-    const int CHANNELS = PACKS * LANES;
-    __shared__ float parts[BLOCKS * CHANNELS * 2], mean[CHANNELS], inverse[CHANNELS];
-    const Index entry = (Index)blockIdx.y, group = (Index)blockIdx.z * channels, own = (Index)blockIdx.x * channels;
-    const PlaneFactors<LANES> factors(finish, group + own_channel<LANES, PACKS>(), group + channels);
-    part_moments<LANES, PACKS, AHEAD, float>(x, steps, planes, entry, (Index)blockIdx.x, group, group + channels,
-                                             [&](Index i, float mean_of_part, float squares) {
-                                                 store_pack(parts, 2 * (own + i), Pack<float, 2>{{mean_of_part, squares}});
-                                             });
-    if constexpr (BLOCKS > 1) {
-        cluster_arrive();
-        cluster_wait();
-        for (Index i = (Index)threadIdx.x; i < BLOCKS * channels * 2; i += MOMENT_THREADS) {
-            const Index block = quotient(i, channels * 2);
-            if (block != (Index)blockIdx.x) parts[i] = shared_get_from(shared_address(parts + i), (u32)block);
-        }
-        cluster_arrive(); // nobody leaves before all have read
-    }
-    __syncthreads();
-    const Planes of_group = {planes.places, channels, BLOCKS, planes.run};
-    merge_parts<CHANNELS>(parts, of_group, of_group, 0, width, 0, finish, mean, inverse);
-    put_places<LANES, PACKS, AHEAD>(x, steps, planes, entry, group, group + channels, width, mean, inverse, factors, epilogue);
-    if constexpr (BLOCKS > 1) cluster_wait();
 }
 
 } // namespace smelt

@@ -67,22 +67,6 @@ static const char *scale_refusal(const Problem *problem) {
     return NULL;
 }
 
-/* Whether an image's places lie at equal distances, channels last. */
-static bool places_are_regular(const Problem *problem, Squeeze *out) {
-    const Shape *x = &problem_input(problem, 0)->shape;
-    DimTable *dims = problem->graph->dims;
-    Dim strides[SMELT_MAX_RANK];
-    value_strides(problem->graph, problem_anchor(problem)->inputs[0], strides);
-    out->step = strides[x->rank - 1];
-    out->batch_step = strides[0];
-    out->places = 1;
-    for (int32_t i = x->rank - 1; i >= 2; --i) {
-        if (strides[i] != dim_mul(dims, out->step, out->places)) return false;
-        out->places = dim_mul(dims, out->places, x->dim[i]);
-    }
-    return true;
-}
-
 static const char *describe(const Problem *problem, Squeeze *out) {
     const Node *node = problem_anchor(problem);
     int64_t outputs, squeezed;
@@ -102,7 +86,8 @@ static const char *describe(const Problem *problem, Squeeze *out) {
         out->channels < 1 || out->squeezed < 1)
         return "channels that are not neighbours in packs of 8";
     if (out->channels > MOST_CHANNELS || out->squeezed > MOST_SQUEEZED) return "many channels";
-    if (!places_are_regular(problem, out)) return "places at different distances";
+    if (!access_places(problem->graph, node->inputs[0], &out->places, &out->step, &out->batch_step))
+        return "places at different distances";
     return scale_refusal(problem);
 }
 

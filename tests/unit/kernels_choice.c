@@ -92,7 +92,7 @@ static void test_strange_rows(void) {
 
 /* Small planes are normalised in one launch, large ones in two. */
 static void test_planes(void) {
-    enum { BLOCKS = 3 /* number of a config: of a cluster that does all in one launch, else 0 */ };
+    enum { WIDTH = 4 /* number of a config: channels that are normalised in one launch, else 0 */ };
     static const struct {
         const char *op, *shape;
         bool once;
@@ -112,7 +112,7 @@ static void test_planes(void) {
         set_up(&f, text);
         Choice best = choice_best(&f.problem, f.device, NULL);
         CHECK_STR(best.tactic->name, "normalize_planes");
-        CHECK((best.config.number[BLOCKS] > 0) == cases[i].once);
+        CHECK((best.config.number[WIDTH] > 0) == cases[i].once);
         CHECK_INT(best.source, CHOICE_MODELLED);
         arena_reset(&f.arena);
     }

@@ -109,9 +109,10 @@ static bool leaves_each(const WgmmaProblem *product, const ConvText *conv, const
     return conv->batch > 1 || product->cols > config->number[WGMMA_COLS];
 }
 
+/* Threads of three warpgroups have fewer registers. */
 static bool make_room(const Device *device, const WgmmaProblem *product, Config *config) {
     const int32_t *n = config->number;
-    return sum_moments_fit(n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_RESIDENT]) &&
+    return n[WGMMA_WARPGROUPS] <= 2 && sum_moments_fit(n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_RESIDENT]) &&
            wgmma_make_room(device, product, config, sum_moments_shared());
 }
 

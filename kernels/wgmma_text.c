@@ -234,7 +234,9 @@ static double once_cycles(const Device *device, const WgmmaProblem *problem, con
            stage = stage_cycles(problem, config, device, copies);
     double latency = (COPY_LATENCY + 2.1 * copies) / (config->number[WGMMA_STAGES] - 1);
     double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
-    double epilogue = epilogue_cycles(problem, config) + 780;
+    /* One warpgroup stores as much with half the threads. */
+    double epilogue =
+        epilogue_cycles(problem, config) * (config->number[WGMMA_WARPGROUPS] == 1 ? 2 : 1) + 780;
     if (latency < STEP_LATENCY) latency = STEP_LATENCY;
     if (slices > 1)
         epilogue =

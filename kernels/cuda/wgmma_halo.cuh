@@ -53,21 +53,52 @@ template <class Tile> struct HaloTiles {
         place.image = tile;
         return place;
     }
-    // The result's row that a thread's row of a block's piece is, or one behind all.
+    // Of a place of a tile: the result's row, or one behind all.
+    SMELT_DEVICE Index number(const HaloPlace &place, int plane, int line, int x) const {
+        const Index at[3] = {place.start[0] + plane, place.start[1] + line, place.start[2] + x};
+        const bool outside = at[0] >= window.out[0] || at[1] >= window.out[1] || at[2] >= window.out[2];
+        return outside ? behind() : ((place.image * window.out[0] + at[0]) * window.out[1] + at[1]) * window.out[2] + at[2];
+    }
+    SMELT_DEVICE Index behind() const { return window.images * window.out[0] * window.out[1] * window.out[2]; }
+    // The same of a thread's row of a block's piece.
     SMELT_DEVICE Index row(const HaloPlace &place, int piece, int inside) const {
         const int plane = piece / window.planes, flat = piece % window.planes * window.pitch + inside;
         const int line = quotient(flat, window.box[2]), x = flat - line * window.box[2];
-        const Index at[3] = {place.start[0] + plane, place.start[1] + line, place.start[2] + x};
         // What is behind the next piece's first row is that one's.
-        const bool outside = inside >= window.pitch || x >= window.tile[2] || line >= window.tile[1] ||
-                             at[0] >= window.out[0] || at[1] >= window.out[1] || at[2] >= window.out[2];
-        const Index number = ((place.image * window.out[0] + at[0]) * window.out[1] + at[1]) * window.out[2] + at[2];
-        return outside ? window.images * window.out[0] * window.out[1] * window.out[2] : number;
+        const bool outside = inside >= window.pitch || x >= window.tile[2] || line >= window.tile[1];
+        return outside ? behind() : number(place, plane, line, x);
     }
 };
 
-// x: the input as (channel, x, y, z, image); w: the weights as for WgmmaWindows.
+// x: the input as (channel, x, y, z, image); w: the weights as for WgmmaWindows. Of a part of the channels all taps'.
 template <class Tile>
+SMELT_DEVICE void halo_copy_weights(const InputRing<Tile> &ring, const HaloWindow &window, const TensorMap &w, WgmmaStage &stage,
+                                    int channel, Index col) {
+    for (int tap = 0; tap < window.kernel[0] * window.kernel[1] * window.kernel[2]; tap += Tile::taps) {
+        const u32 full = ring.full + stage.at * 8, at = ring.weights + stage.at * Tile::stage_bytes;
+        barrier_wait(ring.free + stage.at * 8, stage.round ^ 1);
+        barrier_arrive_expecting(full, Tile::stage_bytes);
+#pragma unroll
+        for (int j = 0; j < Tile::taps; ++j)
+            wgmma_copy_columns<Tile>(at + j * Tile::tap_bytes, w, full,
+                                     Tile::spread ? (tap + j) * window.channels + channel : channel,
+                                     Tile::spread ? (int)col : tap + j, (int)col);
+        stage.next<Tile::stages>();
+    }
+}
+
+// Those that stay and are constant come before kernels in front have ended.
+template <class Tile>
+SMELT_DEVICE void halo_copy_ahead(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, const TensorMap &w) {
+    WgmmaStage stage;
+    if (threadIdx.x == Tile::consumers)
+        for (int channel = 0; channel < tiles.window.channels; channel += Tile::depth)
+            halo_copy_weights<Tile>(ring, tiles.window, w, stage, channel, tiles.find((Index)blockIdx.x).col);
+    __syncwarp();
+}
+
+// AHEAD: weights that stay have been asked for.
+template <class Tile, bool AHEAD>
 SMELT_DEVICE void halo_copy(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w) {
     const HaloWindow &window = tiles.window;
     WgmmaStage input, stage;
@@ -82,18 +113,7 @@ SMELT_DEVICE void halo_copy(const InputRing<Tile> &ring, const HaloTiles<Tile> &
                      (int)place.start[2] - window.pad[2], (int)place.start[1] - window.pad[1],
                      (int)place.start[0] - window.pad[0], (int)place.image);
             input.next<Tile::inputs>();
-            if (Tile::keep && !first) continue;
-            for (int tap = 0; tap < window.kernel[0] * window.kernel[1] * window.kernel[2]; tap += Tile::taps) {
-                const u32 full = ring.full + stage.at * 8, at = ring.weights + stage.at * Tile::stage_bytes;
-                barrier_wait(ring.free + stage.at * 8, stage.round ^ 1);
-                barrier_arrive_expecting(full, Tile::stage_bytes);
-#pragma unroll
-                for (int j = 0; j < Tile::taps; ++j)
-                    wgmma_copy_columns<Tile>(at + j * Tile::tap_bytes, w, full,
-                                             Tile::spread ? (tap + j) * window.channels + channel : channel,
-                                             Tile::spread ? (int)place.col : tap + j, (int)place.col);
-                stage.next<Tile::stages>();
-            }
+            if (!Tile::keep || (first && !AHEAD)) halo_copy_weights<Tile>(ring, window, w, stage, channel, place.col);
         }
     }
 }
@@ -163,15 +183,16 @@ SMELT_DEVICE void halo_consume(const InputRing<Tile> &ring, const HaloTiles<Tile
     moments.leave_block();
 }
 
-// moments: MomentParts or NoMoments; tiles of rows are counted without their columns.
-template <class Tile, class Store, class Moments>
+// AHEAD: the weights are constant. moments: MomentParts or NoMoments; tiles of rows are counted without their columns.
+template <class Tile, bool AHEAD, class Store, class Moments>
 SMELT_DEVICE void halo_product(const HaloTiles<Tile> &tiles, const TensorMap &x, const TensorMap &w, const Store &store,
                                const Moments &moments) {
     const InputRing<Tile> ring = input_ring<Tile>(x, w);
+    if (AHEAD && Tile::keep) halo_copy_ahead<Tile>(ring, tiles, w);
     wait_for_previous_kernel();
     if (threadIdx.x >= Tile::consumers) {
         if (Tile::moves_registers) registers_to<40>();
-        if (threadIdx.x == Tile::consumers) halo_copy<Tile>(ring, tiles, x, w);
+        if (threadIdx.x == Tile::consumers) halo_copy<Tile, AHEAD>(ring, tiles, x, w);
         __syncwarp();
     } else {
         if (Tile::moves_registers) registers_from<232>();

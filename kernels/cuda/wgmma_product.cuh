@@ -90,6 +90,10 @@ struct WgmmaStage {
             round ^= 1;
         }
     }
+    template <int STAGES> SMELT_DEVICE void skip(int count) {
+        round ^= (at + count) / STAGES & 1;
+        at = (at + count) % STAGES;
+    }
 };
 
 template <class Tile> struct WgmmaRing {

@@ -198,13 +198,13 @@ static double plane_cycles(const Planes *planes, const Device *device, const Con
                           config->number[PLANE_DEPTH] / 16;
     double copied = (double)(input_bytes(planes, config) * blocks * planes->stride);
     if (!keeps(planes, config)) copied += stages * (double)stage_bytes(planes, config);
-    double main = 1.05 * instructions * instruction;
+    double main = (planes->flat ? 1 : 1.05) * instructions * instruction;
     double copies = copied / wgmma_l2_rate(device);
     /* What normalises takes shared memory's time from the instructions. */
     double normal =
         planes->normalizes ? (double)(input_bytes(planes, config) * blocks * planes->stride) / PACK : 0;
     return (main > copies ? main : copies) + normal + 150 +
-           14 * config->number[PLANE_PIECES] * config->number[PLANE_COLS];
+           (planes->flat ? 6 : 14) * config->number[PLANE_PIECES] * config->number[PLANE_COLS];
 }
 
 static double model(const Planes *planes, const Device *device, const Config *config) {

@@ -83,7 +83,6 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .spread = conv->outputs % 16 == 0,
                             .constant = problem_value(problem, conv->w)->data != NULL,
                             .alone = conv_has_moments(problem, conv) || problem->normalization != NONE,
-                            .reads = conv_reads(problem, conv),
                             .bytes = problem_bytes(problem),
                             .known_cols = conv->outputs,
                             .known_batch = conv->groups,
@@ -91,6 +90,7 @@ WgmmaProblem wgmma_conv_product(const Problem *problem, const ConvText *conv) {
                             .unit = behind_planes_unit(problem)};
     int64_t rows = dim_at_opt(problem->graph, product.rows);
     product.known_rows = rows > 0 ? rows : 1;
+    wgmma_describe_epilogue(problem, &product);
     return product;
 }
 

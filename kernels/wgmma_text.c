@@ -1,9 +1,9 @@
 #include "kernels/wgmma_text.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/checked.h"
+#include "ir/cost.h"
 #include "kernels/planes_text.h"
 #include "kernels/window_text.h"
 
@@ -15,42 +15,40 @@ enum {
     BYTES_OF_A_STEP = 32, /* of the depth */
     BYTES_OF_A_LINE = 128,
     MOST_STAGE_LINE = 192,
-    MOST_SLICES = 8,    /* blocks of a cluster */
-    LEAST_STEPS = 3,    /* of a slice */
-    IDLE_SHARE = 16,    /* of the multiprocessors */
-    COPY_LATENCY = 800, /* cycles */
-    STEP_LATENCY = 205,
-    IDLE_LINE = 4,           /* cycles, of a tile outside the operand: the copy engine fills it with zeros */
+    MOST_SLICES = 8, /* blocks of a cluster */
+    LEAST_STEPS = 3, /* of a slice */
+    LEAST_KEPT_STAGES = 3,
+    IDLE_SHARE = 16, /* of the multiprocessors */
+    STEP_LATENCY = 207,
     MOST_BOX = 256,          /* lines that a box has */
     LEAST_SHARED_ROWS = 128, /* of a tile */
     LEAST_SHARED_COLS = 64,
     COLUMNS_OF_A_PIECE = 32,
-    MOST_WAITING = 96, /* sums of a thread whose results wait for others */
-    STRIP = 64         /* lines of an operand with the depth outside that are copied together */
+    MOST_WAITING = 96 /* sums of a thread whose results wait for others */
 };
 
-#define SHARING  1.3  /* time of blocks that share an operand, to that of others */
-#define CROWDING 1.25 /* of blocks that share a multiprocessor, each with fewer stages */
+#define SHARING 1.3 /* time of blocks that share an operand, to that of others */
 
-enum { SHARE_NOTHING, SHARE_ROWS, SHARE_COLS };
+enum { SHARE_NOTHING, SHARE_ROWS, SHARE_COLS, KEEP_COLS };
 
 /* Tiles of least to most columns, in steps. Registers of a thread bound rows x cols / 128 sums and how many
  * blocks share a multiprocessor. */
 typedef struct TileFamily {
     int32_t warpgroups, repeat, least, most, step, resident;
 } TileFamily;
-static const TileFamily families[] = {{2, 1, 64, 256, 16, 1}, {2, 2, 64, 128, 32, 1}, {2, 1, 32, 128, 32, 2},
-                                      {1, 2, 64, 96, 32, 2},  {1, 1, 32, 64, 32, 3},  {1, 1, 64, 128, 64, 2},
-                                      {1, 1, 64, 128, 64, 1}, {1, 1, 32, 32, 32, 2},  {2, 2, 32, 32, 32, 2},
-                                      {2, 4, 32, 32, 32, 1},  {3, 1, 128, 160, 32, 1}};
+static const TileFamily families[] = {{2, 1, 64, 256, 16, 1}, {2, 2, 64, 128, 32, 1}, {2, 1, 32, 128, 16, 2},
+                                      {2, 1, 32, 64, 16, 3},  {1, 2, 64, 96, 32, 2},  {1, 1, 32, 96, 16, 3},
+                                      {1, 1, 32, 64, 16, 4},  {1, 1, 64, 128, 64, 2}, {1, 1, 64, 128, 64, 1},
+                                      {1, 1, 32, 32, 32, 2},  {2, 2, 32, 32, 32, 2},  {2, 4, 32, 32, 32, 1},
+                                      {3, 1, 128, 160, 32, 1}};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 /* How the blocks of a cluster work together. */
 typedef struct Way {
     int32_t slices, shares;
 } Way;
-static const Way ways[] = {{1, SHARE_NOTHING}, {2, SHARE_NOTHING}, {4, SHARE_NOTHING},
-                           {8, SHARE_NOTHING}, {1, SHARE_ROWS},    {1, SHARE_COLS}};
+static const Way ways[] = {{1, SHARE_NOTHING}, {2, SHARE_NOTHING}, {4, SHARE_NOTHING}, {8, SHARE_NOTHING},
+                           {1, SHARE_ROWS},    {1, SHARE_COLS},    {1, KEEP_COLS}};
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
 const char *wgmma_refuses(const Problem *problem) {
@@ -69,6 +67,29 @@ bool wgmma_reads_outer(int32_t element) {
     return element == 2;
 }
 
+static double elements_of(const Problem *problem, const Shape *shape) {
+    double count = 1;
+    for (int32_t i = 0; i < shape->rank; ++i) count *= (double)dim_at_opt(problem->graph, shape->dim[i]);
+    return count;
+}
+
+void wgmma_describe_epilogue(const Problem *problem, WgmmaProblem *product) {
+    const Node *anchor = problem_anchor(problem);
+    double results = elements_of(problem, &problem_output(problem, 0)->shape);
+    for (int32_t i = 0; i < problem->input_count; ++i) {
+        const Value *value = problem_value(problem, problem->inputs[i]);
+        bool operand = false;
+        for (int32_t k = 0; k < anchor->input_count; ++k)
+            operand = operand || anchor->inputs[k] == problem->inputs[i];
+        if (!operand && value->data == NULL)
+            product->reads = product->reads || elements_of(problem, &value->shape) >= results;
+    }
+    for (int32_t i = 0; i < problem->node_count; ++i) {
+        OpId op = problem->graph->nodes[problem->nodes[i]].op;
+        product->polynomial = product->polynomial || op == OP_Gelu || op == OP_Erf || op == OP_Tanh;
+    }
+}
+
 int32_t wgmma_rows(const Config *config) {
     return config->number[WGMMA_WARPGROUPS] * config->number[WGMMA_REPEAT] * ROWS_OF_A_STEP;
 }
@@ -81,9 +102,17 @@ int32_t wgmma_copied_cols(const Config *config) {
     return config->number[WGMMA_COLS] / (config->number[WGMMA_SHARES] == SHARE_COLS ? 2 : 1);
 }
 
+static bool shares_of(const Config *config) {
+    return config->number[WGMMA_SHARES] == SHARE_ROWS || config->number[WGMMA_SHARES] == SHARE_COLS;
+}
+
+static bool keeps_of(const Config *config) {
+    return config->number[WGMMA_SHARES] == KEEP_COLS;
+}
+
 /* Blocks of a cluster. */
 static int32_t cluster_of(const Config *config) {
-    return config->number[WGMMA_SHARES] != SHARE_NOTHING ? 2 : config->number[WGMMA_SLICES];
+    return shares_of(config) ? 2 : config->number[WGMMA_SLICES];
 }
 
 static int32_t stage_depth(const Config *config) {
@@ -98,7 +127,7 @@ int32_t wgmma_line(int32_t element, int32_t part) {
 
 static int32_t stage_bytes(const WgmmaProblem *problem, const Config *config) {
     return wgmma_line(problem->element, config->number[WGMMA_DEPTH]) * config->number[WGMMA_BLOCKS] *
-           (wgmma_rows(config) + config->number[WGMMA_COLS]);
+           (wgmma_rows(config) + (keeps_of(config) ? 0 : config->number[WGMMA_COLS]));
 }
 
 /* What the other slices send to a block: their sums of its units, of 8 columns of a row for each thread. */
@@ -115,6 +144,13 @@ static int64_t run_of(const WgmmaProblem *problem, const Config *config) {
 
 static int64_t steps_of(const WgmmaProblem *problem, const Config *config) {
     return ceil_div_i64(problem->runs * run_of(problem, config), config->number[WGMMA_BLOCKS]);
+}
+
+/* What a block keeps of the columns' operand. */
+static int64_t kept_bytes(const WgmmaProblem *problem, const Config *config) {
+    int64_t parts = steps_of(problem, config) * config->number[WGMMA_BLOCKS];
+    if (!keeps_of(config)) return 0;
+    return parts * config->number[WGMMA_COLS] * wgmma_line(problem->element, config->number[WGMMA_DEPTH]);
 }
 
 /* Instructions of a part that begins at `first` of a run. */
@@ -134,6 +170,14 @@ int32_t wgmma_spreads(const WgmmaProblem *problem, const Config *config) {
         return 0;
     if (problem->known_cols % 32 == 0 && config->number[WGMMA_COLS] % 32 == 0) return 32;
     return problem->alone ? 0 : 16;
+}
+
+/* Columns of which the threads of a row store 8 each: see SumUnits. */
+static int32_t group_of(const WgmmaProblem *problem, const Config *config) {
+    int32_t spread = wgmma_spreads(problem, config), cols = config->number[WGMMA_COLS];
+    if (cols % 32 != 0 || spread == 16) return 16;
+    bool whole = spread == 32 && cols % 64 == 0 && config->number[WGMMA_SLICES] == 1 && !problem->alone;
+    return whole && problem->element == 2 ? 64 : 32; /* 32 of 4 bytes are a line */
 }
 
 /* -- what it costs -- */
@@ -160,90 +204,140 @@ static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
     return rows * cols * problem->known_batch;
 }
 
-/* What it takes to copy a line of a part of so many elements, to one of 128 bytes: L2 is asked for halves of
- * its lines, and lines that begin anywhere meet more of them. */
-static double line_share(const WgmmaProblem *problem, int32_t depth) {
+/* Blocks that keep their columns: as many of all columns. 0: there are more columns than blocks. */
+static int64_t keeping_blocks(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    int64_t cols = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
+    return (int64_t)device->sm_count * config->number[WGMMA_RESIDENT] / cols * cols;
+}
+
+/* Halves of L2's lines that a line of a part of so many elements meets: more where it begins anywhere. */
+static double line_halves(const WgmmaProblem *problem, int32_t depth) {
     int64_t all = problem->depth * problem->element;
     double halves = depth * problem->element / 64.0;
     if (all % 64 != 0) halves += all % 32 == 0 ? 0.5 : 0.75;
-    return 0.55 + 0.225 * halves;
+    return halves;
 }
 
-/* Cycles of copying a stage's operands from L2 while so many blocks do. It counts lines, and more those of
- * rows: the columns' operand is read by most blocks at the same time. */
+/* The same with a share that all lines take. */
+static double line_share(const WgmmaProblem *problem, int32_t depth, double share) {
+    return share + (1 - share) / 2 * line_halves(problem, depth);
+}
+
+/* What copies take where blocks do several tiles, or one: to a line at the plain rate of L2, of products
+ * those of rows, which blocks read at the same time, and of columns; of windows. Columns of a small operand
+ * lie in few parts of L2, which all blocks ask. */
+typedef struct CopyRates {
+    double share, least_busy;
+    struct {
+        double rows, cols;
+    } line[2];                /* of products, of windows */
+    double asked, most_asked; /* cycles of a line: bytes of the operand divide them */
+    double latency,
+        behind; /* until a stage is there; behind others, each so many times as long as they take */
+} CopyRates;
+static const CopyRates many_rates = {0.00, 1, {{0.47, 0.61}, {0.73, 0.38}}, 378039, 5.1, 478, 1.14};
+static const CopyRates once_rates = {0.89, 0.24, {{0.58, 0.49}, {1.15, 0.15}}, 0, 0, 703, 2.62};
+
+/* Cycles of copying a stage's operands from L2 while so many blocks do. */
 static double copy_cycles(const Device *device, const WgmmaProblem *problem, const Config *config,
-                          double active) {
-    double busy = active / device->sm_count;
-    double lines = wgmma_rows(config) / 1.2 + config->number[WGMMA_COLS] / 2.0;
-    if (busy > 1) busy = 1;
-    if (busy < 0.19) busy = 0.19;
-    return config->number[WGMMA_BLOCKS] * lines * BYTES_OF_A_LINE / device_l2_per_clock(device) *
-           line_share(problem, config->number[WGMMA_DEPTH]) * busy;
+                          const CopyRates *rates, double active) {
+    double line = BYTES_OF_A_LINE / device_l2_per_clock(device) *
+                  line_share(problem, config->number[WGMMA_DEPTH], rates->share);
+    double bytes = (double)problem->known_cols * (double)(problem->depth * problem->runs) *
+                   (double)problem->known_batch * problem->element;
+    double asked = fmin(rates->most_asked, rates->asked / bytes);
+    double rows = line * rates->line[problem->runs > 1].rows * wgmma_rows(config),
+           cols = fmax(line * rates->line[problem->runs > 1].cols, asked) *
+                  (keeps_of(config) ? 0 : config->number[WGMMA_COLS]);
+    return config->number[WGMMA_BLOCKS] * (rows + cols) *
+           fmax(rates->least_busy, fmin(active / device->sm_count, 1));
 }
 
-/* Lines of the columns' operand that a tile has outside of it: on the average where blocks do several tiles,
- * else the most. */
-static double idle_lines(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    int64_t tiles = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
-    double idle = (double)(tiles * config->number[WGMMA_COLS] - problem->known_cols);
-    return tiles_of(problem, config) > device->sm_count ? idle / (double)tiles : idle;
-}
-
-/* Cycles of a stage: copies, or products at the full rate. TF32 takes as long as two bytes each of half
- * precision. */
-static double stage_cycles(const WgmmaProblem *problem, const Config *config, const Device *device,
-                           double copies) {
+/* Cycles of a stage's products. TF32 takes as long as two bytes each of half precision. Where a tile has few
+ * columns, shared memory does not keep up; one warpgroup waits between its instructions. */
+static double product_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
     double instructions = (double)ceil_div_i64(problem->depth * problem->element, BYTES_OF_A_STEP) /
                           (double)run_of(problem, config) * config->number[WGMMA_BLOCKS];
-    double products = instructions * BYTES_OF_A_STEP * wgmma_rows(config) * config->number[WGMMA_COLS] /
-                      device->fp16_per_clock;
-    copies += IDLE_LINE * config->number[WGMMA_BLOCKS] * idle_lines(device, problem, config);
-    return (products > copies ? products : copies) * (config->number[WGMMA_RESIDENT] > 1 ? CROWDING : 1);
+    bool lonely = config->number[WGMMA_WARPGROUPS] == 1 && config->number[WGMMA_RESIDENT] == 1;
+    double cols = config->number[WGMMA_COLS], least = 1.13 * (32 + cols / 2);
+    return (lonely ? 1.52 : 1) * instructions * BYTES_OF_A_STEP * wgmma_rows(config) *
+           fmax(0.94 * cols, least) / device->fp16_per_clock;
+}
+
+/* Until a stage that is asked for is there, for each of those that are under way. */
+static double copy_latency(const Config *config, const CopyRates *rates, double copies) {
+    return (rates->latency + rates->behind * copies) / (config->number[WGMMA_STAGES] - 1);
+}
+
+static bool stores_halves(const WgmmaProblem *problem, const Config *config) {
+    return config->number[WGMMA_COLS] % 32 != 0 || wgmma_spreads(problem, config) == 16;
 }
 
 /* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
- * thread of two blocks. Pieces of 16 columns are half as long in memory. */
+ * thread of two blocks; polynomials are slow beside many sums. */
 static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
     int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
-    double each = 0.147;
-    if (problem->reads) each = config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.255 : 0.18;
-    if (config->number[WGMMA_COLS] % 32 != 0 || wgmma_spreads(problem, config) == 16) each *= 1.4;
+    double each = group_of(problem, config) == 64 ? 0.116 : 0.111;
+    if (problem->reads) each += config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.139 : 0.083;
+    if (problem->polynomial) each += 0.85e-3 * config->number[WGMMA_COLS];
     return each * wgmma_rows(config) * config->number[WGMMA_COLS];
 }
 
-/* Cycles for blocks that do several tiles. */
+/* Cycles for blocks that do several tiles: copies for the next one go on while a tile is stored. The last
+ * round has fewer blocks. */
 static double many_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    double resident = config->number[WGMMA_RESIDENT], blocks = device->sm_count * resident;
-    double tiles = (double)tiles_of(problem, config), rounds = tiles / blocks;
-    double stage = stage_cycles(problem, config, device, copy_cycles(device, problem, config, blocks));
-    double main = (double)steps_of(problem, config) * stage;
-    double epilogue = epilogue_cycles(problem, config) + 400;
-    if (resident == 1 || rounds < 1.65) rounds = ceil(rounds);
-    if (resident == 1) return rounds * (main + epilogue);
-    double together = resident * main, alone = main + epilogue;
-    return rounds * ((together > alone ? together : alone) + 0.85 * epilogue);
+    int32_t resident = config->number[WGMMA_RESIDENT];
+    int64_t tiles = tiles_of(problem, config), blocks = keeps_of(config)
+                                                            ? keeping_blocks(device, problem, config)
+                                                            : (int64_t)device->sm_count * resident;
+    double steps = (double)steps_of(problem, config), epilogue = epilogue_cycles(problem, config) + 322;
+    double copies = copy_cycles(device, problem, config, &many_rates, device->sm_count),
+           products = product_cycles(device, problem, config);
+    double stage = fmax(copies, products), latency = copy_latency(config, &many_rates, copies);
+    if (resident == 1) {
+        double ahead = 0.10 * fmin(fmin(config->number[WGMMA_STAGES], steps) * copies, epilogue);
+        return (double)ceil_div_i64(tiles, blocks) *
+               (epilogue + fmax(steps * products, steps * fmax(stage, 1.32 * latency) - ahead));
+    }
+    double alone = steps * fmax(stage, latency) + epilogue, behind = 1.26 * epilogue;
+    int64_t rounds = tiles / blocks, rest = tiles % blocks;
+    double cycles = (double)rounds * (fmax(resident * steps * stage, alone) + behind);
+    if (rest == 0) return cycles;
+    double left = (double)ceil_div_i64(rest, device->sm_count);
+    return cycles + fmax(left * steps * stage, steps * fmax(stage, 3.59 * latency) + epilogue) +
+           (left > 1 ? behind : 0);
 }
 
 /* Cycles where each block does one tile: latencies count, of a step, of a copy and of the slices' meeting. */
 static double once_cycles(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    static const double joins[MOST_SLICES + 1] = {[2] = 1900, [4] = 2750, [8] = 4350};
+    static const double joins[MOST_SLICES + 1] = {[2] = 1725, [4] = 1866, [8] = 3214};
     int32_t slices = config->number[WGMMA_SLICES];
     int64_t blocks = tiles_of(problem, config) * slices;
     double sharing = (double)ceil_div_i64(blocks, device->sm_count);
-    double copies = copy_cycles(device, problem, config, (double)blocks),
-           stage = stage_cycles(problem, config, device, copies);
-    double latency = (COPY_LATENCY + 2.1 * copies) / (config->number[WGMMA_STAGES] - 1);
+    double copies = copy_cycles(device, problem, config, &once_rates, (double)blocks),
+           stage = fmax(copies, product_cycles(device, problem, config));
+    double latency = fmax(copy_latency(config, &once_rates, copies), STEP_LATENCY);
     double steps = (double)ceil_div_i64(steps_of(problem, config), slices);
-    /* One warpgroup stores as much with half the threads. */
-    double epilogue =
-        epilogue_cycles(problem, config) * (config->number[WGMMA_WARPGROUPS] == 1 ? 2 : 1) + 780;
-    if (latency < STEP_LATENCY) latency = STEP_LATENCY;
+    double epilogue = 0.91 * epilogue_cycles(problem, config) + 300;
     if (slices > 1)
         epilogue =
-            epilogue / slices + joins[slices] + 0.125 * wgmma_rows(config) * config->number[WGMMA_COLS];
-    double together = sharing * steps * stage, alone = steps * (stage > latency ? stage : latency) + epilogue;
+            epilogue / slices + joins[slices] + 0.135 * wgmma_rows(config) * config->number[WGMMA_COLS];
+    double together = sharing * steps * stage, alone = steps * fmax(stage, latency) + epilogue;
     if (sharing < 2) return alone;
-    return (together > alone ? together : alone) + 0.48 * epilogue;
+    return fmax(together, alone) + 0.73 * epilogue;
+}
+
+/* Microseconds in which L2 hands out what tiles read and takes what they store, in halves of its lines. */
+static double l2_time(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    const double half = 64;
+    int64_t parts = problem->runs * run_of(problem, config);
+    double rows = (double)(ceil_div_i64(problem->known_rows, wgmma_rows(config)) * wgmma_rows(config)),
+           results = (double)problem->known_rows * (double)problem->known_cols * problem->element / half,
+           read = rows * fmin(7, (double)ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS])) *
+                  (double)parts * line_halves(problem, config->number[WGMMA_DEPTH]);
+    double halves =
+        0.38 * read + results * (stores_halves(problem, config) ? 2 : 1) + (problem->reads ? results : 0);
+    return halves * half * (double)problem->known_batch / (0.66 * device->l2_gb_per_s * 1e3);
 }
 
 /* Of a normalisation of the left operand: parts of all channels are merged first; what a tile has then is
@@ -306,16 +400,17 @@ static double behind_cycles(const Device *device, const WgmmaProblem *problem, c
 
 double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Config *config) {
     int64_t blocks = tiles_of(problem, config) * config->number[WGMMA_SLICES];
-    double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config)
-                                                         : once_cycles(device, problem, config);
+    double cycles = blocks > most_blocks(device, config) ? many_cycles(device, problem, config) + 1500
+                                                         : once_cycles(device, problem, config) + 1767;
     /* What an operand saves that two blocks share is not modelled: much where a tile waits for L2, but the
      * best tiles do not (times on an H200). */
-    if (config->number[WGMMA_SHARES] != SHARE_NOTHING) cycles *= SHARING;
+    if (shares_of(config)) cycles *= SHARING;
     /* What normalises a tile waits for all of it, and the products wait for that. */
     if (problem->normal_shared > 0) cycles += normal_cycles(device, problem, config);
     if (problem->unit > 0) cycles += behind_cycles(device, problem, config);
-    double time = (cycles + 760) / device->clock_mhz,
-           moved = (double)problem->bytes / (device->dram_gb_per_s * 1e3);
+    double time = cycles / device->clock_mhz,
+           moved = fmax(0.75 * (double)problem->bytes / (device->dram_gb_per_s * 1e3),
+                        l2_time(device, problem, config));
     return sqrt(time * time + moved * moved);
 }
 
@@ -325,8 +420,8 @@ double wgmma_cost(const Device *device, const WgmmaProblem *problem, const Confi
 static void set_stages(const Device *device, const WgmmaProblem *problem, Config *config, int32_t others) {
     int32_t each = device->shared_per_sm / config->number[WGMMA_RESIDENT] - SHARED_RESERVED - SHARED_SLACK;
     int64_t left = (int64_t)each - others - joined_bytes(config) - problem->normal_shared -
-                   behind_shared(problem, config);
-    int64_t stages = left / stage_bytes(problem, config);
+                   behind_shared(problem, config) - kept_bytes(problem, config);
+    int64_t stages = left > 0 ? left / stage_bytes(problem, config) : 0;
     config->number[WGMMA_STAGES] = (int32_t)min_i64(stages, MOST_STAGES);
 }
 
@@ -352,12 +447,20 @@ static bool may_share(const Device *device, const WgmmaProblem *problem, const C
     if (problem->alone || config->number[WGMMA_SLICES] > 1 || device->sm_count < 2) return false;
     if (wgmma_rows(config) < LEAST_SHARED_ROWS || config->number[WGMMA_COLS] < LEAST_SHARED_COLS)
         return false;
-    if (config->number[WGMMA_SHARES] == SHARE_ROWS) return cols > 1 && wgmma_copied_rows(config) % STRIP == 0;
+    if (config->number[WGMMA_SHARES] == SHARE_ROWS)
+        return cols > 1 && wgmma_copied_rows(config) % WGMMA_STRIP == 0;
     return rows > 1 && wgmma_copied_cols(config) % COLUMNS_OF_A_PIECE == 0;
 }
 
+/* Of one matrix that nobody writes, where blocks have several tiles of the same columns. */
+static bool may_keep(const Device *device, const WgmmaProblem *problem, const Config *config) {
+    return problem->constant && problem->batch == 1 && dim_is_exact(problem->cols) && !problem->alone &&
+           problem->unit == 0 && problem->normal_shared == 0 && keeping_blocks(device, problem, config) > 0 &&
+           tiles_of(problem, config) > most_blocks(device, config);
+}
+
 static bool is_legal(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    if (config->number[WGMMA_STAGES] < 2) return false;
+    if (config->number[WGMMA_STAGES] < (keeps_of(config) ? LEAST_KEPT_STAGES : 2)) return false;
     int32_t slices = config->number[WGMMA_SLICES];
     /* A cluster that must wait for others to end may meet blocks of the next kernel in its place. */
     if (slices > 1 && (tiles_of(problem, config) * slices > most_blocks(device, config) ||
@@ -367,10 +470,11 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
     if (problem->unit > 0 && (config->number[WGMMA_RESIDENT] > 1 ||
                               config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2 > MOST_WAITING))
         return false;
-    if (problem->outer_b && wgmma_copied_cols(config) % STRIP != 0) return false;
+    if (problem->outer_b && wgmma_copied_cols(config) % WGMMA_STRIP != 0) return false;
     if (problem->alone && config->number[WGMMA_COLS] % 32 != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;
     if (config->number[WGMMA_SHARES] == SHARE_NOTHING) return true;
+    if (keeps_of(config)) return may_keep(device, problem, config);
     return problem->normal_shared == 0 && may_share(device, problem, config);
 }
 
@@ -382,7 +486,7 @@ static int32_t depth_of(const WgmmaProblem *problem) {
     double least = 0;
     if (problem->outer_a || problem->outer_b) return best;
     for (int32_t depth = widest; depth >= step; depth -= step) {
-        double time = (double)ceil_div_i64(problem->depth, depth) * line_share(problem, depth);
+        double time = (double)ceil_div_i64(problem->depth, depth) * line_share(problem, depth, 0.55);
         if (depth < widest && time > least) continue;
         best = depth;
         least = time;
@@ -393,7 +497,7 @@ static int32_t depth_of(const WgmmaProblem *problem) {
 /* Configs of a family of tiles whose blocks work together in this way. */
 static int32_t add_family(const Device *device, const WgmmaProblem *problem, const TileFamily *family,
                           const Way *way, double *costs, Config *out, int32_t count) {
-    bool alone = way->slices == 1 && way->shares == SHARE_NOTHING;
+    bool alone = way->slices == 1 && (way->shares == SHARE_NOTHING || way->shares == KEEP_COLS);
     int32_t depth = depth_of(problem), blocks = blocks_of(problem, depth);
     for (int32_t cols = family->least; cols <= family->most; cols += family->step) {
         if (!alone && cols % 32 != 0) continue;
@@ -416,51 +520,11 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
     return count;
 }
 
-/* -- maps -- */
-
-/* Columns of which the threads of a row store 8 each: see SumUnits. */
-static int32_t group_of(const WgmmaProblem *problem, const Config *config) {
-    int32_t spread = wgmma_spreads(problem, config), cols = config->number[WGMMA_COLS];
-    if (cols % 32 != 0 || spread == 16) return 16;
-    bool whole = spread == 32 && cols % 64 == 0 && config->number[WGMMA_SLICES] == 1 && !problem->alone;
-    return whole && problem->element == 2 ? 64 : 32; /* 32 of 4 bytes are a line */
-}
-
-KernelMap wgmma_matrix_map(const WgmmaProblem *problem, const Config *config, ValueId value, Dim lines,
-                           Dim depth, Dim batch, Dim line_stride, Dim batch_stride, bool outer,
-                           int32_t box_lines) {
-    int32_t part = config->number[WGMMA_DEPTH];
-    KernelMap map = {.value = value, .rank = 3, .swizzle = wgmma_line(problem->element, part)};
-    Dim dim[] = {outer ? lines : depth, outer ? depth : lines, batch},
-        stride[] = {1, line_stride, batch_stride};
-    int32_t box[] = {outer ? STRIP : part, outer ? part : box_lines, 1};
-    memcpy(map.dim, dim, sizeof dim);
-    memcpy(map.stride, stride, sizeof stride);
-    memcpy(map.box, box, sizeof box);
-    return map;
-}
-
-KernelMap wgmma_spread_map(DimTable *dims, int32_t spread, int32_t element, int32_t part, int32_t cols,
-                           ValueId value, Dim lines, Dim depth, Dim line_stride) {
-    KernelMap map = {.value = value, .rank = 5, .swizzle = wgmma_line(element, part)};
-    const int32_t each = spread / 4, extents[] = {0, 2, 4, each / 2, cols / spread},
-                  steps[] = {0, 1, each, 2, spread};
-    map.dim[0] = depth;
-    map.stride[0] = 1;
-    map.box[0] = part;
-    for (int32_t i = 1; i < 5; ++i) {
-        map.dim[i] = i < 4 ? extents[i] : dim_floor_div(dims, lines, spread);
-        map.stride[i] = dim_mul(dims, line_stride, steps[i]);
-        map.box[i] = extents[i];
-    }
-    return map;
-}
-
 /* -- text -- */
 
 void wgmma_declare_tile(KernelWriter *w, const WgmmaProblem *problem, const Config *config, DType dtype) {
     const int32_t *n = config->number;
-    static const char *const shares[] = {"SHARE_NOTHING", "SHARE_ROWS", "SHARE_COLUMNS"};
+    static const char *const shares[] = {"SHARE_NOTHING", "SHARE_ROWS", "SHARE_COLUMNS", "KEEP_COLUMNS"};
     kernel_declare(
         w, "typedef WgmmaTile<%s, %d, %d, %d, %d, %d, %d, %d, %d, %lld, %d, %s, %s, %d, %d, %s> Tile;",
         cuda_type(dtype), n[WGMMA_WARPGROUPS], n[WGMMA_REPEAT], n[WGMMA_COLS], n[WGMMA_DEPTH],
@@ -509,10 +573,12 @@ Status wgmma_finish(KernelWriter *w, const Device *device, const WgmmaProblem *p
     kernel_resident(w, config->number[WGMMA_RESIDENT]);
     int32_t cluster = cluster_of(config);
     Dim grid = tiles;
-    if (config->number[WGMMA_SLICES] == 1)
+    if (keeps_of(config))
+        grid = dim_min(dims, tiles, keeping_blocks(device, problem, config));
+    else if (config->number[WGMMA_SLICES] == 1)
         grid = dim_min(dims, tiles, (int64_t)(device->sm_count / cluster) * config->number[WGMMA_RESIDENT]);
     kernel_cluster(w, cluster);
     return kernel_finish(w, dim_mul(dims, grid, cluster), 1, 1, threads_of(config),
                          config->number[WGMMA_STAGES] * stage_bytes(problem, config) + joined_bytes(config) +
-                             SHARED_SLACK);
+                             (int32_t)kept_bytes(problem, config) + SHARED_SLACK);
 }

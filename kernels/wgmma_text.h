@@ -19,6 +19,7 @@ typedef struct WgmmaProblem {
     bool alone;            /* tiles are counted by blocks, for moments: no two share an operand, and threads
                               have 32 columns */
     bool reads;            /* the epilogue reads something of the result's size */
+    bool polynomial;       /* and calls a function that is one, such as Gelu */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
     const char *moments;                         /* sum_moments of sums_text.h; NULL: none */
@@ -27,7 +28,10 @@ typedef struct WgmmaProblem {
     int64_t unit; /* channels of a unit where results are normalised (planes_text.h); 0: they are not */
 } WgmmaProblem;
 
-enum { WGMMA_MOST_CONSUMERS = 384 /* threads */ };
+enum {
+    WGMMA_MOST_CONSUMERS = 384, /* threads */
+    WGMMA_STRIP = 64            /* lines of an operand with the depth outside that are copied together */
+};
 
 /* Numbers of a config. */
 typedef enum WgmmaNumber {
@@ -40,7 +44,7 @@ typedef enum WgmmaNumber {
     WGMMA_RESIDENT,
     WGMMA_SLICES, /* of the depth, each by a block of a cluster */
     WGMMA_SHARES  /* between two blocks of a cluster, of 1 slice: 0 nothing, 1 the rows' operand, 2 the
-                     columns' */
+                     columns'; 3: nothing, but each block keeps the columns' operand for all of its tiles */
 } WgmmaNumber;
 
 /* Why there is no such instruction for the types of the anchor's inputs 0 and 1, or NULL. */
@@ -50,6 +54,8 @@ int32_t wgmma_element(const Problem *problem);
 /* Whether the instruction reads such elements where the depth is not their innermost dimension. */
 bool wgmma_reads_outer(int32_t element);
 
+/* What the epilogue does: `reads` and `polynomial`. */
+void wgmma_describe_epilogue(const Problem *problem, WgmmaProblem *product);
 /* All that are legal, the least cost first; at least one for cols and depths from 1. */
 int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config out[MOST_CONFIGS]);
 /* Bytes of tiles that a multiprocessor gets from L2 in a cycle while all read. Tiles that others read at the

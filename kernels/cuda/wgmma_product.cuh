@@ -24,20 +24,22 @@ template <int LINES, int DEPTH, bool OUTER, int SIZE = 2> struct WgmmaOperand {
 // A block's work: WARPGROUPS * REPEAT * 64 rows, COLS columns; a stage has BLOCKS parts of DEPTH. SLICES blocks, a cluster,
 // divide a tile's depth among themselves, add up each other's sums and store a part each; but for PlanesBehind a tile has a
 // cluster of its own then. RESIDENT blocks share a multiprocessor. Or blocks of a cluster of two have neighbouring tiles and the
-// same part of an operand, of which each copies one half to both: what SHARES says.
+// same part of an operand, of which each copies one half to both: what SHARES says. Or a block copies the columns' operand once, for
+// all of its tiles, which have the same columns: KEEP_COLUMNS, of one matrix.
 // A run of the sums has RUN parts, of the last of which LAST instructions have something to multiply; then a stage is a run or
 // one part. SPREAD: 32, columns lie in shared memory so that the 8 of each 32 that one thread gets are neighbours: column
 // 8 q + 2 p + e in line 8 p + 2 q + e. Its map has the dimensions depth, e, q, p and 32 columns. 16, a thread gets 4 neighbours
 // of each 16: column 4 q + 2 p + e in line 8 p + 2 q + e; the map has depth, e, q, p and 16 columns. 0: they lie in order. GROUP:
 // see SumUnits.
-enum WgmmaShares { SHARE_NOTHING, SHARE_ROWS, SHARE_COLUMNS };
+enum WgmmaShares { SHARE_NOTHING, SHARE_ROWS, SHARE_COLUMNS, KEEP_COLUMNS };
 template <class ELEMENT, int WARPGROUPS, int REPEAT, int COLS, int DEPTH, int BLOCKS, int STAGES, int SLICES, int RESIDENT,
           int RUN, int LAST, bool OUTER_A, bool OUTER_B, int SPREAD, int GROUP, WgmmaShares SHARES>
 struct WgmmaTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = REPEAT, cols = COLS, depth = DEPTH, blocks = BLOCKS, stages = STAGES;
     static const int slices = SLICES, rows = WARPGROUPS * REPEAT * 64;
-    static const bool shares = SHARES != SHARE_NOTHING, shares_rows = SHARES == SHARE_ROWS, shares_cols = SHARES == SHARE_COLUMNS;
+    static const bool shares_rows = SHARES == SHARE_ROWS, shares_cols = SHARES == SHARE_COLUMNS;
+    static const bool shares = shares_rows || shares_cols, keeps = SHARES == KEEP_COLUMNS;
     static const int cluster = shares ? 2 : SLICES;
     static const int copied_rows = shares_rows ? rows / 2 : rows, copied_cols = shares_cols ? COLS / 2 : COLS;
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
@@ -50,7 +52,8 @@ struct WgmmaTile {
     static const int spread = SPREAD, group = GROUP, run = RUN, last = LAST;
     typedef WgmmaOperand<rows, DEPTH, OUTER_A, sizeof(ELEMENT)> A;
     typedef WgmmaOperand<COLS, DEPTH, OUTER_B, sizeof(ELEMENT)> B;
-    static const int stage_bytes = BLOCKS * (A::bytes + B::bytes), copied_bytes = BLOCKS * (A::copied + B::copied);
+    static const int stage_bytes = BLOCKS * (A::bytes + (keeps ? 0 : B::bytes));
+    static const int copied_bytes = BLOCKS * (A::copied + (keeps ? 0 : B::copied));
     static_assert(LAST == A::instructions || BLOCKS == 1 || BLOCKS == RUN || RUN == 1, "a run ends within a stage");
     // Tiles begin at multiples of 1024 bytes, which dynamic shared memory does not promise.
     static SMELT_DEVICE u32 a_at(u32 stage) { return stage; }
@@ -67,6 +70,12 @@ template <class Tile> struct WgmmaTiles {
     SMELT_DEVICE Index step() const { return (Index)gridDim.x / Tile::cluster; }
     SMELT_DEVICE Index count() const { return pairs.count(); }
     SMELT_DEVICE void find(Index number, Index &row, Index &col, Index &matrix) const {
+        if (Tile::keeps) { // a round of the grid has tiles of all columns
+            row = quotient(number, pairs.cols);
+            col = number - row * pairs.cols;
+            matrix = 0;
+            return;
+        }
         pairs.find(number, row, col, matrix);
         if (Tile::shares_rows) col = col * 2 + (Index)cluster_rank();
         if (Tile::shares_cols) row = row * 2 + (Index)cluster_rank();
@@ -99,6 +108,8 @@ struct WgmmaStage {
 template <class Tile> struct WgmmaRing {
     u32 data, full, empty, joined; // shared memory: stages and what lies behind them; barriers of 8 bytes
     SMELT_DEVICE u32 stage(int i) const { return data + i * Tile::stage_bytes; }
+    // Of the columns' operand that the block keeps, counted by the barrier `joined`.
+    SMELT_DEVICE u32 kept(int part) const { return stage(Tile::stages) + part * Tile::B::bytes; }
     SMELT_DEVICE u32 filled(int i) const { return full + i * 8; }
     SMELT_DEVICE u32 freed(int i) const { return empty + i * 8; }
 };
@@ -132,6 +143,17 @@ SMELT_DEVICE int wgmma_copy_ahead(const WgmmaRing<Tile> &ring, const WgmmaTiles<
     return ahead;
 }
 
+// All parts of the columns' operand that the block keeps.
+template <class Tile, class Load>
+SMELT_DEVICE void wgmma_copy_kept(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps) {
+    typename Load::Cursor cursor = tiles.begin(load, tiles.first(), 0);
+    barrier_arrive_expecting(ring.joined, steps * Tile::blocks * Tile::B::copied);
+    for (int part = 0; part < steps * Tile::blocks; ++part) {
+        load.copy_columns(cursor, ring.kept(part), ring.joined);
+        load.next(cursor);
+    }
+}
+
 // A tile. ahead: stages that have their weights.
 template <class Tile, class Load>
 SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile> &tiles, const Load &load, int steps, Index tile,
@@ -147,7 +169,7 @@ SMELT_DEVICE void wgmma_copy(const WgmmaRing<Tile> &ring, const WgmmaTiles<Tile>
 #pragma unroll
         for (int j = 0; j < Tile::blocks; ++j) {
             load.copy_rows(cursor, Tile::own_a_at(at) + j * Tile::A::bytes, full);
-            if (ahead <= 0) load.copy_columns(cursor, Tile::own_b_at(at) + j * Tile::B::bytes, full);
+            if (!Tile::keeps && ahead <= 0) load.copy_columns(cursor, Tile::own_b_at(at) + j * Tile::B::bytes, full);
             load.next(cursor);
         }
         stage.next<Tile::stages>();
@@ -186,13 +208,13 @@ SMELT_DEVICE void wgmma_multiply_part(u64 a, u64 b, float (&sums)[Tile::repeat][
                 sums[m], a + (u64)(m * A::next_lines + k * A::next_depth >> 4), b + (u64)(k * B::next_depth >> 4),
                 k > 0 || !first);
 }
-// One stage's products. part: of its run, the stage's first.
+// One stage's products. columns: where its part of their operand lies. part: of its run, the stage's first.
 template <class Tile>
-SMELT_DEVICE void wgmma_multiply(u32 at, int warpgroup, int part, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
+SMELT_DEVICE void wgmma_multiply(u32 at, u32 columns, int warpgroup, int part, float (&sums)[Tile::repeat][Tile::cols / 2], bool first) {
     typedef typename Tile::A A;
     typedef typename Tile::B B;
     const u64 a = operand_at(A::form(), Tile::a_at(at) + warpgroup * Tile::repeat * A::next_lines);
-    const u64 b = operand_at(B::form(), Tile::b_at(at));
+    const u64 b = operand_at(B::form(), columns);
     wgmma_begin();
 #pragma unroll
     for (int j = 0; j < Tile::blocks; ++j) {
@@ -356,6 +378,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
     WgmmaStage stage;
     float sums[Tile::repeat][Tile::cols / 2];
     u32 round = 0; // of slices that meet
+    if (Tile::keeps) barrier_wait(ring.joined, 0);
     for (Index tile = tiles.first(); tile < tiles.count(); tile += tiles.step()) {
         Index row, col, matrix;
         tiles.find(tile, row, col, matrix);
@@ -374,7 +397,8 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
             if constexpr (Normal::normalizes)
                 wgmma_normalize<Tile>(ring.stage(stage.at), (share.first + step) * Tile::blocks * Tile::depth, normal,
                                       scales_of<Normal>());
-            wgmma_multiply<Tile>(ring.stage(stage.at), warpgroup, run, sums, step == 0);
+            const u32 at = ring.stage(stage.at);
+            wgmma_multiply<Tile>(at, Tile::keeps ? ring.kept(step * Tile::blocks) : Tile::b_at(at), warpgroup, run, sums, step == 0);
             run = run + Tile::blocks == Tile::run ? 0 : run + Tile::blocks;
             wgmma_wait<1>();
             if (step > 0) wgmma_free<Tile>(before);
@@ -408,7 +432,7 @@ SMELT_DEVICE void wgmma_consume(const WgmmaRing<Tile> &ring, const WgmmaTiles<Ti
 }
 
 // tiles: of the products, pairs of them where operands are shared. steps: stages of one tile, at least as many as there are
-// slices. AHEAD: the columns' operand is constant. moments: NoMoments, or MomentParts of one slice. normal: NoNormal, or of the
+// slices. AHEAD: the columns' operand is constant, as it is where blocks keep it. moments: NoMoments, or MomentParts of one slice. normal: NoNormal, or of the
 // rows' operand, whose depth is the channels. behind: NoBehind, or PlanesBehind, which
 // has moments of its own.
 template <class Tile, bool AHEAD, class Load, class Store, class Moments = NoMoments, class Normal = NoNormal,
@@ -425,14 +449,20 @@ SMELT_DEVICE void wgmma_product(const ProductTiles &pairs, const Load &load, con
             barrier_init(ring.filled(i), 1);
             barrier_init(ring.freed(i), Tile::warpgroups * (Tile::shares ? 2 : 1));
         }
-        if (Tile::slices > 1) barrier_init(ring.joined, 1);
+        if (Tile::slices > 1 || Tile::keeps) barrier_init(ring.joined, 1);
         barrier_init_done();
         if (Tile::slices > 1) barrier_arrive_expecting(ring.joined, WgmmaUnits<Tile>::bytes(cluster_rank()));
     }
     __syncthreads();
     if (Tile::cluster > 1) cluster_arrive_relaxed(); // others may count on the barriers, or copy here
     if (Tile::shares) cluster_wait();
-    const int ahead = AHEAD && threadIdx.x == Tile::consumers ? wgmma_copy_ahead<Tile>(ring, tiles, load, steps) : 0;
+    int ahead = 0;
+    if (AHEAD && threadIdx.x == Tile::consumers) {
+        if constexpr (Tile::keeps)
+            wgmma_copy_kept<Tile>(ring, tiles, load, steps);
+        else
+            ahead = wgmma_copy_ahead<Tile>(ring, tiles, load, steps);
+    }
     __syncwarp();
     if (Tile::slices > 1) cluster_wait();
     wait_for_previous_kernel();

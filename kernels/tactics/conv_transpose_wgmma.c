@@ -19,21 +19,22 @@ static const char *refuses(const Problem *problem, const Device *device) {
 static WgmmaProblem product_of(const Problem *problem, TransposedProduct *product) {
     (void)transposed_product_describe(problem, VECTOR, product);
     int64_t rows = dim_at_opt(problem->graph, product->rows);
-    return (WgmmaProblem){.rows = product->rows,
-                          .cols = product->cols,
-                          .batch = 1,
-                          .depth = product->depth,
-                          .runs = 1,
-                          .element = wgmma_element(problem),
-                          .boxes = true,
-                          .outer_b = true,
-                          .constant = true,
-                          .reads = product->reads,
-                          .bytes = problem_bytes(problem),
-                          .known_rows = rows > 0 ? rows : 1,
-                          .known_cols = product->cols,
-                          .known_batch = 1,
-                          .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS)};
+    WgmmaProblem out = {.rows = product->rows,
+                        .cols = product->cols,
+                        .batch = 1,
+                        .depth = product->depth,
+                        .runs = 1,
+                        .element = wgmma_element(problem),
+                        .boxes = true,
+                        .outer_b = true,
+                        .constant = true,
+                        .bytes = problem_bytes(problem),
+                        .known_rows = rows > 0 ? rows : 1,
+                        .known_cols = product->cols,
+                        .known_batch = 1,
+                        .normal_shared = front_planes_shared(problem, WGMMA_MOST_CONSUMERS)};
+    wgmma_describe_epilogue(problem, &out);
+    return out;
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {

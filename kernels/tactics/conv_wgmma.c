@@ -162,7 +162,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 }
 
 const Tactic tactic_conv_wgmma = {.name = "conv_wgmma",
-                                  .version = 6,
+                                  .version = 7,
                                   .strided = true,
                                   .normalizes_planes = true,
                                   .normalizes_results = true,

@@ -145,22 +145,23 @@ static int64_t at_opt(const Problem *problem, Dim d) {
 }
 
 static WgmmaProblem problem_of(const Problem *problem, const Product *product) {
-    return (WgmmaProblem){.rows = product->rows,
-                          .cols = product->cols,
-                          .batch = product->batch,
-                          .depth = product->depth,
-                          .runs = 1,
-                          .element = wgmma_element(problem),
-                          .boxes = true,
-                          .outer_a = product->a.outer,
-                          .outer_b = product->b.outer,
-                          .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 16 == 0,
-                          .constant = problem_value(problem, product->b.value)->data != NULL,
-                          .reads = problem->input_count > (product->c != NONE ? 3 : 2),
-                          .bytes = problem_bytes(problem),
-                          .known_rows = at_opt(problem, product->rows),
-                          .known_cols = product->cols,
-                          .known_batch = at_opt(problem, product->batch)};
+    WgmmaProblem out = {.rows = product->rows,
+                        .cols = product->cols,
+                        .batch = product->batch,
+                        .depth = product->depth,
+                        .runs = 1,
+                        .element = wgmma_element(problem),
+                        .boxes = true,
+                        .outer_a = product->a.outer,
+                        .outer_b = product->b.outer,
+                        .spread = !product->b.outer && product->b.matrices == 1 && product->cols % 16 == 0,
+                        .constant = problem_value(problem, product->b.value)->data != NULL,
+                        .bytes = problem_bytes(problem),
+                        .known_rows = at_opt(problem, product->rows),
+                        .known_cols = product->cols,
+                        .known_batch = at_opt(problem, product->batch)};
+    wgmma_describe_epilogue(problem, &out);
+    return out;
 }
 
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {

@@ -300,7 +300,9 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     PlanesText g = describe(emission->problem);
     Config own = *config;
     int64_t parts = emission->finds_parts;
-    if (parts > 0) {
+    if (parts > 0) { /* as the second one of two launches */
+        if (config->number[WIDTH] > 0)
+            own = config_of(emission->problem, device, RESIDENT_WRITERS, MOST_AHEAD);
         own.number[PARTS] = (int32_t)parts;
         emission->scratch_bytes = emission->finds_at + moment_bytes(g.batch * parts, g.channels);
         return emit_normalize(&own, &g, device, emission);

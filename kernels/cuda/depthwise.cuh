@@ -20,6 +20,9 @@ struct DepthwiseTile {
     // Whether the code of all rows of the input is laid out one after the other, and how many of them are read before the first
     // is used: there are registers for SPARE packs.
     static const bool LAID_OUT = ROWS > 1 || KERNEL_Y * KERNEL * WIDTH <= 320;
+    // Whether rows of places are stored as soon as they are whole (where a window has one plane), so that registers hold the sums of
+    // a few of them.
+    static const bool EARLY = ROWS > 2;
     static const int SPARE_ROWS = SPARE / COLUMNS;
     static const int AHEAD = !LAID_OUT || SPARE_ROWS < 1 ? 1 : SPARE_ROWS < INPUT_ROWS ? SPARE_ROWS : INPUT_ROWS;
 };
@@ -98,10 +101,25 @@ SMELT_DEVICE void depthwise_packs(const T *x, const W *w, const Strides &strides
         const Index first = (tile - rows * across) * WIDTH, row = (rows - plane * down) * ROWS;
         const Index left = window.start(2, first), top = window.start(1, row), front = window.start(0, plane - entry * window.out[0]);
         float sum[ROWS][WIDTH][LANES];
+        const auto begin_row = [&](int r) {
 #pragma unroll
-        for (int o = 0; o < ROWS * WIDTH; ++o)
+            for (int o = 0; o < WIDTH; ++o)
 #pragma unroll
-            for (int l = 0; l < LANES; ++l) sum[o / WIDTH][o % WIDTH][l] = shift[l];
+                for (int l = 0; l < LANES; ++l) sum[r][o][l] = shift[l];
+        };
+        const auto put_row = [&](int r) {
+#pragma unroll
+            for (int o = 0; o < WIDTH; ++o) {
+                if (row + r >= window.out[1] || first + o >= window.out[2]) continue;
+                const Index number = ((plane * window.out[1] + row + r) * window.out[2] + first + o) * channels + channel;
+                typename E::Operands operands;
+                epilogue.read(number, operands);
+                epilogue.write(number, sum[r][o], operands);
+            }
+        };
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r)
+            if (!Tile::EARLY) begin_row(r);
         for (Index z = 0; z < window.kernel[0]; ++z) {
             const Index at_z = front + z * window.dilation[0];
             if (!inside(at_z, window.in[0])) continue;
@@ -120,19 +138,16 @@ SMELT_DEVICE void depthwise_packs(const T *x, const W *w, const Strides &strides
             for (int y = 0; y < Tile::AHEAD; ++y) load_row(v[y], y);
 #pragma unroll (Tile::LAID_OUT ? Tile::INPUT_ROWS : 1)
             for (int y = 0; y < Tile::INPUT_ROWS; ++y) {
+                if (Tile::EARLY && y % Tile::STRIDE_Y == 0 && y / Tile::STRIDE_Y < ROWS) begin_row(y / Tile::STRIDE_Y);
                 add_depthwise_row<Tile>(v[y % Tile::AHEAD], y, (int)z * (Tile::KERNEL_Y * Tile::KERNEL), own, weights, sum);
                 if (y + Tile::AHEAD < Tile::INPUT_ROWS) load_row(v[y % Tile::AHEAD], y + Tile::AHEAD);
+                const int done = y - Tile::KERNEL_Y + 1;
+                if (Tile::EARLY && done >= 0 && done % Tile::STRIDE_Y == 0) put_row(done / Tile::STRIDE_Y);
             }
         }
 #pragma unroll
-        for (int o = 0; o < ROWS * WIDTH; ++o) {
-            const Index at_y = row + o / WIDTH, at_x = first + o % WIDTH;
-            if (at_y >= window.out[1] || at_x >= window.out[2]) continue;
-            const Index number = ((plane * window.out[1] + at_y) * window.out[2] + at_x) * channels + channel;
-            typename E::Operands operands;
-            epilogue.read(number, operands);
-            epilogue.write(number, sum[o / WIDTH][o % WIDTH], operands);
-        }
+        for (int r = 0; r < ROWS; ++r)
+            if (!Tile::EARLY) put_row(r);
     }
 }
 

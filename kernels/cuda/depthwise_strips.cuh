@@ -1,7 +1,7 @@
-// Convolutions of each channel by itself on matrix units, where channels are neighbours in memory: a tap's weights are a diagonal
-// matrix, by which the elements of 8 channels are multiplied. That is eight times the work, on units that are more than eight
-// times as fast and take 16-bit elements as they are. An infinity or NaN makes NaNs of the seven channels of its place that share
-// its matrix, too.
+// Convolutions of each channel by itself on matrix units, where channels are neighbours in memory: pixels side by side are multiplied
+// with a band matrix that has the window's weights of two neighbouring places, and four channels at a time, each on a diagonal of its
+// own. Most of that is zeros, on units that are much faster and take 16-bit elements as they are. An infinity or NaN makes NaNs of
+// channels and places that share its matrix, too.
 #ifndef SMELT_DEPTHWISE_STRIPS_CUH
 #define SMELT_DEPTHWISE_STRIPS_CUH
 
@@ -10,261 +10,312 @@
 
 namespace smelt {
 
-// A warp computes 32 channels of two strips of 8 places side by side, row by row; what a strip's windows read of the rows in front
-// lies in a ring of STAGES in shared memory. Thread l has 8 neighbouring channels, from 8 (l % 4) on, of place l / 4 of either.
-// GROUPS of the block's warps are side by side in the channels.
-template <int KERNEL_Z_, int KERNEL_Y_, int KERNEL_X_, int STRIDE_Y_, int STRIDE_X_, int STAGES_, int GROUPS_> struct DepthwiseStrip {
-    static const int KERNEL_Z = KERNEL_Z_, KERNEL_Y = KERNEL_Y_, KERNEL_X = KERNEL_X_, STRIDE_Y = STRIDE_Y_, STRIDE_X = STRIDE_X_;
-    static const int STAGES = STAGES_, GROUPS = GROUPS_, TAPS = KERNEL_Z * KERNEL_Y * KERNEL_X, WIDTH = 8, WARPS = 4;
-    static const int CHANNELS = 32 * GROUPS, PAIRS = WARPS / GROUPS; // of a block
-    static const int PIXELS = (WIDTH - 1) * STRIDE_X + KERNEL_X, EACH = (PIXELS + STRIDE_X - 1) / STRIDE_X;
-    static const int LIVE = (KERNEL_Y + STRIDE_Y - 1) / STRIDE_Y; // rows of the result that a row of the input is part of
-    static const int TURNS = LIVE <= 3 ? LIVE : 1;                // rows whose code is laid out one after the other
-    static const bool HELD = TAPS <= 9;                           // whether threads keep their weights in registers
-    // Pixels of a row, those of even numbers first where places are two apart: what a window's tap reads is side by side.
-    struct Row { Pack<u32, 4> at[KERNEL_Z][2][EACH * STRIDE_X][4]; };
-    static SMELT_DEVICE int slot(int pixel) { return pixel % STRIDE_X * EACH + pixel / STRIDE_X; }
-    // Of a tap, for each thread that has a place on the diagonal, four weights, one for each matrix; zeros for the other threads.
-    struct Weights { Pack<u16, 4> at[TAPS][9]; };
+// A block computes 32 places, strips of WIDTH, in DEPTH planes, row by row, each of its GROUPS warps 16 of their channels. What the
+// strips' windows read of the rows in front lies in a ring of STAGES in shared memory, a row at a time, or where strips have a single
+// row (FLAT) all of it: for each four channels pixels one behind the other, two of which are a row of a matrix. Row r is what a pair
+// of places, 2 r and 2 r + 1, reads. Sums go through shared memory, since a block copies and stores the channels of a place side by
+// side. HELD: threads keep their weights in registers.
+template <int KERNEL_Z_, int KERNEL_Y_, int KERNEL_X_, int STRIDE_Z_, int STRIDE_Y_, int STRIDE_X_, int DEPTH_, int WIDTH_, int STAGES_, int GROUPS_, bool FLAT_, bool HELD_>
+struct DepthwiseStrip {
+    static const int KERNEL_Y = KERNEL_Y_, KERNEL_X = KERNEL_X_, STRIDE_Y = FLAT_ ? 1 : STRIDE_Y_, STRIDE_X = STRIDE_X_;
+    static const int KERNEL_Z = KERNEL_Z_, STRIDE_Z = STRIDE_Z_, DEPTH = DEPTH_, WIDTH = WIDTH_, STRIPS = 32 / WIDTH, STAGES = STAGES_, GROUPS = GROUPS_;
+    static const bool FLAT = FLAT_, HELD = HELD_;
+    static const int THREADS = GROUPS * 32, PACKS = GROUPS * 2, CHANNELS = GROUPS * 16; // of a block
+    static const int PLANES = (DEPTH - 1) * STRIDE_Z + KERNEL_Z, LINES_Y = FLAT ? KERNEL_Y : 1;
+    static const int LINES = PLANES * LINES_Y; // of the input in a stage
+    static const int KERNEL_ROWS = KERNEL_Z * KERNEL_Y, TAPS = KERNEL_ROWS * KERNEL_X; // of a window
+    static const int STEPS = (STRIDE_X + KERNEL_X + 1) / 2;                             // pairs of pixels that a pair of places reads
+    static const int LIVE = FLAT ? 1 : (KERNEL_Y + STRIDE_Y - 1) / STRIDE_Y; // rows of the result that a row of the input is part of
+    // Pixels of a strip, in pairs; where places are two apart, pairs of even numbers first: what a step reads is side by side.
+    static const int PAIRS = STRIDE_X * (WIDTH - 2) / 2 + STEPS, EVEN = (PAIRS + 1) / 2, PIXELS = STRIDE_X == 1 ? 2 * PAIRS : 4 * EVEN;
+    static SMELT_DEVICE int step(int k) { return STRIDE_X == 1 ? k : k % 2 * EVEN + k / 2; }
+    // Threads for each four channels of a strip, which copy neighbouring pixels in ROUNDS. An odd number of pairs lies between four
+    // channels and the next, for the banks' sake.
+    static const int ACROSS = WIDTH / 4, ROUNDS = (PIXELS + ACROSS - 1) / ACROSS, LINE = STRIPS * PIXELS / 2 | 1;
+    struct Stage { Pack<u32, 4> at[LINES][CHANNELS / 4][LINE]; };
+    static SMELT_DEVICE int place(int round, int own) {
+        if (STRIDE_X == 1) return round * ACROSS + own;
+        if (ACROSS == 2) return (round % 2 * EVEN + round / 2) * 2 + own;
+        return (own / 2 % 2 * EVEN + own / 4) * 2 + own % 2 + round * (ACROSS / 2);
+    }
+    // Sums of a row. Neighbours that threads access at the same time lie in different banks.
+    struct Sums { Pack<float, 4> at[DEPTH][32][GROUPS > 2 ? 16 : 8]; };
+    static SMELT_DEVICE int slot(int place, int four) { return four ^ place % 8 ^ four / 8; }
+    // Of a window's rows, with zeros beside them: for each tap, 4 weights, one of each four channels, for each number among four.
+    static const int COLUMNS = STRIDE_X + 2 * STEPS;
+    struct Weights { u16 at[KERNEL_ROWS][COLUMNS][4][4]; };
 };
 
-// Two strips: unit 2 i and 2 i + 1 of all.
-struct StripPair {
-    Index entry[2], plane[2], row[2], column[2];
-    bool is_there[2];
-};
-template <class Tile> SMELT_DEVICE StripPair strip_pair(Index pair, Index units, const Window &window, Index band) {
+// Where strip number `unit` of all begins.
+struct StripPlace { Index entry, plane, row, column; };
+template <class Tile> SMELT_DEVICE StripPlace strip_place(Index unit, const Window &window, Index band) {
     const Index strips = ceil_div(window.out[2], (Index)Tile::WIDTH), bands = ceil_div(window.out[1], band);
-    StripPair own;
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        const Index unit = 2 * pair + h, rows = quotient(unit, strips), planes = quotient(rows, bands);
-        own.is_there[h] = unit < units;
-        own.entry[h] = quotient(planes, window.out[0]);
-        own.plane[h] = planes - own.entry[h] * window.out[0];
-        own.row[h] = (rows - planes * bands) * band;
-        own.column[h] = (unit - rows * strips) * Tile::WIDTH;
-    }
-    return own;
+    const Index deep = ceil_div(window.out[0], (Index)Tile::DEPTH), rows = quotient(unit, strips), planes = quotient(rows, bands), entry = quotient(planes, deep);
+    return StripPlace{entry, (planes - entry * deep) * Tile::DEPTH, (rows - planes * bands) * band, (unit - rows * strips) * Tile::WIDTH};
 }
 
-// Where a thread reads the next row of a pair of strips: its first pixel's place; which of its pixels and planes are there.
+// Where a thread reads the next lines of a set of strips: its first pixel's place and row, and which of its pixels and planes are there.
 template <class Tile> struct StripSource {
-    Index place[2], y[2];
-    u32 pixels[2], planes[2];
-    SMELT_DEVICE void find(const StripPair &own, const Strides &strides, const Window &window, Index channel, bool is_channel) {
+    static const int FOURS = Tile::CHANNELS / 4;
+    Index place, y;
+    u32 pixels, planes;
+    static SMELT_DEVICE int strip() { return (int)threadIdx.x / FOURS / Tile::ACROSS; }
+    static SMELT_DEVICE int own() { return (int)threadIdx.x / FOURS % Tile::ACROSS; }
+    SMELT_DEVICE void find(Index set, Index units, const Strides &strides, const Window &window, Index band, Index channel, bool is_channel) {
+        const Index unit = set * Tile::STRIPS + strip();
+        const StripPlace at = strip_place<Tile>(unit, window, band);
+        const Index x = window.start(2, at.column) + own(), z = window.start(0, at.plane);
+        y = window.start(1, at.row);
+        place = strides.plane(at.entry, channel) + strides.place(z, y, x);
+        pixels = planes = 0;
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const Index x = window.start(2, own.column[h]) + (Index)((int)threadIdx.x % 32 / 4), z = window.start(0, own.plane[h]);
-            y[h] = window.start(1, own.row[h]);
-            place[h] = strides.plane(own.entry[h], channel) + strides.place(z, y[h], x);
-            pixels[h] = planes[h] = 0;
+        for (int i = 0; i < Tile::ROUNDS; ++i)
+            pixels |= (u32)(is_channel && unit < units && inside(x + i * Tile::ACROSS, window.in[2])) << i;
 #pragma unroll
-            for (int p = 0; p < Tile::PIXELS; p += 8) pixels[h] |= (u32)(is_channel && own.is_there[h] && inside(x + p, window.in[2])) << p / 8;
-#pragma unroll
-            for (int k = 0; k < Tile::KERNEL_Z; ++k) planes[h] |= (u32)inside(z + k * window.dilation[0], window.in[0]) << k;
-        }
+        for (int k = 0; k < Tile::PLANES; ++k) planes |= (u32)inside(z + k * window.dilation[0], window.in[0]) << k;
     }
-    // Begins to copy a row, and goes on to the next.
-    template <class T> SMELT_DEVICE void copy(const T *x, const Strides &strides, const Window &window, typename Tile::Row &to) {
-        const int q = (int)threadIdx.x % 4, own = (int)threadIdx.x % 32 / 4;
+    // Begins to copy lines, and goes on to the next.
+    template <class T> SMELT_DEVICE void copy(const T *x, const Strides &strides, const Window &window, typename Tile::Stage &to) {
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const u32 there = inside(y[h], window.in[1]) ? pixels[h] : 0;
+        for (int line = 0; line < Tile::LINES; ++line) {
+            const int z = line / Tile::LINES_Y, down = line % Tile::LINES_Y;
+            Pack<T, 4> *const to_line = reinterpret_cast<Pack<T, 4> *>(to.at[line][(int)threadIdx.x % FOURS]) + strip() * Tile::PIXELS;
+            const T *const from = x + (place + z * window.dilation[0] * strides.axis[0] + down * strides.axis[1]);
+            const u32 there = (planes >> z & 1) && inside(y + down, window.in[1]) ? pixels : 0;
 #pragma unroll
-            for (int z = 0; z < Tile::KERNEL_Z; ++z) {
-                const u32 of_plane = planes[h] >> z & 1 ? there : 0;
-#pragma unroll
-                for (int p = 0; p < Tile::PIXELS; p += 8)
-                    if (p + 8 <= Tile::PIXELS || p + own < Tile::PIXELS)
-                        copy_later(&to.at[z][h][Tile::slot(p + own)][q],
-                                   x + (place[h] + z * window.dilation[0] * strides.axis[0] + p * strides.axis[2]), of_plane >> p / 8 & 1);
-            }
-            place[h] += strides.axis[1];
-            ++y[h];
+            for (int i = 0; i < Tile::ROUNDS; ++i)
+                if ((i + 1) * Tile::ACROSS <= Tile::PIXELS || i * Tile::ACROSS + own() < Tile::PIXELS)
+                    copy_later<8>(to_line + Tile::place(i, own()), from + i * Tile::ACROSS * strides.axis[2], there >> i & 1);
         }
+        place += strides.axis[1];
+        ++y;
     }
 };
 
-// The weight of matrix g as an element of the diagonal: in the lower or higher half of a register. half: of the thread.
-SMELT_DEVICE u32 diagonal_of(const Pack<u16, 4> &weights, int g, u32 half) {
-    const u32 pair = weights.at[g / 2 * 2] | (u32)weights.at[g / 2 * 2 + 1] << 16;
-    return __byte_perm(pair, 0, g % 2 == 0 ? (half ? 0x1044 : 0x4410) : (half ? 0x3244 : 0x4432));
-}
-
-// A thread's elements of the diagonals, as it finds them in shared memory or from the beginning.
+// A thread's elements of the band matrices, as it finds them in shared memory or from the beginning: lane l has rows 2 (l % 4) and
+// one more of a step, channels of pixel l % 4 / 2, and column l / 4, channel l / 4 % 4 of place l / 16. Only one of its rows can be of
+// its column's channel. g counts fours of channels.
 template <class Tile> struct StripWeights {
-    const typename Tile::Weights &weights;
-    int entry;
-    u32 half, held[Tile::HELD ? Tile::TAPS : 1][4];
-    SMELT_DEVICE StripWeights(const typename Tile::Weights &of_all, int own, u32 own_half) : weights(of_all), entry(own), half(own_half) {
+    const u16 *own;
+    u32 choice[2], held[Tile::HELD ? Tile::KERNEL_ROWS : 1][Tile::HELD ? Tile::STEPS : 1][4];
+    SMELT_DEVICE explicit StripWeights(const typename Tile::Weights &of_all) {
+        const int lane = (int)threadIdx.x % 32;
+        const u32 half = (u32)lane / 4 % 2;
+        const bool is_any = lane / 8 % 2 == lane % 2;
+        own = of_all.at[0][lane % 4 / 2 + (1 - lane / 16) * Tile::STRIDE_X][lane / 4 % 4];
+        choice[0] = !is_any ? 0x4444 : half ? 0x1044 : 0x4410;
+        choice[1] = !is_any ? 0x4444 : half ? 0x3244 : 0x4432;
         if (Tile::HELD)
 #pragma unroll
-            for (int tap = 0; tap < Tile::TAPS; ++tap) read(tap, held[Tile::HELD ? tap : 0]);
-    }
-    SMELT_DEVICE void read(int tap, u32 (&to)[4]) const {
-        const Pack<u16, 4> of_tap = weights.at[tap][entry];
+            for (int row = 0; row < Tile::KERNEL_ROWS; ++row)
 #pragma unroll
-        for (int g = 0; g < 4; ++g) to[g] = diagonal_of(of_tap, g, half);
-    }
-    SMELT_DEVICE void get(int tap, u32 (&to)[4]) const {
-        if (!Tile::HELD) read(tap, to);
+                for (int k = 0; k < Tile::STEPS; ++k)
 #pragma unroll
-        for (int g = 0; Tile::HELD && g < 4; ++g) to[g] = held[Tile::HELD ? tap : 0][g];
+                    for (int g = 0; g < 4; ++g) held[Tile::HELD ? row : 0][Tile::HELD ? k : 0][g] = read(row, k, g);
+    }
+    SMELT_DEVICE u32 read(int row, int k, int g) const {
+        const Pack<u32, 2> four = *reinterpret_cast<const Pack<u32, 2> *>(own + (row * Tile::COLUMNS + 2 * k) * 16);
+        return __byte_perm(four.at[g / 2], 0, choice[g % 2]);
+    }
+    SMELT_DEVICE u32 get(int row, int k, int g) const {
+        return Tile::HELD ? held[Tile::HELD ? row : 0][Tile::HELD ? k : 0][g] : read(row, k, g);
     }
 };
 
-// Adds what a row of the input gives, the j-th of STRIDE_Y behind those that the rows of the result in front have seen. The sums of
-// the first of these rows are number `first`.
+// Adds what the lines of a stage give, the j-th of STRIDE_Y behind those that the rows of the result in front have seen.
 template <class Tile, class T>
-SMELT_DEVICE void add_strip_row(const typename Tile::Row &row, int j, const StripWeights<Tile> &weights, int first,
-                                float (&sum)[Tile::LIVE][4][4]) {
-    const int q = (int)threadIdx.x % 4, place = (int)threadIdx.x % 32 / 4;
+SMELT_DEVICE void add_strip_lines(const typename Tile::Stage &stage, int j, const StripWeights<Tile> &weights,
+                                  float (&sum)[Tile::LIVE][Tile::DEPTH][4][4]) {
+    const int lane = (int)threadIdx.x % 32, group = (int)threadIdx.x / 32, row = lane % 16, more = lane / 16;
+    const int own = 2 * row / Tile::WIDTH * (Tile::PIXELS / 2) + row % (Tile::WIDTH / 2);
 #pragma unroll
-    for (int z = 0; z < Tile::KERNEL_Z; ++z)
+    for (int line = 0; line < Tile::LINES; ++line)
 #pragma unroll
-        for (int k = 0; k < Tile::KERNEL_X; k += 2) {
-            const bool both = k + 1 < Tile::KERNEL_X;
-            Pack<u32, 4> v[2][2] = {};
+        for (int k = 0; k < Tile::STEPS; k += 2) {
+            const bool both = k + 1 < Tile::STEPS;
+            u32 v[4][4];
+            const Pack<u32, 4>(&fours)[Tile::CHANNELS / 4][Tile::LINE] = stage.at[line];
 #pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                v[0][h] = row.at[z][h][Tile::slot(k) + place][q];
-                if (both) v[1][h] = row.at[z][h][Tile::slot(k + 1) + place][q];
-            }
-#pragma unroll
-            for (int d = 0; d < Tile::LIVE; ++d) {
-                const int y = Tile::KERNEL_Y - Tile::STRIDE_Y + j - d * Tile::STRIDE_Y;
-                if (y < 0 || y >= Tile::KERNEL_Y) continue;
-                const int tap = (z * Tile::KERNEL_Y + y) * Tile::KERNEL_X + k;
-                u32 b[2][4] = {};
-                weights.get(tap, b[0]);
-                if (both) weights.get(tap + 1, b[1]);
-#pragma unroll
-                for (int g = 0; g < 4; ++g) {
-                    const u32 a[4] = {v[0][0].at[g], v[0][1].at[g], v[1][0].at[g], v[1][1].at[g]};
-                    float(&to)[4] = sum[(first + d) % Tile::LIVE][g];
-                    if (!both && Same<T, smelt_half>::value) multiply_shallow(to, a[0], a[1], b[0][g]);
-                    else multiply_matrices<T>(to, a, b[0][g], b[1][g]);
+            for (int g = 0; g < 4; g += both ? 1 : 2)
+                load_matrices<false>(v[g], both ? &fours[group * 4 + g][own + Tile::step(k) + more * Tile::step(1)] : &fours[group * 4 + g + more][own + Tile::step(k)]);
+            const auto add = [&](int d, int g) {
+                const int y = Tile::FLAT ? line % Tile::LINES_Y : Tile::KERNEL_Y - Tile::STRIDE_Y + j - d / Tile::DEPTH * Tile::STRIDE_Y;
+                const int z = line / Tile::LINES_Y - d % Tile::DEPTH * Tile::STRIDE_Z;
+                if (y < 0 || y >= Tile::KERNEL_Y || z < 0 || z >= Tile::KERNEL_Z) return;
+                u32 b[2] = {weights.get(z * Tile::KERNEL_Y + y, k, g), 0};
+                if (both) b[1] = weights.get(z * Tile::KERNEL_Y + y, k + 1, g);
+                float(&to)[4] = sum[d / Tile::DEPTH][d % Tile::DEPTH][g];
+                if (both) {
+                    multiply_matrices<T>(to, v[g], b[0], b[1]);
+                } else {
+                    const u32 a[4] = {v[g / 2 * 2][g % 2 * 2], v[g / 2 * 2][g % 2 * 2 + 1], 0, 0};
+                    if (Same<T, smelt_half>::value) multiply_shallow(to, a[0], a[1], b[0]);
+                    else multiply_matrices<T>(to, a, b[0], 0);
                 }
+            };
+#pragma unroll
+            for (int i = 0; i < Tile::LIVE * Tile::DEPTH * 4; ++i)
+                if (Tile::HELD) add(i % (Tile::LIVE * Tile::DEPTH), i / (Tile::LIVE * Tile::DEPTH));
+                else add(i / 4, i % 4);
+        }
+}
+
+template <class Tile> SMELT_DEVICE void keep_strip_sums(const float (&sum)[Tile::DEPTH][4][4], typename Tile::Sums &to) {
+    const int lane = (int)threadIdx.x % 32, group = (int)threadIdx.x / 32;
+#pragma unroll
+    for (int i = 0; i < Tile::DEPTH * 8; ++i) {
+        const int h = i % 2, g = i / 2 % 4, z = i / 8, place = lane / 4 * 2 + lane % 4 / 2 + 16 * h;
+        Pack<float, 4> &four = to.at[z][place][Tile::slot(place, group * 4 + g)];
+        reinterpret_cast<Pack<float, 2> *>(&four)[lane % 2] = Pack<float, 2>{{sum[z][g][2 * h], sum[z][g][2 * h + 1]}};
+    }
+}
+
+// Where a thread stores its pack of two places: the first row's numbers, and how many rows and planes there are.
+template <class Tile> struct StripResult {
+    Index number[2], rows[2], planes[2];
+    SMELT_DEVICE void find(Index set, Index units, const Window &window, Index band, Index channels, Index channel) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const int place = (int)threadIdx.x / Tile::PACKS + 16 * h;
+            const Index unit = set * Tile::STRIPS + place / Tile::WIDTH;
+            const StripPlace own = strip_place<Tile>(unit, window, band);
+            const Index column = own.column + place % Tile::WIDTH, left = window.out[1] - own.row;
+            rows[h] = unit < units && channel < channels && column < window.out[2] ? (left < band ? left : band) : 0;
+            planes[h] = window.out[0] - own.plane;
+            number[h] = (((own.entry * window.out[0] + own.plane) * window.out[1] + own.row) * window.out[2] + column) * channels + channel;
+        }
+    }
+    // Row i; a row and a plane further on are so many numbers.
+    template <class E>
+    SMELT_DEVICE void put(const typename Tile::Sums &sum, Index i, Index row_step, Index plane_step, const E &epilogue) const {
+        const int pack = (int)threadIdx.x % Tile::PACKS;
+#pragma unroll
+        for (int j = 0; j < 2 * Tile::DEPTH; ++j) {
+            const int h = j % 2, z = j / 2, place = (int)threadIdx.x / Tile::PACKS + 16 * h;
+            if (i >= rows[h] || z >= planes[h]) continue;
+            const Index at = number[h] + i * row_step + z * plane_step;
+            typename E::Operands operands;
+            epilogue.read(at, operands);
+            float value[8];
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const Pack<float, 4> four = sum.at[z][place][Tile::slot(place, pack * 2 + half)];
+#pragma unroll
+                for (int l = 0; l < 4; ++l) value[half * 4 + l] = four.at[l];
             }
+            epilogue.write(at, value, operands);
         }
-}
-
-// A finished row of a pair of strips, number i of their bands.
-template <class Tile, class E>
-SMELT_DEVICE void put_strip_row(const float (&sum)[4][4], const Window &window, const StripPair &own, Index channels, Index channel, Index i,
-                                const E &epilogue) {
-    const Index place = (Index)((int)threadIdx.x % 32 / 4);
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        const Index y = own.row[h] + i, column = own.column[h] + place;
-        if (!own.is_there[h] || channel >= channels || y >= window.out[1] || column >= window.out[2]) continue;
-        const Index number =
-            (((own.entry[h] * window.out[0] + own.plane[h]) * window.out[1] + y) * window.out[2] + column) * channels + channel;
-        typename E::Operands operands;
-        epilogue.read(number, operands);
-        float value[8];
-#pragma unroll
-        for (int l = 0; l < 8; ++l) value[l] = sum[l / 2][2 * h + l % 2];
-        epilogue.write(number, value, operands);
-    }
-}
-
-// What a block's channels are multiplied with, from [channels, TAPS].
-template <class Tile, class T> struct StripLoad {
-    static const int THREADS = Tile::WARPS * 32, ELEMENTS = Tile::CHANNELS * Tile::TAPS, ROUNDS = (ELEMENTS + THREADS - 1) / THREADS;
-    u16 held[ROUNDS];
-    SMELT_DEVICE void begin(const T *w, Index group, Index channels) {
-#pragma unroll
-        for (int i = 0; i < ROUNDS; ++i) {
-            const int e = i * THREADS + (int)threadIdx.x;
-            held[i] = e < ELEMENTS && group + e / Tile::TAPS < channels ? w[group * Tile::TAPS + e].bits : (u16)0;
-        }
-    }
-    SMELT_DEVICE void end(typename Tile::Weights *to) const {
-#pragma unroll
-        for (int i = 0; i < ROUNDS; ++i) {
-            const int e = i * THREADS + (int)threadIdx.x, c = e / Tile::TAPS;
-            if (e < ELEMENTS) to[c / 32].at[e - c * Tile::TAPS][c % 32 / 8 * 2 + c % 2].at[c % 8 / 2] = held[i];
-        }
-        for (int i = (int)threadIdx.x; i < Tile::TAPS * Tile::GROUPS; i += THREADS) to[i / Tile::TAPS].at[i % Tile::TAPS][8] = Pack<u16, 4>{};
-        __syncthreads();
     }
 };
 
-// blockIdx.y counts groups of channels; blockIdx.x goes through pairs of strips of `band` rows, one for each warp at a time.
-// CONSTANT: the weights and what finish reads are, and so can be read before other kernels are done.
+// Brings the weights of a block's channels, from [channels, TAPS], to shared memory as they lie, and then where threads read them.
+// Channels come in packs of 8.
+template <class Tile, class T> SMELT_DEVICE void begin_strip_weights(const T *w, Index group, Index channels, T *raw) {
+    const int there = channels - group < Tile::CHANNELS ? (int)(channels - group) : Tile::CHANNELS;
+    for (int i = (int)threadIdx.x * 8; i < Tile::CHANNELS * Tile::TAPS; i += Tile::THREADS * 8)
+        copy_later(raw + i, w + group * Tile::TAPS + i, i < there * Tile::TAPS);
+    close_copies();
+}
+template <class Tile, class T> SMELT_DEVICE void put_strip_weights(const T *raw, typename Tile::Weights *to) {
+    const int THREADS = Tile::THREADS, WORDS = (int)sizeof(typename Tile::Weights) / 16 * Tile::GROUPS;
+    for (int i = (int)threadIdx.x; i < WORDS; i += THREADS) reinterpret_cast<Pack<u32, 4> *>(to)[i] = Pack<u32, 4>{};
+    wait_for_copies<Tile::STAGES - 1>();
+    __syncthreads();
+    const int c = (int)threadIdx.x % Tile::CHANNELS;
+#pragma unroll 4
+    for (int tap = (int)threadIdx.x / Tile::CHANNELS; tap < Tile::TAPS; tap += THREADS / Tile::CHANNELS)
+        to[c / 16].at[tap / Tile::KERNEL_X][tap % Tile::KERNEL_X + Tile::STRIDE_X][c % 4][c % 16 / 4] = raw[c * Tile::TAPS + tap].bits;
+    __syncthreads();
+}
+
+// blockIdx.y counts groups of channels; blockIdx.x goes through sets of strips of `band` rows. CONSTANT: the weights and what finish
+// reads are, and so can be read before other kernels are done.
 template <class Tile, bool CONSTANT, class T, class Finish, class E>
 SMELT_DEVICE void depthwise_strips(const T *x, const T *w, const Strides &strides, const Window &window, Index batch, Index channels,
                                    Index band, const Finish &finish, const E &epilogue) {
-    typedef typename Tile::Row Row;
+    typedef typename Tile::Stage Stage;
+    typedef typename Tile::Sums Sums;
     typedef typename Tile::Weights Weights;
-    const int STAGES = Tile::STAGES, lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const Index group = (Index)blockIdx.y * Tile::CHANNELS, channel = group + warp % Tile::GROUPS * 32 + lane % 4 * 8;
-    const bool is_channel = channel < channels;
-    Row *const ring = reinterpret_cast<Row *>(block_memory()) + warp * STAGES;
-    Weights *const all_weights = reinterpret_cast<Weights *>(block_memory() + sizeof(Row) * STAGES * Tile::WARPS);
+    const int STAGES = Tile::STAGES, LIVE = Tile::LIVE, DEPTH = Tile::DEPTH;
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const Index group = (Index)blockIdx.y * Tile::CHANNELS, own = group + warp * 16 + lane % 2 * 2; // channels of its sums, ..
+    const Index source_channel = group + (int)threadIdx.x % (Tile::CHANNELS / 4) * 4;               // of what it copies, ..
+    const Index channel = group + (int)threadIdx.x % Tile::PACKS * 8;                               // and of what it stores
+    Stage *const ring = reinterpret_cast<Stage *>(block_memory());
+    Sums *const kept = reinterpret_cast<Sums *>(block_memory() + sizeof(Stage) * STAGES);
+    Weights *const all_weights = reinterpret_cast<Weights *>(block_memory() + sizeof(Stage) * STAGES + sizeof(Sums) * 2);
     if (!CONSTANT) wait_for_previous_kernel();
-    StripLoad<Tile, T> load;
-    load.begin(w, group, channels);
+    static_assert(Tile::CHANNELS * Tile::TAPS * sizeof(T) <= sizeof(Sums) * 2, "weights as they lie are where sums will be");
+    T *const raw = reinterpret_cast<T *>(kept);
+    begin_strip_weights<Tile>(w, group, channels, raw);
     float shift[8];
 #pragma unroll
-    for (int l = 0; l < 8; ++l) shift[l] = is_channel ? finish(channel + l, 0.0f) : 0.0f;
+    for (int l = 0; l < 8; ++l) {
+        const Index c = own + l / 2 * 4 + l % 2;
+        shift[l] = c < channels ? finish(c, 0.0f) : 0.0f;
+    }
     if (CONSTANT) wait_for_previous_kernel();
 
-    const Index units = batch * window.out[0] * ceil_div(window.out[1], band) * ceil_div(window.out[2], (Index)Tile::WIDTH);
-    const Index pairs = ceil_div(units, (Index)2), step = (Index)gridDim.x * Tile::PAIRS, rows = (band - 1) * Tile::STRIDE_Y + Tile::KERNEL_Y;
-    Index pair = (Index)blockIdx.x * Tile::PAIRS + warp / Tile::GROUPS, next = pair, left = rows;
+    const Index deep = ceil_div(window.out[0], (Index)DEPTH), strips = ceil_div(window.out[2], (Index)Tile::WIDTH);
+    const Index units = batch * deep * ceil_div(window.out[1], band) * strips, sets = ceil_div(units, (Index)Tile::STRIPS);
+    const Index lines = Tile::FLAT ? 1 : (band - 1) * Tile::STRIDE_Y + Tile::KERNEL_Y, across = window.out[2] * channels;
+    Index next = (Index)blockIdx.x, left = lines;
     StripSource<Tile> source;
-    source.find(strip_pair<Tile>(next, units, window, band), strides, window, channel, is_channel);
+    source.find(next, units, strides, window, band, source_channel, source_channel < channels);
     const auto copy_next = [&](int stage) {
-        if (next < pairs) {
+        if (next < sets) {
             source.copy(x, strides, window, ring[stage]);
             if (--left == 0) {
-                left = rows;
-                next += step;
-                source.find(strip_pair<Tile>(next, units, window, band), strides, window, channel, is_channel);
+                left = lines;
+                next += (Index)gridDim.x;
+                source.find(next, units, strides, window, band, source_channel, source_channel < channels);
             }
         }
         close_copies();
     };
 #pragma unroll
     for (int s = 0; s < STAGES - 1; ++s) copy_next(s);
-    load.end(all_weights);
-    const u32 half = (u32)lane / 4 % 2;
-    const StripWeights<Tile> weights(all_weights[warp % Tile::GROUPS], lane / 8 == lane % 4 ? lane % 4 * 2 + (int)half : 8, half);
-    int stage = 0;
-    for (; pair < pairs; pair += step) {
-        const StripPair own = strip_pair<Tile>(pair, units, window, band);
-        float sum[Tile::LIVE][4][4];
+    put_strip_weights<Tile>(raw, all_weights);
+    const StripWeights<Tile> weights(all_weights[warp]);
+    StripResult<Tile> result, found;
+    int stage = 0, other = 0; // of the ring; of the sums, those that are free
+    Index kept_row = -1;
+    const auto put_kept = [&] {
+        if (kept_row >= 0) result.put(kept[other ^ 1], kept_row, across, window.out[1] * across, epilogue);
+        kept_row = -1;
+    };
+    for (Index set = (Index)blockIdx.x; set < sets; set += (Index)gridDim.x) {
+        const Index start = Tile::FLAT ? 0 : -(Index)((Tile::KERNEL_Y - 1) / Tile::STRIDE_Y);
+        found.find(set, units, window, band, channels, channel);
+        float sum[LIVE][DEPTH][4][4];
 #pragma unroll
-        for (int i = 0; i < Tile::LIVE * 16; ++i) sum[i / 16][i / 4 % 4][i % 4] = shift[i / 4 % 4 * 2 + i % 2];
-        for (Index begin = -(Index)((Tile::KERNEL_Y - 1) / Tile::STRIDE_Y); begin < band; begin += Tile::TURNS) {
+        for (int i = 0; i < LIVE * DEPTH * 16; ++i) sum[i / 16 / DEPTH][i / 16 % DEPTH][i / 4 % 4][i % 4] = shift[i / 4 % 4 * 2 + i % 2];
+        for (Index i = start; i < band; ++i) {
 #pragma unroll
-            for (int turn = 0; turn < Tile::TURNS; ++turn) {
-                const Index i = begin + turn;
-                if (i >= band) break;
+            for (int j = 0; j < Tile::STRIDE_Y; ++j) {
+                if (Tile::STRIDE_Y > 1 && i * Tile::STRIDE_Y + Tile::KERNEL_Y - Tile::STRIDE_Y + j < 0) continue;
+                wait_for_copies<STAGES - 2>();
+                __syncthreads();
+                copy_next(stage == 0 ? STAGES - 1 : stage - 1);
+                put_kept();
+                add_strip_lines<Tile, T>(ring[stage], j, weights, sum);
+                stage = stage + 1 == STAGES ? 0 : stage + 1;
+            }
+            if (i == start) result = found; // what is kept of the set before has left
+            if (i >= 0) {
+                keep_strip_sums<Tile>(sum[0], kept[other]);
+                other ^= 1;
+                kept_row = i;
+            }
 #pragma unroll
-                for (int j = 0; j < Tile::STRIDE_Y; ++j) {
-                    if (i * Tile::STRIDE_Y + Tile::KERNEL_Y - Tile::STRIDE_Y + j < 0) continue;
-                    wait_for_copies<STAGES - 2>();
-                    __syncwarp();
-                    copy_next(stage == 0 ? STAGES - 1 : stage - 1);
-                    add_strip_row<Tile, T>(ring[stage], j, weights, turn, sum);
-                    stage = stage + 1 == STAGES ? 0 : stage + 1;
-                }
-                if (i >= 0) put_strip_row<Tile>(sum[turn], window, own, channels, channel, i, epilogue);
-#pragma unroll
-                for (int d = 0; d < Tile::LIVE; ++d) {
-                    if (Tile::TURNS > 1 && d != turn) continue; // the sums stay where they are
-#pragma unroll
-                    for (int k = 0; k < 16; ++k)
-                        sum[d][k / 4][k % 4] =
-                            Tile::TURNS == 1 && d + 1 < Tile::LIVE ? sum[d + 1 < Tile::LIVE ? d + 1 : d][k / 4][k % 4] : shift[k / 4 * 2 + k % 2];
-                }
+            for (int k = 0; k < LIVE * DEPTH * 16; ++k) {
+                const int d = k / 16 / DEPTH, z = k / 16 % DEPTH, g = k / 4 % 4, e = k % 4;
+                sum[d][z][g][e] = d + 1 < LIVE ? sum[d + 1 < LIVE ? d + 1 : d][z][g][e] : shift[g * 2 + e % 2];
             }
         }
     }
+    __syncthreads();
+    put_kept();
 }
 
 } // namespace smelt

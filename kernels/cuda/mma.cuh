@@ -101,10 +101,10 @@ template <int BYTES> struct LaterCopy {
     SMELT_DEVICE void end() { *place = held; }
 #endif
 };
-// 16 bytes, zeros unless `inside`.
-SMELT_DEVICE void copy_later(void *to, const void *from, bool inside) {
-    LaterCopy<16> copy;
-    copy.begin(to, from, inside ? 16 : 0);
+// BYTES, zeros unless `inside`.
+template <int BYTES = 16> SMELT_DEVICE void copy_later(void *to, const void *from, bool inside) {
+    LaterCopy<BYTES> copy;
+    copy.begin(to, from, inside ? BYTES : 0);
     copy.end();
 }
 SMELT_DEVICE void close_copies() {

@@ -7,8 +7,7 @@
 
 enum {
     THREADS = 128, /* depthwise.cuh's DEPTHWISE_THREADS */
-    LANES = EPILOGUE_LANES,
-    PACK_REGISTERS = LANES / 2,
+    PACK_REGISTERS = 4,
     MOST_SHARED = 40 << 10,
     MOST_KERNEL = 9,
     MOST_LAID_OUT = 25,        /* taps of a window */
@@ -22,19 +21,34 @@ enum {
     ROWS = 2,
     STAGES = 2,
     RESIDENT = 3,    /* blocks of a multiprocessor, at least */
-    STRIP_WIDTH = 8, /* what depthwise_strips.cuh says */
-    STRIP_CHANNELS = 32,
-    STRIP_WARPS = 4,
+    STRIP_WIDTH = 4, /* of strips, .. */
+    GROUPS = 5,      /* warps of a block that are side by side in the channels */
+    DEPTH = 6,       /* planes of strips */
+    HELD = 7,        /* whether weights are in registers */
+    STRIP_CHANNELS = 16,
+    STRIP_PLACES = 32, /* of a warp */
     MOST_STRIP_TAPS = 125,
-    STRIP_STAGES = 4,
-    STRIP_GROUPS = 2, /* warps of a block that are side by side in the channels, at most */
-    LEAST_BAND = 4
+    STRIP_CONFIGS = 16,
+    RESERVED_SHARED = 1024, /* bytes that each block takes beside its own */
+    OTHER_HELD = 64         /* registers of a thread beside sums and weights */
 };
 
 static const double SPARE_WORK = 1.08;
+/* Of strips, fitted to times measured on an H200: cycles of a multiprocessor for four warps' copies of a
+ * round, products of matrices, reads of weights, and rows that are stored. */
+static const double START_US = 1.5, CYCLES_PER_US = 1750, COPY_CYCLES = 30, PRODUCT_CYCLES = 5.5,
+                    WEIGHT_CYCLES = 6, ROW_CYCLES = 200;
+/* Of tiles: products of a multiprocessor in a microsecond, and where places are two apart; what of the time
+ * that memory takes comes on top. Strips must be so much faster. */
+static const double TILE_RATE = 55.3e3, TILE_RATE_APART = 46e3, TILE_MEMORY = 0.125, LEAST_GAIN = 0.93;
 
 static bool is_small(Dim d, int64_t most) {
     return dim_is_exact(d) && d >= 1 && d <= most;
+}
+
+/* Neighbouring channels of a thread: 16 bytes. */
+static int32_t lanes_of(const Problem *problem) {
+    return 128 / dtype_bits(problem_value(problem, problem_anchor(problem)->inputs[0])->dtype);
 }
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -46,14 +60,15 @@ static const char *refuses(const Problem *problem, const Device *device) {
     if (problem_anchor(problem)->op != OP_Conv || !dtype_is_float(w->dtype))
         return "not a convolution of narrow floats";
     if (conv.channels != 1 || conv.outputs != 1) return "channels that are not each by itself";
-    if (conv.groups / LANES > MOST_GRID_YZ) return "more channels than a grid has blocks";
+    if (conv.groups / lanes_of(problem) > MOST_GRID_YZ) return "more channels than a grid has blocks";
     why = refuse_unless_packs(problem);
     if (why != NULL) return why;
     const WindowDims *window = &conv.window;
     if (!is_small(window->kernel[2], MOST_KERNEL) || !is_small(window->stride[2], 2) ||
         !is_small(window->dilation[2], 4))
         return "a kernel, stride or dilation that is long";
-    if (!is_small(window->taps, MOST_SHARED / (LANES * dtype_bits(w->dtype) / 8))) return "many taps";
+    if (!is_small(window->taps, MOST_SHARED / (EPILOGUE_LANES * dtype_bits(w->dtype) / 8)))
+        return "many taps";
     return NULL;
 }
 
@@ -65,8 +80,9 @@ static double block_work(int64_t packs, int64_t n) {
 
 /* Threads side by side in the channels: the most of those that leave few without work, and fit in memory. */
 static int32_t choose_packs(const Problem *problem, const ConvText *conv) {
-    int64_t packs = conv->groups / LANES, best = 1;
-    int64_t bytes = conv->window.taps * LANES * dtype_bits(problem_value(problem, conv->w)->dtype) / 8;
+    int32_t lanes = lanes_of(problem);
+    int64_t packs = conv->groups / lanes, best = 1;
+    int64_t bytes = conv->window.taps * lanes * dtype_bits(problem_value(problem, conv->w)->dtype) / 8;
     double least = 0;
     for (int64_t n = 1; n <= MOST_PACKS && n * bytes <= MOST_SHARED; ++n) {
         double work = block_work(packs, n);
@@ -105,57 +121,137 @@ static bool takes_strips(const Problem *problem, const Device *device, const Con
     return narrow && is_small(window->taps, MOST_STRIP_TAPS);
 }
 
-static int64_t strip_shared_bytes(const WindowDims *window, int32_t stages) {
-    int64_t pixels = (STRIP_WIDTH - 1) * window->stride[2] + window->kernel[2];
-    int64_t row = window->kernel[0] * 2 * round_up_i64(pixels, window->stride[2]) * STRIP_CHANNELS * 2;
-    return row * stages * STRIP_WARPS + window->taps * 72 * STRIP_GROUPS;
+/* Blocks of a multiprocessor; RESIDENT is of four warps. */
+static int32_t strip_resident(const Config *config) {
+    return config->number[RESIDENT] * 4 / config->number[GROUPS];
 }
 
+/* Pairs of pixels that a pair of places reads. */
+static int64_t strip_steps(const WindowDims *window) {
+    return (window->stride[2] + window->kernel[2] + 1) / 2;
+}
+
+/* Planes and rows of the input, a line each, of a stage. */
+static int64_t strip_lines(const WindowDims *window, const Config *config) {
+    int64_t planes = (config->number[DEPTH] - 1) * window->stride[0] + window->kernel[0];
+    return config->number[BAND] == 1 ? planes * window->kernel[1] : planes;
+}
+
+/* What DepthwiseStrip says. */
+static int64_t strip_shared_bytes(const WindowDims *window, const Config *config) {
+    int64_t width = config->number[STRIP_WIDTH], x = window->stride[2], steps = strip_steps(window);
+    int64_t pairs = x * (width - 2) / 2 + steps, pixels = 2 * round_up_i64(pairs, x);
+    int64_t line = (STRIP_PLACES / width * pixels / 2) | 1,
+            stage = strip_lines(window, config) * line * STRIP_CHANNELS / 4 * 16;
+    int64_t weights = window->kernel[0] * window->kernel[1] * (x + 2 * steps) * STRIP_CHANNELS * 2;
+    int64_t sums = config->number[DEPTH] * (config->number[GROUPS] > 2 ? 16 : 8) * STRIP_PLACES * 16;
+    return (stage * config->number[STAGES] + weights) * config->number[GROUPS] + 2 * sums;
+}
+
+/* Warps side by side in the channels: the most that leave few without work. */
 static int32_t strip_groups(const ConvText *conv) {
-    return conv->groups > STRIP_CHANNELS ? STRIP_GROUPS : 1;
+    int64_t groups = ceil_div_i64(conv->groups, STRIP_CHANNELS), least = INT64_MAX;
+    int32_t best = 1;
+    for (int32_t n = 4; n >= 1; --n) {
+        int64_t covers = round_up_i64(groups, n);
+        if (least != INT64_MAX && covers * 16 > least * 15) continue;
+        least = covers;
+        best = n;
+    }
+    return best;
 }
 
 /* Blocks for the channels. */
-static int64_t strip_columns(const ConvText *conv) {
-    return ceil_div_i64(conv->groups, (int64_t)STRIP_CHANNELS * strip_groups(conv));
+static int64_t strip_columns(const ConvText *conv, const Config *config) {
+    return ceil_div_i64(conv->groups, (int64_t)STRIP_CHANNELS * config->number[GROUPS]);
 }
 
-/* Blocks that do a pair of strips in each warp. */
-static Dim strip_blocks(const Problem *problem, const ConvText *conv, int32_t band) {
+/* Blocks that do a set of strips in each warp. */
+static Dim strip_blocks(const Problem *problem, const ConvText *conv, const Config *config) {
     DimTable *dims = problem->graph->dims;
     const WindowDims *window = &conv->window;
-    Dim rows =
-        dim_mul(dims, dim_mul(dims, conv->batch, window->out[0]), dim_ceil_div(dims, window->out[1], band));
-    return dim_ceil_div(dims, dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], STRIP_WIDTH)),
-                        2 * STRIP_WARPS / strip_groups(conv));
+    Dim planes = dim_mul(dims, conv->batch, dim_ceil_div(dims, window->out[0], config->number[DEPTH]));
+    Dim rows = dim_mul(dims, planes, dim_ceil_div(dims, window->out[1], config->number[BAND]));
+    int64_t strips = STRIP_PLACES / config->number[STRIP_WIDTH];
+    return dim_ceil_div(
+        dims, dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], config->number[STRIP_WIDTH])), strips);
 }
 
-/* Bands of all rows, half of them, ..; *best: the shortest that lose little to the rows that they share.
- * Fitted to an H200. */
-static int32_t strip_configs(const Problem *problem, const Device *device, const ConvText *conv, Config *out,
-                             int32_t *best) {
+/* Registers of a thread for sums, pixels and, where they are held, weights. */
+static int64_t strip_registers(const WindowDims *window, const Config *config) {
+    int64_t live = config->number[BAND] == 1 ? 1 : ceil_div_i64(window->kernel[1], window->stride[1]);
+    int64_t held = config->number[HELD] ? 4 * window->kernel[0] * window->kernel[1] * strip_steps(window) : 0;
+    return 16 * (live * config->number[DEPTH] + 1) + held;
+}
+
+static double strip_us(const Problem *problem, const Device *device, const ConvText *conv,
+                       const Config *config) {
     const WindowDims *window = &conv->window;
-    int64_t rows = dim_at_opt(problem->graph, window->out[1]), bytes;
+    const int32_t *number = config->number;
+    int64_t down = number[BAND] == 1 ? window->kernel[1] : window->stride[1]; /* rows of input in a step */
+    double steps = number[BAND] == 1 ? 1 : (double)((number[BAND] - 1) * down + window->kernel[1]);
+    double rows = (double)(window->kernel[0] * window->kernel[1] * number[DEPTH]);
+    if (number[BAND] > 1) rows /= (double)down;
+    int64_t across = number[STRIP_WIDTH] / 4,
+            read = (number[STRIP_WIDTH] - 1) * window->stride[2] + window->kernel[2];
+    double cycles = COPY_CYCLES * (double)(strip_lines(window, config) * ceil_div_i64(read, across));
+    cycles += PRODUCT_CYCLES * 4 * rows * (double)ceil_div_i64(strip_steps(window), 2);
+    if (!number[HELD]) cycles += WEIGHT_CYCLES * rows * (double)strip_steps(window);
+    cycles = steps * cycles + number[BAND] * number[DEPTH] * ROW_CYCLES;
+    int64_t resident = strip_resident(config);
+    int64_t blocks =
+        dim_at_opt(problem->graph, strip_blocks(problem, conv, config)) * strip_columns(conv, config);
+    int64_t rounds = ceil_div_i64(blocks, device->sm_count * resident);
+    int64_t beside = ceil_div_i64(blocks, device->sm_count);
+    if (beside > resident) beside = resident;
+    int64_t warps = beside * number[GROUPS];
+    if (warps < 8) warps = 8; /* fewer wait as long */
+    return START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
+}
+
+/* Configs by their modelled times; *us: of the first. */
+static int32_t strip_configs(const Problem *problem, const Device *device, const ConvText *conv, Config *out,
+                             double *us) {
+    enum { WIDTHS = 3, RESIDENTS = 3, STRIP_SHAPES = WIDTHS * RESIDENTS * 2 * 2 * 2 };
+    const WindowDims *window = &conv->window;
+    int64_t rows = dim_at_opt(problem->graph, window->out[1]);
+    int64_t columns = dim_at_opt(problem->graph, window->out[2]);
+    double costs[STRIP_CONFIGS];
     int32_t count = 0;
     if (!takes_strips(problem, device, conv)) return 0;
-    int32_t resident = window->taps <= MOST_LAID_OUT ? 3 : 2;
-    bytes = strip_shared_bytes(window, STRIP_STAGES);
-    while (resident > 1 && bytes * resident > device->shared_per_sm) --resident;
-    if (bytes > device->shared_per_block) return 0;
-    int64_t enough = 3 * (window->kernel[1] - 1) * (window->kernel[1] - 1) / 2;
-    *best = 0;
-    for (int64_t parts = 1, last = 0; parts <= rows; parts *= 2) {
-        int64_t band = ceil_div_i64(rows, parts);
-        if (band == last || (band < LEAST_BAND && parts > 1)) break;
-        last = band;
-        if (band >= enough) *best = count;
-        out[count++] = (Config){.count = 4, .number = {0, (int32_t)band, STRIP_STAGES, resident}};
+    for (int32_t i = 0; i < STRIP_SHAPES; ++i) {
+        int32_t held = 1 - i % 2, depth = 1 + i / 2 % 2, stages = 4 + i / 4 % 2 * 4,
+                width = 8 << (i / 8 + 1) % 3;
+        int32_t resident = 4 - i / (8 * WIDTHS);
+        if (depth > 1 && is_small(window->kernel[0], 1)) continue;
+        if (width > 16 && round_up_i64(columns, width) > round_up_i64(columns, 16)) continue;
+        for (int64_t parts = 1, last = 0; parts <= rows; ++parts) {
+            int64_t band = ceil_div_i64(rows, parts);
+            if (band == last) continue;
+            last = band;
+            Config config = {
+                .count = 8,
+                .number = {0, (int32_t)band, stages, resident, width, strip_groups(conv), depth, held}};
+            int64_t bytes = strip_shared_bytes(window, &config) + RESERVED_SHARED;
+            if (bytes > device->shared_per_block || bytes * strip_resident(&config) > device->shared_per_sm ||
+                strip_registers(window, &config) > REGISTERS / resident - OTHER_HELD)
+                continue;
+            count = config_insert(&config, strip_us(problem, device, conv, &config), STRIP_CONFIGS, costs,
+                                  out, count);
+        }
     }
+    if (count > 0) *us = costs[0];
     return count;
 }
 
-/* Whether memory, not the caches, has what is read and written. */
-static bool is_large(const Problem *problem, const Device *device) {
+/* Microseconds of tiles, and of nothing but what they read and write. */
+static double tile_us(const Problem *problem, const Device *device, const ConvText *conv) {
+    const WindowDims *window = &conv->window;
+    double places = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->outputs[0]);
+    double rate = is_small(window->stride[2], 1) ? TILE_RATE : TILE_RATE_APART;
+    return places * (double)window->taps / (rate * device->sm_count);
+}
+static double moved_us(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     double bytes = 0;
     for (int32_t i = 0; i < 2; ++i) {
@@ -163,22 +259,24 @@ static bool is_large(const Problem *problem, const Device *device) {
         bytes += (double)value_count_at_opt(problem->graph, id) *
                  dtype_bits(problem_value(problem, id)->dtype) / 8;
     }
-    return bytes > (double)device->l2_bytes;
+    return device_bytes_us(device, bytes);
 }
 
 /* First the shape of four places, two or one that leaves enough threads, with the fewest places beside the
  * image. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
-    static const int32_t shapes[][2] = {{2, 2}, {1, 4}, {1, 2}, {1, 1}, {2, 4}, {1, 8}}; /* rows, width */
+    static const int32_t shapes[][2] = {{2, 2}, {1, 4}, {1, 2}, {1, 1}, {2, 4},
+                                        {1, 8}, {4, 4}, {8, 4}, {8, 2}, {4, 2}}; /* rows, width */
     enum { SHAPES = sizeof shapes / sizeof shapes[0], GUESSED = 4 };
     ConvText conv = conv_describe(problem);
     int64_t wanted = (int64_t)device->sm_count * LEAST_THREADS_PER_SM;
-    int64_t lines = dim_at_opt(problem->graph, conv.batch) * (conv.groups / LANES), least = 0;
+    int64_t lines = dim_at_opt(problem->graph, conv.batch) * (conv.groups / lanes_of(problem)), least = 0;
     int32_t packs = choose_packs(problem, &conv), count = 0, best = 0, size = 0;
     for (int32_t i = 0; i < SHAPES; ++i) {
         int32_t own = shapes[i][0] * shapes[i][1];
         int64_t places = covered(problem, &conv.window, shapes[i]);
         if (shapes[i][0] > 1 && !takes_rows(&conv.window)) continue;
+        if (shapes[i][0] > 2 && (lanes_of(problem) > 4 || !is_small(conv.window.kernel[0], 1))) continue;
         bool enough = lines * places / own >= wanted || own == 1;
         if (i < GUESSED && enough && (own > size || (own == size && places < least))) {
             best = count;
@@ -190,19 +288,21 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
                 .count = 4,
                 .number = {shapes[i][1], packs, shapes[i][0], i < GUESSED ? resident : resident - 1}};
     }
-    int32_t strips = strip_configs(problem, device, &conv, out + count, &size);
-    bool flat = is_small(conv.window.kernel[0], 1) && !is_small(conv.window.kernel[1], 1);
-    bool heavy = is_small(conv.window.stride[1], 1) || !is_small(conv.window.taps, 9);
-    if (strips > 0 && flat && heavy && is_large(problem, device)) best = count + size;
+    double us = 0, moved = moved_us(problem, device),
+           tiles = tile_us(problem, device, &conv) + TILE_MEMORY * moved;
+    int32_t strips = strip_configs(problem, device, &conv, out + count, &us);
+    if (strips > 0 && us < LEAST_GAIN * tiles) best = count;
     config_prefer(out, best);
     return count + strips;
 }
 
 /* "DepthwiseTile<8, 1, 4, 16, 9, 3, 1, 3, 1, 1, 18>" */
-static const char *tile_text(KernelWriter *w, const WindowDims *window, const Config *config) {
-    int32_t rows = config->number[ROWS], sums = rows * config->number[WIDTH] * LANES;
+static const char *tile_text(KernelWriter *w, const WindowDims *window, int32_t lanes, const Config *config) {
+    int32_t rows = config->number[ROWS], live = rows;
+    if (rows > 2) live = (int32_t)ceil_div_i64(window->kernel[1], window->stride[1]);
+    int32_t sums = live * config->number[WIDTH] * lanes;
     int32_t spare = REGISTERS / config->number[RESIDENT] - OTHER_REGISTERS - sums;
-    return kernel_format(w, "DepthwiseTile<%d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d>", LANES, rows,
+    return kernel_format(w, "DepthwiseTile<%d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %d>", lanes, rows,
                          config->number[WIDTH], config->number[PACKS], (int)window->taps,
                          (int)window->kernel[1], rows > 1 ? (int)window->stride[1] : 1,
                          (int)window->kernel[2], (int)window->stride[2], (int)window->dilation[2],
@@ -218,21 +318,23 @@ static Status emit_strips(const Config *config, const Device *device, Emission *
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "depthwise_strips.cuh");
     kernel_waits(w);
-    kernel_resident(w, config->number[RESIDENT]);
+    kernel_resident(w, strip_resident(config));
     kernel_line(w,
-                "depthwise_strips<DepthwiseStrip<%d, %d, %d, %d, %d, %d, %d>, %s>(%s, %s, %s, %s, %s, %lld, "
-                "%d, %s, %s);",
+                "depthwise_strips<DepthwiseStrip<%d, %d, %d, %d, %d, %d, %d, %d, %d, %d, %s, %s>, %s>(%s, "
+                "%s, %s, %s, "
+                "%s, %lld, %d, %s, %s);",
                 (int)window->kernel[0], (int)window->kernel[1], (int)window->kernel[2],
-                (int)window->stride[1], (int)window->stride[2], config->number[STAGES], strip_groups(&conv),
+                (int)window->stride[0], (int)window->stride[1], (int)window->stride[2], config->number[DEPTH],
+                config->number[STRIP_WIDTH], config->number[STAGES], config->number[GROUPS],
+                config->number[BAND] == 1 ? "true" : "false", config->number[HELD] ? "true" : "false",
                 constant ? "true" : "false", kernel_pointer(w, conv.x), kernel_pointer(w, conv.w),
                 strides_text(w, conv.x), window_text(w, window), kernel_number(w, conv.batch),
                 (long long)conv.groups, config->number[BAND], bias_text(w, conv.bias),
-                kernel_pack_epilogue(w, LANES));
-    int64_t groups = strip_columns(&conv);
-    int64_t blocks = ceil_div_i64((int64_t)device->sm_count * config->number[RESIDENT], groups);
-    Dim wanted = strip_blocks(problem, &conv, config->number[BAND]);
-    return kernel_finish(w, dim_min(emission->graph->dims, wanted, blocks), groups, 1, THREADS,
-                         (int32_t)strip_shared_bytes(window, config->number[STAGES]));
+                kernel_pack_epilogue(w, EPILOGUE_LANES));
+    int64_t groups = strip_columns(&conv, config);
+    int64_t blocks = ceil_div_i64((int64_t)device->sm_count * strip_resident(config), groups);
+    return kernel_finish(w, dim_min(emission->graph->dims, strip_blocks(problem, &conv, config), blocks),
+                         groups, 1, config->number[GROUPS] * 32, (int32_t)strip_shared_bytes(window, config));
 }
 
 static Status emit(const Config *config, const Device *device, Emission *emission) {
@@ -241,29 +343,30 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     ConvText conv = conv_describe(problem);
     const WindowDims *window = &conv.window;
     DimTable *dims = emission->graph->dims;
-    int32_t packs = config->number[PACKS];
+    int32_t packs = config->number[PACKS], lanes = lanes_of(problem);
     bool constant = inputs_are_constant(problem, problem_anchor(problem), 1);
     KernelWriter *w = kernel_begin(emission, "conv_depthwise");
     TRY_ALLOC(emission->diag, w);
     kernel_include(w, "depthwise.cuh");
     kernel_waits(w);
     kernel_resident(w, config->number[RESIDENT]);
-    kernel_line(w, "depthwise_packs<%s, %s>(%s, %s, %s, %s, %s, %s, %s, %s);", tile_text(w, window, config),
-                constant ? "true" : "false", kernel_pointer(w, conv.x), kernel_pointer(w, conv.w),
-                strides_text(w, conv.x), window_text(w, window), kernel_number(w, conv.batch),
-                kernel_number(w, conv.groups), bias_text(w, conv.bias), kernel_pack_epilogue(w, LANES));
+    kernel_line(w, "depthwise_packs<%s, %s>(%s, %s, %s, %s, %s, %s, %s, %s);",
+                tile_text(w, window, lanes, config), constant ? "true" : "false", kernel_pointer(w, conv.x),
+                kernel_pointer(w, conv.w), strides_text(w, conv.x), window_text(w, window),
+                kernel_number(w, conv.batch), kernel_number(w, conv.groups), bias_text(w, conv.bias),
+                kernel_pack_epilogue(w, lanes));
     Dim rows = dim_mul(dims, dim_mul(dims, conv.batch, window->out[0]),
                        dim_ceil_div(dims, window->out[1], config->number[ROWS]));
     Dim tiles = dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], config->number[WIDTH]));
     /* As many blocks as are there at a time: each turns its weights once. */
-    int64_t groups = ceil_div_i64(conv.groups, packs * LANES);
+    int64_t groups = ceil_div_i64(conv.groups, packs * lanes);
     int64_t blocks = ceil_div_i64((int64_t)device->sm_count * config->number[RESIDENT], groups);
     return kernel_finish(w, dim_min(dims, dim_ceil_div(dims, tiles, THREADS / packs), blocks), groups, 1,
                          THREADS, 0);
 }
 
 const Tactic tactic_conv_depthwise = {.name = "conv_depthwise",
-                                      .version = 3,
+                                      .version = 4,
                                       .strided = true,
                                       .refuses = refuses,
                                       .configs = configs,

@@ -187,8 +187,8 @@ template <int BYTES> struct LaterCopy {
     void begin(void *to, const void *from, int there) { gpu_copy_later(to, from, BYTES, (unsigned)there); }
     void end() {}
 };
-static inline void copy_later(void *to, const void *from, bool inside) {
-    gpu_copy_later(to, from, 16, inside ? 16 : 0);
+template <int BYTES = 16> static inline void copy_later(void *to, const void *from, bool inside) {
+    gpu_copy_later(to, from, BYTES, inside ? BYTES : 0);
 }
 static inline unsigned char *block_memory() {
     return (unsigned char *)gpu_shared_memory(GPU_DYNAMIC);

@@ -199,6 +199,9 @@ static double plane_cycles(const Planes *planes, const Device *device, const Con
     double copied = (double)(input_bytes(planes, config) * blocks * planes->stride);
     if (!keeps(planes, config)) copied += stages * (double)stage_bytes(planes, config);
     double main = (planes->flat ? 1 : 1.05) * instructions * instruction;
+    /* One piece's products are over before the second of two inputs is there. */
+    if (config->number[PLANE_PIECES] == 1 && config->number[PLANE_INPUTS] == 2)
+        main *= planes->flat ? 1.9 : 1.17;
     double copies = copied / wgmma_l2_rate(device);
     /* What normalises takes shared memory's time from the instructions. */
     double normal =

@@ -3,7 +3,8 @@
 
     bench/problems.py --smelt build/smelt MODEL.onnx... [--precision fp16] [--gpu h200] [--torch] [--output problems.jsonl]
 
-In place of a model what `smelt tune MODEL --tune=off --json` prints will do, in a .json file.
+In place of a model what `smelt tune MODEL --tune=off --json` prints will do, in a .json file. Normalisations that convolutions would do on their way stay
+apart (--disable-pass=normalize_on_read and normalize_on_write).
 
 The floor is the roofline of the GPU's description. With --gpu smelt's times are the model's (or of --timing-cache). Without,
 `smelt tune` measures them on the GPU that is here: first of each problem what the model chooses; then, with --torch, of those that
@@ -41,6 +42,7 @@ PIECE = 48  # problems that are tuned together
 LONG_US, LEAST_REPEATS, MOST_REPEATS = 2500, 4, 24  # as smelt's tuner repeats a launch
 
 LIBRARIES = ("cudnn", "cublaslt")
+APART = [f"--disable-pass={name}" for name in ("normalize_on_read", "normalize_on_write")]  # normalisations are not the libraries' work
 
 
 def tune(arguments, what, limit, *options):
@@ -66,7 +68,7 @@ def problems_of(arguments, model):
     if model.endswith(".json"):
         found = json.loads(pathlib.Path(model).read_text())["problems"]
     else:
-        found = tune(arguments, [model], None, "--tune=off", f"--precision={arguments.precision}", "--calib=off")
+        found = tune(arguments, [model], None, "--tune=off", f"--precision={arguments.precision}", "--calib=off", *APART)
     return [problem for problem in found if anchor(problem["problem"]) in CONTRACTIONS]
 
 

@@ -102,6 +102,11 @@ static bool takes_rows(const WindowDims *window) {
            window->dilation[1] == 1 && window->out[1] != 1;
 }
 
+/* Whether windows have one plane, which is never beside the input: rows are stored as it is done. */
+static bool is_one_plane(const WindowDims *window) {
+    return is_small(window->kernel[0], 1) && window->pad[0] == 0 && window->pad_end[0] == 0;
+}
+
 /* Places of an image that threads compute which take so many each, those beside it included. */
 static int64_t covered(const Problem *problem, const WindowDims *window, const int32_t shape[2]) {
     DimTable *dims = problem->graph->dims;
@@ -226,7 +231,8 @@ static int32_t strip_configs(const Problem *problem, const Device *device, const
         int32_t held = 1 - i % 2, depth = 1 + i / 2 % 2, stages = 4 + i / 4 % 2 * 4,
                 width = 8 << (i / 8 + 1) % 3;
         int32_t resident = 4 - i / (8 * WIDTHS);
-        if (depth > 1 && is_small(window->kernel[0], 1)) continue;
+        /* planes that are read lie side by side then */
+        if (depth > 1 && (is_small(window->kernel[0], 1) || window->dilation[0] != 1)) continue;
         if (width > 16 && round_up_i64(columns, width) > round_up_i64(columns, 16)) continue;
         for (int64_t parts = 1, last = 0; parts <= rows; ++parts) {
             int64_t band = ceil_div_i64(rows, parts);
@@ -279,7 +285,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
         int32_t own = shapes[i][0] * shapes[i][1];
         int64_t places = covered(problem, &conv.window, shapes[i]);
         if (shapes[i][0] > 1 && !takes_rows(&conv.window)) continue;
-        if (shapes[i][0] > 2 && (lanes_of(problem) > 4 || !is_small(conv.window.kernel[0], 1))) continue;
+        if (shapes[i][0] > 2 && (lanes_of(problem) > 4 || !is_one_plane(&conv.window))) continue;
         bool enough = lines * places / own >= wanted || own == 1;
         if (i < GUESSED && enough && (own > size || (own == size && places < least))) {
             best = count;

@@ -201,8 +201,46 @@ static void test_switches(void) {
     arena_reset(&f.arena);
 }
 
+/* Configs of depthwise convolutions whose numbers are right only for some windows. */
+static void test_depthwise(void) {
+    enum { ROWS = 2, DEPTH = 6 };
+    static const struct {
+        const char *type, *window, *attrs;
+        int planes, number, most; /* planes: of the result */
+        bool has;
+    } cases[] = {{"f16", "3,1,1", "", 7, DEPTH, 1, true},
+                 {"f16", "3,1,1", ", dilations = [2,1,1], pads = [1,0,0,1,0,0]", 7, DEPTH, 1, false},
+                 {"f32", "1,3,3", ", pads = [0,1,1,0,1,1]", 9, ROWS, 2, true},
+                 {"f32", "1,3,3", ", pads = [1,1,1,0,1,1]", 10, ROWS, 2, false},
+                 {"f32", "1,3,3", ", pads = [0,1,1,1,1,1]", 10, ROWS, 2, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        Fixture f;
+        char text[512];
+        snprintf(text, sizeof text,
+                 "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n  input %%x : %s[1,64,9,9,9] channels_last\n"
+                 "  input %%w : %s[64,1,%s]\n  %%y : %s[1,64,%d,9,9] channels_last = Conv(%%x, %%w) {group = "
+                 "64%s}\n  output %%y\n}\n",
+                 cases[i].type, cases[i].type, cases[i].window, cases[i].type, cases[i].planes,
+                 cases[i].attrs);
+        set_up(&f, text);
+        f.device = arch_find("sm_90");
+        fixture_set_problem(&f, 1);
+        bool has = false, any = false;
+        for (int32_t c = 0; c < f.count; ++c) {
+            if (strcmp(f.all[c].tactic->name, "conv_depthwise") != 0) continue;
+            const int32_t *number = f.all[c].config.number;
+            any = true;
+            has = has ||
+                  ((number[0] == 0) == (cases[i].number == DEPTH) && number[cases[i].number] > cases[i].most);
+        }
+        CHECK(any && has == cases[i].has);
+        arena_reset(&f.arena);
+    }
+}
+
 int main(void) {
     test_planes();
+    test_depthwise();
     test_preferred();
     test_measured();
     test_model_decides();

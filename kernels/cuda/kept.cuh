@@ -7,7 +7,7 @@
 namespace smelt {
 
 // Rows of a pack of LANES elements for each of a block's threads: KEPT of a part of the tensor, of SLOTS that fit; none: 0 of 0.
-// AHEAD are written at a time. ONCE: blocks have one part. ALL: of which all is kept.
+// AHEAD are written at a time. ONCE: blocks have one part, or begin anew with each. ALL: of which all is kept.
 template <int THREADS_, int LANES_, int KEPT_, int SLOTS_, int AHEAD_, bool ONCE_, bool ALL_> struct KeptRows {
     static const int THREADS = THREADS_, LANES = LANES_, KEPT = KEPT_, SLOTS = SLOTS_, AHEAD = AHEAD_;
     static const bool ONCE = ONCE_, ALL = ALL_;
@@ -52,8 +52,13 @@ template <class Rows, class T, class Base> struct KeptReader {
     Index streamed, step, mine, first; // mine: rows of the thread that are kept
     int part, row, slot;
     SMELT_DEVICE KeptReader(const T *x, const Base &base, const RowSteps &steps, Index streamed)
-        : x(x), base(base), streamed(streamed), step(steps.step), mine(steps.count - streamed), part(0), row(0), slot(0) {
-        first = base(0);
+        : x(x), base(base), streamed(streamed), step(steps.step), mine(steps.count - streamed) {
+        begin(0);
+    }
+    SMELT_DEVICE void begin(int number) {
+        part = number;
+        row = slot = 0;
+        first = base(number);
         read(Rows::SLOTS);
     }
     SMELT_DEVICE void read(int count) {

@@ -23,6 +23,7 @@ struct WholeUnits {
 
 // Parts of units in memory: [units, parts, side], mean and squares, where all blocks meet, which are there together.
 template <class P> struct MetParts {
+    static const bool SEVERAL = true; // units of a block, where there is no room for a block for each
     P *moments;
     SMELT_DEVICE P *of(const WholeUnits &units, Index unit) const { return moments + unit * units.parts * units.side * 2; }
     SMELT_DEVICE void exchange(P *, Index, Index) const {
@@ -34,6 +35,7 @@ template <class P> struct MetParts {
 };
 // Those of the blocks of a cluster, which have a unit: in the shared memory of each.
 template <int BLOCKS, class P> struct ClusterParts {
+    static const bool SEVERAL = false;
     P *moments;
     SMELT_DEVICE P *of(const WholeUnits &, Index) const { return moments; }
     // count: numbers of a part.
@@ -79,6 +81,7 @@ SMELT_DEVICE void whole_planes(const T *x, Index entry_step, Index place_step, I
     for (Index number = 0; number * units.together < units.count; ++number) {
         const Index unit = lane + number * units.together;
         const bool there = lane < units.together && unit < units.count; // for all threads of the block
+        if (Rows::ONCE && Parts::SEVERAL && number > 0) reader.begin((int)number);
         ThreadMoments<LANES> moments;
         if (there) {
             const Index first = base(number), last = smaller(streamed, steps.count);

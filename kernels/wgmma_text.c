@@ -67,22 +67,17 @@ bool wgmma_reads_outer(int32_t element) {
     return element == 2;
 }
 
-static double elements_of(const Problem *problem, const Shape *shape) {
-    double count = 1;
-    for (int32_t i = 0; i < shape->rank; ++i) count *= (double)dim_at_opt(problem->graph, shape->dim[i]);
-    return count;
-}
-
 void wgmma_describe_epilogue(const Problem *problem, WgmmaProblem *product) {
     const Node *anchor = problem_anchor(problem);
-    double results = elements_of(problem, &problem_output(problem, 0)->shape);
+    int64_t results = value_count_at_opt(problem->graph, anchor->outputs[0]);
     for (int32_t i = 0; i < problem->input_count; ++i) {
         const Value *value = problem_value(problem, problem->inputs[i]);
         bool operand = false;
         for (int32_t k = 0; k < anchor->input_count; ++k)
             operand = operand || anchor->inputs[k] == problem->inputs[i];
         if (!operand && value->data == NULL)
-            product->reads = product->reads || elements_of(problem, &value->shape) >= results;
+            product->reads =
+                product->reads || value_count_at_opt(problem->graph, problem->inputs[i]) >= results;
     }
     for (int32_t i = 0; i < problem->node_count; ++i) {
         OpId op = problem->graph->nodes[problem->nodes[i]].op;

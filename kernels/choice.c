@@ -14,6 +14,11 @@ int64_t choice_moment_parts(const Problem *problem, const Device *device, const 
     return choice->tactic->moment_parts(problem, device, &choice->config);
 }
 
+double choice_moments_us(const Problem *problem, const Device *device, const Choice *choice) {
+    if (choice->tactic->finds_moments == NULL) return 0;
+    return choice->tactic->finds_moments(problem, device);
+}
+
 static Choice model(const Tactic *tactic, const Problem *problem, const Device *device,
                     const Config *config) {
     Choice choice = {.tactic = tactic, .config = *config, .source = CHOICE_PREFERRED};

@@ -42,6 +42,8 @@ Choice choice_best_leaving(const Problem *problem, const Device *device, const T
                            double moments_us);
 /* Parts in which the choice can leave moments, 0: it cannot. */
 int64_t choice_moment_parts(const Problem *problem, const Device *device, const Choice *choice);
+/* Microseconds that the choice takes less where it finds the moments of its input, 0: it cannot. */
+double choice_moments_us(const Problem *problem, const Device *device, const Choice *choice);
 /* Takes the time that the cache has of the choice, or estimates. False: none. timings may be NULL. */
 bool choice_take_time(const TimingCache *timings, const Problem *problem, Choice *choice);
 /* Whether a time counts as no longer than the least: they differ by no more than measuring does. */

@@ -323,14 +323,8 @@ static int32_t next_step(const Graph *graph, NodeId last, const NodeId **nodes) 
     return first < block->node_count ? step_end(graph, block, first) - first : 0;
 }
 
-/* Microseconds that the kernels do not take where moments are left to them. */
-static double find_moments(const CudaLowering *c, const Problem *problem, const Device *device,
-                           const Tactic *tactic) {
-    if (tactic->finds_moments == NULL || c->tried != NULL) return 0;
-    return tactic->finds_moments(problem, device);
-}
-
-/* The same of the step behind one with nothing behind its anchor. */
+/* What the step behind one with nothing behind its anchor gains by moments that it finds; one that is tried
+ * by itself leaves none. */
 static Status ask_next(CudaLowering *c, const Problem *problem, const Device *device, double *moments_us) {
     const NodeId *nodes;
     const char *why;
@@ -344,7 +338,8 @@ static Status ask_next(CudaLowering *c, const Problem *problem, const Device *de
     if (next.anchor == NONE || problem_read_input(&next) != c->graph->nodes[last].outputs[0])
         return STATUS_OK;
     if (tactic_choose(&next, &c->device, &c->work, &why) == NULL) return STATUS_OK;
-    *moments_us = find_moments(c, &next, device, choose(c, &next, device, 0).tactic);
+    Choice behind = choose(c, &next, device, 0);
+    *moments_us = choice_moments_us(&next, device, &behind);
     return STATUS_OK;
 }
 
@@ -360,7 +355,7 @@ static Status arrange_moments(CudaLowering *c, const Problem *problem, int32_t i
     c->moment_parts[index] = 0;
     if (anchor == NULL) return STATUS_OK;
     if (left > 0 && problem_read_input(problem) == c->moments[index] &&
-        find_moments(c, problem, device, choice->tactic) > 0) {
+        choice_moments_us(problem, device, choice) > 0) {
         emission->finds_parts = left;
         emission->finds_at = c->moments_at[index];
     }

@@ -153,8 +153,7 @@ static double moments_gain(const CudaTarget *target, const Way *way, const Descr
         problem_read_input(next) != problem_anchor(front)->outputs[0])
         return 0;
     const Choice choice = choice_best(next, &target->device, NULL);
-    if (choice.tactic->finds_moments == NULL) return 0;
-    return choice.tactic->finds_moments(next, &target->device);
+    return choice_moments_us(next, &target->device, &choice);
 }
 
 /* By the models: microseconds of the steps that are not shared, 0: some step has no model. */

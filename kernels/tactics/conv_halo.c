@@ -144,16 +144,23 @@ static double halo_bytes(const Halo *halo) {
     return places * (double)(halo->channels + halo->outputs) * ELEMENT;
 }
 
+/* For a tile: its input and, where they do not stay, the weights. */
+static double copied_bytes(const Halo *halo, const Config *config) {
+    double channels = (double)halo->channels,
+           input = (double)box_bytes(halo, config) * channels / config->number[HALO_DEPTH];
+    if (keeps(halo, config)) return input;
+    return input + (double)halo->taps * channels * ELEMENT * config->number[HALO_COLS];
+}
+
 /* A tile is stored while the next one is multiplied. By 160 times on an H200, of which it misses 5 %. */
 static double swapped_model(const Halo *halo, const Device *device, const Config *config) {
     double planes = config->number[HALO_Z], places = SIDE * config->number[HALO_Y];
     double products = 2 * PIECE * 16 * places / device->fp16_per_clock,
            reads = 1.32 * (2048 + 32 * places) / 128;
     double steps = planes * (double)halo->taps * (double)halo->channels / 16;
-    double copied = (double)box_bytes(halo, config) * (double)halo->channels / config->number[HALO_DEPTH];
-    if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * SWAPPED_COLS;
     bool near = halo_bytes(halo) < (double)device->l2_bytes;
-    double copies = copied / ((near ? 0.74 : 0.66) * wgmma_l2_rate(device)), stored = 10.5 * planes * places;
+    double copies = copied_bytes(halo, config) / ((near ? 0.74 : 0.66) * wgmma_l2_rate(device)),
+           stored = 10.5 * planes * places;
     double main = 1.15 * steps * (products > reads ? products : reads);
     if (copies > main) main = copies;
     double both = 0.82 * (main + stored);
@@ -167,11 +174,10 @@ static double model(const Halo *halo, const Device *device, const Config *config
     double pieces = WARPGROUPS * config->number[HALO_PIECES], cols = config->number[HALO_COLS];
     double products = 2 * PIECE * 16 * cols / device->fp16_per_clock, reads = (2048 + 32 * cols) / 128;
     double steps = (double)halo->taps * (double)halo->channels / 16;
-    double copied = (double)box_bytes(halo, config) * (double)halo->channels / config->number[HALO_DEPTH];
-    if (!keeps(halo, config)) copied += (double)(halo->taps * halo->channels * ELEMENT) * cols;
+    double copies = copied_bytes(halo, config) / wgmma_l2_rate(device);
     double slower = config->number[HALO_DEPTH] >= (cols > 32 ? 64 : 32) ? (cols > 32 ? 1.3 : 1.05) : 1.7;
     double main = slower * pieces * steps * (products > reads ? products : reads);
-    if (copied / wgmma_l2_rate(device) > main) main = copied / wgmma_l2_rate(device);
+    if (copies > main) main = copies;
     double epilogue = pieces * PIECE * cols * 0.064 * (spreads(halo) ? 1 : 1.3) + 950;
     return (rounds_of(halo, device, config) * (main + epilogue) + 2000) / device->clock_mhz;
 }

@@ -70,16 +70,19 @@ static void describe_axes(Planes *out) {
 }
 
 /* Pairs of places are lines of twice the channels, if nothing lies between them. */
-static const char *stride_refuses(const Problem *problem, Planes *planes) {
+static int64_t find_apart(const Problem *problem, const Planes *planes) {
     Dim strides[SMELT_MAX_RANK];
-    const Value *x = problem_value(problem, planes->conv.x);
-    if (planes->conv.window.stride[planes->axis[2]] != planes->stride) return "strides that differ";
-    planes->apart = 0;
-    if (planes->stride == 1) return planes->down == 1 ? NULL : "strides that differ";
+    if (planes->stride == 1) return 0;
     value_strides(problem->graph, planes->conv.x, strides);
+    Dim step = strides[problem_value(problem, planes->conv.x)->shape.rank - 1];
+    return step != planes->channels ? step : 0;
+}
+
+static const char *stride_refuses(const Planes *planes) {
+    if (planes->conv.window.stride[planes->axis[2]] != planes->stride) return "strides that differ";
+    if (planes->stride == 1) return planes->down == 1 ? NULL : "strides that differ";
     if (planes->kernel[0] != 3) return "windows of a stride that are not of three planes";
     if (planes->in[2] % 2 != 0) return "a stride over lines of odd length";
-    if (strides[x->shape.rank - 1] != planes->channels) planes->apart = strides[x->shape.rank - 1];
     if (planes->apart > INT32_MAX / 2) return "a stride over a slice of too much";
     if (planes->apart > 0 && planes->normalizes) return "a stride over a slice that is normalised";
     if (planes->channels != 16 && planes->channels != 32) return "a stride with more channels than 32";
@@ -117,7 +120,8 @@ static const char *describe(const Problem *problem, Planes *out) {
     out->keeps = out->normalizes && problem_prologue_leaves(problem);
     out->bytes = (double)problem_bytes(problem);
     out->normal_shared = front_planes_shared(problem, WARPGROUPS * 128);
-    why = stride_refuses(problem, out);
+    out->apart = find_apart(problem, out);
+    why = stride_refuses(out);
     return why != NULL ? why : normal_refuses(problem, out);
 }
 

@@ -15,15 +15,17 @@ typedef struct CheckOptions {
     double rtol, min_cosine; /* rtol < 0: not given */
     double range_error;      /* 0: not given */
     double goal; /* the largest tensor_error, of reduced precision or asked for; 0: element by element */
-    int64_t seed, most;
+    int64_t seed, most, variants;
     bool quiet, batch;
 } CheckOptions;
 
 /* The worst output of all data sets, and lines for --report. */
 typedef struct CheckState {
     bool failed;
-    char worst[512];
+    char worst[512], variant[32]; /* "variant 3: " where there are several */
     ByteWriter report;
+    Session plain; /* what random inputs give without optional passes: expected, once they have been run */
+    Tensor *expected;
 } CheckState;
 
 /* "--atol A" for all outputs, or "A,B,..." one per output. */
@@ -56,16 +58,16 @@ static void describe_failure(CheckState *state, const char *set, const char *nam
     state->failed = true;
     if (strcmp(c->reason, "values") == 0) {
         snprintf(state->worst, sizeof state->worst,
-                 "%s output '%s' element %lld: got %.9g, expected %.9g (largest difference %.3g)", set, name,
-                 (long long)c->worst, c->got, c->expected, c->max_abs);
+                 "%s%s output '%s' element %lld: got %.9g, expected %.9g (largest difference %.3g)",
+                 state->variant, set, name, (long long)c->worst, c->got, c->expected, c->max_abs);
     } else if (strcmp(c->reason, "cosine") == 0) {
-        snprintf(state->worst, sizeof state->worst, "%s output '%s': cosine %.8f is too low", set, name,
-                 c->cosine);
+        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': cosine %.8f is too low",
+                 state->variant, set, name, c->cosine);
     } else {
         tensor_format(got, left, sizeof left);
         tensor_format(expected, right, sizeof right);
-        snprintf(state->worst, sizeof state->worst, "%s output '%s': got %s, expected %s", set, name, left,
-                 right);
+        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': got %s, expected %s", state->variant,
+                 set, name, left, right);
     }
 }
 
@@ -132,34 +134,35 @@ static Status check_set(App *app, const CheckOptions *o, Session *session, const
     return STATUS_OK;
 }
 
-/* Without data: the same inputs through the graph with every optional pass off. */
-static Status check_against_plain(App *app, const CheckOptions *o, const char *path, Session *session,
-                                  CheckState *state) {
-    CheckOptions plain = *o;
-    plain.compile.dump_dir = NULL;
-    plain.compile.target = "cpu";
-    plain.compile.gpu = plain.compile.tactics = NULL;
-    plain.compile.disabled = (TextList){0};
-    plain.compile.precision = plain.compile.io_precision = plain.compile.calib = NULL;
-    plain.compile.keep_fp32 = plain.compile.force_fp16 = (TextList){0};
-    plain.compile.max_error = 0;
-    TextList *disabled = &plain.compile.disabled;
+/* The same random inputs through the graph with every optional pass off, once for all variants. */
+static Status run_plain(App *app, const CheckOptions *o, const char *path, CheckState *state) {
+    CompileSettings plain = o->compile;
+    plain.dump_dir = NULL;
+    plain.target = "cpu";
+    plain.gpu = plain.tactics = NULL;
+    plain.disabled = (TextList){0};
+    plain.precision = plain.io_precision = plain.calib = NULL;
+    plain.keep_fp32 = plain.force_fp16 = (TextList){0};
+    plain.max_error = 0;
     for (int32_t i = 0; i < pass_count(); ++i) {
         if (pass_at(i)->required) continue;
-        if (!ARENA_RESERVE(&app->arena, disabled->items, disabled->count, disabled->capacity))
+        if (!ARENA_RESERVE(&app->arena, plain.disabled.items, plain.disabled.count, plain.disabled.capacity))
             return FAIL(&app->diag, STATUS_NO_MEMORY, "out of memory");
-        disabled->items[disabled->count++] = pass_at(i)->name;
+        plain.disabled.items[plain.disabled.count++] = pass_at(i)->name;
     }
-    Session reference;
-    Tensor *outputs, *expected;
-    Status status = session_open(app, path, &plain.compile, &reference);
-    if (status == STATUS_OK) status = run_set(app, o, session, NULL, &outputs);
-    if (status == STATUS_OK) status = run_set(app, o, &reference, NULL, &expected);
-    for (int i = 0; status == STATUS_OK && session->input_count + i < session->binding_count; ++i)
-        status = compare_output(app, o, state, "random", &session->bindings[session->input_count + i], i,
-                                &outputs[i], &expected[i]);
-    session_close(app, &reference);
-    return status;
+    TRY(session_open(app, path, &plain, &state->plain));
+    return run_set(app, o, &state->plain, NULL, &state->expected);
+}
+
+static Status check_against_plain(App *app, const CheckOptions *o, const char *path, Session *session,
+                                  CheckState *state) {
+    Tensor *outputs;
+    if (state->expected == NULL) TRY(run_plain(app, o, path, state));
+    TRY(run_set(app, o, session, NULL, &outputs));
+    for (int i = 0; session->input_count + i < session->binding_count; ++i)
+        TRY(compare_output(app, o, state, "random", &session->bindings[session->input_count + i], i,
+                           &outputs[i], &state->expected[i]));
+    return STATUS_OK;
 }
 
 static Status write_report(App *app, const CheckOptions *o, const CheckState *state) {
@@ -172,18 +175,9 @@ static Status write_report(App *app, const CheckOptions *o, const CheckState *st
     return file_replace(o->report, text.data, text.size, &app->diag);
 }
 
-/* Everything asked for one model; *state tells how it went. */
-static Status check_model(App *app, const CheckOptions *o, const char *path, Session *session,
-                          CheckState *state) {
-    *state = (CheckState){.report = byte_writer(&app->arena)};
-    CompileSettings compile = o->compile;
-    if (is_plan_path(path)) {
-        compile.precision = NULL; /* it says how exact the outputs are to be */
-        if (o->data.count == 0)
-            return FAIL(&app->diag, STATUS_USAGE,
-                        "a plan does not say what is right: give --data, or the model instead of '%s'", path);
-    }
-    TRY(session_open(app, path, &compile, session));
+/* All data sets, or random inputs where there are none. */
+static Status check_session(App *app, const CheckOptions *o, const char *path, Session *session,
+                            CheckState *state) {
     TRY(check_atol(app, o, session->binding_count - session->input_count));
     if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, state));
     for (int32_t i = 0; i < o->data.count; ++i) {
@@ -191,6 +185,47 @@ static Status check_model(App *app, const CheckOptions *o, const char *path, Ses
         diag_context(&app->diag, DIAG_FILE, "%s, data %s", path, o->data.items[i]);
         TRY(status);
     }
+    return STATUS_OK;
+}
+
+/* The session of the last variant stays until the next one is open, and with it the GPU. The first variant
+ * that is wrong is the last one. */
+static Status check_variants(App *app, const CheckOptions *o, const CompileSettings *compile,
+                             const char *path, Session *session, CheckState *state) {
+    CompileSettings settings = *compile;
+    for (int64_t i = 0; i < o->variants && !state->failed; ++i) {
+        Session next = {0};
+        settings.variant = compile->variant + i;
+        Status status = session_open(app, path, &settings, &next);
+        session_close(app, session);
+        *session = next;
+        if (o->variants > 1)
+            snprintf(state->variant, sizeof state->variant, "variant %lld: ", (long long)settings.variant);
+        if (status == STATUS_OK) status = check_session(app, o, path, session, state);
+        if (o->variants > 1)
+            diag_context(&app->diag, DIAG_FILE, "%s, variant %lld", path, (long long)settings.variant);
+        TRY(status);
+    }
+    return STATUS_OK;
+}
+
+/* Everything asked for one model; *state tells how it went. */
+static Status check_model(App *app, const CheckOptions *o, const char *path, Session *session,
+                          CheckState *state) {
+    *state = (CheckState){.report = byte_writer(&app->arena)};
+    CompileSettings compile = o->compile;
+    if (is_plan_path(path)) {
+        compile.precision = NULL; /* it says how exact the outputs are to be */
+        if (o->variants > 1)
+            return FAIL(&app->diag, STATUS_USAGE,
+                        "--kernel-variants is for models: the plan '%s' has been compiled", path);
+        if (o->data.count == 0)
+            return FAIL(&app->diag, STATUS_USAGE,
+                        "a plan does not say what is right: give --data, or the model instead of '%s'", path);
+    }
+    Status status = check_variants(app, o, &compile, path, session, state);
+    session_close(app, &state->plain);
+    TRY(status);
     return write_report(app, o, state);
 }
 
@@ -253,7 +288,7 @@ static Status check_batch(App *app, const CheckOptions *options) {
 }
 
 Status command_check(App *app, const Command *self, int argc, char **argv) {
-    CheckOptions o = {.rtol = -1, .seed = 1, .most = RANDOM_INTEGER};
+    CheckOptions o = {.rtol = -1, .seed = 1, .most = RANDOM_INTEGER, .variants = 1};
     const Option table[] = {
         {"data", 0, OPTION_LIST, &o.data, "DIR",
          "a data set in ONNX's test layout (repeatable); without it: random inputs", 0, 0},
@@ -274,6 +309,8 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
          "many models: lines MODEL<tab>DATA... on standard input, each answered with exit code and message",
          0, 0},
         COMPILE_OPTIONS(o.compile),
+        {"kernel-variants", 0, OPTION_INT, &o.variants, "N",
+         "that many of them one after the other, from --kernel-variant on, in one process (1)", 1, 1000000},
     };
     TextList models = {0};
     bool done;

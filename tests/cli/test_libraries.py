@@ -75,6 +75,10 @@ def main():
         for variant in (0, 1, 3):
             results = ["check", graph, *options, ALONE, "--rtol=1e-5", f"--kernel-variant={variant}"]
             expect(f"results, variant {variant}", results, 0, "check: passed")
+        expect("two variants, one behind the other", ["check", graph, *options, ALONE, "--rtol=1e-5", "--kernel-variants=2"], 0, "check: passed")
+        expect("names the one that fails", ["check", graph, *options, ALONE, "--rtol=1e-5", "--kernel-variant=1", "--kernel-variants=3"], 4, "the plan wants number 1", "calls.ir, variant 2")
+        expect("and the one that is wrong", ["check", graph, *options, ALONE, "--min-cosine=2", "--kernel-variant=1", "--kernel-variants=2"], 1, "check: FAILED variant 1: random output")
+        expect("of models only", ["check", plan, "--kernel-variants=2"], 2, "--kernel-variants is for models")
         expect("a way that there is not", ["check", graph, *options, ALONE, "--kernel-variant=2"], 4, "cuBLASLt knows 1 ways to do a product; the plan wants number 1")
         expect("a plan of calls", ["build", graph, "-o", plan, *options, ALONE], 0, "4 steps")
         expect("says what it needs", ["inspect", plan], 0, "needs      cuBLASLt 99.0.1", "needs      cuDNN 99.0.1", "0 steps on the host",

@@ -42,9 +42,9 @@ from results import best_peer, ratio  # noqa: E402
 DTYPES = {1: np.float32, 7: np.int64, 6: np.int32}
 
 
-def sample_inputs(model):
-    """Seeded: normal floats, token numbers below 1000, masks of ones."""
-    generator = np.random.default_rng(1)
+def sample_inputs(model, seed=1):
+    """Normal floats, token numbers below 1000, masks of ones."""
+    generator = np.random.default_rng(seed)
     arrays = []
     for value in model.graph.input:
         kind = value.type.tensor_type
@@ -63,10 +63,11 @@ class Smelt:
 
     def __init__(self, options, path, names, arrays, folder):
         self.options, self.path, self.plan = options, path, folder / f"{path.stem}.plan"
-        self.inputs, self.results = [], folder / f"{path.stem}.out"
+        self.inputs, self.files, self.results = [], [], folder / f"{path.stem}.out"
         for number, (name, array) in enumerate(zip(names, arrays)):
             file = folder / f"{path.stem}.{number}.npy"
             np.save(file, array)
+            self.files.append(file)
             self.inputs += ["--input", f"{name}={file}"]
 
     def smelt(self, limit, *command):
@@ -77,13 +78,20 @@ class Smelt:
         if done.returncode != 0:
             raise peers.Failed(done.stderr.strip()[-300:])
 
-    def prepare(self, limit):
+    def build(self, limit):
         start = time.monotonic()
         self.smelt(limit, "build", self.path, "-o", self.plan, f"--precision={self.options.precision}", "--calib=off",
                    f"--target={self.options.target}", f"--tune={self.options.tune}", *shlex.split(self.options.build_options))
         self.build_seconds = time.monotonic() - start
+
+    def run(self, limit):
+        """The files of the outputs."""
         self.smelt(limit, "run", self.plan, *self.inputs, "--output-dir", self.results)
-        self.outputs = [np.load(file) for file in sorted(self.results.glob("output_*.npy"), key=lambda f: int(f.stem.split("_")[1]))]
+        return sorted(self.results.glob("output_*.npy"), key=lambda f: int(f.stem.split("_")[1]))
+
+    def prepare(self, limit):
+        self.build(limit)
+        self.outputs = [np.load(file) for file in self.run(limit)]
 
     def ask(self, request, limit):
         report = self.plan.with_suffix(".json")
@@ -186,7 +194,7 @@ class Row:
         for name, peer in list(self.peers.items()):
             if name != "smelt":
                 begin = time.monotonic()
-                self.attempt(name, lambda: peer.ask("settle", self.options.limit))
+                self.attempt(name, lambda: peer.ask(("settle",), self.options.limit))
                 self.settled[name] = time.monotonic() - begin
         for _ in range(self.options.rounds):
             for name, peer in sorted(self.peers.items(), key=lambda item: item[0] != "smelt"):

@@ -16,6 +16,7 @@ import onnx
 
 EAGER, COMPILED, FROZEN, AUTOTUNED, RUNTIME = (
     "torch eager", "torch.compile", "torch.compile frozen", "torch.compile max-autotune", "ONNX Runtime")
+JUDGE = "torch, all precisions"  # says how far all are from torch's FP32 results (errors.py)
 COMPILERS = (COMPILED, FROZEN, AUTOTUNED)  # with a cache of what they have compiled
 
 
@@ -128,6 +129,42 @@ def compiled(torch, module, kind, folds):
     return torch.compile(module, mode="max-autotune-no-cudagraphs" if kind == AUTOTUNED else None, dynamic=False)
 
 
+class Judge:
+    """torch in FP32 without TF32, which says what is right, and in FP16: eager, and each of spec["compile"]. Files hold arrays."""
+
+    def __init__(self, spec):
+        self.torch, self.outputs, model = Torch({**spec, "precision": "fp16"}), [], onnx.load(spec["path"])
+        self.right = self.module(spec["arrays"], model, False)
+        eager = self.module(spec["arrays"], model, True)
+        self.modules = {EAGER: eager, **{kind: compiled(self.torch.torch, eager, kind, False) for kind in spec["compile"]}}
+        for module in self.modules.values():
+            module(*self.placed(spec["arrays"], True))
+
+    def placed(self, arrays, half):
+        return [self.torch.place(array, half, half) for array in arrays]
+
+    def module(self, arrays, model, half):
+        from onnx_torch import OnnxModule
+
+        inputs = self.placed(arrays, half)
+        return OnnxModule(model, half, channels_last=half).to(inputs[0].device).eval().prepare(*inputs)
+
+    def errors(self, inputs, outputs):
+        """{name: (largest, root mean square)} relative to the largest element: of torch's kinds, and of the files of outputs as smelt's."""
+        arrays = [np.load(file) for file in inputs]
+        right = [tensor.double() for tensor in self.right(*self.placed(arrays, False))]
+        found = {kind: self.apart(module(*self.placed(arrays, True)), right) for kind, module in self.modules.items()}
+        return {"smelt": self.apart([self.torch.torch.from_numpy(np.load(file)) for file in outputs], right), **found}
+
+    def apart(self, found, right):
+        errors = []
+        for got, expected in zip(found, right):
+            scale = expected.abs().max().item() or 1.0
+            difference = got.to(expected.device).reshape(expected.shape).double() - expected
+            errors.append((difference.abs().max().item() / scale, difference.square().mean().sqrt().item() / scale))
+        return tuple(map(max, zip(*errors)))
+
+
 class RuntimePeer:
     """ONNX Runtime with the options that make its CUDA provider fast, inputs and results on the GPU, in its own CUDA graph."""
 
@@ -188,13 +225,13 @@ def runtime_model(path, half):
 
 
 def serve(connection, spec):
-    """The process's life: prepares, then answers 'settle' and ('time', seconds); None ends it."""
+    """The process's life: prepares, then answers requests, a method and its arguments; None ends it."""
     os.setsid()  # what it starts ends with it
     try:
-        peer = (RuntimePeer if spec["kind"] == RUNTIME else TorchPeer)(spec)
+        peer = {RUNTIME: RuntimePeer, JUDGE: Judge}.get(spec["kind"], TorchPeer)(spec)
         connection.send(("done", {"outputs": peer.outputs, "reference": getattr(peer, "reference", None)}))
         while (request := connection.recv()) is not None:
-            connection.send(("done", peer.settle() if request == "settle" else peer.time(request[1])))
+            connection.send(("done", getattr(peer, request[0])(*request[1:])))
     except BaseException as problem:  # the parent is told of anything
         if not isinstance(problem, (KeyboardInterrupt, EOFError)):
             connection.send(("failed", f"{problem!r}"[:300] if not isinstance(problem, AssertionError) else traceback.format_exc()[-300:]))
@@ -216,11 +253,11 @@ def context():
 
 class Peer:
     """A peer's process, seen from the parent. Every call raises Failed where it fails or takes longer than its limit. reference: torch
-    computes what all are compared with, too, in FP32."""
+    computes what all are compared with, too, in FP32. more: what else the kind wants to know."""
 
-    def __init__(self, processes, kind, path, arrays, precision, target, reference):
+    def __init__(self, processes, kind, path, arrays, precision, target, reference, **more):
         self.name = kind
-        spec = {"kind": kind, "path": str(path), "arrays": arrays, "precision": precision, "target": target, "reference": reference}
+        spec = {"kind": kind, "path": str(path), "arrays": arrays, "precision": precision, "target": target, "reference": reference, **more}
         self.connection, other = processes.Pipe()
         self.process = processes.Process(target=serve, args=(other, spec), daemon=False)
         self.process.start()

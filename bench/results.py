@@ -5,10 +5,11 @@
     bench/results.py --goals rows*.jsonl [--write bench/RESULTS.md]    # smelt alone, beside what was measured and wanted before
     bench/results.py --problems problems*.jsonl --write bench/PROBLEMS.md
     bench/results.py --memory memory*.jsonl [--write bench/RESULTS.md]
+    bench/results.py --errors errors*.jsonl [--write bench/RESULTS.md]
 
 A later line about the same model (or problem) in the same precision takes the place of an earlier one, so that runs may be
-taken in pieces; a peer that it lacks stays, with its ratio to smelt in its own run. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals`, `problems`
-and `memory` likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
+taken in pieces; a peer that it lacks stays, with its ratio to smelt in its own run. --write replaces what stands between the lines `<!-- peers -->` and `<!-- end of peers -->` (`goals`, `problems`,
+`memory` and `errors` likewise) of the file, or makes one; without it the text is printed. Floors and goals are those of bench/goals.tsv.
 """
 import argparse
 import json
@@ -203,6 +204,25 @@ def memory(rows):
     return table(heads, [[name, *memory_cells(pair.get(True)), *memory_cells(pair.get(False))] for name, pair in pairs.items()])
 
 
+# -- errors --
+
+
+def error_cells(row, what, place):
+    """Of one kind of error, number `place` of each pair: mean, least and greatest of each contestant, and smelt beside the others."""
+    values = {name: [found[name][place] for found in row["errors"]] for name in row["errors"][0]}
+    shown = {name: f"{statistics.mean(some):.2e} ({min(some):.1e} to {max(some):.1e})" for name, some in values.items()}
+    beside = {name: sum(ours <= theirs for ours, theirs in zip(values["smelt"], some)) for name, some in values.items()}
+    others = [name for name in values if name != "smelt"]
+    return [f"{title(row['model'])}, {what}", shown["smelt"]] + [cell for name in others for cell in (shown[name], f"{beside[name]} of {len(row['errors'])}")]
+
+
+def errors(rows):
+    """rows: of errors.py, all with the same contestants. Two lines for each model."""
+    others = [name for name in rows[0]["errors"][0] if name != "smelt"] if rows else []
+    heads = ["error", "smelt"] + [head for name in others for head in (name, "smelt's at most that")]
+    return table(heads, [error_cells(row, what, place) for row in rows for place, what in enumerate(("largest", "root mean square"))])
+
+
 # -- files --
 
 
@@ -220,12 +240,16 @@ def main():
     parser.add_argument("--goals", action="store_true", help="smelt's times beside those of goals.tsv")
     parser.add_argument("--problems", action="store_true", help="the files are of problems.py")
     parser.add_argument("--memory", action="store_true", help="the files are of memory.py")
+    parser.add_argument("--errors", action="store_true", help="the files are of errors.py")
     parser.add_argument("--write", type=pathlib.Path)
     options = parser.parse_args()
     if options.problems:
         mark, lines = "problems", problems(read_rows(options.files, lambda row: row["problem"]))
     elif options.memory:
         mark, lines = "memory", memory(read_rows(options.files, lambda row: (row["name"], row["large"])).values())
+    elif options.errors:
+        rows = list(read_rows(options.files, lambda row: row["model"]).values())
+        mark, lines = "errors", told(rows) + [""] + errors(rows)
     else:
         make, mark = (beside_goals, "goals") if options.goals else (comparison, "peers")
         lines = make(read_comparison(options.files), read_goals())

@@ -248,7 +248,7 @@ static const TimingCache *timings_of(const CudaLowering *c, const Device *device
 /* moments_us: see choice_best_leaving. */
 static Choice choose(const CudaLowering *c, const Problem *problem, const Device *device, double moments_us) {
     if (c->tried != NULL && c->graph->nodes[problem->nodes[0]].op != OP_Reformat) return *c->tried;
-    if (c->options->variant > 0) return choice_numbered(problem, &c->device, c->options->variant);
+    if (c->options->variant > 0) return choice_numbered(problem, device, c->options->variant);
     return choice_best_leaving(problem, device, timings_of(c, device), moments_us);
 }
 

@@ -40,15 +40,16 @@ typedef struct Lowered {
     Status status;
 } Lowered;
 
-/* l2_bytes: of the only GPU, or 0 for what it has. */
-static void lower_for(Lowered *l, const char *text, const char *gpus, int64_t l2_bytes) {
+/* l2_bytes: of the only GPU, or 0 for what it has. variant: see LowerCudaOptions. */
+static void lower_for(Lowered *l, const char *text, const char *gpus, int64_t l2_bytes, int32_t variant) {
     Graph *graph = NULL;
     *l = (Lowered){0};
     CHECK_OK(graph_parse(text, strlen(text), "test.ir", ".", &l->arena, &graph, &l->diag), &l->diag);
     if (graph == NULL) exit(1);
     const PassOptions passes = {.start_from = "plan_memory"};
     CHECK_OK(passes_run(graph, &passes, NULL, &l->diag), &l->diag);
-    LowerCudaOptions options = {.base = {.target = "cuda"}, .jit = {.cache_folder = "kernel_cache"}};
+    LowerCudaOptions options = {
+        .base = {.target = "cuda"}, .variant = variant, .jit = {.cache_folder = "kernel_cache"}};
     CHECK_OK(device_list_parse(gpus, NULL, NULL, &l->arena, &options.devices, &l->diag), &l->diag);
     Device small = *options.devices.at[0];
     if (l2_bytes > 0) {
@@ -59,7 +60,7 @@ static void lower_for(Lowered *l, const char *text, const char *gpus, int64_t l2
 }
 
 static void lower_text(Lowered *l, const char *text, const char *gpus) {
-    lower_for(l, text, gpus, 0);
+    lower_for(l, text, gpus, 0, 0);
 }
 
 static void lower(Lowered *l, const char *gpus) {
@@ -169,7 +170,8 @@ static const char *kernel_on(const Plan *plan, int32_t step, int32_t arch) {
     return own.launch_count > 0 ? plan->kernels[plan->launches[own.launch_first].kernel].entry : "none";
 }
 
-/* Each GPU's steps are done by the best of its own tactics; a kernel has code where it is used. */
+/* Each GPU's steps are done by the best of its own tactics, or by a variant; a kernel has code where it is
+ * used. */
 static void check_devices(void) {
     static const char text[] = "smelt-ir 1\n"
                                "graph \"devices\" opset 18\n"
@@ -194,6 +196,13 @@ static void check_devices(void) {
     int32_t empty = 0;
     for (int32_t i = 0; i < l.plan.cubin_count; ++i) empty += l.plan.cubins[i].size == 0;
     CHECK_INT(empty, 2);
+    arena_reset(&l.arena);
+    lower_for(&l, text, "sm_80,h200", 0, 1);
+    CHECK_OK(l.status, &l.diag);
+    if (l.status == STATUS_OK) {
+        CHECK(strncmp(kernel_on(&l.plan, 0, 0), "matmul_mma", 10) == 0);
+        CHECK(strncmp(kernel_on(&l.plan, 0, 1), "matmul_wgmma", 12) == 0);
+    }
     arena_reset(&l.arena);
 }
 
@@ -245,7 +254,7 @@ static void check_turned_matrices(void) {
     snprintf(text + at, sizeof text - at,
              "block \"main\" {\n  input %%x : f16[128,64]\n  %%a : f16[128,64] = MatMul(%%x, %%w0)\n"
              "  %%b : f16[128,64] = MatMul(%%a, %%w1)\n  output %%b\n}\n");
-    lower_for(&l, text, "h200", 1);
+    lower_for(&l, text, "h200", 1, 0);
     CHECK_OK(l.status, &l.diag);
     CHECK_INT(l.plan.weights_size, 2 * SIZE * SIZE * 2);
     const PlanValue *second = find_value(&l.plan, "w1");

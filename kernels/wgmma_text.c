@@ -199,10 +199,14 @@ static int64_t tiles_of(const WgmmaProblem *problem, const Config *config) {
     return rows * cols * problem->known_batch;
 }
 
-/* Blocks that keep their columns: as many of all columns. 0: there are more columns than blocks. */
+int64_t wgmma_blocks_of_columns(int64_t most, int64_t cols) {
+    return most > cols ? most / cols * cols : cols;
+}
+
+/* Blocks that keep their columns. */
 static int64_t keeping_blocks(const Device *device, const WgmmaProblem *problem, const Config *config) {
-    int64_t cols = ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]);
-    return (int64_t)device->sm_count * config->number[WGMMA_RESIDENT] / cols * cols;
+    return wgmma_blocks_of_columns(most_blocks(device, config),
+                                   ceil_div_i64(problem->known_cols, config->number[WGMMA_COLS]));
 }
 
 /* Halves of L2's lines that a line of a part of so many elements meets: more where it begins anywhere. */
@@ -450,7 +454,8 @@ static bool may_share(const Device *device, const WgmmaProblem *problem, const C
 /* Of one matrix that nobody writes, where blocks have several tiles of the same columns. */
 static bool may_keep(const Device *device, const WgmmaProblem *problem, const Config *config) {
     return problem->constant && problem->batch == 1 && dim_is_exact(problem->cols) && !problem->alone &&
-           problem->unit == 0 && problem->normal_shared == 0 && keeping_blocks(device, problem, config) > 0 &&
+           problem->unit == 0 && problem->normal_shared == 0 &&
+           keeping_blocks(device, problem, config) <= most_blocks(device, config) &&
            tiles_of(problem, config) > most_blocks(device, config);
 }
 

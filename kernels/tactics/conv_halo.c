@@ -110,8 +110,7 @@ static int64_t col_tiles(const Halo *halo, const Config *config) {
 }
 
 static int64_t most_blocks(const Halo *halo, const Device *device, const Config *config) {
-    int64_t cols = is_swapped(config) ? col_tiles(halo, config) : 1;
-    return device->sm_count > cols ? device->sm_count / cols * cols : cols;
+    return wgmma_blocks_of_columns(device->sm_count, is_swapped(config) ? col_tiles(halo, config) : 1);
 }
 
 /* Pieces that reach behind the box read what lies there, whose products are not stored. */

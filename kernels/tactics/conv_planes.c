@@ -159,8 +159,7 @@ static int64_t col_tiles(const Planes *planes, const Config *config) {
 
 /* Blocks at one time; each has the same columns all the time. */
 static int64_t most_blocks(const Planes *planes, const Device *device, const Config *config) {
-    int64_t cols = col_tiles(planes, config);
-    return device->sm_count > cols ? device->sm_count / cols * cols : cols;
+    return wgmma_blocks_of_columns(device->sm_count, col_tiles(planes, config));
 }
 
 static bool keeps(const Planes *planes, const Config *config) {

@@ -64,6 +64,13 @@ void units_add(Units *units, const KernelLaunch *launch) {
     if (!name_map_set(&units->known, &units->arena, launch->entry, *open)) stop("units", "out of memory");
 }
 
+bool units_have(const Units *units, const char *text) {
+    for (int32_t i = 0; i < units->count; ++i)
+        for (int32_t k = 0; k < units->batches[i].count; ++k)
+            if (strstr(units->batches[i].launches[k]->source, text) != NULL) return true;
+    return false;
+}
+
 /* -- text -- */
 
 static bool is_map(const KernelLaunch *launch, int32_t arg) {

@@ -13,6 +13,8 @@ Units *units_create(const char *compiler, const char *shim, const char *work);
 void units_destroy(Units *units);
 
 void units_add(Units *units, const KernelLaunch *launch);
+/* Whether a unit that has been added has the text in it. */
+bool units_have(const Units *units, const char *text);
 /* All that have been added. False: a compiler has failed, and said why. */
 bool units_compile(Units *units);
 /* Sets kernel, data and cluster of a launch whose unit is compiled. */

@@ -61,8 +61,8 @@ int32_t wgmma_configs(const Device *device, const WgmmaProblem *problem, Config 
 /* Bytes of tiles that a multiprocessor gets from L2 in a cycle while all read. Tiles that others read at the
  * same time come faster than plain reads: the factor is fitted to times on an H200. */
 double wgmma_l2_rate(const Device *device);
-/* Blocks that have the same columns all the time, one of `cols` tiles of them each: at most `most`, so many as
- * run at one time, of each tile the same number, and at least one. */
+/* Blocks that have the same columns all the time, one of `cols` tiles of them each: at most `most`, so many
+ * as run at one time, of each tile the same number, and at least one. */
 int64_t wgmma_blocks_of_columns(int64_t most, int64_t cols);
 /* Leaves so many bytes of shared memory to others; false where that is too much. */
 bool wgmma_make_room(const Device *device, const WgmmaProblem *problem, Config *config, int32_t bytes);

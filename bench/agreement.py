@@ -156,10 +156,12 @@ def main():
     options.end = time.monotonic() + options.budget
     with tempfile.TemporaryDirectory() as folder:
         everything = [Plans(options, model, pathlib.Path(folder)) for model in options.models]
-        stages = [Plans.run, Plans.run_libraries] if options.libraries else [Plans.run]
-        failed = [attempt(plans, stage) for stage in stages for plans in everything].count(False)
-    if options.output:
-        options.output.write_text("".join(json.dumps(plans.row) + "\n" for plans in everything))
+        failed = 0
+        for stage in [Plans.run, Plans.run_libraries] if options.libraries else [Plans.run]:
+            for plans in everything:
+                failed += not attempt(plans, stage)
+                if options.output:  # after each, since something may end this
+                    options.output.write_text("".join(json.dumps(plans.row) + "\n" for plans in everything if plans.row["builds"]))
     return 1 if failed else 0
 
 

@@ -9,7 +9,7 @@ the same precision (torch with FP16 inputs, where smelt and ONNX Runtime read th
 with channels-last convolutions and cuDNN's search on; all are timed as one CUDA graph.
 
 Models are prepared in groups, many at once: plans are built, peers compile; or their code is in Inductor's cache by then, from a call with --prebuild. max-autotune times its
-candidates on the GPU, so that it wants a prebuilding of its own with --jobs 1. Then the GPU is given to one model at a time: its
+candidates on the GPU, one peer's at a time, but beside whatever else is prepared: it wants few models in a call of its own, which takes two to three minutes. Then the GPU is given to one model at a time: its
 peers settle (cuDNN's search, capture), and rounds go through smelt and all peers in turns. A time is GPU time of one inference
 with its inputs on the GPU: smelt's as `smelt bench` reports it (GPU Compute Time), the peers' by events around a graph replay
 that was handed over beforehand. Medians of the rounds are printed, the least and the greatest, and the ratio to the best peer

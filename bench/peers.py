@@ -4,10 +4,12 @@ A process prepares its peer (weights, compilation, a first run), which many do a
 its own to settle (cuDNN's search, capture in a CUDA graph) and to be timed. One that fails, or that runs over its time
 and is ended, costs a line of the table and nothing else.
 """
+import fcntl
 import multiprocessing
 import os
 import signal
 import statistics
+import tempfile
 import time
 import traceback
 
@@ -120,13 +122,38 @@ class TorchPeer:
         return self.torch.time(self.run, seconds)
 
 
+def cores():
+    return len(os.sched_getaffinity(0))
+
+
 def compiled(torch, module, kind, folds):
     """folds: there are batch norms, which freezing folds; max-autotune has the better of both then."""
     import torch._inductor.config
 
-    torch._inductor.config.freezing = kind == FROZEN or (kind == AUTOTUNED and folds)  # weights are constants: batch norms go into the convolutions
-    torch._inductor.config.compile_threads = 8 if kind == AUTOTUNED else 1  # many models are compiled at once
-    return torch.compile(module, mode="max-autotune-no-cudagraphs" if kind == AUTOTUNED else None, dynamic=False)
+    tunes = kind == AUTOTUNED
+    torch._inductor.config.freezing = kind == FROZEN or (tunes and folds)  # weights are constants: batch norms go into the convolutions
+    torch._inductor.config.compile_threads = max(4, cores() // 3) if tunes else 1  # many models are compiled at once
+    if tunes:
+        time_candidates_alone()
+    return torch.compile(module, mode="max-autotune-no-cudagraphs" if tunes else None, dynamic=False)
+
+
+def time_candidates_alone():
+    """Candidates of max-autotune are compiled by processes, which must be there first, since threads would take turns; they are timed
+    while no other peer on this machine times its own."""
+    from torch._inductor.async_compile import AsyncCompile
+    from torch._inductor.select_algorithm import AlgorithmSelectorCache
+
+    AsyncCompile.warm_pool()
+    AsyncCompile.wait_pool_ready()
+    benchmark = AlgorithmSelectorCache.benchmark_choices
+
+    def alone(*arguments, **named):
+        with open(os.path.join(tempfile.gettempdir(), "smelt-bench-autotune.lock"), "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return benchmark(*arguments, **named)
+
+    AlgorithmSelectorCache.benchmark_choices = staticmethod(alone)
 
 
 class Judge:

@@ -152,7 +152,7 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 static int32_t add_met(const Problem *problem, const Device *device, Config *out) {
     PlanesText g = describe(problem);
     int32_t width = met_width(problem), count = 0;
-    if (width == 0 || device->sm < CLUSTERS_SM) return 0;
+    if (width == 0 || device->sm < CLUSTERS_SM || device->sm_count < 2) return 0;
     int64_t units = g.batch * (g.channels / width);
     for (int32_t times = 1; times <= 2; ++times) {
         double least = 0;

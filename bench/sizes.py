@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 
 import peers
 
@@ -48,38 +49,68 @@ def write_plan(options, model, batch, size, name):
     return plan
 
 
-def time_plan(options, plan):
-    """(milliseconds, floor in milliseconds, launches)"""
+def time_plan(options, plan, *more):
+    """What `smelt bench` reports."""
     report = plan.with_suffix(".json")
-    done = subprocess.run([options.smelt, "bench", str(plan), "--warmup", "100", "--duration", str(options.seconds), "--profile", "--json", str(report)], capture_output=True, text=True)
+    done = subprocess.run([options.smelt, "bench", str(plan), "--warmup", "30", "--duration", str(options.seconds), *more, "--json", str(report)], capture_output=True, text=True)
     if done.returncode != 0:
         raise peers.Failed(done.stderr.strip()[-200:])
-    figures = json.loads(report.read_text())
-    return figures["gpu_compute_ms"]["median"], figures["profile"]["floor_us"] * 1e-3, figures["profile"]["launches"]
+    return json.loads(report.read_text())
+
+
+class Points:
+    """Plans as they are there, and their rows: {(series, value): (ms, floor in ms, launches)}."""
+
+    def __init__(self, options):
+        self.options, self.plans, self.rows = options, {}, {}
+
+    def attempt(self, point, action):
+        try:
+            action()
+            self.write()
+        except peers.Failed as problem:
+            print(f"{point[0]} {point[1]}: {problem}", file=sys.stderr, flush=True)
+
+    def time_first(self, point, plan):
+        self.plans[point] = plan
+        figures = time_plan(self.options, plan, "--profile")
+        self.rows[point] = figures["gpu_compute_ms"]["median"], figures["profile"]["floor_us"] * 1e-3, figures["profile"]["launches"]
+        ms, floor, launches = self.rows[point]
+        print(f"{point[0]} {point[1]}: {ms:.4f} ms, floor {floor:.4f}, {launches} launches", flush=True)
+
+    def time_again(self, point):
+        ms, *rest = self.rows[point]
+        again = time_plan(self.options, self.plans[point])["gpu_compute_ms"]["median"]
+        self.rows[point] = min(ms, again), *rest
+        print(f"{point[0]} {point[1]}: {again:.4f} ms, {ms:.4f} before", flush=True)
+
+    def write(self):
+        if self.options.output is None:
+            return
+        rows = [(series, value, *self.rows[series, value]) for series, (_, _, sizes) in SERIES.items() for value, _, _ in sizes if (series, value) in self.rows]
+        text = ["series\tvalue\tms\tfloor_ms\tlaunches"] + [f"{series}\t{value}\t{ms:.4f}\t{floor:.4f}\t{launches}" for series, value, ms, floor, launches in rows]
+        self.options.output.with_suffix(".tsv").write_text("\n".join(text) + "\n")
+        self.options.output.with_suffix(".svg").write_text(draw(rows))
 
 
 def measure(options):
-    """Rows (series, value, ms, floor, launches). Models and plans are made in parallel, in processes; times are taken one by one."""
-    points = [(series, model, value, batch, size) for series, (model, _, sizes) in SERIES.items() for value, batch, size in sizes]
-    rows = []
-    with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
-        plans = [pool.submit(write_plan, options, model, batch, size, f"{model}_{value}") for _, model, value, batch, size in points]
-        concurrent.futures.wait(plans)
-    found = [[] for _ in points]
-    for _ in range(options.rounds):  # far apart, since something else may disturb one
-        for (series, _, value, _, _), plan, times in zip(points, plans, found):
-            try:
-                times.append(time_plan(options, plan.result()))
-            except peers.Failed as problem:
-                print(f"{series} {value}: {problem}", file=sys.stderr, flush=True)
-    for (series, _, value, _, _), plan, times in zip(points, plans, found):
-        if plan.exception() is None:
-            plan.result().unlink()
-        if times:
-            ms, floor, launches = min(times)
-            rows.append((series, value, ms, floor, launches))
-            print(f"{series} {value}: {ms:.4f} ms ({max(times)[0]:.4f} at most), floor {floor:.4f}, {launches} launches", flush=True)
-    return rows
+    """Models and plans are made in parallel, in processes; each plan is timed as soon as it is there, one at a time, and again in --rounds when all
+    are, far apart, since something else may have disturbed one. The file is written after each."""
+    end = time.monotonic() + options.limit
+    found = Points(options)
+    sizes = [(place, series, model, *size) for series, (model, _, some) in SERIES.items() for place, size in enumerate(some)]
+    pool = concurrent.futures.ProcessPoolExecutor(options.jobs)
+    work = {pool.submit(write_plan, options, model, batch, size, f"{model}_{value}"): (series, value) for _, series, model, value, batch, size in sorted(sizes, key=lambda size: size[0])}
+    try:
+        for done in concurrent.futures.as_completed(work, timeout=max(end - time.monotonic(), 0)):
+            found.attempt(work[done], lambda done=done: found.time_first(work[done], done.result()))
+    except TimeoutError:
+        print(f"no time for {len(sizes) - len(found.plans)} plans", file=sys.stderr, flush=True)
+    pool.shutdown(wait=True, cancel_futures=True)
+    for _ in range(1, options.rounds):
+        for point in list(found.rows):
+            if time.monotonic() < end:
+                found.attempt(point, lambda point=point: found.time_again(point))
 
 
 # -- the figure --
@@ -142,7 +173,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.2, help="of timing a model")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=8, help="plans that are made at once")
-    parser.add_argument("--output", type=pathlib.Path, help="without its ending")
+    parser.add_argument("--limit", type=float, default=1e6, help="seconds after which nothing more is timed")
+    parser.add_argument("--output", type=pathlib.Path, help="without its ending; written after each time, so that what ends this leaves what there is")
     parser.add_argument("--draw", type=pathlib.Path, metavar="TSV")
     options = parser.parse_args()
     if options.draw:
@@ -150,11 +182,7 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         options.folder = pathlib.Path(folder)
-        rows = measure(options)
-    if options.output and rows:
-        text = ["series\tvalue\tms\tfloor_ms\tlaunches"] + [f"{series}\t{value}\t{ms:.4f}\t{floor:.4f}\t{launches}" for series, value, ms, floor, launches in rows]
-        options.output.with_suffix(".tsv").write_text("\n".join(text) + "\n")
-        options.output.with_suffix(".svg").write_text(draw(rows))
+        measure(options)
 
 
 if __name__ == "__main__":

@@ -118,13 +118,44 @@ SMELT_DEVICE void halo_copy(const InputRing<Tile> &ring, const HaloTiles<Tile> &
     }
 }
 
+// Products of an input's part with the weights of all taps, line by line of the window. begin(j): the first row of piece j in
+// the box. SWAPPED: the weights are an instruction's rows, COLS places its columns. add: to the sums that there are.
+template <class Tile, bool SWAPPED, int COLS, int PIECES, class Begin>
+SMELT_DEVICE void halo_multiply(const InputRing<Tile> &ring, const HaloWindow &window, u32 box, u64 box_form, WgmmaStage &stage,
+                                bool wait, bool &add, InputReads<Tile> &reads, float (&sums)[PIECES][COLS / 2],
+                                const Begin &begin) {
+    const u64 weights_form = operand_form<Tile::line>(16, 8 * Tile::line);
+    for (int z = 0; z < window.kernel[0]; ++z)
+        for (int y = 0; y < window.kernel[1]; ++y) {
+            const u32 at = ring.weights + stage.at * Tile::stage_bytes;
+            const u32 shift = (z * window.dilation[0] * window.box[1] + y * window.dilation[1]) * window.box[2];
+            if (!Tile::keep || wait) barrier_wait(ring.full + stage.at * 8, stage.round);
+            wgmma_begin();
+#pragma unroll
+            for (int t = 0; t < Tile::taps; ++t)
+#pragma unroll
+                for (int k = 0; k < Tile::depth / 16; ++k)
+#pragma unroll
+                    for (int j = 0; j < PIECES; ++j) {
+                        const u64 weights = operand_at(weights_form, at + t * Tile::tap_bytes + k * 32);
+                        const u64 places = operand_at(
+                            box_form, box + (begin(j) + shift + t * window.dilation[2]) * Tile::line + k * 32);
+                        Wgmma<typename Tile::Element, COLS, false, false>::run(
+                            sums[j], SWAPPED ? weights : places, SWAPPED ? places : weights, t + k > 0 || add);
+                    }
+            wgmma_commit();
+            add = true;
+            reads.pass_on(ring.free + stage.at * 8);
+            stage.next<Tile::stages>();
+        }
+}
+
 template <class Tile, class Store, class Moments>
 SMELT_DEVICE void halo_consume(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, const Store &store,
                                const Moments &moment_parts) {
     auto moments = tile_moments<Tile>(moment_parts);
     const HaloWindow &window = tiles.window;
     const int warpgroup = threadIdx.x / 128;
-    const bool announces = threadIdx.x % 128 == 0;
     WgmmaStage input, stage;
     float sums[Tile::repeat][Tile::cols / 2];
     u32 begins[Tile::repeat]; // first row of each piece in the input's box
@@ -133,42 +164,21 @@ SMELT_DEVICE void halo_consume(const InputRing<Tile> &ring, const HaloTiles<Tile
         const int piece = warpgroup * Tile::repeat + j;
         begins[j] = piece / window.planes * window.box[1] * window.box[2] + piece % window.planes * window.pitch;
     }
-    const u64 a_form = operand_form<Tile::line>(16, 8 * Tile::line), b_form = a_form;
+    const u64 box_form = operand_form<Tile::line>(16, 8 * Tile::line);
     bool first = true;
     for (Index tile = (Index)blockIdx.x; tile < tiles.count(); tile += (Index)gridDim.x, first = false) {
         const HaloPlace place = tiles.find(tile);
         bool add = false;
-        u32 before = 0; // barrier of the weights that instructions under way read
+        InputReads<Tile> reads;
         for (int channel = 0; channel < window.channels; channel += Tile::depth) {
             const u32 box = ring.inputs + input.at * Tile::input_bytes;
             barrier_wait(ring.input_full + input.at * 8, input.round);
-            for (int z = 0; z < window.kernel[0]; ++z)
-                for (int y = 0; y < window.kernel[1]; ++y) {
-                    const u32 at = ring.weights + stage.at * Tile::stage_bytes;
-                    const u32 shift = (z * window.dilation[0] * window.box[1] + y * window.dilation[1]) * window.box[2];
-                    if (!Tile::keep || first) barrier_wait(ring.full + stage.at * 8, stage.round);
-                    wgmma_begin();
-#pragma unroll
-                    for (int t = 0; t < Tile::taps; ++t)
-#pragma unroll
-                        for (int k = 0; k < Tile::depth / 16; ++k)
-#pragma unroll
-                            for (int j = 0; j < Tile::repeat; ++j)
-                                Wgmma<typename Tile::Element, Tile::cols, false, false>::run(
-                                    sums[j],
-                                    operand_at(a_form, box + (begins[j] + shift + t * window.dilation[2]) * Tile::line + k * 32),
-                                    operand_at(b_form, at + t * Tile::tap_bytes + k * 32), t + k > 0 || add);
-                    wgmma_commit();
-                    add = true;
-                    wgmma_wait<1>();
-                    if (!Tile::keep && announces && before != 0) barrier_arrive(before);
-                    before = ring.free + stage.at * 8;
-                    stage.next<Tile::stages>();
-                }
+            halo_multiply<Tile, false, Tile::cols>(ring, window, box, box_form, stage, first, add, reads, sums,
+                                                   [&](int j) { return begins[j]; });
             wgmma_wait<0>();
-            if (!Tile::keep && announces) barrier_arrive(before);
-            before = 0;
-            if (announces) barrier_arrive(ring.input_free + input.at * 8);
+            reads.free_weights();
+            reads.input = ring.input_free + input.at * 8;
+            reads.free_input();
             input.next<Tile::inputs>();
         }
         SumPut<Tile, Store, 2 * Tile::repeat> put;

@@ -41,6 +41,30 @@ SMELT_DEVICE InputRing<Tile> input_ring(const TensorMap &x, const TensorMap &w) 
     return ring;
 }
 
+// What instructions under way read, for the warpgroup that has begun them: barriers of a stage of weights and of an input that
+// are free when those are over, 0 where nothing is.
+template <class Tile> struct InputReads {
+    u32 weights = 0, input = 0;
+    static SMELT_DEVICE bool announces() { return threadIdx.x % 128 == 0; }
+    // The last ones read `stage`, and those before them are over.
+    SMELT_DEVICE void pass_on(u32 stage) {
+        wgmma_wait<1>();
+        if (!Tile::keep && announces() && weights != 0) barrier_arrive(weights);
+        if (announces() && input != 0) barrier_arrive(input);
+        weights = stage;
+        input = 0;
+    }
+    // None are under way.
+    SMELT_DEVICE void free_weights() {
+        if (!Tile::keep && announces()) barrier_arrive(weights);
+        weights = 0;
+    }
+    SMELT_DEVICE void free_input() {
+        if (announces()) barrier_arrive(input);
+        input = 0;
+    }
+};
+
 } // namespace smelt
 
 #endif

@@ -310,8 +310,7 @@ template <class Tile> struct PlaneOperands {
     template <int SUMS, int ALL, class Meanwhile>
     SMELT_DEVICE void plane(float (&sums)[Tile::repeat][ALL], int slot, const Meanwhile &meanwhile) {
         const int lines = wgmma_unknown(window.kernel[1]), channels = wgmma_unknown(window.channels);
-        const bool announces = threadIdx.x % 128 == 0;
-        u32 weights_before = 0, input_before = 0; // barriers of what instructions under way read
+        InputReads<Tile> reads;
 #pragma unroll 1
         for (int channel = 0; channel < channels; channel += Tile::depth) {
             const u32 box = ring.inputs + input.at * Tile::input_bytes;
@@ -321,21 +320,17 @@ template <class Tile> struct PlaneOperands {
                 if (!Tile::keep || first) barrier_wait(ring.full + stage.at * 8, stage.round);
                 multiply<SUMS>(sums, slot, box + line * window.dilation[1] * window.box[1] * Tile::line);
                 if (line > 0 || lines == 1) meanwhile();
-                wgmma_wait<1>();
-                if (!Tile::keep && announces && weights_before != 0) barrier_arrive(weights_before);
-                if (announces && input_before != 0) barrier_arrive(input_before);
-                weights_before = ring.free + stage.at * 8;
-                input_before = 0;
+                reads.pass_on(ring.free + stage.at * 8);
                 stage.next<Tile::stages>();
             }
-            input_before = ring.input_free + input.at * 8;
+            reads.input = ring.input_free + input.at * 8;
             input.next<Tile::inputs>();
         }
         wgmma_wait<0>();
 #pragma unroll
         for (int j = 0; j < Tile::repeat; ++j) wgmma_settle(sums[j]);
-        if (!Tile::keep && announces) barrier_arrive(weights_before);
-        if (announces) barrier_arrive(input_before);
+        reads.free_weights();
+        reads.free_input();
         first = false;
     }
 };

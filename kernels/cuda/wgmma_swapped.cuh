@@ -77,10 +77,8 @@ template <class Tile, class Store>
 SMELT_DEVICE void swapped_consume(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, u32 turns, const Store &store) {
     const HaloWindow &window = tiles.window;
     const int warpgroup = threadIdx.x / 128, inputs = window.channels / Tile::depth;
-    const bool announces = threadIdx.x % 128 == 0;
     const int stages = Tile::keep ? 0 : inputs * window.kernel[0] * window.kernel[1]; // of the other's tiles
-    const u64 a_form = operand_form<Tile::line>(16, 8 * Tile::line);
-    const u64 b_form = operand_form<Tile::line>(16, window.box[2] * Tile::line);
+    const u64 box_form = operand_form<Tile::line>(16, window.box[2] * Tile::line);
     float sums[Tile::planes][Tile::lines * 4];
     WgmmaStage input, stage;
     u32 turn = warpgroup ^ 1;
@@ -95,50 +93,28 @@ SMELT_DEVICE void swapped_consume(const InputRing<Tile> &ring, const HaloTiles<T
     for (Index tile = (Index)blockIdx.x + warpgroup * (Index)gridDim.x; tile < tiles.count(); tile += step) {
         const HaloPlace place = tiles.find(tile);
         bool add = false;
-        u32 weights_before = 0, input_before = 0, memory = 0; // barriers of what instructions under way read; the last input
+        u32 memory = 0; // the last input
+        InputReads<Tile> reads;
         barrier_wait(turns + warpgroup * 8, turn);
         turn ^= 1;
         for (int channel = 0; channel < window.channels; channel += Tile::depth) {
             const u32 box = memory = ring.inputs + input.at * Tile::input_bytes;
             barrier_wait(ring.input_full + input.at * 8, input.round);
-            for (int z = 0; z < window.kernel[0]; ++z)
-                for (int y = 0; y < window.kernel[1]; ++y) {
-                    const u32 at = ring.weights + stage.at * Tile::stage_bytes;
-                    const u32 shift = (z * window.dilation[0] * window.box[1] + y * window.dilation[1]) * window.box[2];
-                    if (!Tile::keep || first) barrier_wait(ring.full + stage.at * 8, stage.round);
-                    wgmma_begin();
-#pragma unroll
-                    for (int t = 0; t < Tile::taps; ++t)
-#pragma unroll
-                        for (int k = 0; k < Tile::depth / 16; ++k)
-#pragma unroll
-                            for (int j = 0; j < Tile::planes; ++j)
-                                Wgmma<typename Tile::Element, Tile::lines * 8, false, false>::run(
-                                    sums[j], operand_at(a_form, at + t * Tile::tap_bytes + k * 32),
-                                    operand_at(b_form, box + (j * window.box[1] * window.box[2] + shift + t * window.dilation[2]) *
-                                                                 Tile::line + k * 32),
-                                    t + k > 0 || add);
-                    wgmma_commit();
-                    add = true;
-                    wgmma_wait<1>();
-                    if (!Tile::keep && announces && weights_before != 0) barrier_arrive(weights_before);
-                    if (announces && input_before != 0) barrier_arrive(input_before);
-                    weights_before = ring.free + stage.at * 8;
-                    input_before = 0;
-                    stage.next<Tile::stages>();
-                }
-            input_before = ring.input_free + input.at * 8;
+            halo_multiply<Tile, true, Tile::lines * 8>(
+                ring, window, box, box_form, stage, first, add, reads, sums,
+                [&](int j) { return (u32)(j * window.box[1] * window.box[2]); });
+            reads.input = ring.input_free + input.at * 8;
             input.next<Tile::inputs>();
         }
-        if (announces) barrier_arrive(turns + (warpgroup ^ 1) * 8);
+        if (reads.announces()) barrier_arrive(turns + (warpgroup ^ 1) * 8);
         wgmma_wait<0>();
 #pragma unroll
         for (int j = 0; j < Tile::planes; ++j) wgmma_settle(sums[j]);
-        if (!Tile::keep && announces) barrier_arrive(weights_before);
+        reads.free_weights();
         swapped_store<Tile>(memory, tiles, place, store, column, sums);
         stores_done();
         warpgroup_wait();
-        if (announces) barrier_arrive(input_before);
+        reads.free_input();
         input.skip<Tile::inputs>(inputs);
         stage.skip<Tile::stages>(stages);
         first = false;

@@ -57,15 +57,15 @@ void norm_moments(const Tensor *x, int64_t first, int64_t count, bool centered, 
     *variance = sum_of(x, first, count, *mean, true) / (double)count;
 }
 
-SIMD_CLONES static void scale_f32(int64_t count, const float *x, float factor, float shift, float *y) {
-    for (int64_t i = 0; i < count; ++i) y[i] = x[i] * factor + shift;
+/* Where elements are near their mean, both terms are much larger than what is left of them. */
+SIMD_CLONES static void scale_f32(int64_t count, const float *x, double factor, double shift, float *y) {
+    for (int64_t i = 0; i < count; ++i) y[i] = (float)(x[i] * factor + shift);
 }
 
 void norm_scale(const Tensor *x, Tensor *y, int64_t first, int64_t count, double factor, double shift) {
     double block[NORM_BLOCK];
     if (x->dtype == DTYPE_F32) {
-        scale_f32(count, (const float *)x->data + first, (float)factor, (float)shift,
-                  (float *)y->data + first);
+        scale_f32(count, (const float *)x->data + first, factor, shift, (float *)y->data + first);
         return;
     }
     for (int64_t done = 0; done < count; done += NORM_BLOCK) {

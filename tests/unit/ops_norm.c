@@ -192,6 +192,18 @@ static void test_lp(void) {
     }
 }
 
+/* Of planes of one place nothing is left but the bias, however far from zero they are. */
+static void test_flat_planes(void) {
+    static const int64_t dims[] = {1, 6, 1};
+    OpRun run = {0};
+    op_noise(&run, DTYPE_F32, 3, dims, 10, 30);
+    op_noise(&run, DTYPE_F32, 1, &dims[1], 0.5, 2);
+    const Tensor *bias = op_noise(&run, DTYPE_F32, 1, &dims[1], -1, 1);
+    CHECK_OK(op_run_name(&run, "InstanceNormalization", 1), &run.diag);
+    for (int64_t c = 0; c < 6; ++c) CHECK_NEAR(op_run_at(&run.output[0], c), op_run_at(bias, c), 1e-6);
+    op_run_end(&run);
+}
+
 /* Inputs that do not fit are refused with a status. */
 static void test_refusals(void) {
     static const int64_t dims[] = {2, 6, 4}, five = 5;
@@ -228,6 +240,7 @@ int main(void) {
         check_channels(3, rank, DTYPE_F32, pool);
         check_channels(1, rank, DTYPE_F64, NULL);
     }
+    test_flat_planes();
     test_batch();
     test_lrn();
     test_lp();

@@ -217,6 +217,11 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
     return START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
 }
 
+/* Of bands that divide the rows equally, but for the last one: the next one, 0 behind that of one row. */
+static int64_t shorter_band(int64_t rows, int64_t band) {
+    return band > 1 ? ceil_div_i64(rows, ceil_div_i64(rows, band - 1)) : 0;
+}
+
 /* Configs by their modelled times; *us: of the first. */
 static int32_t strip_configs(const Problem *problem, const Device *device, const ConvText *conv, Config *out,
                              double *us) {
@@ -234,10 +239,7 @@ static int32_t strip_configs(const Problem *problem, const Device *device, const
         /* planes that are read lie side by side then */
         if (depth > 1 && (is_small(window->kernel[0], 1) || window->dilation[0] != 1)) continue;
         if (width > 16 && round_up_i64(columns, width) > round_up_i64(columns, 16)) continue;
-        for (int64_t parts = 1, last = 0; parts <= rows; ++parts) {
-            int64_t band = ceil_div_i64(rows, parts);
-            if (band == last) continue;
-            last = band;
+        for (int64_t band = rows; band > 0; band = shorter_band(rows, band)) {
             Config config = {
                 .count = 8,
                 .number = {0, (int32_t)band, stages, resident, width, strip_groups(conv), depth, held}};

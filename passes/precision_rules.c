@@ -111,9 +111,16 @@ static const struct {
     {OP_Resize, 1}, {OP_Resize, 2}, {OP_Attention, 3}, {OP_OneHot, 0}, {OP_OneHot, 1}, {OP_CastLike, 1},
 };
 
+/* Scale and shift of channels: a kernel reads each once for thousands of elements, so that f32 costs nothing,
+ * and their rounding would be an error that all elements of a channel share. */
+static bool is_channel_factor(const PrecisionWork *work, const Node *node, int32_t input) {
+    return (node->op == OP_InstanceNormalization || node->op == OP_GroupNormalization) && input > 0 &&
+           value_is_constant(work->graph, node->inputs[input]);
+}
+
 bool operand_is_typed(const PrecisionWork *work, const Node *node, int32_t input) {
     ValueId value = node->inputs[input];
-    if (value == NONE || !work->values[value].typed) return false;
+    if (value == NONE || !work->values[value].typed || is_channel_factor(work, node, input)) return false;
     for (size_t i = 0; i < sizeof own_types / sizeof own_types[0]; ++i)
         if (own_types[i].op == node->op && own_types[i].input == input) return false;
     return true;

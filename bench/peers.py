@@ -122,30 +122,23 @@ class TorchPeer:
         return self.torch.time(self.run, seconds)
 
 
-def cores():
-    return len(os.sched_getaffinity(0))
-
-
 def compiled(torch, module, kind, folds):
     """folds: there are batch norms, which freezing folds; max-autotune has the better of both then."""
     import torch._inductor.config
 
     tunes = kind == AUTOTUNED
     torch._inductor.config.freezing = kind == FROZEN or (tunes and folds)  # weights are constants: batch norms go into the convolutions
-    torch._inductor.config.compile_threads = max(4, cores() // 3) if tunes else 1  # many models are compiled at once
+    # No processes that compile: many models are compiled at once, and what they make takes longer to load than threads take to compile it.
+    torch._inductor.config.compile_threads = 1
     if tunes:
         time_candidates_alone()
     return torch.compile(module, mode="max-autotune-no-cudagraphs" if tunes else None, dynamic=False)
 
 
 def time_candidates_alone():
-    """Candidates of max-autotune are compiled by processes, which must be there first, since threads would take turns; they are timed
-    while no other peer on this machine times its own."""
-    from torch._inductor.async_compile import AsyncCompile
+    """Candidates of max-autotune are timed while no other peer on this machine times its own; they have been compiled by then."""
     from torch._inductor.select_algorithm import AlgorithmSelectorCache
 
-    AsyncCompile.warm_pool()
-    AsyncCompile.wait_pool_ready()
     benchmark = AlgorithmSelectorCache.benchmark_choices
 
     def alone(*arguments, **named):

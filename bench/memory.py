@@ -35,9 +35,9 @@ def conv(channels, image, kernel, stride=1, dtype="f16"):
 
 
 def norm(op, shape, dtype="f16", attributes=""):
-    """Of planes, with a clip behind it."""
+    """Of planes, with a clip behind it; scale and shift are FP32, as lower_precision leaves them."""
     channels = shape.split(", ")[1]
-    return (f"*{op}($0 $1 $2){attributes} + LeakyRelu(%0.0) alpha=0x1p-3 | {dtype}[{shape}] channels_last {dtype}[{channels}]= {dtype}[{channels}]= -> "
+    return (f"*{op}($0 $1 $2){attributes} + LeakyRelu(%0.0) alpha=0x1p-3 | {dtype}[{shape}] channels_last f32[{channels}]= f32[{channels}]= -> "
             f"%1.0:{dtype}[{shape}] channels_last")
 
 

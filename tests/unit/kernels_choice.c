@@ -118,6 +118,23 @@ static void test_planes(void) {
     }
 }
 
+/* A device of one multiprocessor has no two blocks that could meet: no config is without parts. */
+static void test_one_multiprocessor(void) {
+    Fixture f;
+    set_up(&f,
+           "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n  input %x : f16[1,64,90,90]\n  input %s : f32[64]\n"
+           "  %r : f16[1,64,90,90] channels_last = smelt::Reformat(%x)\n"
+           "  %y : f16[1,64,90,90] channels_last = InstanceNormalization(%r, %s, %s)\n  output %y\n}\n");
+    Device least = *arch_find("sm_90");
+    least.sm_count = 1;
+    f.device = &least;
+    fixture_set_problem(&f, 1);
+    CHECK(f.count >= 3);
+    for (int32_t i = 0; i < f.count; ++i)
+        CHECK(strcmp(f.all[i].tactic->name, "normalize_planes") != 0 || f.all[i].config.number[0] > 0);
+    arena_reset(&f.arena);
+}
+
 /* What leaves moments is chosen unless it takes longer than what it saves; others keep their times. */
 static void test_leaving(void) {
     static const char text[] =
@@ -240,6 +257,7 @@ static void test_depthwise(void) {
 
 int main(void) {
     test_planes();
+    test_one_multiprocessor();
     test_depthwise();
     test_preferred();
     test_measured();

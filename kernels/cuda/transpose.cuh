@@ -48,6 +48,46 @@ SMELT_DEVICE void transpose_tiles(const T *from, T *to, Index columns, Index row
     }
 }
 
+// The same where one extent is FEW: `count` elements of each of FEW rows that lie `stride` apart in the source (GATHERS) or in
+// the target become, or come from, a place of FEW neighbours each. A thread has LANES elements of each row; a warp's lie one behind
+// the other on the other side, which goes through shared memory. One block for each TRANSPOSE_THREADS * LANES elements of the rows
+// of each plane; count, stride and what map gives: multiples of LANES.
+template <int FEW, int LANES, bool GATHERS, class T, class Map>
+SMELT_DEVICE void transpose_few(const T *from, T *to, Index count, Index stride, const Map &map) {
+    const int WARP = 32;
+    __shared__ Pack<T, LANES> parts[TRANSPOSE_THREADS * FEW];
+    const Index tiles = ceil_div(count, (Index)(TRANSPOSE_THREADS * LANES)), plane = quotient((Index)blockIdx.x, tiles);
+    const int lane = (int)threadIdx.x % WARP, own = (int)threadIdx.x - lane;
+    const Index first = (residue((Index)blockIdx.x, tiles) * TRANSPOSE_THREADS + own) * LANES, place = first + lane * LANES;
+    const Index packs = (count - first) / LANES * FEW; // of this warp and those behind it
+    const Index source = map.source(plane), target = map.target(plane);
+    Pack<T, LANES> *warp = parts + own * FEW, rows[FEW], mixed[FEW];
+    wait_for_previous_kernel();
+#pragma unroll
+    for (int f = 0; f < FEW; ++f) {
+        const int n = f * WARP + lane;
+        if (GATHERS && place < count) rows[f] = load_pack<LANES>(from, source + f * stride + place);
+        if (!GATHERS && n < packs) warp[n] = load_pack<LANES>(from, source + first * FEW + n * LANES);
+    }
+    if (!GATHERS) __syncwarp();
+#pragma unroll
+    for (int f = 0; f < FEW && !GATHERS; ++f) mixed[f] = warp[lane * FEW + f];
+#pragma unroll
+    for (int i = 0; i < FEW * LANES; ++i) {
+        if (GATHERS) mixed[i / LANES].at[i % LANES] = rows[i % FEW].at[i / FEW];
+        else rows[i % FEW].at[i / FEW] = mixed[i / LANES].at[i % LANES];
+    }
+#pragma unroll
+    for (int f = 0; f < FEW && GATHERS; ++f) warp[lane * FEW + f] = mixed[f];
+    if (GATHERS) __syncwarp();
+#pragma unroll
+    for (int f = 0; f < FEW; ++f) {
+        const int n = f * WARP + lane;
+        if (GATHERS && n < packs) store_pack(to, target + first * FEW + n * LANES, warp[n]);
+        if (!GATHERS && place < count) store_pack(to, target + f * stride + place, rows[f]);
+    }
+}
+
 } // namespace smelt
 
 #endif

@@ -72,7 +72,8 @@ SMELT_DEVICE void swapped_store(u32 memory, const HaloTiles<Tile> &tiles, const 
         }
 }
 
-// turns: barriers of both warpgroups, whose phases are complete when the other one has begun a tile's products.
+// turns: barriers of both warpgroups, whose phases are complete when the other one has begun a tile's products. All of its warps say
+// so: one that still waited for the phase before would not see it end, where a tile has no instructions that others wait for.
 template <class Tile, class Store>
 SMELT_DEVICE void swapped_consume(const InputRing<Tile> &ring, const HaloTiles<Tile> &tiles, u32 turns, const Store &store) {
     const HaloWindow &window = tiles.window;
@@ -106,7 +107,7 @@ SMELT_DEVICE void swapped_consume(const InputRing<Tile> &ring, const HaloTiles<T
             reads.input = ring.input_free + input.at * 8;
             input.next<Tile::inputs>();
         }
-        if (reads.announces()) barrier_arrive(turns + (warpgroup ^ 1) * 8);
+        if (threadIdx.x % 32 == 0) barrier_arrive(turns + (warpgroup ^ 1) * 8);
         wgmma_wait<0>();
 #pragma unroll
         for (int j = 0; j < Tile::planes; ++j) wgmma_settle(sums[j]);
@@ -127,7 +128,7 @@ SMELT_DEVICE void swapped_product(const HaloTiles<Tile> &tiles, const TensorMap 
     __shared__ u64 barriers[2];
     const u32 turns = shared_address(barriers);
     if (threadIdx.x == 0)
-        for (int i = 0; i < 2; ++i) barrier_init(turns + i * 8, 1);
+        for (int i = 0; i < 2; ++i) barrier_init(turns + i * 8, 4);
     const InputRing<Tile> ring = input_ring<Tile>(x, w);
     if (AHEAD && Tile::keep) halo_copy_ahead<Tile>(ring, tiles, w);
     wait_for_previous_kernel();

@@ -273,9 +273,12 @@ static Status load_weights(SmeltEngine *engine, Diag *diag) {
     if (engine->plan.weights_size == 0) return STATUS_OK;
     TRY(device_reserve(cuda, &memory, engine->plan.weights_size, "weights", diag));
     cuda->weights = memory.data;
-    return cuda_result(&cuda->api,
-                       cuda->api.copy_in(cuda->weights, engine->plan.weights, engine->plan.weights_size),
-                       STATUS_CUDA_FAILED, "the weights cannot be copied to the GPU", diag);
+    int result = cuda->api.copy_in(cuda->weights, engine->plan.weights, engine->plan.weights_size);
+    /* Of pageable memory the last bytes may still be under way, and runs on other streams do not wait for
+     * them. */
+    if (result == CUDA_SUCCESS) result = cuda->api.stream_synchronize(NULL);
+    return cuda_result(&cuda->api, result, STATUS_CUDA_FAILED, "the weights cannot be copied to the GPU",
+                       diag);
 }
 
 Status cuda_engine_open(SmeltEngine *engine, const SmeltEngineOptions *options, Diag *diag) {

@@ -29,6 +29,7 @@ enum {
     STRIP_PLACES = 32, /* of a warp */
     MOST_STRIP_TAPS = 125,
     STRIP_CONFIGS = 16,
+    MOST_BAND = 1 << 16,    /* rows */
     RESERVED_SHARED = 1024, /* bytes that each block takes beside its own */
     OTHER_HELD = 64         /* registers of a thread beside sums and weights */
 };
@@ -217,9 +218,9 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
     return START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
 }
 
-/* Of bands that divide the rows equally, but for the last one: the next one, 0 behind that of one row. */
+/* Of bands that divide the rows equally, but for the last one: the longest that is shorter, or 0. */
 static int64_t shorter_band(int64_t rows, int64_t band) {
-    return band > 1 ? ceil_div_i64(rows, ceil_div_i64(rows, band - 1)) : 0;
+    return rows > 0 && band > 1 ? ceil_div_i64(rows, ceil_div_i64(rows, band - 1)) : 0;
 }
 
 /* Configs by their modelled times; *us: of the first. */
@@ -239,7 +240,7 @@ static int32_t strip_configs(const Problem *problem, const Device *device, const
         /* planes that are read lie side by side then */
         if (depth > 1 && (is_small(window->kernel[0], 1) || window->dilation[0] != 1)) continue;
         if (width > 16 && round_up_i64(columns, width) > round_up_i64(columns, 16)) continue;
-        for (int64_t band = rows; band > 0; band = shorter_band(rows, band)) {
+        for (int64_t band = shorter_band(rows, MOST_BAND + 1); band > 0; band = shorter_band(rows, band)) {
             Config config = {
                 .count = 8,
                 .number = {0, (int32_t)band, stages, resident, width, strip_groups(conv), depth, held}};

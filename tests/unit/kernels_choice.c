@@ -255,8 +255,29 @@ static void test_depthwise(void) {
     }
 }
 
+/* Images with more rows than an int counts: strips have bands of some of them. */
+static void test_long_images(void) {
+    enum { BAND = 1 };
+    Fixture f;
+    int32_t strips = 0;
+    set_up(&f,
+           "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n  input %x : f16[1,16,3000000000,1] channels_last\n"
+           "  input %w : f16[16,1,3,1]\n"
+           "  %y : f16[1,16,2999999998,1] channels_last = Conv(%x, %w) {group = 16}\n  output %y\n}\n");
+    f.device = arch_find("sm_90");
+    fixture_set_problem(&f, 1);
+    for (int32_t i = 0; i < f.count; ++i) {
+        if (strcmp(f.all[i].tactic->name, "conv_depthwise") != 0 || f.all[i].config.number[0] != 0) continue;
+        CHECK(f.all[i].config.number[BAND] > 0);
+        strips++;
+    }
+    CHECK(strips > 0);
+    arena_reset(&f.arena);
+}
+
 int main(void) {
     test_planes();
+    test_long_images();
     test_one_multiprocessor();
     test_depthwise();
     test_preferred();

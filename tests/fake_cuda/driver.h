@@ -57,6 +57,7 @@ typedef struct Work {
     Pointer to, from;
     void *host_to;
     const void *host_from;
+    void *staged; /* what a copy reads, freed with it */
     size_t size;
     const FakeFunction *function;
     uint64_t args[MOST_PARAMETERS];

@@ -67,12 +67,14 @@ static int drain(Stream *stream, const Event *event) {
         stream->first = work->next;
         if (stream->first == NULL) stream->last = &stream->first;
         if (fake_sticky == SUCCESS) fake_sticky = fake_do_work(work);
+        free(work->staged);
         free(work);
     }
     return fake_sticky;
 }
 
 int fake_drain_all(void) {
+    drain(stream_of(NULL), NULL);
     for (Stream *s = streams; s != NULL; s = s->next) drain(stream_of(s), NULL);
     return fake_sticky;
 }

@@ -194,7 +194,7 @@ static bool run_device(Worker *worker, SmeltContext *context, DeviceSide *d, int
     const Case *c = &s->cases[set];
     SmeltError error = {0};
     for (int i = 0; i < s->input_count; ++i)
-        if (c->size[i] > 0 && s->cuda.copy_in(d->memory[i], c->host[i], c->size[i]) != 0)
+        if (c->size[i] > 0 && s->cuda.copy_in_async(d->memory[i], c->host[i], c->size[i], d->stream) != 0)
             return check(false, worker, "device", "a copy failed");
     int status = smelt_context_enqueue(context, d->stream, d->pointers, d->sizes, &error);
     if (!check(status == SMELT_OK, worker, "enqueue", error.message)) return false;

@@ -91,6 +91,16 @@ static void test_control_flow(void) {
     close_plan(&loaded);
 }
 
+/* Streams of contexts and callers do not wait for copies that are on the way. */
+static void test_weights_arrive(void) {
+    Loaded loaded = {0};
+    Plan plan = sample_cuda_plan(&loaded.arena);
+    fake.reset();
+    open_plan(&loaded, &plan);
+    CHECK_INT(fake.get(FAKE_COPIES), 1);
+    close_plan(&loaded);
+}
+
 /* Each GPU gets its launches, and only their kernels. */
 static void test_architectures(void) {
     static const int launches[2] = {3, 2}, capabilities[2] = {80, 90};
@@ -166,6 +176,12 @@ static void close_buffers(DeviceBuffers *buffers) {
     CHECK_INT(fake.release(0), 0);
 }
 
+static void write_buffer(DeviceBuffers *buffers, size_t offset, const void *from, size_t size) {
+    CHECK_INT(fake.push(buffers->context), 0);
+    CHECK_INT(fake.copy_in(buffers->memory[0] + offset, from, size), 0);
+    CHECK_INT(fake.pop(&buffers->context), 0);
+}
+
 static void read_buffer(DeviceBuffers *buffers, int index, void *to, size_t size) {
     CHECK_INT(fake.push(buffers->context), 0);
     CHECK_INT(fake.copy_out(to, buffers->memory[index], size, NULL), 0);
@@ -182,7 +198,7 @@ static void enqueue_rows(Loaded *loaded, DeviceBuffers *buffers, size_t offset, 
     void *pointers[4];
     fill(x, MOST_COUNT, seed);
     set_rows(loaded, rows);
-    CHECK_INT(fake.copy_in(buffers->memory[0] + offset, x, sizeof x), 0);
+    write_buffer(buffers, offset, x, sizeof x);
     pointers_of(buffers, offset, pointers);
     CHECK_INT(smelt_context_enqueue(loaded->context, NULL, pointers, NULL, &loaded->error), SMELT_OK);
     if (loaded->error.status != SMELT_OK) fprintf(stderr, "%s\n", loaded->error.message);
@@ -227,7 +243,7 @@ static void test_enqueue_is_asynchronous(void) {
     pointers_of(&buffers, 0, pointers);
     set_rows(&loaded, 2);
     CHECK_INT(smelt_context_prepare(loaded.context, &loaded.error), SMELT_OK);
-    CHECK_INT(fake.copy_in(buffers.memory[0], x, sizeof x), 0);
+    write_buffer(&buffers, 0, x, sizeof x);
     int64_t waits = fake.get(FAKE_WAITS), allocations = fake.get(FAKE_ALLOCATIONS),
             copies = fake.get(FAKE_COPIES);
     for (int i = 0; i < 5; ++i)
@@ -256,7 +272,7 @@ static void test_enqueue_late(void) {
     open_buffers(&buffers, 3);
     pointers_of(&buffers, 0, pointers);
     set_rows(&loaded, 2);
-    CHECK_INT(fake.copy_in(buffers.memory[0], x, sizeof x), 0);
+    write_buffer(&buffers, 0, x, sizeof x);
     CHECK_INT(smelt_context_enqueue(loaded.context, NULL, pointers, sizes, &loaded.error), SMELT_OK);
     read_buffer(&buffers, 2, where, sizeof where);
     CHECK(where[2] == 1 && where[3] == 1 && where[5] == 3);
@@ -573,7 +589,7 @@ static void test_device(void) {
 int main(void) {
     /* clang-format off */
     static void (*const tests[])(void) = {
-        test_run, test_late, test_failing_allocations, test_control_flow, test_enqueue,
+        test_run, test_late, test_failing_allocations, test_control_flow, test_weights_arrive, test_enqueue,
         test_enqueue_is_asynchronous, test_enqueue_late, test_bad_buffers, test_workspace, test_current_context,
         test_wrong_device, test_bad_kernels, test_no_memory, test_fault, test_profile, test_no_profile, test_step_operators,
         test_threads, test_device, test_architectures};

@@ -24,7 +24,8 @@ enum {
     LEAST_SHARED_ROWS = 128, /* of a tile */
     LEAST_SHARED_COLS = 64,
     COLUMNS_OF_A_PIECE = 32,
-    MOST_WAITING = 96 /* sums of a thread whose results wait for others */
+    MOST_WAITING = 96,         /* sums of a thread whose results wait for others */
+    MOST_WAITING_OF_THREE = 80 /* of three warpgroups, which have fewer registers */
 };
 
 #define SHARING 1.3 /* time of blocks that share an operand, to that of others */
@@ -40,7 +41,7 @@ static const TileFamily families[] = {{2, 1, 64, 256, 16, 1}, {2, 2, 64, 128, 32
                                       {2, 1, 32, 64, 16, 3},  {1, 2, 64, 96, 32, 2},  {1, 1, 32, 96, 16, 3},
                                       {1, 1, 32, 64, 16, 4},  {1, 1, 64, 128, 64, 2}, {1, 1, 64, 128, 64, 1},
                                       {1, 1, 32, 32, 32, 2},  {2, 2, 32, 32, 32, 2},  {2, 4, 32, 32, 32, 1},
-                                      {3, 1, 128, 160, 32, 1}};
+                                      {3, 1, 128, 192, 32, 1}};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 /* How the blocks of a cluster work together. */
@@ -82,6 +83,7 @@ void wgmma_describe_epilogue(const Problem *problem, WgmmaProblem *product) {
     for (int32_t i = 0; i < problem->node_count; ++i) {
         OpId op = problem->graph->nodes[problem->nodes[i]].op;
         product->polynomial = product->polynomial || op == OP_Gelu || op == OP_Erf || op == OP_Tanh;
+        product->quotient = product->quotient || op == OP_Swish || op == OP_Sigmoid;
     }
 }
 
@@ -273,12 +275,14 @@ static bool stores_halves(const WgmmaProblem *problem, const Config *config) {
 }
 
 /* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
- * thread of two blocks; polynomials are slow beside many sums. */
+ * thread of two blocks; polynomials are slow beside many sums, quotients where blocks share a
+ * multiprocessor. */
 static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
     int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
     double each = group_of(problem, config) == 64 ? 0.116 : 0.111;
     if (problem->reads) each += config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.139 : 0.083;
     if (problem->polynomial) each += 0.85e-3 * config->number[WGMMA_COLS];
+    if (problem->quotient && config->number[WGMMA_RESIDENT] > 1) each += 0.04;
     return each * wgmma_rows(config) * config->number[WGMMA_COLS];
 }
 
@@ -467,9 +471,9 @@ static bool is_legal(const Device *device, const WgmmaProblem *problem, const Co
                        steps_of(problem, config) < LEAST_STEPS * slices))
         return false;
     /* Registers are short where results wait beside the sums. */
-    if (problem->unit > 0 && (config->number[WGMMA_RESIDENT] > 1 ||
-                              config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2 > MOST_WAITING))
-        return false;
+    int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2,
+            most = config->number[WGMMA_WARPGROUPS] > 2 ? MOST_WAITING_OF_THREE : MOST_WAITING;
+    if (problem->unit > 0 && (config->number[WGMMA_RESIDENT] > 1 || sums > most)) return false;
     if (problem->outer_b && wgmma_copied_cols(config) % WGMMA_STRIP != 0) return false;
     if (problem->alone && config->number[WGMMA_COLS] % 32 != 0) return false;
     if (problem->boxes && !problem->outer_a && wgmma_rows(config) > MOST_BOX) return false;

@@ -20,6 +20,7 @@ typedef struct WgmmaProblem {
                               have 32 columns */
     bool reads;            /* the epilogue reads something of the result's size */
     bool polynomial;       /* and calls a function that is one, such as Gelu */
+    bool quotient;         /* or a quotient of one, such as Swish */
     int64_t bytes;         /* that must be moved at least */
     int64_t known_rows, known_cols, known_batch; /* at the symbols' opt values */
     const char *moments;                         /* sum_moments of sums_text.h; NULL: none */

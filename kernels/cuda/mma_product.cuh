@@ -79,7 +79,8 @@ struct MmaTile {
     typedef MmaOperand<ELEMENT, COLS, DEPTH, OUTER_B, !OUTER_B> B;
     static const int stage_bytes = A::bytes + B::bytes;
     struct Warp { // as SumPut wants it
-        static const int cols = WARP_COLS, resident = 2, spread = OUTER_B ? 0 : 32, group = 32;
+        static const int cols = WARP_COLS, spread = OUTER_B ? 0 : 32, group = 32;
+        static const bool roomy = false;
     };
 };
 

@@ -234,7 +234,7 @@ template <class Tile, class Store, int LINES> struct SumPut : SumUnits<Tile, LIN
     typedef SumUnits<Tile, LINES> Units;
     static const int group = Units::group, groups = Units::groups, lines = Units::lines;
     // Units that are read ahead, by the registers that a thread has beside its sums, and groups whose columns are.
-    static const int room = Tile::resident == 1 ? 8 : LINES * Tile::cols < 256 ? 8 : 2, all = groups * lines;
+    static const int room = Tile::roomy || LINES * Tile::cols < 256 ? 8 : 2, all = groups * lines;
     static const int read = all < room ? all : room, most = room / lines < 1 ? 1 : room / lines, ahead = groups < most ? groups : most;
     Index rows[lines]; // of the result; as many as it has or more: nothing is stored
     Index col, matrix;

@@ -14,7 +14,8 @@ template <class ELEMENT, int WARPGROUPS, int BLOCKS, int COLS, int DEPTH, int TA
 struct HaloTile {
     typedef ELEMENT Element;
     static const int warpgroups = WARPGROUPS, repeat = BLOCKS, cols = COLS, depth = DEPTH, taps = TAPS, inputs = INPUTS;
-    static const int stages = STAGES, resident = 1;
+    static const int stages = STAGES;
+    static const bool roomy = true;
     static const bool keep = KEEP;
     static const int spread = SPREAD ? 32 : 0, group = 32;
     static const bool moves_registers = WARPGROUPS == 2;

@@ -21,7 +21,8 @@ struct PlaneTile {
     typedef ELEMENT Element;
     static const int warpgroups = 2, repeat = BLOCKS, cols = COLS, depth = DEPTH, fold = FOLD,
                      places = PLACES, stride = STRIDE;
-    static const int inputs = INPUTS, stages = STAGES, resident = 1;
+    static const int inputs = INPUTS, stages = STAGES;
+    static const bool roomy = true;
     static const bool keep = KEEP;
     static const int spread = SPREAD ? 32 : 0, group = 32;
     static const int consumers = warpgroups * 128;

@@ -46,8 +46,10 @@ struct WgmmaTile {
     static const bool moves_registers = WARPGROUPS >= 2 && RESIDENT == 1;
     static const int copying = WARPGROUPS == 2 ? 40 : 32, consuming = WARPGROUPS == 2 ? 232 : 160; // registers
     static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
-    // Nine warps of two blocks have 96 registers each: too few to keep what the results' store reads while they multiply.
-    static const bool crowded = WARPGROUPS == 2 && RESIDENT > 1 && REPEAT * COLS >= 96;
+    // Registers for eight packs beside the sums. Nine warps of two blocks have 96 registers each, three warpgroups 160: beside many
+    // sums too few to keep what the results' store reads while they multiply.
+    static const bool many = WARPGROUPS == 3 && COLS > 160, roomy = RESIDENT == 1 && !many;
+    static const bool crowded = many || WARPGROUPS == 2 && RESIDENT > 1 && REPEAT * COLS >= 96;
     static const bool outer_a = OUTER_A, outer_b = OUTER_B;
     static const int spread = SPREAD, group = GROUP, run = RUN, last = LAST;
     typedef WgmmaOperand<rows, DEPTH, OUTER_A, sizeof(ELEMENT)> A;

@@ -62,8 +62,12 @@ class Plans:
                    f"--cache-dir={self.folder / self.model.stem}.{'off' if tune == 'off' else 'kernels'}"]
         command += [f"--timing-cache={times}"] if tune != "off" else []
         text, seconds, peak = call(self.options, *command, *([f"--tactics={tactics}"] if tactics else []))
-        said = [line.split("tuned:")[1].strip() for line in text.split("\n") if "tuned:" in line]
-        self.row["builds"][name] = {"seconds": round(seconds, 2), "peak_mib": round(peak), "said": said[-1] if said else ""}
+        said = [line.split("tuned:")[1].strip() for line in text.split("\n") if "tuned:" in line][-1:]
+        asked = re.findall(r"(\d+) choices of passes: ([\d.]+) s in sequence, ([\d.]+) s for the steps", text)
+        if asked:
+            choices, sequence, steps = (sum(map(float, some)) for some in zip(*asked))
+            said.append(f"{choices:.0f} choices of passes, {sequence:.1f} s in sequence, {steps:.1f} s for their steps")
+        self.row["builds"][name] = {"seconds": round(seconds, 2), "peak_mib": round(peak), "said": "; ".join(said)}
         self.plans[name] = plan
 
     def steps(self, name):

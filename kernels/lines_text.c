@@ -7,7 +7,8 @@
 
 enum {
     WARP = 32,
-    MOST_ELEMENTS = 32, /* of a thread */
+    MOST_ELEMENTS = 32, /* of a thread, twice as many where softmax's rows have many */
+    WIDE_THREADS = 256,
     MOST_WARPS = 16,
     BLOCK_WARPS = 8 /* where a block has several rows */
 };
@@ -43,7 +44,9 @@ static int32_t rows_of(int64_t rows, int32_t threads, const Device *device) {
 static bool share_of(const Problem *problem, const Slices *slices, const Device *device, int64_t rows,
                      int32_t threads, int32_t fewer, LineShare *out) {
     int32_t packs = lines_packs(problem, slices, threads);
-    if (packs * lines_lanes(problem) > MOST_ELEMENTS) return false;
+    OpId op = problem_anchor(problem)->op;
+    bool wide = threads >= WIDE_THREADS && (op == OP_Softmax || op == OP_LogSoftmax);
+    if (packs * lines_lanes(problem) > (wide ? 2 : 1) * MOST_ELEMENTS) return false;
     if (fewer > 0 && packs == lines_packs(problem, slices, fewer)) return false;
     *out = (LineShare){threads, rows_of(rows, threads, device)};
     return true;

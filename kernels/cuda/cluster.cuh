@@ -6,27 +6,26 @@
 
 namespace smelt {
 
-// Thread t < COUNT of each of SLICES blocks has a part of result t; that of block 0 gets them combined in the order of the blocks, by
-// combine(Pool &, const Pool &), which the others get nothing of. parts: of COUNT, in shared memory.
+// Thread t < COUNT of each of SLICES blocks, all of which have called cluster_arrive_relaxed() once they were there, has a part of result
+// t; that of block 0 gets them combined in the order of the blocks, by combine(Pool &, const Pool &), which the others get nothing of.
+// parts: SLICES * COUNT, in shared memory, that nothing else uses.
 template <int SLICES, int COUNT, class Pool> SMELT_DEVICE Pool cluster_combined(Pool *parts, const Pool &own) {
     const int WORDS = sizeof(Pool) / 4;
     union Words { float at[WORDS]; Pool pool; SMELT_DEVICE Words() {} };
-    __syncthreads(); // nobody reads the parts any more
-    if (threadIdx.x < COUNT) parts[threadIdx.x] = own;
+    cluster_wait();
+    if (threadIdx.x < COUNT) {
+        Words words;
+        words.pool = own;
+#pragma unroll
+        for (int i = 0; i < WORDS; ++i)
+            shared_put_to(shared_address(parts + (int)cluster_rank() * COUNT + threadIdx.x) + i * 4, 0, words.at[i]);
+    }
     cluster_arrive();
     cluster_wait();
     Pool whole;
-    if (threadIdx.x < COUNT && cluster_rank() == 0) {
+    if (threadIdx.x < COUNT && cluster_rank() == 0)
 #pragma unroll
-        for (int block = 0; block < SLICES; ++block) {
-            Words words;
-#pragma unroll
-            for (int i = 0; i < WORDS; ++i) words.at[i] = shared_get_from(shared_address(parts + threadIdx.x) + i * 4, block);
-            combine(whole, words.pool);
-        }
-    }
-    cluster_arrive();
-    cluster_wait(); // the others' memory is read no more
+        for (int block = 0; block < SLICES; ++block) combine(whole, parts[block * COUNT + threadIdx.x]);
     return whole;
 }
 

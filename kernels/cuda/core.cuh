@@ -69,6 +69,16 @@ SMELT_DEVICE double nan_f64() { return (double)nan_f32(); }
 
 template <class T> SMELT_DEVICE T smaller(T a, T b) { return b < a ? b : a; }
 template <class T> SMELT_DEVICE T larger(T a, T b) { return a < b ? b : a; }
+// NaN when either is NaN.
+SMELT_DEVICE float larger_or_nan(float a, float b) {
+#if !defined(SMELT_ON_HOST) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+#else
+    return a > b || a != a ? a : b;
+#endif
+}
 template <class T> SMELT_DEVICE T ceil_div(T a, T b) { return (a + b - 1) / b; }
 
 // Division of indices, which are never negative: cheaper without signs.

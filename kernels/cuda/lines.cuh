@@ -80,8 +80,9 @@ struct SumApart {
 //     V inverse(V variance) const                              what deviations are multiplied with
 //     float value(const Parameters &p, int l, float normalized) const
 //     void statistics(Index row, double mean, double inverse) const
-// LATE: read() comes where a pack is finished, as is better where blocks follow one another: its registers are free till then.
-template <class Team, int PACKS, bool LATE, bool CENTERED, class X, class S, class Finish, class E>
+// NEAR: deviations are at first from what a pack of the row has on average, which saves finding the mean beforehand and loses a few bits
+// of float at most. LATE: read() comes where a pack is finished, as is better where blocks follow one another: its registers are free till then.
+template <class Team, int PACKS, bool LATE, bool CENTERED, bool NEAR, class X, class S, class Finish, class E>
 SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int packs, const Finish &finish, const E &epilogue) {
     const int LANES = E::lanes;
     typedef Line<Team, PACKS, LANES> Row;
@@ -99,7 +100,9 @@ SMELT_DEVICE void moment_lines(const X &x, const S &slices, Index rows, int pack
         row.read(x, slices.base(number), own);
         Row::read_behind(epilogue, operands, to, own);
         float mean = 0.0f;
-        if (CENTERED)
+        if constexpr (NEAR)
+            mean = Team::of_first(1.0f / LANES * Row::template merged<Sum, float>(smaller(own, 1), [&](int p, int l) { return row.x[p][l]; }));
+        else if (CENTERED)
             mean = part * Team::template all<Sum>(Row::template merged<Sum, float>(own, [&](int p, int l) { return row.x[p][l]; }));
         // The mean's rounding is taken off as well: elements near a large mean lose nothing to it.
         const Apart apart = Team::template all<SumApart>(Row::template merged<SumApart, Apart>(own, [&](int p, int l) {

@@ -34,34 +34,42 @@ SMELT_DEVICE void pool_planes(const X &x, const S &slices, Index planes, Index e
     }
 }
 
+// Packs of the places i, i + STEP, .. of which all of AHEAD are there if WHOLE: read together, then added to the pools of their channels.
+template <int AHEAD, int STEP, bool WHOLE, class T, class P, class Pool, int LANES>
+SMELT_DEVICE void pool_places(const T *x, Index base, const P &places, Index i, Index extent, Pool (&pool)[LANES]) {
+    Pack<T, LANES> v[AHEAD];
+#pragma unroll
+    for (int a = 0; a < AHEAD; ++a)
+        if (WHOLE || i + a * STEP < extent) v[a] = EarlyLoads::pack<LANES>(x, base + places.at(i + a * STEP));
+#pragma unroll
+    for (int a = 0; a < AHEAD; ++a)
+#pragma unroll
+        for (int l = 0; l < LANES; ++l)
+            if (WHOLE || i + a * STEP < extent) pool[l].add((float)fetch(v[a].at[l]), i + a * STEP);
+}
+
 // Planes whose elements lie channels-last: a block of THREADS has PACKS side by side, each with LANES neighbouring channels. SLICES
 // blocks, a cluster, divide the elements of their planes among themselves. groups: of PACKS packs, of an entry. Places,
 // generated, says where element i of a plane is, from its first on: places.at(i).
 template <int LANES, int THREADS, int PACKS, int SLICES, class Pool, class T, class P, class E>
 SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &places, Index channels, Index extent,
                                    Index groups, const E &epilogue) {
-    const int LINES = THREADS / PACKS, WARPS = THREADS / 32, AHEAD = 8;
+    const int LINES = THREADS / PACKS, WARPS = THREADS / 32, AHEAD = 16 / (int)sizeof(T);
     struct Bytes { alignas(Pool) u8 at[sizeof(Pool)]; };
     const int APART = PACKS < 32 ? WARPS : LINES; // lines that share no warp
-    __shared__ Bytes shared[APART > 1 ? APART * PACKS * LANES : 1];
+    __shared__ Bytes shared[APART > 1 ? APART * PACKS * LANES : 1], slices_shared[SLICES > 1 ? SLICES * PACKS * LANES : 1];
     Pool *const parts = reinterpret_cast<Pool *>(shared);
     const int own = (int)threadIdx.x % PACKS, line = (int)threadIdx.x / PACKS, warp = (int)threadIdx.x / 32;
+    if constexpr (SLICES > 1) cluster_arrive_relaxed();
     const Index group = quotient((Index)blockIdx.x, (Index)SLICES), slice = (Index)blockIdx.x - group * SLICES;
     const Index entry = quotient(group, groups), channel = ((group - entry * groups) * PACKS + own) * LANES;
     Pool pool[LANES];
     if (channel < channels) {
         const Index base = strides.plane(entry, channel);
-        for (Index i = slice * LINES + line; i < extent; i += SLICES * LINES * AHEAD) {
-            Pack<T, LANES> v[AHEAD];
-#pragma unroll
-            for (int a = 0; a < AHEAD; ++a)
-                if (i + a * (SLICES * LINES) < extent) v[a] = load_pack<LANES>(x, base + places.at(i + a * (SLICES * LINES)));
-#pragma unroll
-            for (int a = 0; a < AHEAD; ++a)
-#pragma unroll
-                for (int l = 0; l < LANES; ++l)
-                    if (i + a * (SLICES * LINES) < extent) pool[l].add((float)fetch(v[a].at[l]), i + a * (SLICES * LINES));
-        }
+        const int STEP = SLICES * LINES;
+        Index i = slice * LINES + line;
+        for (; i + (AHEAD - 1) * STEP < extent; i += STEP * AHEAD) pool_places<AHEAD, STEP, true>(x, base, places, i, extent, pool);
+        if (i < extent) pool_places<AHEAD, STEP, false>(x, base, places, i, extent, pool);
     }
     const Index first = (group - entry * groups) * (PACKS * LANES);
     const auto finish = [&](Index at, const Pool &whole) {
@@ -84,8 +92,8 @@ SMELT_DEVICE void pool_plane_packs(const T *x, const Strides &strides, const P &
             Pool whole;
             if (at < PACKS * LANES)
                 for (int w = 0; w < APART; ++w) combine(whole, parts[w * PACKS * LANES + at]);
-            static_assert(SLICES == 1 || PACKS * LANES <= THREADS, "one round, as the parts are overwritten");
-            if constexpr (SLICES > 1) whole = cluster_combined<SLICES, PACKS * LANES>(parts, whole);
+            static_assert(SLICES == 1 || PACKS * LANES <= THREADS, "one round, as blocks of a cluster meet in it");
+            if constexpr (SLICES > 1) whole = cluster_combined<SLICES, PACKS * LANES>(reinterpret_cast<Pool *>(slices_shared), whole);
             if (at < PACKS * LANES) finish((Index)at, whole);
         }
     }

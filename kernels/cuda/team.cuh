@@ -55,10 +55,12 @@ struct Product {
 template <class E> struct Largest {
     template <class A> static SMELT_DEVICE A start() { return lowest_of<E, A>(); }
     template <class A> static SMELT_DEVICE A merge(A a, A b) { return a > b || a != a ? a : b; }
+    static SMELT_DEVICE float merge(float a, float b) { return larger_or_nan(a, b); }
 };
 template <class E> struct Smallest {
     template <class A> static SMELT_DEVICE A start() { return highest_of<E, A>(); }
     template <class A> static SMELT_DEVICE A merge(A a, A b) { return a < b || a != a ? a : b; }
+    static SMELT_DEVICE float merge(float a, float b) { return -larger_or_nan(-a, -b); }
 };
 // Without regard to NaN.
 struct LargestNumber {
@@ -131,6 +133,8 @@ template <int SIZE, int ROWS> struct LineTeam {
     }
     // Packs of a row, of which rows past the end have none.
     static SMELT_DEVICE int packs_of(Index row, Index rows, int packs) { return ALONE || row < rows ? packs : 0; }
+    // Of the first thread of the row, all of whose threads are in one warp.
+    static SMELT_DEVICE float of_first(float x) { return __shfl_sync(0xffffffffu, x, (int)threadIdx.x % 32 / SIZE * SIZE); }
     template <class Merge, class A> static SMELT_DEVICE A all(A a) {
 #pragma unroll
         for (int mask = SIZE < 32 ? SIZE / 2 : 16; mask > 0; mask /= 2) a = Merge::merge(a, shuffled(a, mask));

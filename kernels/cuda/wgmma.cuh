@@ -82,6 +82,12 @@ SMELT_DEVICE float shared_get_from(u32 address, u32 block) {
                  : "memory");
     return x;
 }
+SMELT_DEVICE void shared_put_to(u32 address, u32 block, float x) {
+    asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+                 "st.shared::cluster.f32 [remote], %2;\n}" ::"r"(address),
+                 "r"(block), "f"(x)
+                 : "memory");
+}
 // At the same barrier of a block of the cluster. What the thread has written is not made visible to that block, which a release
 // for the cluster would wait for.
 SMELT_DEVICE void barrier_arrive_at(u32 barrier, u32 block) {

@@ -11,7 +11,14 @@
 #include "ops/norm_axis.h"
 #include "ops/softmax.h"
 
-enum { WAVE_THREADS = 1024 /* of a multiprocessor, that have rows at one time */, MANY_WAVES = 4 };
+enum {
+    WARP = 32,
+    WAVE_THREADS = 1024, /* of a multiprocessor, that have rows at one time */
+    MANY_WAVES = 4,
+    WIDE = 64,       /* elements of a thread, of which three blocks of 256 fit on a multiprocessor */
+    MANY_WORDS = 72, /* registers of what threads read, as floats and as it is, with which 1024 threads do */
+    WIDE_BLOCKS = 3
+};
 
 static bool is_softmax(OpId op) {
     return op == OP_Softmax || op == OP_LogSoftmax;
@@ -82,7 +89,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 /* Multiprocessors take one block after the other, under which the bytes move. Fitted to an H200, as the other
  * numbers of this file are. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const double empty = 0.95, block_us = 0.147, pack_us = 0.03;
+    const double empty = 0.95, block_us = 0.147, pack_us = 0.03, warp_more = 0.1; /* that meet */
     Slices slices = find_slices(problem);
     double rows = (double)dim_at_opt(problem->graph, slices.rows), extent = (double)slices.extent;
     double size = (double)(dtype_bits(problem_input(problem, 0)->dtype) +
@@ -90,13 +97,31 @@ static double cost(const Problem *problem, const Device *device, const Config *c
                   8;
     double blocks = ceil(rows / config->number[1]), packs = lines_packs(problem, &slices, config->number[0]);
     double moved = device_bytes_us(device, rows * extent * size),
-           begun = blocks / device->sm_count * block_us;
+           warps = fmax(config->number[0] / (double)WARP, 1),
+           begun = blocks / device->sm_count * block_us * (1 + warp_more * (warps - 1));
     /* half sectors, as neighbouring packs are one thread's */
     if (config->number[0] == 1 && packs > 1) moved *= 2;
     return empty + pack_us * packs + pow(pow(moved, 1.5) + pow(begun, 1.5), 1 / 1.5);
 }
 
 /* -- text -- */
+
+/* Blocks that share a multiprocessor where registers allow it without losses; 0: nothing is asked. */
+static int32_t resident_of(const Problem *problem, const Slices *slices, LineShare share, bool late) {
+    int32_t elements = lines_packs(problem, slices, share.threads) * lines_lanes(problem), words = elements,
+            block = share.threads * share.rows;
+    if (is_softmax(problem_anchor(problem)->op))
+        return elements == WIDE && share.threads == WAVE_THREADS / 4 ? WIDE_BLOCKS : 0;
+    for (int32_t i = 1; i < 3; ++i)
+        if (problem_input(problem, i) != NULL)
+            words += elements * dtype_bits(problem_input(problem, i)->dtype) / 32;
+    int64_t count = value_count_at_opt(problem->graph, problem_anchor(problem)->inputs[0]);
+    for (int32_t i = 0; i < problem->input_count; ++i)
+        if (problem->inputs[i] != problem_anchor(problem)->inputs[0] &&
+            value_count_at_opt(problem->graph, problem->inputs[i]) == count)
+            words += elements * dtype_bits(problem->graph->values[problem->inputs[i]].dtype) / 32;
+    return words <= MANY_WORDS && !late && block < WAVE_THREADS ? WAVE_THREADS / block : 0;
+}
 
 /* "Finish{p1, p2}" */
 static const char *declare_finish(KernelWriter *w) {
@@ -146,9 +171,10 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                *finish = is_softmax(node->op) ? "" : kernel_format(w, "%s, ", declare_finish(w)),
                *epilogue = kernel_pack_epilogue(w, lanes);
     bool quick = node->op == OP_Softmax && dtype_bits(problem_output(problem, 0)->dtype) <= 16;
-    const char *flags =
-        kernel_format(w, "%s, %s", has_waves(problem, device, &slices, share) ? "true" : "false",
-                      node->op == OP_LayerNormalization ? "true" : "false");
+    bool late = has_waves(problem, device, &slices, share), centered = node->op == OP_LayerNormalization,
+         half = dtype_is_half(problem_input(problem, 0)->dtype);
+    const char *flags = kernel_format(w, "%s, %s, %s", late ? "true" : "false", centered ? "true" : "false",
+                                      centered && share.threads <= WARP && half ? "true" : "false");
     if (is_softmax(node->op))
         flags = kernel_format(w, "%s, %s", node->op == OP_LogSoftmax ? "true" : "false",
                               quick ? "true" : "false");
@@ -156,11 +182,13 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 is_softmax(node->op) ? "softmax_lines" : "moment_lines", lines_text(w, &slices, share), flags,
                 x, where, kernel_number(w, slices.rows), (int)(slices.extent / lanes), finish, epilogue);
     if (!is_softmax(node->op) && inputs_are_constant(problem, node, 1)) kernel_waits(w);
+    int32_t resident = resident_of(problem, &slices, share, late);
+    if (resident > 0) kernel_resident(w, resident);
     return lines_finish(w, &slices, share);
 }
 
 const Tactic tactic_lines = {.name = "lines",
-                             .version = 3,
+                             .version = 4,
                              .strided = true,
                              .prologue = PROLOGUE_STORES,
                              .refuses = refuses,

@@ -15,6 +15,7 @@ enum {
     LANES = 8,          /* channels of a pack */
     LINE_PACKS = 8,     /* side by side that are read at the full rate */
     SLICED_PACKS = 8,   /* the most of blocks of a cluster */
+    WIDE_PACKS = 32,    /* lines that share no warp */
     PACK_THREADS = 256, /* of a block that reads packs, at least */
     MOST_SLICES = 8     /* blocks of a cluster */
 };
@@ -94,14 +95,15 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
 
 /* -- what it costs -- */
 
-/* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads, unless each of
- * them has planes of its own. A block reads alone at some rate, with others at its share of the device's;
- * lines of few channels are read more slowly, elements one by one at half the rate. Blocks of a cluster wait
- * for each other. Fitted to an H200. */
+/* Blocks come in rounds of as many as multiprocessors hold, each with a sum over its threads, which takes
+ * less time where a warp's have planes of their own; where a block's have, it stores results one by one. A
+ * block reads alone at some rate, with others at its share of the device's; lines of few channels are read
+ * more slowly, elements one by one at half the rate. Blocks of a cluster wait for each other. Fitted to an
+ * H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
     static const double narrow[] = {3, 1.6, 1.1}; /* by lines of 1, 2, 4 packs */
-    const double empty = 0.95, block_us = 0.75, alone_us = 0.2, cluster_us = 0.2, doubled_us = 0.8,
-                 packs_threads = 1024, alone = 68e3, more = 1.75, most_alone = 140e3;
+    const double empty = 0.95, block_us = 0.75, wide_us = 0.3, cluster_us = 0.2, doubled_us = 0.8,
+                 packs_threads = 1024, alone = 68e3, more = 1.75, wide_alone = 160e3, scattered = 1.1;
     int32_t threads = config->number[0], columns = config->number[1], slices = config->number[2],
             side = config->number[3];
     Slices planes = planes_of(problem);
@@ -120,9 +122,13 @@ static double cost(const Problem *problem, const Device *device, const Config *c
            each = blocks / device->sm_count,
            share = (cached ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3 / device->sm_count /
                    fmin(each, most),
-           own = fmin(alone * pow(more, log2(threads / (double)PACK_THREADS)), most_alone) *
-                 (cached ? 1 : 0.55),
-           block = (side == PACK_THREADS ? alone_us : block_us) + bytes * factor / fmin(own, share);
+           far = cached ? 1 : 0.55, most_alone = cached ? 119e3 : 140e3,
+           own = fmin(alone * pow(more, log2(threads / (double)PACK_THREADS)), most_alone) * far,
+           block = block_us + bytes * factor / fmin(own, share);
+    if (columns == 0 && side >= WIDE_PACKS) {
+        block = wide_us + bytes * (1 / (wide_alone * far) + 1 / share);
+        if (side == threads) block *= scattered;
+    }
     if (slices > 1) block += cluster_us + doubled_us * log2(slices);
     return empty + fmax(each / most, 1) * block;
 }
@@ -158,6 +164,7 @@ static Status emit_packs(Emission *emission, int32_t threads, int32_t slices, in
                 where, (long long)channels, kernel_number(w, planes.extent),
                 (long long)ceil_div_i64(channels, packs * LANES), epilogue);
     kernel_cluster(w, slices);
+    if (slices > 1 && threads < MOST_THREADS) kernel_resident(w, MOST_THREADS / threads);
     Dim blocks = dim_mul(emission->graph->dims, groups_of(problem, packs), slices);
     return kernel_finish(w, blocks, 1, 1, threads, 0);
 }
@@ -184,7 +191,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool_planes = {.name = "pool_planes",
-                                   .version = 5,
+                                   .version = 6,
                                    .prologue = PROLOGUE_READS,
                                    .strided = true,
                                    .refuses = refuses,

@@ -19,7 +19,8 @@ enum {
     PACK_PARTS,         /* parts of rows that are read in packs */
     FEW_THREADS = 256,  /* of a block for columns */
     MOST_THREADS = 512,
-    MOST_SLICES = 8, /* blocks of a cluster; more: all blocks meet */
+    MOST_SLICES = 8,    /* blocks of a cluster; more: all blocks meet */
+    FEW_ELEMENTS = 128, /* halves that a thread adds up as floats */
     LEAST_SIDE = 2,
     LEAST_LINE = 8,   /* packs side by side */
     MOVED_LINE = 128, /* bytes that are read at the full rate */
@@ -123,30 +124,37 @@ static int32_t doublings(int32_t count) {
     return doubled;
 }
 
-/* Microseconds of a config of columns, fitted to times on an H200: rounds of blocks, each of which reads
- * alone at some rate and with others at their share of the device's; lines below 128 bytes are read more
- * slowly. Clusters leave some multiprocessors without blocks and take longer to merge. */
+/* Microseconds of a config of columns, fitted to times on an H200: blocks, of which as many as fit run at a
+ * time, each read alone at some rate and with others at their share of the device's. Lines below 128 bytes
+ * are read more slowly, threads that have few elements take long to merge them, and those that share no rows
+ * store elements one by one. Clusters leave some multiprocessors without blocks; slower outside L2. */
 static double columns_us(const Problem *problem, const Device *device, const Slices *slices,
                          const Config *config) {
-    static const double merge_us[] = {0.3, 1.6, 2.5, 3.5}; /* of 1, 2, 4, 8 blocks */
-    const double met_us = 1.6, part_us = 0.0135, begin_us = 0.5, alone = 110e3, few_alone = 62e3,
-                 narrow = 0.5;
+    static const double merge_us[] = {0.21, 0.8, 0.91, 0.79}; /* of 1, 2, 4, 8 blocks */
+    const double begin_us = 1.07, met_us = 1.23, part_us = 0.0148, alone = 289e3, few_alone = 98.7e3,
+                 far = 62e3, far_few = 47e3, cached_share = 0.85, least = 0.42, narrow = 0.16,
+                 short_us = 0.74, apart = 1.03, far_cluster = 1.17, in_clusters = 0.91, more = 0.05;
     int32_t threads = config->number[1], side = config->number[2], parts = config->number[3];
     double size = dtype_bits(problem_input(problem, 0)->dtype) / 8.0, line = side * LINE_LANES * size,
+           extent = (double)dim_at_opt(problem->graph, slices->extent),
            groups = (double)ceil_div_i64(dim_at_opt(problem->graph, slices->rows), side * LINE_LANES),
-           bytes = (double)dim_at_opt(problem->graph, slices->extent) * line / parts, blocks = groups * parts;
-    bool cached = bytes * blocks<device->l2_bytes, met = parts> MOST_SLICES;
-    bool few = blocks * threads <= (double)device->sm_count * MOST_THREADS;
-    int32_t resident = MOST_THREADS / threads * (few ? 1 : 2);
-    double most = (double)resident * device->sm_count;
-    if (!met && parts > 2) most *= parts > 4 ? 0.91 : 0.97;
-    double together = fmin(blocks, most),
-           rate = (threads < MOST_THREADS ? few_alone : alone) * (cached ? 1 : 0.5),
-           share = (cached ? device->l2_gb_per_s : device->dram_gb_per_s) * 1e3 / together,
-           apart = met ? met_us + part_us * parts : merge_us[doublings(parts)];
+           bytes = extent * line / parts, blocks = groups * parts, each = extent * side / threads / parts;
+    bool cached = bytes * blocks<device->l2_bytes, met = parts> MOST_SLICES, clusters = !met && parts > 2;
+    double most = (double)device->sm_count * (met ? 1 : 2 * MOST_THREADS / threads);
+    if (clusters) most *= in_clusters;
+    double together = fmax(fmin(blocks, most), least * device->sm_count),
+           rate = threads < MOST_THREADS ? (cached ? few_alone : far_few)
+                  : cached               ? alone
+                                         : far,
+           share = (cached ? cached_share * device->l2_gb_per_s : device->dram_gb_per_s) * 1e3 / together,
+           merge = met ? met_us + part_us * parts : merge_us[doublings(parts)];
     if (line < MOVED_LINE) bytes *= 1 + narrow * (MOVED_LINE / line - 1);
-    return apart +
-           ceil(blocks / most) * (begin_us + 0.15 * together / device->sm_count + bytes / fmin(rate, share));
+    if (side == threads) bytes *= apart;
+    if (parts == 1 && threads == MOST_THREADS) bytes *= apart;
+    if (clusters && !cached) bytes *= far_cluster;
+    return begin_us + merge +
+           fmax(blocks / most + more, 1) *
+               (short_us * fmax(LINE_LANES / each - 1, 0) + bytes / fmin(rate, share));
 }
 
 /* Blocks that are there together, which meet: as many slices as there are blocks for a group of rows. */
@@ -307,9 +315,11 @@ static Status emit_columns(Emission *emission, const Device *device, const Slice
     kernel_include(w, "columns.cuh");
     const char *x = kernel_pack_prologue(w, LINE_LANES), *where = slices_declare(w, slices),
                *epilogue = kernel_epilogue(w);
-    kernel_declare(w, "typedef ColumnTile<%d, %d, %d, %d, Reducer> Tile;", LINE_LANES, threads, side,
-                   few || halves ? 8 : 4);
-    if (!few) kernel_resident(w, 2 * MOST_THREADS / threads);
+    int64_t each = dim_is_exact(slices->extent) ? slices->extent / (threads / side * parts) : INT32_MAX;
+    bool crowded = !few || (parts > 2 && !met);
+    kernel_declare(w, "typedef ColumnTile<%d, %d, %d, %d, %s, Reducer> Tile;", LINE_LANES, threads, side,
+                   !crowded || halves ? 8 : 4, halves && each <= FEW_ELEMENTS ? "true" : "false");
+    if (crowded) kernel_resident(w, 2 * MOST_THREADS / threads);
     if (met)
         kernel_line(w, "reduce_columns_met<Tile>(%s, %s, %s, %s, %d, %s, %s);", x, where,
                     kernel_number(w, slices->rows), kernel_number(w, slices->extent), parts,
@@ -364,7 +374,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_reduce = {.name = "reduce",
-                              .version = 5,
+                              .version = 6,
                               .strided = true,
                               .prologue = PROLOGUE_STORES,
                               .refuses = refuses,

@@ -248,6 +248,9 @@ static inline void grid_meet() {
 static inline float shared_get_from(unsigned address, unsigned block) {
     return gpu_get_from(address, block);
 }
+static inline void shared_put_to(unsigned address, unsigned block, float x) {
+    gpu_put_to(address, block, x);
+}
 static inline void shared_put(unsigned address, float x) {
     gpu_put(address, x);
 }

@@ -60,6 +60,7 @@ enum { GPU_DYNAMIC = 0x410 /* where dynamic shared memory begins: no better alig
 unsigned gpu_shared_address(const void *memory);
 void *gpu_shared_memory(unsigned address);
 float gpu_get_from(unsigned address, unsigned rank);
+void gpu_put_to(unsigned address, unsigned rank, float x);
 void gpu_put(unsigned address, float x);
 /* Four numbers in shared memory, at a multiple of 16: in that of a block of the cluster, whose barrier counts
  * their bytes; in the own. */

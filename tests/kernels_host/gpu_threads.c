@@ -295,6 +295,10 @@ float gpu_get_from(unsigned address, unsigned rank) {
     return x;
 }
 
+void gpu_put_to(unsigned address, unsigned rank, float x) {
+    memcpy(shared_of(rank, address, sizeof x), &x, sizeof x);
+}
+
 void gpu_put(unsigned address, float x) {
     memcpy(shared_at(address, sizeof x), &x, sizeof x);
 }

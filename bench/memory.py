@@ -5,8 +5,9 @@ normalisations of rows and planes, transposes, reductions, concats, slices, pads
     bench/memory.py --smelt build/smelt [--only TEXT] [--size large] [--tune quick] [--limit SECONDS] [--output memory.jsonl] [--gpu h200]
 
 `smelt tune` times each (--tune=first: what the model chooses; quick: the fastest of its guesses), one launch out of 24 in a CUDA graph, and the copy, a chain
-of one operator without arithmetic, in the same way. Bytes are what the step must read and write, each once. With --gpu, for a GPU that is not here, nothing
-is timed. Rows go to --output, one JSON object a line, for bench/results.py --memory.
+of one operator without arithmetic, in the same way. Bytes are what the step must read and write, each once. What writes at least twice what it reads inside
+the L2 cache is timed beside a sum of a row and a column, too, that has as many bytes to read and to write: writes bound it, of which a copy of as many bytes in all has fewer.
+With --gpu, for a GPU that is not here, nothing is timed. Rows go to --output, one JSON object a line, for bench/results.py --memory.
 """
 import argparse
 import json
@@ -187,22 +188,37 @@ def copy_line(problem):
     return f"Relu($0) | f16[{count}] -> %0.0:f16[{count}]"
 
 
-def row_of(name, large, problem, copy):
+def written(problem):
+    """Bytes of the results."""
+    tensors = re.findall(r"\bf(16|32)\[([0-9, ]*)\]", problem["problem"].split(" -> ")[1])
+    return sum(int(bits) // 8 * math.prod(int(extent) for extent in extents.split(", ") if extent) for bits, extents in tensors)
+
+
+def spread_line(problem):
+    """None: it does not write at least twice what it reads."""
+    read = max(problem["bytes"] - written(problem), 1)
+    times = round(written(problem) / read)
+    return f"Add($0 $1) | f16[1, {round(read / 16) * 8}] f16[{times}, 1] -> %0.0:f16[{times}, {round(read / 16) * 8}]" if times >= 2 and read >= 2**20 else None
+
+
+def row_of(name, large, problem, copy, spread):
     choice, other = fastest(problem), fastest(copy)
     if choice is None or other is None:
         return None
     copy_us = other["us"] * problem["bytes"] / (copy_mib(problem) << 20)
+    spread_us = fastest(spread)["us"] if spread and fastest(spread) else None
     return {"name": name, "problem": problem["problem"], "large": large, "bytes": problem["bytes"], "us": choice["us"],
-            "gb_per_s": problem["bytes"] / choice["us"] * 1e-3, "copy_us": copy_us, "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
+            "gb_per_s": problem["bytes"] / choice["us"] * 1e-3, "copy_us": copy_us, "spread_us": spread_us, "tactic": f"{choice['tactic']} {','.join(map(str, choice['config']))}".strip()}
 
 
 def rows_of(arguments, asked, folder):
     """The rows that have a time, of what is tuned together."""
     known = tune(arguments, [line for _, line, _ in asked], "--tune=off", f"--gpu={arguments.gpu or 'h200'}")
     copies = {line: copy_line(problem) for line, problem in known.items()}
+    spreads = {line: None if large else spread_line(known[line]) for _, line, large in asked}
     if not arguments.gpu:
-        known = tune(arguments, [*known, *sorted(set(copies.values()))], f"--tune={arguments.tune}", f"--timing-cache={folder}/times")
-    rows = [row_of(name, large, known[line], known[copies[line]]) for name, line, large in asked if copies[line] in known]
+        known = tune(arguments, [*known, *sorted({*copies.values(), *spreads.values()} - {None})], f"--tune={arguments.tune}", f"--timing-cache={folder}/times")
+    rows = [row_of(name, large, known[line], known[copies[line]], known.get(spreads[line])) for name, line, large in asked if copies[line] in known]
     return [row for row in rows if row]
 
 

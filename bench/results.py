@@ -191,8 +191,11 @@ def problems(rows):
 
 
 def memory_cells(row):
-    """Its rate, beside that of a copy."""
-    return [number(row["us"], 1), number(row["gb_per_s"], 0), number(100 * row["copy_us"] / row["us"], 0), row["tactic"]] if row else ["-"] * 4
+    """Its rate, beside that of a copy and, in brackets, of what reads and writes as many bytes each way."""
+    if not row:
+        return ["-"] * 4
+    spread = f" ({number(100 * row['spread_us'] / row['us'], 0)})" if row.get("spread_us") else ""
+    return [number(row["us"], 1), number(row["gb_per_s"], 0), number(100 * row["copy_us"] / row["us"], 0) + spread, row["tactic"]]
 
 
 def memory(rows):

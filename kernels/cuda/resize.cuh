@@ -80,17 +80,18 @@ template <int MODE, int COORDINATES, int ROUNDING, bool ANTIALIAS, bool EXCLUDE_
         if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
         return x < 2 ? a * (((x - 5) * x + 8) * x - 4) : 0;
     }
-    // Of the TAPS places from `place` on, for what lies between the middle two, `part` behind the first of these.
+    // Of the TAPS places from `place` on, for what lies between the middle two, `part` behind the first of these. Of two places one
+    // is inside, and what is read for the other is that one, too: none need be left out.
     template <int TAPS> SMELT_DEVICE void weights(float (&out)[TAPS], float part, Index place, Index in) const {
         float sum = 0;
 #pragma unroll
         for (int t = 0; t < TAPS; ++t) {
             out[t] = TAPS == 1 ? 1 : MODE == RESIZE_LINEAR ? (t == 0 ? 1 - part : part) : filter((float)(t + 1 - TAPS / 2) - part);
-            if (EXCLUDE_OUTSIDE && (place + t < 0 || place + t >= in)) out[t] = 0;
+            if (EXCLUDE_OUTSIDE && TAPS > 2 && (place + t < 0 || place + t >= in)) out[t] = 0;
             sum += out[t];
         }
 #pragma unroll
-        for (int t = 0; t < TAPS && EXCLUDE_OUTSIDE; ++t) out[t] = sum != 0 ? out[t] / sum : 0;
+        for (int t = 0; t < TAPS && EXCLUDE_OUTSIDE && TAPS > 2; ++t) out[t] = sum != 0 ? out[t] / sum : 0;
     }
 };
 
@@ -213,6 +214,8 @@ SMELT_DEVICE void resize_blended(const Rule &rule, const ResizeAxes<RANK> &axes,
 // -- tiles --
 
 static const int RESIZE_FRACTION = 40;
+static const int RESIZE_WEIGHT_BITS = 24; // that positions between places are rounded to
+static const int RESIZE_AHEAD = 12;       // packs that a thread reads at a time, at most, unless a line has more
 
 // An axis of which threads take tiles, which begin at multiples of their width less shift. pitch: from one position to the next
 // in the results' numbers. Output position p lies at start + p * step in the input, in units of 2^-RESIZE_FRACTION; negative
@@ -233,6 +236,8 @@ template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
     // The place, counted from the tile's first, that neighbour number i begins with.
     static SMELT_DEVICE constexpr int first(int i) { return (int)(((PHASE < 0 ? 0 : PHASE) + i * STEP) >> RESIZE_FRACTION); }
     static const int READS = TAPS + EXTRA;
+    // Whether every place has a weight that is not 0, or one that is known when this is compiled.
+    static const bool SURE = PHASE >= 0 || (TAPS == 2 && WIDTH == 1);
     static const int PLACES = (int)(((PHASE < 0 ? 0 : PHASE) + (WIDTH - 1) * STEP) >> RESIZE_FRACTION) + READS;
 
     Index begin;               // position of the first neighbour
@@ -243,7 +248,7 @@ template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
     ResizeTile() = default;
     template <class Rule> SMELT_DEVICE ResizeTile(const Rule &rule, const ResizeLine &line, Index number) {
         const ResizeAxis &axis = line.axis;
-        const i64 unit = 1ll << RESIZE_FRACTION;
+        const i64 unit = 1ll << RESIZE_FRACTION, half = TAPS > 1 ? 1ll << (RESIZE_FRACTION - RESIZE_WEIGHT_BITS - 1) : 0;
         i64 part = 0; // between the place before the first neighbour and the one behind it
         Index place = 0;
         begin = number * WIDTH - line.shift;
@@ -254,10 +259,11 @@ template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
         }
         if (line.step < 0) {
             const double at = rule.source(axis, begin), whole = ::floor(at);
-            place = (Index)whole;
-            part = (i64)((at - whole) * (double)unit);
+            part = (i64)((at - whole) * (double)unit) + half;
+            place = (Index)whole + (part >= unit);
+            part &= unit - 1;
         } else if (PHASE < 0) {
-            const i64 from = line.start + (i64)begin * line.step;
+            const i64 from = line.start + (i64)begin * line.step + half;
             place = (Index)(from >> RESIZE_FRACTION);
             part = from & (unit - 1);
         } else {
@@ -271,7 +277,12 @@ template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
         for (int i = 0; i < WIDTH; ++i) {
             const i64 own = part + i * STEP;
             later[i] = EXTRA && (int)(own >> RESIZE_FRACTION) > first(i);
-            rule.weights(weight[i], (float)(u32)((u64)own >> (RESIZE_FRACTION - 32)) * 0x1p-32f, place + first(i) + (later[i] ? 1 : 0), axis.in);
+            const u32 behind = (u32)((u64)own >> (RESIZE_FRACTION - RESIZE_WEIGHT_BITS)) & ((1u << RESIZE_WEIGHT_BITS) - 1);
+            rule.weights(weight[i], (float)behind / (1u << RESIZE_WEIGHT_BITS), place + first(i) + (later[i] ? 1 : 0), axis.in);
+        }
+        if (SURE && PHASE < 0 && weight[0][TAPS - 1] == 0) { // half of the same twice
+            at[TAPS - 1] = at[0];
+            weight[0][0] = weight[0][TAPS - 1] = 0.5f;
         }
     }
     SMELT_DEVICE bool has(int i, Index out) const { return begin + i >= 0 && begin + i < out; }
@@ -280,15 +291,28 @@ template <int TAPS_, int WIDTH_, i64 STEP, i64 PHASE> struct ResizeTile {
 template <int TAPS> using ResizePoint = ResizeTile<TAPS, 1, 0, -1>;
 
 // What has no weight may be no number.
-template <int READS, int LANES, class At>
+SMELT_DEVICE void add_weighted(float &sum, float weight, float x) {
+#ifdef SMELT_ON_HOST
+    if (weight != 0) sum += weight * x;
+#else
+    asm("{\n\t.reg .pred counts;\n\tsetp.neu.f32 counts, %1, 0f00000000;\n\t@counts fma.rn.f32 %0, %1, %2, %0;\n\t}" : "+f"(sum) : "f"(weight), "f"(x));
+#endif
+}
+// SURE: that a weight is 0 is known when this is compiled. The first of two never is.
+template <bool SURE, int READS, int LANES, class At>
 SMELT_DEVICE void blend_taps(const float (&weight)[READS], const At &at, float (&out)[LANES]) {
 #pragma unroll
     for (int t = 0; t < READS; ++t) {
         const float(&x)[LANES] = at(t);
 #pragma unroll
         for (int l = 0; l < LANES; ++l) {
-            if (t == 0) out[l] = READS == 1 ? x[l] : 0;
-            if (READS > 1 && weight[t] != 0) out[l] += weight[t] * x[l];
+            if (t == 0 && READS <= 2) {
+                out[l] = READS == 1 ? x[l] : weight[t] * x[l];
+                continue;
+            }
+            if (t == 0) out[l] = 0;
+            if (!SURE) add_weighted(out[l], weight[t], x[l]);
+            else if (weight[t] != 0) out[l] += weight[t] * x[l];
         }
     }
 }
@@ -298,12 +322,12 @@ template <bool UNIFORM, class Tile, int LANES, class At>
 SMELT_DEVICE void blend_neighbour(const Tile &tile, int i, const At &at, float (&out)[LANES]) {
     const int first = Tile::first(i);
     if constexpr (Tile::EXTRA == 0) {
-        blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+        blend_taps<Tile::SURE>(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
     } else if constexpr (UNIFORM || Tile::TAPS == 1) {
         if (tile.later[i])
-            blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + 1 + t); }, out);
+            blend_taps<false>(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + 1 + t); }, out);
         else
-            blend_taps(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+            blend_taps<false>(tile.weight[i], [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
     } else {
         float weight[Tile::READS];
 #pragma unroll
@@ -311,22 +335,23 @@ SMELT_DEVICE void blend_neighbour(const Tile &tile, int i, const At &at, float (
             const float early = t < Tile::TAPS ? tile.weight[i][t % Tile::TAPS] : 0.0f;
             weight[t] = !tile.later[i] ? early : t > 0 ? tile.weight[i][(t + Tile::TAPS - 1) % Tile::TAPS] : 0.0f;
         }
-        blend_taps(weight, [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
+        blend_taps<false>(weight, [&](int t) -> const float(&)[LANES] { return at(first + t); }, out);
     }
 }
 
-// Reads a pack and blends it with those that lie beside it along the axes from D on.
-template <int D, int OTHERS, int TAPS, class T, int LANES>
-SMELT_DEVICE void blend_others(const ResizePoint<TAPS> (&others)[OTHERS + 1], const T *x, Index from, float (&out)[LANES]) {
+constexpr SMELT_DEVICE int power(int base, int exponent) { return exponent == 0 ? 1 : base * power(base, exponent - 1); }
+
+// Blends packs, from number `first` on, that lie side by side along the axes from D on.
+template <int D, int OTHERS, int TAPS, class T, int LANES, int PACKS>
+SMELT_DEVICE void blend_others(const ResizePoint<TAPS> (&others)[OTHERS + 1], const Pack<T, LANES> (&packs)[PACKS], int first, float (&out)[LANES]) {
     if constexpr (D == OTHERS) {
-        const Pack<T, LANES> v = load_pack<LANES>(x, from);
 #pragma unroll
-        for (int l = 0; l < LANES; ++l) out[l] = (float)fetch(v.at[l]);
+        for (int l = 0; l < LANES; ++l) out[l] = (float)fetch(packs[first].at[l]);
     } else {
         float part[TAPS][LANES];
 #pragma unroll
-        for (int t = 0; t < TAPS; ++t) blend_others<D + 1, OTHERS, TAPS>(others, x, from + others[D].at[t], part[t]);
-        blend_taps(others[D].weight[0], [&](int t) -> const float(&)[LANES] { return part[t]; }, out);
+        for (int t = 0; t < TAPS; ++t) blend_others<D + 1, OTHERS, TAPS>(others, packs, first * TAPS + t, part[t]);
+        blend_taps<ResizePoint<TAPS>::SURE>(others[D].weight[0], [&](int t) -> const float(&)[LANES] { return part[t]; }, out);
     }
 }
 
@@ -334,7 +359,8 @@ SMELT_DEVICE void blend_others(const ResizePoint<TAPS> (&others)[OTHERS + 1], co
 // OTHERS that are resized, that of Across, and the one that packs lie along. GROUP tiles stand side by side before threads go on
 // along the other axes. Results are stored as packs of LANES, or (WHOLE) of all that are across, or one by one.
 template <class Across, class Down, int OTHERS, int GROUP, int LANES, bool WHOLE> struct ResizeTiles {
-    static const int TAPS = Across::TAPS, WIDTH = Across::WIDTH;
+    static const int TAPS = Across::TAPS, WIDTH = Across::WIDTH, EACH = power(TAPS, OTHERS); // packs at a place
+    static const int WANTED = RESIZE_AHEAD / (EACH * Across::PLACES), AHEAD = WANTED < 1 ? 1 : WANTED < Down::PLACES ? WANTED : Down::PLACES; // lines
     typedef ResizePoint<TAPS> Others[OTHERS + 1];
 
     // Where a thread is.
@@ -395,16 +421,34 @@ template <class Across, class Down, int OTHERS, int GROUP, int LANES, bool WHOLE
         }
     }
 
+    template <class T> struct Line { Pack<T, LANES> at[Across::PLACES][EACH]; };
+    template <class T> static SMELT_DEVICE void read_line(const Place &own, const T *x, int r, Line<T> &out) {
+#pragma unroll
+        for (int p = 0; p < Across::PLACES; ++p)
+#pragma unroll
+            for (int e = 0; e < EACH; ++e) {
+                Index from = own.from + own.down.at[r] + own.across.at[p];
+                int rest = e;
+#pragma unroll
+                for (int d = OTHERS - 1; d >= 0; --d, rest /= TAPS) from += own.others[d].at[rest % TAPS];
+                out.at[p][e] = EarlyLoads::pack<LANES>(x, from);
+            }
+    }
+
     // Goes down the lines of the input that the tile reads; a line of results is stored when its last one is there.
     template <class T, class E>
     static SMELT_DEVICE void blend(const ResizeLine &wide, const ResizeLine &high, const Place &own, const T *x, const E &epilogue) {
         float line[Down::PLACES][WIDTH][LANES];
+        Line<T> ahead[AHEAD];
+#pragma unroll
+        for (int r = 0; r < AHEAD; ++r) read_line(own, x, r, ahead[r]);
 #pragma unroll
         for (int r = 0; r < Down::PLACES; ++r) {
             float place[Across::PLACES][LANES];
 #pragma unroll
             for (int p = 0; p < Across::PLACES; ++p)
-                blend_others<0, OTHERS, TAPS>(own.others, x, own.from + own.down.at[r] + own.across.at[p], place[p]);
+                blend_others<0, OTHERS, TAPS>(own.others, ahead[r % AHEAD].at[p], 0, place[p]);
+            if (r + AHEAD < Down::PLACES) read_line(own, x, r + AHEAD, ahead[r % AHEAD]);
 #pragma unroll
             for (int i = 0; i < WIDTH; ++i)
                 blend_neighbour<false>(own.across, i, [&](int p) -> const float(&)[LANES] { return place[p]; }, line[r][i]);

@@ -9,8 +9,9 @@
 #include "ops/resize_table.h"
 
 enum {
-    THREADS = 256,
+    THREADS = 128,
     WARP = 32,
+    SINGLES = 256,          /* tiles of elements that stand side by side, at least */
     FRACTION = 40,          /* resize.cuh's RESIZE_FRACTION */
     MOST_EXTENT = 1 << 22,  /* of axes whose positions are numbers with so many bits */
     MOST_NEAREST = 1 << 13, /* results of an axis whose nearest places are compared with those of a line */
@@ -296,7 +297,7 @@ static bool is_whole(const Problem *problem, const Lines *lines) {
 static int32_t tile_configs(const Problem *problem, const Device *device, const Lines *lines, int32_t lanes,
                             Config out[MOST_CONFIGS]) {
     static const int32_t shapes[][3] = {
-        {EPILOGUE_LANES, 1, 6}, {1, 4, 4}, {2, 4, 2}, {2, 2, 3}, {1, 1, 6}, {2, 1, 4}};
+        {EPILOGUE_LANES, 1, 12}, {1, 4, 7}, {1, 8, 4}, {2, 4, 5}, {2, 2, 8}, {1, 1, 12}, {2, 1, 8}};
     const ResizeRule *rule = &((const ResizeAttrs *)problem_anchor(problem)->parsed)->rule;
     DimTable *dims = problem->graph->dims;
     bool across = has_tiles(dims, rule, wide_line(lines)), down = has_tiles(dims, rule, high_line(lines)),
@@ -331,10 +332,11 @@ static Tile down_of(DimTable *dims, const ResizeRule *rule, const Lines *lines, 
     return tile_of(dims, rule, high_line(lines), config->number[ROWS], false);
 }
 
-/* What must be moved, and what tiles read, of which neighbours share some; L2 takes in half of what it gives.
- * Fitted to an H200. */
+/* What must be moved, and what tiles read, of which neighbours share some, with what a tile of packs takes
+ * besides; L2 takes in half of what it gives. Fitted to an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    const double result_us = 0.024, pack_clocks = 0.4, element_clocks = 0.15, scattered = 1.15;
+    const double result_us = 0.055, pack_clocks = 0.36, tile_packs = 0.6, element_clocks = 0.15,
+                 scattered = 1.15;
     const ResizeRule *rule = &((const ResizeAttrs *)problem_anchor(problem)->parsed)->rule;
     const Value *x = problem_input(problem, 0), *y = problem_output(problem, 0);
     DimTable *dims = problem->graph->dims;
@@ -345,7 +347,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
     double in = (double)dim_at_opt(problem->graph, shape_count(dims, &x->shape)) * dtype_bits(x->dtype) / 8,
            count = (double)dim_at_opt(problem->graph, shape_count(dims, &y->shape)),
            out = count * dtype_bits(y->dtype) / 8;
-    double reads = (double)across.places * down.places * pow(across.taps, lines.others) / results;
+    double reads = (double)across.places * down.places * pow(across.taps, lines.others);
+    reads = (reads + (lanes > 1 ? tile_packs : 0)) / results;
     double moved = device_bytes_us(device, in + out), read = count / lanes * reads *
                                                              (lanes > 1 ? pack_clocks : element_clocks) /
                                                              ((double)device->sm_count * device->clock_mhz);
@@ -398,7 +401,7 @@ static const char *line_text(KernelWriter *w, const ResizeRule *rule, const Axis
  * what is in L1: few that are beside the result. */
 static int64_t group_of(DimTable *dims, const Lines *lines, const Tile *across, bool single) {
     const AxisText *wide = wide_line(lines), *pack = &lines->at[lines->count - 1];
-    int64_t wanted = single ? THREADS : WARP;
+    int64_t wanted = single ? SINGLES : WARP;
     if (dim_is_exact(pack->out) && pack->out > 0)
         wanted = ceil_div_i64(wanted, ceil_div_i64(pack->out, single ? 1 : EPILOGUE_LANES));
     Dim strips = dim_ceil_div(dims, dim_add(dims, wide->out, across->shift), across->width);
@@ -470,7 +473,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_resize = {.name = "resize",
-                              .version = 5,
+                              .version = 6,
                               .strided = true,
                               .refuses = refuses,
                               .configs = configs,

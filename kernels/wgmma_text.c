@@ -274,13 +274,14 @@ static bool stores_halves(const WgmmaProblem *problem, const Config *config) {
     return config->number[WGMMA_COLS] % 32 != 0 || wgmma_spreads(problem, config) == 16;
 }
 
-/* Cycles to store a tile. Where results of others are read, registers are too few for many sums in each
- * thread of two blocks; polynomials are slow beside many sums, quotients where blocks share a
+/* Cycles to store a tile. Where results of others are read, registers are too few beside many sums, most so
+ * of two blocks; polynomials are slow beside many sums, quotients where blocks share a
  * multiprocessor. */
 static double epilogue_cycles(const WgmmaProblem *problem, const Config *config) {
     int32_t sums = config->number[WGMMA_REPEAT] * config->number[WGMMA_COLS] / 2;
     double each = group_of(problem, config) == 64 ? 0.116 : 0.111;
     if (problem->reads) each += config->number[WGMMA_RESIDENT] > 1 && sums > 40 ? 0.139 : 0.083;
+    if (problem->reads && config->number[WGMMA_RESIDENT] == 1) each += 0.03 * (sums - 64) / 64.0;
     if (problem->polynomial) each += 0.85e-3 * config->number[WGMMA_COLS];
     if (problem->quotient && config->number[WGMMA_RESIDENT] > 1) each += 0.04;
     return each * wgmma_rows(config) * config->number[WGMMA_COLS];

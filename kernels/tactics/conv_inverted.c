@@ -151,7 +151,7 @@ static double cost_of(const Problem *problem, const Device *device, const Invert
     Dim tiles = dim_mul(dims, rows, dim_ceil_div(dims, own->out_width, COLUMNS));
     Dim blocks = dim_mul(dims, problem_input(problem, 0)->shape.dim[0], tiles);
     int64_t slices = own->expanded / config->number[SLICE];
-    double instructions = slice_instructions(own, config, &tile, is_costly(problem) ? 5 : 2.27);
+    double instructions = slice_instructions(own, config, &tile, is_costly(problem) ? 5.8 : 2.27);
     double cycles =
         (double)slices * (instructions * WARPS / SCHEDULERS / busy[resident] + SLICE_CYCLES) + BLOCK_CYCLES;
     double waves = (double)dim_at_opt(problem->graph, blocks) / device->sm_count / resident;
@@ -201,13 +201,12 @@ static double bytes_at_opt(const Problem *problem, ValueId value) {
            dtype_bits(problem_value(problem, value)->dtype) / 8;
 }
 
-/* Convolutions by themselves reach about two thirds of the memory's rate, and wait for costly functions. The
- * fused one must be clearly faster. */
+/* Convolutions by themselves reach about two thirds of the memory's rate, with costly functions, too, which
+ * the fused one waits for. That one must be clearly faster. */
 static bool pays(const Problem *problem, const Device *device) {
-    enum { COSTLY_INSTRUCTIONS = 10, LANES_PER_CYCLE = 128 };
     Inverted own;
     Config all[MOST_CONFIGS];
-    double apart = 0, lanes = (double)device->sm_count * LANES_PER_CYCLE * device->clock_mhz;
+    double apart = 0;
     if (describe(problem, &own) != NULL || add_configs(problem, &own, device, all) == 0) return false;
     const Node *nodes[3] = {own.expand, own.each, own.back};
     for (int i = 0; i < 3; ++i) {
@@ -215,9 +214,6 @@ static bool pays(const Problem *problem, const Device *device) {
         double bytes =
             bytes_at_opt(problem, nodes[i]->inputs[0]) + bytes_at_opt(problem, nodes[i]->outputs[0]);
         apart += device->launch_us + bytes / (0.65 * device->dram_gb_per_s * 1e3);
-        if (nodes[i] == own.back || !is_costly(problem)) continue;
-        apart +=
-            (double)value_count_at_opt(problem->graph, nodes[i]->outputs[0]) * COSTLY_INSTRUCTIONS / lanes;
     }
     return cost_of(problem, device, &own, &all[0]) < 0.9 * apart;
 }

@@ -26,6 +26,8 @@ struct DepthwiseStrip {
     static const int KERNEL_ROWS = KERNEL_Z * KERNEL_Y, TAPS = KERNEL_ROWS * KERNEL_X; // of a window
     static const int STEPS = (STRIDE_X + KERNEL_X + 1) / 2;                             // pairs of pixels that a pair of places reads
     static const int LIVE = FLAT ? 1 : (KERNEL_Y + STRIDE_Y - 1) / STRIDE_Y; // rows of the result that a row of the input is part of
+    // Rows whose code is laid out one after the other, so that sums stay where they are; more would not stay in the instructions' cache.
+    static const int TURN = LIVE <= 3 ? LIVE : 1;
     // Pixels of a strip, in pairs; where places are two apart, pairs of even numbers first: what a step reads is side by side.
     static const int PAIRS = STRIDE_X * (WIDTH - 2) / 2 + STEPS, EVEN = (PAIRS + 1) / 2, PIXELS = STRIDE_X == 1 ? 2 * PAIRS : 4 * EVEN;
     static SMELT_DEVICE int step(int k) { return STRIDE_X == 1 ? k : k % 2 * EVEN + k / 2; }
@@ -122,12 +124,13 @@ template <class Tile> struct StripWeights {
     }
 };
 
-// Adds what the lines of a stage give, the j-th of STRIDE_Y behind those that the rows of the result in front have seen.
+// Adds what the lines of a stage give, the j-th of STRIDE_Y behind those that the rows of the result in front have seen: to rows
+// `from` to `to` from the first on that is not whole, whose sums are number `first`, the next one's behind them and around.
 template <class Tile, class T>
-SMELT_DEVICE void add_strip_lines(const typename Tile::Stage &stage, int j, const StripWeights<Tile> &weights,
+SMELT_DEVICE void add_strip_lines(const typename Tile::Stage &stage, int j, const StripWeights<Tile> &weights, int first, Index from, Index to,
                                   float (&sum)[Tile::LIVE][Tile::DEPTH][4][4]) {
     const int lane = (int)threadIdx.x % 32, group = (int)threadIdx.x / 32, row = lane % 16, more = lane / 16;
-    const int own = 2 * row / Tile::WIDTH * (Tile::PIXELS / 2) + row % (Tile::WIDTH / 2);
+    const int place = 2 * row / Tile::WIDTH * (Tile::PIXELS / 2) + row % (Tile::WIDTH / 2);
 #pragma unroll
     for (int line = 0; line < Tile::LINES; ++line)
 #pragma unroll
@@ -137,26 +140,30 @@ SMELT_DEVICE void add_strip_lines(const typename Tile::Stage &stage, int j, cons
             const Pack<u32, 4>(&fours)[Tile::CHANNELS / 4][Tile::LINE] = stage.at[line];
 #pragma unroll
             for (int g = 0; g < 4; g += both ? 1 : 2)
-                load_matrices<false>(v[g], both ? &fours[group * 4 + g][own + Tile::step(k) + more * Tile::step(1)] : &fours[group * 4 + g + more][own + Tile::step(k)]);
+                load_matrices<false>(v[g], both ? &fours[group * 4 + g][place + Tile::step(k) + more * Tile::step(1)] : &fours[group * 4 + g + more][place + Tile::step(k)]);
             const auto add = [&](int d, int g) {
                 const int y = Tile::FLAT ? line % Tile::LINES_Y : Tile::KERNEL_Y - Tile::STRIDE_Y + j - d / Tile::DEPTH * Tile::STRIDE_Y;
                 const int z = line / Tile::LINES_Y - d % Tile::DEPTH * Tile::STRIDE_Z;
                 if (y < 0 || y >= Tile::KERNEL_Y || z < 0 || z >= Tile::KERNEL_Z) return;
                 u32 b[2] = {weights.get(z * Tile::KERNEL_Y + y, k, g), 0};
                 if (both) b[1] = weights.get(z * Tile::KERNEL_Y + y, k + 1, g);
-                float(&to)[4] = sum[d / Tile::DEPTH][d % Tile::DEPTH][g];
+                float(&own)[4] = sum[(d / Tile::DEPTH + first) % Tile::LIVE][d % Tile::DEPTH][g];
                 if (both) {
-                    multiply_matrices<T>(to, v[g], b[0], b[1]);
+                    multiply_matrices<T>(own, v[g], b[0], b[1]);
                 } else {
                     const u32 a[4] = {v[g / 2 * 2][g % 2 * 2], v[g / 2 * 2][g % 2 * 2 + 1], 0, 0};
-                    if (Same<T, smelt_half>::value) multiply_shallow(to, a[0], a[1], b[0]);
-                    else multiply_matrices<T>(to, a, b[0], 0);
+                    if (Same<T, smelt_half>::value) multiply_shallow(own, a[0], a[1], b[0]);
+                    else multiply_matrices<T>(own, a, b[0], 0);
                 }
             };
 #pragma unroll
-            for (int i = 0; i < Tile::LIVE * Tile::DEPTH * 4; ++i)
-                if (Tile::HELD) add(i % (Tile::LIVE * Tile::DEPTH), i / (Tile::LIVE * Tile::DEPTH));
-                else add(i / 4, i % 4);
+            for (int row = 0; row < Tile::LIVE; ++row) {
+                if (Tile::TURN > 1 && (row < from || row >= to)) continue;
+#pragma unroll
+                for (int i = 0; i < Tile::DEPTH * 4; ++i)
+                    if (Tile::HELD) add(row * Tile::DEPTH + i % Tile::DEPTH, i / Tile::DEPTH);
+                    else add(row * Tile::DEPTH + i / 4, i % 4);
+            }
         }
 }
 
@@ -288,31 +295,38 @@ SMELT_DEVICE void depthwise_strips(const T *x, const T *w, const Strides &stride
         const Index start = Tile::FLAT ? 0 : -(Index)((Tile::KERNEL_Y - 1) / Tile::STRIDE_Y);
         found.find(set, units, window, band, channels, channel);
         float sum[LIVE][DEPTH][4][4];
+        const auto begin_row = [&](int row) {
 #pragma unroll
-        for (int i = 0; i < LIVE * DEPTH * 16; ++i) sum[i / 16 / DEPTH][i / 16 % DEPTH][i / 4 % 4][i % 4] = shift[i / 4 % 4 * 2 + i % 2];
-        for (Index i = start; i < band; ++i) {
+            for (int k = 0; k < DEPTH * 16; ++k) sum[row][k / 16][k / 4 % 4][k % 4] = shift[k / 4 % 4 * 2 + k % 2];
+        };
 #pragma unroll
-            for (int j = 0; j < Tile::STRIDE_Y; ++j) {
-                if (Tile::STRIDE_Y > 1 && i * Tile::STRIDE_Y + Tile::KERNEL_Y - Tile::STRIDE_Y + j < 0) continue;
-                wait_for_copies<STAGES - 2>();
-                __syncthreads();
-                copy_next(stage == 0 ? STAGES - 1 : stage - 1);
-                put_kept();
-                add_strip_lines<Tile, T>(ring[stage], j, weights, sum);
-                stage = stage + 1 == STAGES ? 0 : stage + 1;
-            }
-            if (i == start) result = found; // what is kept of the set before has left
-            if (i >= 0) {
-                keep_strip_sums<Tile>(sum[0], kept[other]);
-                other ^= 1;
-                kept_row = i;
-            }
+        for (int row = 0; row < LIVE; ++row) begin_row(row);
+        for (Index turn = start; turn < band; turn += Tile::TURN)
 #pragma unroll
-            for (int k = 0; k < LIVE * DEPTH * 16; ++k) {
-                const int d = k / 16 / DEPTH, z = k / 16 % DEPTH, g = k / 4 % 4, e = k % 4;
-                sum[d][z][g][e] = d + 1 < LIVE ? sum[d + 1 < LIVE ? d + 1 : d][z][g][e] : shift[g * 2 + e % 2];
+            for (int first = 0; first < Tile::TURN; ++first) {
+                const Index i = turn + first;
+                if (i >= band) break;
+#pragma unroll
+                for (int j = 0; j < Tile::STRIDE_Y; ++j) {
+                    if (Tile::STRIDE_Y > 1 && i * Tile::STRIDE_Y + Tile::KERNEL_Y - Tile::STRIDE_Y + j < 0) continue;
+                    wait_for_copies<STAGES - 2>();
+                    __syncthreads();
+                    copy_next(stage == 0 ? STAGES - 1 : stage - 1);
+                    put_kept();
+                    add_strip_lines<Tile, T>(ring[stage], j, weights, first, -i, band - i, sum);
+                    stage = stage + 1 == STAGES ? 0 : stage + 1;
+                }
+                if (i == start) result = found; // what is kept of the set before has left
+                if (i >= 0) {
+                    keep_strip_sums<Tile>(sum[first], kept[other]);
+                    other ^= 1;
+                    kept_row = i;
+                }
+#pragma unroll
+                for (int k = 0; Tile::TURN == 1 && k < (LIVE - 1) * DEPTH * 16; ++k)
+                    sum[k / 16 / DEPTH][k / 16 % DEPTH][k / 4 % 4][k % 4] = sum[k / 16 / DEPTH + 1][k / 16 % DEPTH][k / 4 % 4][k % 4];
+                begin_row(Tile::TURN == 1 ? LIVE - 1 : first);
             }
-        }
     }
     __syncthreads();
     put_kept();

@@ -1,5 +1,7 @@
 /* Convolutions of each channel by itself in channels-last layout: a thread computes eight channels of a few
  * places whose windows overlap. */
+#include <math.h>
+
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/access.h"
@@ -37,13 +39,17 @@ enum {
 static const double SPARE_WORK = 1.08;
 /* Of strips, fitted to times measured on an H200: cycles of a multiprocessor for four warps' copies of a
  * round, products of matrices, reads of weights, and rows that are stored. */
-static const double START_US = 1.5, CYCLES_PER_US = 1750, COPY_CYCLES = 30, PRODUCT_CYCLES = 5.5,
+static const double STRIP_START_US = 4, CYCLES_PER_US = 1750, COPY_CYCLES = 30, PRODUCT_CYCLES = 5.5,
                     WEIGHT_CYCLES = 6, ROW_CYCLES = 200;
-/* Blocks of fewer than 64 channels, which leave lines in pieces, take 1.4 to 2.1 times that. */
-static const double PIECES = 1.5;
-/* Of tiles: products of a multiprocessor in a microsecond, and where places are two apart; what of the time
- * that memory takes comes on top. Strips must be so much faster. */
-static const double TILE_RATE = 55.3e3, TILE_RATE_APART = 46e3, TILE_MEMORY = 0.125, LEAST_GAIN = 0.93;
+/* Where places are two apart, and with blocks of fewer than 64 channels, so many times that; what of the time
+ * that memory takes counts beside it. */
+static const double APART = 1.2, PIECES = 1.15, STRIP_MEMORY = 0.4;
+/* Of tiles, fitted to times measured on an H200. Work for a place: of a tap, of one that threads read the
+ * weights of, and of a pack that they read; more where registers are few, or where rows are read again; how
+ * much of it a multiprocessor does in a microsecond. Strips must be so much faster. */
+static const double TAP_WORK = 8, WEIGHT_WORK = 10, PACK_WORK = 14, FEW_REGISTERS = 1.18,
+                    FEW_REGISTERS_APART = 1.25, READ_AGAIN = 1.085, WORK_RATE = 165e3, TILE_START_US = 1.5,
+                    LEAST_GAIN = 0.93;
 
 static bool is_small(Dim d, int64_t most) {
     return dim_is_exact(d) && d >= 1 && d <= most;
@@ -174,6 +180,12 @@ static int64_t strip_columns(const ConvText *conv, const Config *config) {
     return ceil_div_i64(conv->groups, (int64_t)STRIP_CHANNELS * config->number[GROUPS]);
 }
 
+/* Blocks for places: as many as there is room for, since one more would begin when all others are done. */
+static int64_t strip_rows_of_blocks(const ConvText *conv, const Device *device, const Config *config) {
+    int64_t blocks = (int64_t)device->sm_count * strip_resident(config) / strip_columns(conv, config);
+    return blocks < 1 ? 1 : blocks;
+}
+
 /* Blocks that do a set of strips in each warp. */
 static Dim strip_blocks(const Problem *problem, const ConvText *conv, const Config *config) {
     DimTable *dims = problem->graph->dims;
@@ -196,26 +208,25 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
                        const Config *config) {
     const WindowDims *window = &conv->window;
     const int32_t *number = config->number;
-    int64_t down = number[BAND] == 1 ? window->kernel[1] : window->stride[1]; /* rows of input in a step */
-    double steps = number[BAND] == 1 ? 1 : (double)((number[BAND] - 1) * down + window->kernel[1]);
-    double rows = (double)(window->kernel[0] * window->kernel[1] * number[DEPTH]);
-    if (number[BAND] > 1) rows /= (double)down;
+    int64_t stages =
+        number[BAND] == 1 ? 1 : (number[BAND] - 1) * (int64_t)window->stride[1] + window->kernel[1];
     int64_t across = number[STRIP_WIDTH] / 4,
             read = (number[STRIP_WIDTH] - 1) * window->stride[2] + window->kernel[2];
-    double cycles = COPY_CYCLES * (double)(strip_lines(window, config) * ceil_div_i64(read, across));
-    cycles += PRODUCT_CYCLES * 4 * rows * (double)ceil_div_i64(strip_steps(window), 2);
-    if (!number[HELD]) cycles += WEIGHT_CYCLES * rows * (double)strip_steps(window);
-    cycles = steps * cycles + number[BAND] * number[DEPTH] * ROW_CYCLES;
-    if (number[GROUPS] * STRIP_CHANNELS < 64) cycles *= PIECES;
+    double cycles = COPY_CYCLES * (double)(stages * strip_lines(window, config) * ceil_div_i64(read, across));
+    double products = PRODUCT_CYCLES * 4 * (double)ceil_div_i64(strip_steps(window), 2);
+    if (!number[HELD]) products += WEIGHT_CYCLES * (double)strip_steps(window);
+    cycles += number[BAND] * number[DEPTH] *
+              (products * (double)(window->kernel[0] * window->kernel[1]) + ROW_CYCLES);
     int64_t resident = strip_resident(config);
-    int64_t blocks =
-        dim_at_opt(problem->graph, strip_blocks(problem, conv, config)) * strip_columns(conv, config);
-    int64_t rounds = ceil_div_i64(blocks, device->sm_count * resident);
-    int64_t beside = ceil_div_i64(blocks, device->sm_count);
+    if (window->stride[2] > 1) cycles *= APART;
+    if (number[GROUPS] * STRIP_CHANNELS < 64) cycles *= PIECES;
+    int64_t sets = dim_at_opt(problem->graph, strip_blocks(problem, conv, config));
+    int64_t rounds = ceil_div_i64(sets, strip_rows_of_blocks(conv, device, config));
+    int64_t beside = ceil_div_i64(sets * strip_columns(conv, config), device->sm_count);
     if (beside > resident) beside = resident;
     int64_t warps = beside * number[GROUPS];
     if (warps < 8) warps = 8; /* fewer wait as long */
-    return START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
+    return STRIP_START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
 }
 
 /* Of bands that divide the rows equally, but for the last one: the longest that is shorter, or 0. */
@@ -256,13 +267,26 @@ static int32_t strip_configs(const Problem *problem, const Device *device, const
     return count;
 }
 
-/* Microseconds of tiles, and of nothing but what they read and write. */
-static double tile_us(const Problem *problem, const Device *device, const ConvText *conv) {
-    const WindowDims *window = &conv->window;
-    double places = (double)value_count_at_opt(problem->graph, problem_anchor(problem)->outputs[0]);
-    double rate = is_small(window->stride[2], 1) ? TILE_RATE : TILE_RATE_APART;
-    return places * (double)window->taps / (rate * device->sm_count);
+/* What threads do that take tiles of this shape, for the places that tiles cover. */
+static double tile_work(const WindowDims *window, const int32_t shape[2], double places, bool is_narrow) {
+    double taps = (double)window->taps, own = shape[0] * shape[1];
+    double rows = (double)window->kernel[1], x = (double)window->stride[2];
+    if (shape[0] > 1) rows += (double)((shape[0] - 1) * window->stride[1]);
+    double columns = (shape[1] - 1) * x + (double)((window->kernel[2] - 1) * window->dilation[2] + 1);
+    double packs = (double)window->kernel[0] * rows * columns / own;
+    double weight = is_narrow ? WEIGHT_WORK : 0; /* others are not converted */
+    double work = taps * (TAP_WORK + weight / shape[1]) + packs * PACK_WORK;
+    if (own == 8 && (taps > 9 || x > 1)) work *= x > 1 ? FEW_REGISTERS_APART : FEW_REGISTERS;
+    if (shape[0] == 1 && rows > 1) work *= READ_AGAIN;
+    return places * work;
 }
+
+/* Blocks of a multiprocessor, at least, that are tried first. */
+static int32_t tile_resident(const WindowDims *window, const int32_t shape[2]) {
+    int32_t most = shape[0] * shape[1] < 8 ? 9 * 9 * 9 : shape[1] == 8 ? 25 : 9; /* taps */
+    return window->taps <= most ? 3 : 2;
+}
+
 static double moved_us(const Problem *problem, const Device *device) {
     const Node *node = problem_anchor(problem);
     double bytes = 0;
@@ -274,36 +298,37 @@ static double moved_us(const Problem *problem, const Device *device) {
     return device_bytes_us(device, bytes);
 }
 
-/* First the shape of four places, two or one that leaves enough threads, with the fewest places beside the
- * image. */
+/* First the shape of those that leave enough threads with the least to do. */
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     static const int32_t shapes[][2] = {{2, 2}, {1, 4}, {1, 2}, {1, 1}, {2, 4},
                                         {1, 8}, {4, 4}, {8, 4}, {8, 2}, {4, 2}}; /* rows, width */
-    enum { SHAPES = sizeof shapes / sizeof shapes[0], GUESSED = 4 };
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    bool is_narrow = lanes_of(problem) > 4;
     ConvText conv = conv_describe(problem);
-    int64_t wanted = (int64_t)device->sm_count * LEAST_THREADS_PER_SM;
-    int64_t lines = dim_at_opt(problem->graph, conv.batch) * (conv.groups / lanes_of(problem)), least = 0;
-    int32_t packs = choose_packs(problem, &conv), count = 0, best = 0, size = 0;
+    double wanted = (double)device->sm_count * LEAST_THREADS_PER_SM, least = 0;
+    int64_t line_packs = conv.groups / lanes_of(problem);
+    double lines = (double)dim_at_opt(problem->graph, conv.batch) * (double)line_packs;
+    int32_t packs = choose_packs(problem, &conv), count = 0, best = 0;
     for (int32_t i = 0; i < SHAPES; ++i) {
-        int32_t own = shapes[i][0] * shapes[i][1];
-        int64_t places = covered(problem, &conv.window, shapes[i]);
+        int32_t own = shapes[i][0] * shapes[i][1], first = tile_resident(&conv.window, shapes[i]);
+        double places = (double)covered(problem, &conv.window, shapes[i]);
         if (shapes[i][0] > 1 && !takes_rows(&conv.window)) continue;
         if (shapes[i][0] > 2 && (lanes_of(problem) > 4 || !is_one_plane(&conv.window))) continue;
+        double work = lines * tile_work(&conv.window, shapes[i], places, is_narrow);
         bool enough = lines * places / own >= wanted || own == 1;
-        if (i < GUESSED && enough && (own > size || (own == size && places < least))) {
+        if ((i < 4 || (is_narrow ? i < 6 : i == SHAPES - 1)) && enough && (least == 0 || work < least)) {
             best = count;
-            size = own;
-            least = places;
+            least = work;
         }
-        for (int32_t resident = 3; resident <= 4; ++resident)
-            out[count++] = (Config){
-                .count = 4,
-                .number = {shapes[i][1], packs, shapes[i][0], i < GUESSED ? resident : resident - 1}};
+        for (int32_t k = 0; k < 2; ++k) {
+            int32_t resident = own < 8 ? 3 + k : k == 0 ? first : 5 - first;
+            out[count++] = (Config){.count = 4, .number = {shapes[i][1], packs, shapes[i][0], resident}};
+        }
     }
-    double us = 0, moved = moved_us(problem, device),
-           tiles = tile_us(problem, device, &conv) + TILE_MEMORY * moved;
+    double us = 0, work_us = least / (WORK_RATE * device->sm_count);
     int32_t strips = strip_configs(problem, device, &conv, out + count, &us);
-    if (strips > 0 && us < LEAST_GAIN * tiles) best = count;
+    double moved = moved_us(problem, device), tiles = TILE_START_US + hypot(work_us, moved);
+    if (strips > 0 && hypot(us, STRIP_MEMORY * moved) < LEAST_GAIN * tiles) best = count;
     config_prefer(out, best);
     return count + strips;
 }
@@ -344,7 +369,7 @@ static Status emit_strips(const Config *config, const Device *device, Emission *
                 (long long)conv.groups, config->number[BAND], bias_text(w, conv.bias),
                 kernel_pack_epilogue(w, EPILOGUE_LANES));
     int64_t groups = strip_columns(&conv, config);
-    int64_t blocks = ceil_div_i64((int64_t)device->sm_count * strip_resident(config), groups);
+    int64_t blocks = strip_rows_of_blocks(&conv, device, config);
     return kernel_finish(w, dim_min(emission->graph->dims, strip_blocks(problem, &conv, config), blocks),
                          groups, 1, config->number[GROUPS] * 32, (int32_t)strip_shared_bytes(window, config));
 }
@@ -372,13 +397,14 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Dim tiles = dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], config->number[WIDTH]));
     /* As many blocks as are there at a time: each turns its weights once. */
     int64_t groups = ceil_div_i64(conv.groups, packs * lanes);
-    int64_t blocks = ceil_div_i64((int64_t)device->sm_count * config->number[RESIDENT], groups);
+    int64_t blocks = (int64_t)device->sm_count * config->number[RESIDENT] / groups;
+    if (blocks < 1) blocks = 1;
     return kernel_finish(w, dim_min(dims, dim_ceil_div(dims, tiles, THREADS / packs), blocks), groups, 1,
                          THREADS, 0);
 }
 
 const Tactic tactic_conv_depthwise = {.name = "conv_depthwise",
-                                      .version = 4,
+                                      .version = 5,
                                       .strided = true,
                                       .refuses = refuses,
                                       .configs = configs,

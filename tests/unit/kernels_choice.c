@@ -1,5 +1,6 @@
 /* Which tactic and config does a problem: the order of the table, then what was measured. */
 #include "choices.h"
+#include "kernels.h"
 
 #define PRODUCT(type)                                                                                        \
     "smelt-ir 1\n"                                                                                           \
@@ -275,8 +276,34 @@ static void test_long_images(void) {
     arena_reset(&f.arena);
 }
 
+/* Strips of depthwise convolutions go through places in blocks that all run at one time: one more would begin
+ * when the others are done. */
+static void test_one_round(void) {
+    enum { RESIDENT = 3, GROUPS = 5 };
+    Fixture f;
+    Diag diag = {0};
+    int32_t strips = 0;
+    set_up(&f, "smelt-ir 1\ngraph \"g\"\nblock \"main\" {\n  input %x : f16[128,480,14,14] channels_last\n"
+               "  input %w : f16[480,1,5,5]\n  %y : f16[128,480,14,14] channels_last = Conv(%x, %w) "
+               "{group = 480, pads = [2,2,2,2]}\n  output %y\n}\n");
+    f.device = arch_find("sm_90");
+    fixture_set_problem(&f, 1);
+    for (int32_t i = 0; i < f.count; ++i) {
+        const int32_t *number = f.all[i].config.number;
+        if (strcmp(f.all[i].tactic->name, "conv_depthwise") != 0 || number[0] != 0) continue;
+        const Emission *emission =
+            emit_problem(f.graph, &f.problem, f.all[i].tactic, &f.all[i].config, f.device, &f.arena, &diag);
+        const Dim *grid = emission->launches[0].grid;
+        CHECK(grid[0] * grid[1] <= f.device->sm_count * (number[RESIDENT] * 4 / number[GROUPS]));
+        strips++;
+    }
+    CHECK(strips > 0);
+    arena_reset(&f.arena);
+}
+
 int main(void) {
     test_planes();
+    test_one_round();
     test_long_images();
     test_one_multiprocessor();
     test_depthwise();

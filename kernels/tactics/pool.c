@@ -12,14 +12,15 @@ enum {
     THREADS = 128,
     WARP = 32,
     WARPS_PER_CLOCK = 4, /* of a multiprocessor, an instruction each */
-    RESIDENT = 3,        /* blocks of a multiprocessor, at least */
     MOST_EXTENT = 7,     /* of windows that tiles are for */
     MOST_PACKS = 64,     /* that the windows of a tile take */
+    FEW_PACKS = 24,      /* that leave room for a block more */
     LINE_BYTES = 128,    /* of neighbouring channels of a group of threads */
     GROUP_LINES = 4,     /* tiles below each other in a group */
     LANES = 0,           /* numbers of a config */
     ACROSS = 1,          /* windows of a tile along the last axis */
-    DOWN = 2             /* and along the one in front of it; 0: no tiles */
+    DOWN = 2,            /* and along the one in front of it; 0: no tiles */
+    RESIDENT = 3         /* blocks of a multiprocessor, at least */
 };
 
 static const char *refuses(const Problem *problem, const Device *device) {
@@ -83,13 +84,15 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     if (problem_output(problem, 1) == NULL && !problem_has_front(problem) &&
         refuse_unless_packs(problem) == NULL) {
         for (size_t i = 0; i < sizeof tiles / sizeof tiles[0] && is_for_tiles(problem); ++i) {
-            Config config = {.count = 3, .number = {lanes, tiles[i][0], tiles[i][1]}};
+            Config config = {.count = 4, .number = {lanes, tiles[i][0], tiles[i][1], 3}};
+            if (tiles[i][0] == 2 && tiles[i][1] == 4 && packs_of_tile(problem, &config) <= FEW_PACKS)
+                config.number[RESIDENT] = 4;
             if (packs_of_tile(problem, &config) <= MOST_PACKS || tiles[i][0] * tiles[i][1] == 1)
                 out[count++] = config;
         }
-        if (count == 0) out[count++] = (Config){.count = 3, .number = {lanes, 1, 0}};
+        if (count == 0) out[count++] = (Config){.count = 4, .number = {lanes, 1, 0}};
     }
-    out[count++] = (Config){.count = 3, .number = {1, 1, 0}};
+    out[count++] = (Config){.count = 4, .number = {1, 1, 0}};
     return count;
 }
 
@@ -132,16 +135,18 @@ static Dim work_of(DimTable *dims, const Problem *problem, const Config *config)
     return dim_floor_div(dims, shape_count(dims, &tiles), config->number[LANES]);
 }
 
-/* What multiprocessors have to do, the bytes that must be moved meanwhile, and what a thread of a tile waits
- * for its packs. Fitted to an H200. */
+/* What multiprocessors have to do (sums along each line that a tile reads, and of these for each window), the
+ * bytes that must be moved meanwhile, and what a thread of a tile waits for its packs. Fitted to an H200. */
 static double tile_cost(const Problem *problem, const Device *device, const Config *config, double moved) {
-    const double empty = 0.59, sharp = 1.7, per_tile = 80, per_pack = 15, per_maximum = 1.4, per_mean = 37,
-                 pack_us = 0.02;
+    const double empty = 0.59, sharp = 1.7, per_tile = 80, per_pack = 15, per_maximum = 1.4, per_mean = 19,
+                 per_sum = 12, pack_us = 0.02;
     double packs = (double)packs_of_tile(problem, config),
            windows = config->number[ACROSS] * config->number[DOWN],
            threads = (double)dim_at_opt(problem->graph, work_of(problem->graph->dims, problem, config));
-    double window = problem_anchor(problem)->op == OP_MaxPool ? per_maximum : per_mean;
-    double instructions = threads / WARP * (per_tile + per_pack * packs + window * windows);
+    double lines = (double)places_of(line_of(problem, 1), config->number[DOWN]) * config->number[ACROSS];
+    bool takes_largest = problem_anchor(problem)->op == OP_MaxPool;
+    double sums = takes_largest ? per_maximum * windows : per_mean * windows + per_sum * lines;
+    double instructions = threads / WARP * (per_tile + per_pack * packs + sums);
     double made = instructions / (WARPS_PER_CLOCK * (double)device->sm_count * device->clock_mhz);
     return empty + pack_us * packs + pow(pow(moved, sharp) + pow(made, sharp), 1 / sharp);
 }
@@ -190,7 +195,7 @@ static void write_call(KernelWriter *w, const Node *node, const WindowDims *wind
         const char *function = kernel_format(w, "pool_packs<%d, %s, %s>", lanes, pool, counts);
         if (config->number[DOWN] > 0) {
             kernel_waits(w);
-            kernel_resident(w, RESIDENT);
+            kernel_resident(w, config->number[RESIDENT]);
             function = tiles_text(w, config, pool, counts);
         }
         kernel_line(w, "%s(%s, %s, %s, %s, Place{%s}, %s, %s);", function, kernel_pointer(w, node->inputs[0]),
@@ -223,7 +228,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
 }
 
 const Tactic tactic_pool = {.name = "pool",
-                            .version = 6,
+                            .version = 7,
                             .strided = true,
                             .prologue = PROLOGUE_READS,
                             .refuses = refuses,

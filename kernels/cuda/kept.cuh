@@ -13,7 +13,6 @@ template <int THREADS_, int LANES_, int KEPT_, int SLOTS_, int AHEAD_, bool ONCE
     static const bool ONCE = ONCE_, ALL = ALL_;
     // Of so many rows, those that are not kept.
     static SMELT_DEVICE Index streamed(Index rows) { return ALL || rows <= KEPT ? 0 : rows - KEPT; }
-    static const int STAGE = (KEPT + 1) / 2; // that are waited for at a time
 };
 
 // Rows of a thread, `step` elements apart, of which it has the first `count`.
@@ -62,7 +61,6 @@ template <class Rows, class T, class Base> struct KeptReader {
         read(Rows::SLOTS);
     }
     SMELT_DEVICE void read(int count) {
-#pragma unroll 1
         for (; count > 0; --count) {
             const bool there = (Index)row < mine && first >= 0;
             KeptRing<Rows, T>::copy(slot, x + (there ? first + (streamed + row) * step : 0), there);
@@ -82,7 +80,7 @@ template <class Rows, class T, class Base> struct KeptReader {
 // they are there. The reader has read all slots.
 template <class Rows, class T, int FIRST = 0, class What> SMELT_DEVICE void for_kept(int slot, const What &what) {
     if constexpr (FIRST < Rows::KEPT) {
-        const int COUNT = Rows::KEPT - FIRST < Rows::STAGE ? Rows::KEPT - FIRST : Rows::STAGE;
+        const int COUNT = Rows::KEPT - FIRST < Rows::AHEAD ? Rows::KEPT - FIRST : Rows::AHEAD;
         wait_for_copies<Rows::SLOTS - FIRST - COUNT>();
 #pragma unroll 1
         for (int row = 0; row < COUNT; row += Rows::AHEAD) {
@@ -110,8 +108,8 @@ template <class Rows, class T, class Reader, class What> SMELT_DEVICE void take_
             if (i >= count) break;
             v[i] = KeptRing<Rows, T>::get(slot);
             slot = KeptRing<Rows, T>::next(slot);
+            if (!Rows::ONCE) reader.read(1);
         }
-        if (!Rows::ONCE) reader.read(count);
         what(v, row, count);
     }
 }

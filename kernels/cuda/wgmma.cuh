@@ -107,6 +107,13 @@ SMELT_DEVICE void shared_put_later(u32 address, u32 block, u32 barrier, float x,
                  "r"(block), "r"(barrier), "f"(x), "f"(y), "f"(z), "f"(w)
                  : "memory");
 }
+// 4 bytes.
+SMELT_DEVICE void shared_put_later(u32 address, u32 block, u32 barrier, float x) {
+    asm volatile("{\n.reg .b32 to, counter;\nmapa.shared::cluster.u32 to, %0, %1;\nmapa.shared::cluster.u32 counter, %2, %1;\n"
+                 "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [to], %3, [counter];\n}" ::"r"(address),
+                 "r"(block), "r"(barrier), "f"(x)
+                 : "memory");
+}
 // From the own memory.
 SMELT_DEVICE void shared_get(u32 address, float &x, float &y, float &z, float &w) {
     asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"

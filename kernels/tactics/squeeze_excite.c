@@ -1,5 +1,7 @@
 /* Squeeze-and-excite, from a global average pool over two small products to what scales the channels, and
  * that itself, in one launch: a cluster of blocks for each image. */
+#include <math.h>
+
 #include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/access.h"
@@ -13,12 +15,12 @@ enum {
     LEAST_PACKS = 4,                 /* of a place that a block reads, side by side */
     MOST_CHANNELS = THREADS * LANES, /* sums of so many channels fit into shared memory */
     MOST_SQUEEZED = 1024,
-    MOST_HELD = 16,            /* packs in a thread's registers */
     SHARED_RESERVED = 1 << 10, /* that a block has beside its own */
-    BLOCKS = 0, /* numbers of a config: of a cluster; blocks of a multiprocessor, which hold what they read in
-                   shared memory, or 0: in registers */
-    RESIDENT = 1,
-    STORING = 2 /* such blocks */
+    MOST_RESIDENT = 2,
+    MOST_HELD = 13, /* packs of a thread in registers */
+    BLOCKS = 0, /* numbers of a config: of a cluster; blocks of a multiprocessor, that share what it can keep,
+                   or 0: each block has an image in registers */
+    RESIDENT = 1
 };
 
 /* The two products: [squeezed, channels] and [channels, squeezed]. */
@@ -30,8 +32,10 @@ typedef struct Squeeze {
 
 /* How a cluster divides them. */
 typedef struct Division {
-    int32_t blocks, groups, slice, held;
-    int64_t shared; /* bytes beside what is held */
+    int32_t blocks, groups, slice;
+    int32_t kept, slots;    /* rows of a place for each line of threads, in shared memory */
+    int64_t rows, clusters; /* rows of a block; clusters at a time */
+    int64_t shared, ring;   /* bytes: beside what is kept, and of that */
     bool staged;
 } Division;
 
@@ -92,7 +96,9 @@ static const char *describe(const Problem *problem, Squeeze *out) {
 }
 
 /* Channels of an image are divided as long as blocks read enough of them side by side, then places. */
-static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t blocks) {
+static Division divide(const Problem *problem, const Device *device, const Squeeze *squeeze,
+                       const Config *config) {
+    int32_t blocks = config->number[BLOCKS], resident = config->number[RESIDENT];
     Division out = {.blocks = blocks, .groups = 1};
     int64_t packs = squeeze->channels / LANES, bytes = 0;
     while (out.groups < blocks && packs / (2 * out.groups) >= LEAST_PACKS) out.groups *= 2;
@@ -103,12 +109,28 @@ static Division divide(const Problem *problem, const Squeeze *squeeze, int32_t b
         bytes +=
             squeeze->squeezed * out.slice * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8;
     }
-    int64_t sums = THREADS * LANES * 4 + (out.slice + 2 * squeeze->squeezed) * 4 + 64;
+    int64_t sums = THREADS * LANES * 4 + (2 * out.slice + (2 * blocks + 2) * squeeze->squeezed) * 4 + 64;
     out.staged = sums + bytes <= MOST_STATIC;
     out.shared = sums + (out.staged ? bytes : 0);
-    if (!dim_is_exact(squeeze->places)) return out;
-    int64_t held = ceil_div_i64(ceil_div_i64(squeeze->places, blocks / out.groups), THREADS / width);
-    if (held <= MOST_HELD && dtype_bits(problem_input(problem, 0)->dtype) <= 16) out.held = (int32_t)held;
+    const Value *x = problem_input(problem, 0);
+    int64_t places = dim_at_opt(problem->graph, squeeze->places),
+            images = dim_at_opt(problem->graph, x->shape.dim[0]);
+    int64_t row = THREADS * LANES * dtype_bits(x->dtype) / 8,
+            room = min_i64(device->shared_per_sm / max_i64(resident, 1) - SHARED_RESERVED,
+                           device->shared_per_block) -
+                   out.shared;
+    out.rows = ceil_div_i64(ceil_div_i64(places > 0 ? places : 1, blocks / out.groups), THREADS / width);
+    if (resident == 0) {
+        out.clusters = max_i64(1, images);
+        out.kept = out.slots = (int32_t)min_i64(out.rows, MOST_HELD + 1);
+        return out;
+    }
+    out.clusters = max_i64(1, (int64_t)device->sm_count * resident / blocks);
+    if (images < out.clusters) out.clusters = max_i64(1, images);
+    if (problem->scale == NONE || room < row) return out;
+    out.kept = (int32_t)min_i64(out.rows, room / row);
+    out.slots = (int32_t)min_i64(room / row, out.kept * ceil_div_i64(max_i64(images, 1), out.clusters));
+    out.ring = out.slots * row;
     return out;
 }
 
@@ -118,58 +140,54 @@ static const char *refuses(const Problem *problem, const Device *device) {
     return describe(problem, &squeeze);
 }
 
-/* Bytes of shared memory that hold what a block reads. */
-static int32_t stored_bytes(const Division *division) {
-    return division->held * THREADS * LANES * 2;
-}
-
-/* Whether a multiprocessor can have so many blocks that hold what they read in shared memory. */
-static bool can_store(const Problem *problem, const Device *device, const Division *division,
-                      int32_t resident) {
-    int64_t own = division->shared + stored_bytes(division) + SHARED_RESERVED;
-    return problem->scale != NONE && division->held > 0 && own * resident <= device->shared_per_sm &&
-           own <= device->shared_per_block;
-}
-
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Squeeze squeeze = {0};
     int32_t count = 0;
     if (describe(problem, &squeeze) != NULL) return 0;
-    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2) {
-        Division division = divide(problem, &squeeze, blocks);
-        out[count++] = (Config){.count = 2, .number = {blocks, 0}};
-        if (can_store(problem, device, &division, STORING))
-            out[count++] = (Config){.count = 2, .number = {blocks, STORING}};
-    }
+    for (int32_t blocks = device->sm >= CLUSTERS_SM ? MOST_BLOCKS : 1; blocks >= 1; blocks /= 2)
+        for (int32_t resident = MOST_RESIDENT; resident >= 0; --resident) {
+            out[count] = (Config){.count = 2, .number = {blocks, resident}};
+            Division division = divide(problem, device, &squeeze, &out[count]);
+            bool holds = problem->scale != NONE && dim_is_exact(squeeze.places) &&
+                         division.rows <= MOST_HELD && dtype_is_half(problem_input(problem, 0)->dtype);
+            if (division.shared <= MOST_STATIC && (resident > 0 || holds)) ++count;
+        }
     return count;
 }
 
-/* A multiprocessor has one block at a time, or some that share its rate, which take long even where they have
- * little to do. The numbers are fitted to times on an H200. */
+/* Clusters take image after image: a chain of steps that wait for each other, shorter where registers hold
+ * what is read, and the bytes of a block, those that it does not keep several times. Blocks that share a
+ * multiprocessor hide most of the chain. Clusters of many blocks leave some multiprocessors without any.
+ * Fitted to times on an H200. */
 static double cost(const Problem *problem, const Device *device, const Config *config) {
-    enum {
-        BEGINS = 6600,
-        STORES = 300,
-        NOT_HELD = 4
-    }; /* cycles of a block, and more of one that stores; times that what is
-          not held is on its way */
-    const double byte_cycles = 0.038;
+    const double chain_us = 2.2, weights_us = 0.05e-3, block_us = 0.1, cached_us = 0.0406e-3,
+                 moved_us = 0.068e-3, hidden = 0.2, again = 2, held_us = 0.35,
+                 fit = config->number[BLOCKS] > 4   ? 0.91
+                       : config->number[BLOCKS] > 2 ? 0.97
+                                                    : 1;
     Squeeze squeeze;
     if (describe(problem, &squeeze) != NULL) return 0;
-    Division division = divide(problem, &squeeze, config->number[BLOCKS]);
+    Division division = divide(problem, device, &squeeze, config);
     const Value *x = problem_input(problem, 0);
-    double places = (double)dim_at_opt(problem->graph, squeeze.places),
-           held = division.held > 0 ? 1 : NOT_HELD;
-    double bytes = places * (double)squeeze.channels * dtype_bits(x->dtype) / 8 * held;
-    bytes += (double)(2 * squeeze.squeezed * squeeze.channels) *
-             dtype_bits(problem_value(problem, squeeze.reduce->inputs[1])->dtype) / 8;
-    int64_t images = dim_at_opt(problem->graph, x->shape.dim[0]);
-    int64_t each = ceil_div_i64((images > 0 ? images : 1) * division.blocks, device->sm_count),
-            together = min_i64(each, config->number[RESIDENT] > 0 ? config->number[RESIDENT] : 1);
-    double begins = BEGINS + (config->number[RESIDENT] > 0 ? STORES : 0);
-    return device->launch_us + (double)ceil_div_i64(each, together) *
-                                   (begins + byte_cycles * bytes / division.blocks * (double)together) /
-                                   device->clock_mhz;
+    double size = dtype_bits(x->dtype) / 8.0,
+           images = fmax((double)dim_at_opt(problem->graph, x->shape.dim[0]), 1),
+           own = (double)(division.rows * THREADS * LANES) * size, all = 2 * own * division.blocks * images;
+    double weights = (double)(2 * squeeze.squeezed * division.slice) *
+                     dtype_bits(problem_value(problem, squeeze.reduce->inputs[1])->dtype) / 8;
+    if (problem->scale == NONE)
+        own /= 2;
+    else
+        own *= 1 + again * (double)(division.rows - division.kept) / (double)division.rows;
+    double most =
+               fmax(1, floor(fit * device->sm_count * fmax(config->number[RESIDENT], 1) / division.blocks)),
+           clusters = fmin(images, most),
+           together = ceil(clusters * division.blocks / (fit * device->sm_count)),
+           rate = all < device->l2_bytes ? cached_us : moved_us;
+    double chain = chain_us + weights_us * weights + block_us * (division.blocks - 1),
+           rounds = images > 2 * clusters ? images / clusters : ceil(images / clusters);
+    if (rounds > 2 && config->number[RESIDENT] > 1) chain *= hidden;
+    if (config->number[RESIDENT] == 0) chain -= held_us;
+    return device->launch_us + weights * cached_us * together + rounds * (chain + own * rate * together);
 }
 
 static const char *product_bias(KernelWriter *w, const Node *node) {
@@ -179,37 +197,45 @@ static const char *product_bias(KernelWriter *w, const Node *node) {
 static Status emit(const Config *config, const Device *device, Emission *emission) {
     const Problem *problem = emission->problem;
     Squeeze squeeze = {0};
+    Dim images = problem_input(problem, 0)->shape.dim[0];
     KernelWriter *w = kernel_begin(emission, "squeeze_excite");
-    (void)device;
     TRY_ALLOC(emission->diag, w);
     const char *why = describe(problem, &squeeze);
     if (why != NULL) return FAIL(emission->diag, STATUS_INTERNAL, "squeeze_excite: %s", why);
-    Division division = divide(problem, &squeeze, config->number[BLOCKS]);
+    Division division = divide(problem, device, &squeeze, config);
     kernel_include(w, "squeeze.cuh");
-    kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %d, %s, %s> Tile;", LANES, division.blocks,
-                   division.groups, division.slice, (int)squeeze.squeezed, division.held,
-                   config->number[RESIDENT] > 0 ? "true" : "false", division.staged ? "true" : "false");
+    bool held = config->number[RESIDENT] == 0,
+         once = held || (division.clusters >= dim_at_opt(emission->graph, images) && dim_is_exact(images));
+    kernel_declare(w, "typedef KeptRows<%d, %d, %d, %d, %d, %s, %s> Rows;", THREADS, LANES, division.kept,
+                   division.slots, dtype_bits(problem_input(problem, 0)->dtype) > 16 ? 2 : 4,
+                   once ? "true" : "false",
+                   division.kept == division.rows && dim_is_exact(squeeze.places) ? "true" : "false");
+    kernel_declare(w, "typedef SqueezeTile<%d, %d, %d, %d, %d, %s, %s, Rows> Tile;", LANES, division.blocks,
+                   division.groups, division.slice, (int)squeeze.squeezed, division.staged ? "true" : "false",
+                   held ? "true" : "false");
     const char *between = kernel_between(w), *scales = "NoScales{}", *epilogue;
     if (problem->scale != NONE) scales = kernel_scales(w);
     epilogue = problem->scale != NONE ? kernel_pack_epilogue(w, LANES) : kernel_epilogue(w);
     bool constant =
         inputs_are_constant(problem, squeeze.reduce, 1) && inputs_are_constant(problem, squeeze.expand, 1);
-    kernel_line(w, "squeeze_excite<Tile, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
+    kernel_line(w, "squeeze_excite<Tile, %s>(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s);",
                 constant ? "true" : "false", kernel_pointer(w, problem_anchor(problem)->inputs[0]),
-                kernel_number(w, squeeze.batch_step), kernel_number(w, squeeze.step),
-                kernel_number(w, squeeze.places), kernel_number(w, squeeze.channels),
-                kernel_pointer(w, squeeze.reduce->inputs[1]), kernel_pointer(w, squeeze.expand->inputs[1]),
-                product_bias(w, squeeze.reduce), between, product_bias(w, squeeze.expand), scales, epilogue);
+                kernel_number(w, images), kernel_number(w, squeeze.batch_step),
+                kernel_number(w, squeeze.step), kernel_number(w, squeeze.places),
+                kernel_number(w, squeeze.channels), kernel_pointer(w, squeeze.reduce->inputs[1]),
+                kernel_pointer(w, squeeze.expand->inputs[1]), product_bias(w, squeeze.reduce), between,
+                product_bias(w, squeeze.expand), scales, epilogue);
     kernel_waits(w);
     kernel_cluster(w, division.blocks);
-    Dim images = problem_input(problem, 0)->shape.dim[0];
-    if (config->number[RESIDENT] > 0) kernel_resident(w, config->number[RESIDENT]);
-    return kernel_finish(w, dim_mul(emission->graph->dims, images, division.blocks), 1, 1, THREADS,
-                         config->number[RESIDENT] > 0 ? stored_bytes(&division) : 0);
+    if (!held) kernel_resident(w, config->number[RESIDENT]);
+    Dim clusters = held ? images : dim_min(emission->graph->dims, images, division.clusters);
+    if (!once) kernel_together(w); /* as many as fit */
+    return kernel_finish(w, dim_mul(emission->graph->dims, clusters, division.blocks), 1, 1, THREADS,
+                         (int32_t)division.ring);
 }
 
 const Tactic tactic_squeeze_excite = {.name = "squeeze_excite",
-                                      .version = 3,
+                                      .version = 4,
                                       .strided = true,
                                       .squeezes = true,
                                       .refuses = refuses,

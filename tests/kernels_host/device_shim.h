@@ -271,7 +271,10 @@ static inline void warpgroup_wait() {
 static inline void shared_put_later(unsigned address, unsigned block, unsigned barrier, float x, float y,
                                     float z, float w) {
     const float numbers[4] = {x, y, z, w};
-    gpu_put_later(address, block, barrier, numbers);
+    gpu_put_later(address, block, barrier, numbers, 4);
+}
+static inline void shared_put_later(unsigned address, unsigned block, unsigned barrier, float x) {
+    gpu_put_later(address, block, barrier, &x, 1);
 }
 static inline void shared_get(unsigned address, float &x, float &y, float &z, float &w) {
     const float *numbers = (const float *)gpu_get(address);

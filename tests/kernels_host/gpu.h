@@ -62,9 +62,9 @@ void *gpu_shared_memory(unsigned address);
 float gpu_get_from(unsigned address, unsigned rank);
 void gpu_put_to(unsigned address, unsigned rank, float x);
 void gpu_put(unsigned address, float x);
-/* Four numbers in shared memory, at a multiple of 16: in that of a block of the cluster, whose barrier counts
- * their bytes; in the own. */
-void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers);
+/* One number or four in shared memory, at a multiple of their bytes: in that of a block of the cluster, whose
+ * barrier counts them; four in the own. */
+void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers, unsigned count);
 const float *gpu_get(unsigned address);
 
 void gpu_barrier_init(unsigned barrier, unsigned arrivals);

@@ -111,7 +111,8 @@ void gpu_barrier_wait(unsigned barrier, unsigned parity) {
 /* -- the copy engine -- */
 
 typedef struct Box {
-    const GpuMap *map; /* NULL: the four numbers */
+    const GpuMap *map; /* NULL: so many of the numbers */
+    unsigned count;
     float numbers[4];
     char *to;         /* shared memory */
     unsigned address; /* of it */
@@ -199,12 +200,13 @@ static void copy_windows(const Box *box) {
 
 static void run_box(const Box *box) {
     if (box->map == NULL)
-        memcpy(box->to, box->numbers, sizeof box->numbers);
+        memcpy(box->to, box->numbers, box->count * sizeof *box->numbers);
     else if (box->map->windows)
         copy_windows(box);
     else
         copy_box(box);
-    box->barrier->bytes -= (int32_t)(box->map == NULL ? sizeof box->numbers : bytes_of(box->map));
+    box->barrier->bytes -=
+        (int32_t)(box->map == NULL ? box->count * sizeof *box->numbers : bytes_of(box->map));
     complete(box->barrier);
 }
 
@@ -218,10 +220,11 @@ static void begin(const Box *box) {
     }
 }
 
-void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers) {
-    Box box = {.to = shared_of(rank, address, sizeof box.numbers), .barrier = barrier_of(rank, barrier)};
-    if (address % 16 != 0) fail("address 0x%x of four numbers", address);
-    memcpy(box.numbers, numbers, sizeof box.numbers);
+void gpu_put_later(unsigned address, unsigned rank, unsigned barrier, const float *numbers, unsigned count) {
+    const unsigned bytes = count * (unsigned)sizeof *numbers;
+    Box box = {.to = shared_of(rank, address, bytes), .barrier = barrier_of(rank, barrier), .count = count};
+    if (address % bytes != 0) fail("address 0x%x of %u numbers", address, count);
+    memcpy(box.numbers, numbers, bytes);
     begin(&box);
 }
 

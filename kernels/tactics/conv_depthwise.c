@@ -39,7 +39,7 @@ enum {
 static const double SPARE_WORK = 1.08;
 /* Of strips, fitted to times measured on an H200: cycles of a multiprocessor for four warps' copies of a
  * round, products of matrices, reads of weights, and rows that are stored. */
-static const double STRIP_START_US = 4, CYCLES_PER_US = 1750, COPY_CYCLES = 30, PRODUCT_CYCLES = 5.5,
+static const double START_US = 1.5, CYCLES_PER_US = 1750, COPY_CYCLES = 30, PRODUCT_CYCLES = 5.5,
                     WEIGHT_CYCLES = 6, ROW_CYCLES = 200;
 /* Where places are two apart, and with blocks of fewer than 64 channels, so many times that; what of the time
  * that memory takes counts beside it. */
@@ -48,8 +48,7 @@ static const double APART = 1.2, PIECES = 1.15, STRIP_MEMORY = 0.4;
  * weights of, and of a pack that they read; more where registers are few, or where rows are read again; how
  * much of it a multiprocessor does in a microsecond. Strips must be so much faster. */
 static const double TAP_WORK = 8, WEIGHT_WORK = 10, PACK_WORK = 14, FEW_REGISTERS = 1.18,
-                    FEW_REGISTERS_APART = 1.25, READ_AGAIN = 1.085, WORK_RATE = 165e3, TILE_START_US = 1.5,
-                    LEAST_GAIN = 0.93;
+                    FEW_REGISTERS_APART = 1.25, READ_AGAIN = 1.085, WORK_RATE = 165e3, LEAST_GAIN = 0.93;
 
 static bool is_small(Dim d, int64_t most) {
     return dim_is_exact(d) && d >= 1 && d <= most;
@@ -215,8 +214,10 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
     double cycles = COPY_CYCLES * (double)(stages * strip_lines(window, config) * ceil_div_i64(read, across));
     double products = PRODUCT_CYCLES * 4 * (double)ceil_div_i64(strip_steps(window), 2);
     if (!number[HELD]) products += WEIGHT_CYCLES * (double)strip_steps(window);
-    cycles += number[BAND] * number[DEPTH] *
-              (products * (double)(window->kernel[0] * window->kernel[1]) + ROW_CYCLES);
+    /* each row of the input with all rows of the window, those of bands' ends too */
+    double rows = number[BAND] == 1 ? 1 : (double)stages / (double)window->stride[1];
+    cycles += number[DEPTH] *
+              (products * rows * (double)(window->kernel[0] * window->kernel[1]) + number[BAND] * ROW_CYCLES);
     int64_t resident = strip_resident(config);
     if (window->stride[2] > 1) cycles *= APART;
     if (number[GROUPS] * STRIP_CHANNELS < 64) cycles *= PIECES;
@@ -226,7 +227,7 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
     if (beside > resident) beside = resident;
     int64_t warps = beside * number[GROUPS];
     if (warps < 8) warps = 8; /* fewer wait as long */
-    return STRIP_START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
+    return START_US + (double)(rounds * warps) / 4 * cycles / CYCLES_PER_US;
 }
 
 /* Of bands that divide the rows equally, but for the last one: the longest that is shorter, or 0. */
@@ -327,7 +328,7 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
     }
     double us = 0, work_us = least / (WORK_RATE * device->sm_count);
     int32_t strips = strip_configs(problem, device, &conv, out + count, &us);
-    double moved = moved_us(problem, device), tiles = TILE_START_US + hypot(work_us, moved);
+    double moved = moved_us(problem, device), tiles = START_US + hypot(work_us, moved);
     if (strips > 0 && hypot(us, STRIP_MEMORY * moved) < LEAST_GAIN * tiles) best = count;
     config_prefer(out, best);
     return count + strips;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -90,5 +91,7 @@ void progress_end(Progress *progress);
 int edit_distance(const char *a, const char *b);
 
 void write_json_string(FILE *out, const char *text); /* null: out of memory */
+/* A further member of an object; null where it is not known. */
+void write_json_number(ByteWriter *out, const char *key, bool known, double value);
 
 #endif

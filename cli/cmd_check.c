@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ typedef struct CheckOptions {
 /* The worst output of all data sets, and lines for --report. */
 typedef struct CheckState {
     bool failed;
-    char worst[512], variant[32]; /* "variant 3: " where there are several */
+    char worst[512], label[32]; /* "variant 3: " where there are several */
+    int64_t variant;
     ByteWriter report;
     Session plain; /* what random inputs give without optional passes: expected, once they have been run */
     Tensor *expected;
@@ -59,14 +61,14 @@ static void describe_failure(CheckState *state, const char *set, const char *nam
     if (strcmp(c->reason, "values") == 0) {
         snprintf(state->worst, sizeof state->worst,
                  "%s%s output '%s' element %lld: got %.9g, expected %.9g (largest difference %.3g)",
-                 state->variant, set, name, (long long)c->worst, c->got, c->expected, c->max_abs);
+                 state->label, set, name, (long long)c->worst, c->got, c->expected, c->max_abs);
     } else if (strcmp(c->reason, "cosine") == 0) {
-        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': cosine %.8f is too low",
-                 state->variant, set, name, c->cosine);
+        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': cosine %.8f is too low", state->label,
+                 set, name, c->cosine);
     } else {
         tensor_format(got, left, sizeof left);
         tensor_format(expected, right, sizeof right);
-        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': got %s, expected %s", state->variant,
+        snprintf(state->worst, sizeof state->worst, "%s%s output '%s': got %s, expected %s", state->label,
                  set, name, left, right);
     }
 }
@@ -80,6 +82,17 @@ static bool is_near(const CheckOptions *o, const Comparison *c, const Tensor *go
     return tensor_error(got, expected) <= o->goal;
 }
 
+static void report_comparison(CheckState *state, const char *set, int index, const Comparison *c) {
+    ByteWriter *out = &state->report;
+    write_format(out, "%s    {\"data\": ", out->size > 0 ? ",\n" : "");
+    write_json_text(out, set);
+    write_json_number(out, "variant", state->label[0] != '\0', (double)state->variant);
+    write_format(out, ", \"output\": %d, \"passed\": %s", index, c->passed ? "true" : "false");
+    write_json_number(out, "max_abs", isfinite(c->max_abs), c->max_abs);
+    write_json_number(out, "cosine", isfinite(c->cosine), c->cosine);
+    write_format(out, "}");
+}
+
 static Status compare_output(App *app, const CheckOptions *o, CheckState *state, const char *set,
                              const SmeltBinding *binding, int index, const Tensor *got,
                              const Tensor *expected) {
@@ -89,12 +102,9 @@ static Status compare_output(App *app, const CheckOptions *o, CheckState *state,
     if (!c.passed && is_near(o, &c, got, expected)) c.passed = true;
     if (!c.passed) describe_failure(state, set, binding->name, &c, got, expected);
     if (!o->quiet)
-        fprintf(stderr, "%s output '%s': %s, largest difference %.3g, cosine %.8f\n", set, binding->name,
-                c.passed ? "ok" : c.reason, c.max_abs, c.cosine);
-    write_format(
-        &state->report,
-        "%s    {\"data\": \"%s\", \"output\": %d, \"passed\": %s, \"max_abs\": %.9g, \"cosine\": %.9g}",
-        state->report.size > 0 ? ",\n" : "", set, index, c.passed ? "true" : "false", c.max_abs, c.cosine);
+        fprintf(stderr, "%s%s output '%s': %s, largest difference %.3g, cosine %.8f\n", state->label, set,
+                binding->name, c.passed ? "ok" : c.reason, c.max_abs, c.cosine);
+    report_comparison(state, set, index, &c);
     return STATUS_OK;
 }
 
@@ -182,7 +192,7 @@ static Status check_session(App *app, const CheckOptions *o, const char *path, S
     if (o->data.count == 0) TRY(check_against_plain(app, o, path, session, state));
     for (int32_t i = 0; i < o->data.count; ++i) {
         Status status = check_set(app, o, session, o->data.items[i], state);
-        diag_context(&app->diag, DIAG_FILE, "%s, data %s", path, o->data.items[i]);
+        diag_context(&app->diag, DIAG_FILE, "%s, %sdata %s", path, state->label, o->data.items[i]);
         TRY(status);
     }
     return STATUS_OK;
@@ -199,11 +209,12 @@ static Status check_variants(App *app, const CheckOptions *o, const CompileSetti
         Status status = session_open(app, path, &settings, &next);
         session_close(app, session);
         *session = next;
+        state->variant = settings.variant;
         if (o->variants > 1)
-            snprintf(state->variant, sizeof state->variant, "variant %lld: ", (long long)settings.variant);
+            snprintf(state->label, sizeof state->label, "variant %lld: ", (long long)state->variant);
         if (status == STATUS_OK) status = check_session(app, o, path, session, state);
         if (o->variants > 1)
-            diag_context(&app->diag, DIAG_FILE, "%s, variant %lld", path, (long long)settings.variant);
+            diag_context(&app->diag, DIAG_FILE, "%s, variant %lld", path, (long long)state->variant);
         TRY(status);
     }
     return STATUS_OK;
@@ -310,7 +321,8 @@ Status command_check(App *app, const Command *self, int argc, char **argv) {
          0, 0},
         COMPILE_OPTIONS(o.compile),
         {"kernel-variants", 0, OPTION_INT, &o.variants, "N",
-         "that many of them one after the other, from --kernel-variant on, in one process (1)", 1, 1000000},
+         "so many variants one after the other, from --kernel-variant on, until one is wrong (1; for tests)",
+         1, 1000000},
     };
     TextList models = {0};
     bool done;

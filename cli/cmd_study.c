@@ -195,13 +195,6 @@ static void print_table(const Study *study, const char *const *cells, const char
     printf("%s\n", note);
 }
 
-static void write_number(ByteWriter *out, const char *key, bool known, double value) {
-    if (known)
-        write_format(out, ", \"%s\": %.9g", key, value);
-    else
-        write_format(out, ", \"%s\": null", key);
-}
-
 static void write_row(ByteWriter *out, const StudyRow *row, bool cuda) {
     bool built = row->status == STATUS_OK;
     write_format(out, "    {\"name\": ");
@@ -216,18 +209,18 @@ static void write_row(ByteWriter *out, const StudyRow *row, bool cuda) {
         write_json_text(out, row->failure);
     else
         write_format(out, "null");
-    write_number(out, "touched", row->touched >= 0, row->touched);
-    write_number(out, "pass_ms", row->pass_ms >= 0, row->pass_ms);
-    write_number(out, "kernels", built, row->kernels);
-    write_number(out, "host_steps", built && cuda, row->host_steps);
-    write_number(out, "bytes", built, row->bytes);
-    write_number(out, "flops", built, row->flops);
-    write_number(out, "arena", built, (double)row->arena);
-    write_number(out, "weights", built, (double)row->weights);
-    write_number(out, "build_s", built, row->build_seconds);
-    write_number(out, "time_ms", row->time >= 0, row->time);
-    write_number(out, "vs_all", row->ratio >= 0, row->ratio);
-    write_number(out, "error", row->error >= 0, row->error);
+    write_json_number(out, "touched", row->touched >= 0, row->touched);
+    write_json_number(out, "pass_ms", row->pass_ms >= 0, row->pass_ms);
+    write_json_number(out, "kernels", built, row->kernels);
+    write_json_number(out, "host_steps", built && cuda, row->host_steps);
+    write_json_number(out, "bytes", built, row->bytes);
+    write_json_number(out, "flops", built, row->flops);
+    write_json_number(out, "arena", built, (double)row->arena);
+    write_json_number(out, "weights", built, (double)row->weights);
+    write_json_number(out, "build_s", built, row->build_seconds);
+    write_json_number(out, "time_ms", row->time >= 0, row->time);
+    write_json_number(out, "vs_all", row->ratio >= 0, row->ratio);
+    write_json_number(out, "error", row->error >= 0, row->error);
     write_format(out, "}");
 }
 

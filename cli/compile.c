@@ -160,6 +160,7 @@ Status compile_is_done(App *app, const CompileSettings *s, const char *path) {
                    {"plugin-pass", s->plugins.count > 0},
                    {"dump-dir", s->dump_dir != NULL},
                    {"tune", s->tune != NULL},
+                   {"tactics", s->tactics != NULL},
                    {"timing-cache", s->timing_cache != NULL},
                    {"kernel-variant", s->variant > 0}};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; ++i)

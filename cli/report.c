@@ -1,7 +1,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "cli/cli.h"
 
 enum { PROGRESS_DELAY = 2 }; /* seconds */
@@ -34,4 +33,11 @@ void write_json_string(FILE *out, const char *text) {
     else
         fwrite(writer.data, 1, writer.size, out);
     arena_reset(&arena);
+}
+
+void write_json_number(ByteWriter *out, const char *key, bool known, double value) {
+    if (known)
+        write_format(out, ", \"%s\": %.9g", key, value);
+    else
+        write_format(out, ", \"%s\": null", key);
 }

@@ -73,7 +73,7 @@ class Usage(CliTest):
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--tune=fast"), USAGE, "--tune is 'fast', expected quick, full, first or off")
         self.expect(smelt("build", self.model, "-o", self.plan, "--target=cpu", "--timing-cache=t.txt"), OK, "--timing-cache is not read")
         for command, option in (("run", "--shape=Input3:1x1x28x28"), ("run", "--target=cuda"), ("run", "--precision=fp16"), ("bench", "--disable-pass=fold_pad"),
-                                ("bench", "--tune=quick"), ("check", "--gpu=sm_80")):
+                                ("bench", "--tune=quick"), ("bench", "--tactics=-conv_tiles"), ("check", "--gpu=sm_80"), ("check", "--kernel-variants=2")):
             data = ["--data", self.data] if command != "bench" else []
             self.expect(smelt(command, self.plan, option, *data), USAGE, option.split("=")[0] + " is for models")
         self.expect(smelt("check", self.plan), USAGE, "a plan does not say what is right")
@@ -131,6 +131,16 @@ class WholePath(CliTest):
         done = smelt("check", self.model, "--data", wrong, "--report", self.folder / "r.json")
         self.expect(done, MISMATCH, "check: FAILED", "Plus214_Output_0", "element", "got", "expected")
         self.assertFalse(json.loads((self.folder / "r.json").read_text())["passed"])
+
+    def test_check_says_which_variant(self):
+        data, report = self.folder / 'of "mnist"', self.folder / "v.json"
+        shutil.copytree(self.data, data)
+        several = ["check", self.model, "--kernel-variant=3", "--kernel-variants=2"]
+        self.expect(smelt(*several, "--data", data, "--atol", "0.1", "--report", report), OK, "variant 3: ", "variant 4: ", "check: passed")
+        self.assertEqual([(row["data"], row["variant"]) for row in json.loads(report.read_text())["outputs"]], [(str(data), 3), (str(data), 4)])
+        self.expect(smelt(*several, "--data", self.folder / "absent"), BAD_INPUT, "variant 3: data ")
+        for count in ("0", "-1", "1000001", "99999999999999999999", "two", ""):
+            self.expect(smelt("check", self.model, f"--kernel-variants={count}"), USAGE, "--kernel-variants", "from 1 to 1000000")
 
     def test_check_without_data_uses_the_plain_graph(self):
         self.expect(smelt("check", self.model), OK, "check: passed")

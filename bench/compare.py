@@ -104,21 +104,17 @@ class Smelt:
             file.unlink(missing_ok=True)
 
 
-def error(outputs, reference):
-    """The largest of all outputs, or None without a reference."""
-    worst = 0.0
-    for got, expected in zip(outputs, reference or []):
-        scale = np.abs(expected).max()
-        worst = max(worst, float(np.abs(got.reshape(expected.shape).astype(np.float64) - expected).max() / (scale if scale > 0 else 1)))
-    return worst if reference else None
+def error(outputs, reference, measure=lambda differences: differences.max()):
+    """The largest of all outputs, NaN where one holds such, or None without a reference."""
+    if not reference:
+        return None
+    apart = [measure(np.abs(got.reshape(expected.shape).astype(np.float64) - expected)) / (np.abs(expected).max() or 1) for got, expected in zip(outputs, reference)]
+    return float(np.max(apart))
 
 
 def rms_error(outputs, reference):
     """The same of root mean squares, which depend little on one input's worst element."""
-    if not reference:
-        return None
-    apart = [(got.reshape(expected.shape).astype(np.float64) - expected) / (np.abs(expected).max() or 1) for got, expected in zip(outputs, reference)]
-    return max(float(np.sqrt(np.square(some).mean())) for some in apart)
+    return error(outputs, reference, lambda differences: np.sqrt(np.square(differences).mean()))
 
 
 def is_skipped(skip, kind, model):

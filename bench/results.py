@@ -210,20 +210,19 @@ def memory(rows):
 # -- errors --
 
 
-def error_cells(row, what, place):
+def error_cells(row, others, what, place):
     """Of one kind of error, number `place` of each pair: mean, least and greatest of each contestant, and smelt beside the others."""
     values = {name: [found[name][place] for found in row["errors"]] for name in row["errors"][0]}
     shown = {name: f"{statistics.mean(some):.2e} ({min(some):.1e} to {max(some):.1e})" for name, some in values.items()}
-    beside = {name: sum(ours <= theirs for ours, theirs in zip(values["smelt"], some)) for name, some in values.items()}
-    others = [name for name in values if name != "smelt"]
-    return [f"{title(row['model'])}, {what}", shown["smelt"]] + [cell for name in others for cell in (shown[name], f"{beside[name]} of {len(row['errors'])}")]
+    beside = {name: f"{sum(ours <= theirs for ours, theirs in zip(values['smelt'], some))} of {len(some)}" for name, some in values.items()}
+    return [f"{title(row['model'])}, {what}", shown["smelt"]] + [cell for name in others for cell in (shown.get(name, "-"), beside.get(name, "-"))]
 
 
 def errors(rows):
-    """rows: of errors.py, all with the same contestants. Two lines for each model."""
-    others = [name for name in rows[0]["errors"][0] if name != "smelt"] if rows else []
+    """rows: of errors.py. Two lines for each model."""
+    others = list(dict.fromkeys(name for row in rows for name in row["errors"][0] if name != "smelt"))
     heads = ["error", "smelt"] + [head for name in others for head in (name, "smelt's at most that")]
-    return table(heads, [error_cells(row, what, place) for row in rows for place, what in enumerate(("largest", "root mean square"))])
+    return table(heads, [error_cells(row, others, what, place) for row in rows for place, what in enumerate(("largest", "root mean square"))])
 
 
 # -- files --

@@ -104,8 +104,8 @@ def measure(options):
     try:
         for done in concurrent.futures.as_completed(work, timeout=max(end - time.monotonic(), 0)):
             found.attempt(work[done], lambda done=done: found.time_first(work[done], done.result()))
-    except TimeoutError:
-        print(f"no time for {len(sizes) - len(found.plans)} plans", file=sys.stderr, flush=True)
+    except concurrent.futures.TimeoutError:
+        print(f"no time for {sum(not made.done() for made in work)} plans", file=sys.stderr, flush=True)
     pool.shutdown(wait=True, cancel_futures=True)
     for _ in range(1, options.rounds):
         for point in list(found.rows):

@@ -165,7 +165,7 @@ def main():
             for plans in everything:
                 failed += not attempt(plans, stage)
                 if options.output:  # after each, since something may end this
-                    options.output.write_text("".join(json.dumps(plans.row) + "\n" for plans in everything if plans.row["builds"]))
+                    options.output.write_text("".join(json.dumps(plans.row) + "\n" for plans in everything if plans.row["builds"] or "error" in plans.row))
     return 1 if failed else 0
 
 

@@ -10,6 +10,7 @@
 #include "ops/reduce.h"
 
 enum {
+    WARP = 32,
     PART_BYTES = 8,     /* a partial result */
     LEAST_PART = 256,   /* elements of a part, for each of its threads 16 */
     LEAST_COLUMN = 64,  /* the same where a team has 8 threads */
@@ -19,8 +20,9 @@ enum {
     PACK_PARTS,         /* parts of rows that are read in packs */
     FEW_THREADS = 256,  /* of a block for columns */
     MOST_THREADS = 512,
-    MOST_SLICES = 8,    /* blocks of a cluster; more: all blocks meet */
-    FEW_ELEMENTS = 128, /* halves that a thread adds up as floats */
+    MOST_SLICES = 8,        /* blocks of a cluster; more: all blocks meet */
+    MOST_STATIC = 48 << 10, /* bytes of shared memory */
+    FEW_ELEMENTS = 128,     /* halves that a thread adds up as floats */
     LEAST_SIDE = 2,
     LEAST_LINE = 8,   /* packs side by side */
     MOVED_LINE = 128, /* bytes that are read at the full rate */
@@ -172,6 +174,12 @@ static int32_t met_configs(const Problem *problem, const Device *device, const S
     return count;
 }
 
+/* Bytes that a block of a cluster has of its lines' results and of the slices'. */
+static int64_t cluster_shared(int32_t threads, int32_t side, int32_t parts) {
+    int32_t apart = threads / (side < WARP ? WARP : side);
+    return (int64_t)(apart + parts) * side * LINE_LANES * PART_BYTES;
+}
+
 /* The one first that takes least time; wide ones among equals. */
 static int32_t column_configs(const Problem *problem, const Device *device, const Slices *slices,
                               Config out[MOST_CONFIGS]) {
@@ -183,7 +191,9 @@ static int32_t column_configs(const Problem *problem, const Device *device, cons
         for (int32_t side = threads; side >= LEAST_SIDE; side /= 2)
             for (int32_t parts = 1; parts <= MOST_SLICES; parts *= 2) {
                 int64_t lines = threads / side * parts;
-                if (parts > 1 && (device->sm < CLUSTERS_SM || side * LINE_LANES > threads)) break;
+                if (parts > 1 && (device->sm < CLUSTERS_SM || side * LINE_LANES > threads ||
+                                  cluster_shared(threads, side, parts) > MOST_STATIC))
+                    break;
                 if ((lines > 1 && extent < 2 * lines) || (side > packs && side > LEAST_SIDE)) continue;
                 out[count++] = (Config){.count = NUMBERS, .number = {COLUMNS, threads, side, parts}};
             }

@@ -301,8 +301,30 @@ static void test_one_round(void) {
     arena_reset(&f.arena);
 }
 
+/* Lines' results and slices' of a cluster's blocks, totals of eight bytes, fit in the shared memory that all
+ * architectures have without being asked. */
+static void test_columns(void) {
+    enum { THREADS = 1, SIDE = 2, PARTS = 3, COLUMN_PACKS = 5 };
+    Fixture f;
+    int64_t most = 0;
+    set_up(&f, "smelt-ir 1\ngraph \"g\"\nconstant %a : i64[1] = {0}\nblock \"main\" {\n"
+               "  input %x : f16[4096,1024]\n  %y : f16[1,1024] = ReduceSum(%x, %a)\n  output %y\n}\n");
+    f.device = arch_find("sm_120");
+    fixture_set_problem(&f, 1);
+    for (int32_t i = 0; i < f.count; ++i) {
+        const int32_t *number = f.all[i].config.number;
+        if (number[0] != COLUMN_PACKS || number[PARTS] < 2 || number[PARTS] > 8) continue;
+        int64_t apart = number[SIDE] < 32 ? number[THREADS] / 32 : number[THREADS] / number[SIDE],
+                bytes = 64 * number[SIDE] * (apart + number[PARTS]);
+        if (bytes > most) most = bytes;
+    }
+    CHECK_INT(most, 48 << 10);
+    arena_reset(&f.arena);
+}
+
 int main(void) {
     test_planes();
+    test_columns();
     test_one_round();
     test_long_images();
     test_one_multiprocessor();

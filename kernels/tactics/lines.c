@@ -2,6 +2,7 @@
  * registers of part of a warp or a few warps. */
 #include <math.h>
 
+#include "base/checked.h"
 #include "ir/cost.h"
 #include "kernels/index_text.h"
 #include "kernels/lines_text.h"
@@ -106,8 +107,8 @@ static double cost(const Problem *problem, const Device *device, const Config *c
 
 /* -- text -- */
 
-/* Blocks that share a multiprocessor where registers allow it without losses; 0: nothing is asked. */
-static int32_t resident_of(const Problem *problem, const Slices *slices, LineShare share, bool late) {
+/* Blocks that could share a multiprocessor where registers allow it without losses; 0: nothing is asked. */
+static int32_t most_resident(const Problem *problem, const Slices *slices, LineShare share, bool late) {
     int32_t elements = lines_packs(problem, slices, share.threads) * lines_lanes(problem), words = elements,
             block = share.threads * share.rows;
     if (is_softmax(problem_anchor(problem)->op))
@@ -121,6 +122,14 @@ static int32_t resident_of(const Problem *problem, const Slices *slices, LineSha
             value_count_at_opt(problem->graph, problem->inputs[i]) == count)
             words += elements * dtype_bits(problem->graph->values[problem->inputs[i]].dtype) / 32;
     return words <= MANY_WORDS && !late && block < WAVE_THREADS ? WAVE_THREADS / block : 0;
+}
+
+/* Only where there are so many: constants that are read early would go to local memory for nothing. */
+static int32_t resident_of(const Problem *problem, const Device *device, const Slices *slices,
+                           LineShare share, bool late) {
+    int32_t most = most_resident(problem, slices, share, late);
+    int64_t blocks = ceil_div_i64(dim_at_opt(problem->graph, slices->rows), share.rows);
+    return ceil_div_i64(blocks, device->sm_count) < most ? 0 : most;
 }
 
 /* "Finish{p1, p2}" */
@@ -182,13 +191,13 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
                 is_softmax(node->op) ? "softmax_lines" : "moment_lines", lines_text(w, &slices, share), flags,
                 x, where, kernel_number(w, slices.rows), (int)(slices.extent / lanes), finish, epilogue);
     if (!is_softmax(node->op) && inputs_are_constant(problem, node, 1)) kernel_waits(w);
-    int32_t resident = resident_of(problem, &slices, share, late);
+    int32_t resident = resident_of(problem, device, &slices, share, late);
     if (resident > 0) kernel_resident(w, resident);
     return lines_finish(w, &slices, share);
 }
 
 const Tactic tactic_lines = {.name = "lines",
-                             .version = 4,
+                             .version = 5,
                              .strided = true,
                              .prologue = PROLOGUE_STORES,
                              .refuses = refuses,

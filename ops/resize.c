@@ -288,12 +288,13 @@ static void blend_rows(const ResizeRun *run, const int64_t *position, int32_t ax
     }
 }
 
-/* Blends within the row. */
+/* Blends within the row. What has no weight may be no number. */
 static void blend_line(const ResizeAxis *axis, const double *line, double outside, double *out) {
     for (int64_t x = 0; x < axis->out; ++x) {
         const double *from = line + axis->first[x], *weights = axis->weights + x * axis->taps;
         double sum = axis->first[x] < 0 ? outside : 0;
-        for (int64_t tap = 0; tap < axis->taps && axis->first[x] >= 0; ++tap) sum += weights[tap] * from[tap];
+        for (int64_t tap = 0; tap < axis->taps && axis->first[x] >= 0; ++tap)
+            if (weights[tap] != 0) sum += weights[tap] * from[tap];
         out[x] = sum;
     }
 }

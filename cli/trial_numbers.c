@@ -59,12 +59,14 @@ static int repeat_bytes(const Trials *t, const Operand *operand, size_t first) {
 }
 
 /* All on the stream: a copy of pageable memory that is on none may still be under way when it returns, and
- * then what is behind it on a stream repeats bytes that are not there yet. */
+ * then what is behind it on a stream repeats bytes that are not there yet. Waits, since the elements go with
+ * the problem, whatever becomes of its trials. */
 static Status place_input(const Trials *t, const Operand *operand, Diag *diag) {
     int result = CUDA_SUCCESS;
     if (operand->held > 0)
         result = t->cuda.api.copy_in_async(operand->memory.data, operand->elements, operand->held, t->stream);
     if (result == CUDA_SUCCESS) result = repeat_bytes(t, operand, operand->held);
+    if (result == CUDA_SUCCESS) result = t->cuda.api.stream_synchronize(t->stream);
     return copied(t, result, "a copy to the GPU", diag);
 }
 

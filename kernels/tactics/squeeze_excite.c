@@ -109,7 +109,7 @@ static Division divide(const Problem *problem, const Device *device, const Squee
         bytes +=
             squeeze->squeezed * out.slice * dtype_bits(problem_value(problem, node->inputs[1])->dtype) / 8;
     }
-    int64_t sums = THREADS * LANES * 4 + (2 * out.slice + (2 * blocks + 2) * squeeze->squeezed) * 4 + 64;
+    int64_t sums = THREADS * LANES * 4 + (2 * out.slice + (2 * blocks + 2) * squeeze->squeezed) * 4 + 128;
     out.staged = sums + bytes <= MOST_STATIC;
     out.shared = sums + (out.staged ? bytes : 0);
     const Value *x = problem_input(problem, 0);
@@ -134,12 +134,6 @@ static Division divide(const Problem *problem, const Device *device, const Squee
     return out;
 }
 
-static const char *refuses(const Problem *problem, const Device *device) {
-    Squeeze squeeze;
-    (void)device;
-    return describe(problem, &squeeze);
-}
-
 static int32_t configs(const Problem *problem, const Device *device, Config out[MOST_CONFIGS]) {
     Squeeze squeeze = {0};
     int32_t count = 0;
@@ -153,6 +147,15 @@ static int32_t configs(const Problem *problem, const Device *device, Config out[
             if (division.shared <= MOST_STATIC && (resident > 0 || holds)) ++count;
         }
     return count;
+}
+
+/* What blocks have of sums, the products' results and biases may be more than fits. */
+static const char *refuses(const Problem *problem, const Device *device) {
+    Squeeze squeeze;
+    Config all[MOST_CONFIGS];
+    const char *why = describe(problem, &squeeze);
+    if (why != NULL) return why;
+    return configs(problem, device, all) > 0 ? NULL : "many channels";
 }
 
 /* Clusters take image after image: a chain of steps that wait for each other, shorter where registers hold

@@ -56,7 +56,9 @@ static void test_squeeze(void) {
     expect_squeeze("sm_90", 32, 8, plain, " strides[640, 1, 160, 40]", "");
     expect_squeeze("sm_90", 32, 8, plain, " strides[576, 1, 144, 36]",
                    "channels that are not neighbours in packs of 8");
-    expect_squeeze("sm_80", 4096, 1024, plain, "", "");
+    expect_squeeze("sm_80", 2048, 512, plain, "", "");
+    expect_squeeze("sm_80", 3712, 348, plain, "", "many channels");
+    expect_squeeze("sm_90", 3712, 348, plain, "", "");
     expect_squeeze("sm_80", 4104, 16, plain, "", "many channels");
 }
 

@@ -45,7 +45,7 @@ struct WgmmaTile {
     // Where registers are short, the copying warp gets a warpgroup of its own, which leaves most of them to the others.
     static const bool moves_registers = WARPGROUPS >= 2 && RESIDENT == 1;
     static const int copying = WARPGROUPS == 2 ? 40 : 32, consuming = WARPGROUPS == 2 ? 232 : 160; // registers
-    static const int resident = RESIDENT, consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
+    static const int consumers = WARPGROUPS * 128, threads = consumers + (moves_registers ? 128 : 32);
     // Registers for eight packs beside the sums. Nine warps of two blocks have 96 registers each, three warpgroups 160: beside many
     // sums too few to keep what the results' store reads while they multiply.
     static const bool many = WARPGROUPS == 3 && COLS > 160, roomy = RESIDENT == 1 && !many;

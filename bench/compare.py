@@ -274,14 +274,20 @@ def prebuild(options, processes, folder):
             done.result()
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_plan_options(parser, tune):
+    """What models' plans are built from, and with what, and where rows go."""
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     parser.add_argument("--smelt", default="build/smelt")
     parser.add_argument("--target", default="cuda", choices=("cuda", "cpu"), help="cpu shows that everything works where no GPU is")
-    parser.add_argument("--precision", default="fp16", choices=("fp32", "tf32", "fp16"))
-    parser.add_argument("--tune", default="quick", choices=("quick", "full", "off"))
+    parser.add_argument("--tune", default=tune, choices=("quick", "full", "off"))
     parser.add_argument("--build-options", default="", help="further options of smelt build")
+    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each model")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_plan_options(parser, tune="quick")
+    parser.add_argument("--precision", default="fp16", choices=("fp32", "tf32", "fp16"))
     parser.add_argument("--max-autotune", default="bert|vit", metavar="PATTERN", help="models for which that mode is a peer, too")
     parser.add_argument("--skip", action="append", default=[], metavar="PEER[@PATTERN]", help="by its name, for example 'torch eager', everywhere or for some models")
     parser.add_argument("--peers", action="append", default=[], metavar="PEER[@PATTERN]", help="only these, as --skip names them")
@@ -292,7 +298,6 @@ def parse_arguments():
     parser.add_argument("--budget", type=float, default=1e9, help="seconds after which no further model is begun")
     parser.add_argument("--at-once", type=int, default=10, help="models that are prepared together")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="peers that are prepared at once")
-    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each model")
     options = parser.parse_args()
     begin = time.monotonic()
     options.has_time = lambda: time.monotonic() - begin < options.budget

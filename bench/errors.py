@@ -58,16 +58,11 @@ def measure(options, processes, path, folder):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=pathlib.Path)
-    parser.add_argument("--smelt", default="build/smelt")
-    parser.add_argument("--target", default="cuda", choices=("cuda", "cpu"), help="cpu shows that everything works where no GPU is")
-    parser.add_argument("--tune", default="off", choices=("quick", "full", "off"))
-    parser.add_argument("--build-options", default="", help="further options of smelt build")
+    compare.add_plan_options(parser, tune="off")
     parser.add_argument("--inputs", type=int, default=8)
     parser.add_argument("--compile", action="store_true", help="torch.compile, too, which takes about a minute for a 3-D net")
     parser.add_argument("--jobs", type=int, default=4, help="inputs of a model that smelt takes at once")
     parser.add_argument("--limit", type=float, default=300, help="seconds for everything")
-    parser.add_argument("--output", type=pathlib.Path, help="gets a line of JSON for each model")
     options = parser.parse_args()
     options.precision = "fp16"
     return options

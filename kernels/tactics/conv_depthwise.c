@@ -179,9 +179,10 @@ static int64_t strip_columns(const ConvText *conv, const Config *config) {
     return ceil_div_i64(conv->groups, (int64_t)STRIP_CHANNELS * config->number[GROUPS]);
 }
 
-/* Blocks for places: as many as there is room for, since one more would begin when all others are done. */
-static int64_t strip_rows_of_blocks(const ConvText *conv, const Device *device, const Config *config) {
-    int64_t blocks = (int64_t)device->sm_count * strip_resident(config) / strip_columns(conv, config);
+/* Blocks for places, beside `columns` for channels: as many as there is room for, since one more would begin
+ * when all others are done. */
+static int64_t rows_of_blocks(const Device *device, int32_t resident, int64_t columns) {
+    int64_t blocks = (int64_t)device->sm_count * resident / columns;
     return blocks < 1 ? 1 : blocks;
 }
 
@@ -218,12 +219,13 @@ static double strip_us(const Problem *problem, const Device *device, const ConvT
     double rows = number[BAND] == 1 ? 1 : (double)stages / (double)window->stride[1];
     cycles += number[DEPTH] *
               (products * rows * (double)(window->kernel[0] * window->kernel[1]) + number[BAND] * ROW_CYCLES);
-    int64_t resident = strip_resident(config);
+    int32_t resident = strip_resident(config);
     if (window->stride[2] > 1) cycles *= APART;
     if (number[GROUPS] * STRIP_CHANNELS < 64) cycles *= PIECES;
     int64_t sets = dim_at_opt(problem->graph, strip_blocks(problem, conv, config));
-    int64_t rounds = ceil_div_i64(sets, strip_rows_of_blocks(conv, device, config));
-    int64_t beside = ceil_div_i64(sets * strip_columns(conv, config), device->sm_count);
+    int64_t columns = strip_columns(conv, config);
+    int64_t rounds = ceil_div_i64(sets, rows_of_blocks(device, resident, columns));
+    int64_t beside = ceil_div_i64(sets * columns, device->sm_count);
     if (beside > resident) beside = resident;
     int64_t warps = beside * number[GROUPS];
     if (warps < 8) warps = 8; /* fewer wait as long */
@@ -370,7 +372,7 @@ static Status emit_strips(const Config *config, const Device *device, Emission *
                 (long long)conv.groups, config->number[BAND], bias_text(w, conv.bias),
                 kernel_pack_epilogue(w, EPILOGUE_LANES));
     int64_t groups = strip_columns(&conv, config);
-    int64_t blocks = strip_rows_of_blocks(&conv, device, config);
+    int64_t blocks = rows_of_blocks(device, strip_resident(config), groups);
     return kernel_finish(w, dim_min(emission->graph->dims, strip_blocks(problem, &conv, config), blocks),
                          groups, 1, config->number[GROUPS] * 32, (int32_t)strip_shared_bytes(window, config));
 }
@@ -398,8 +400,7 @@ static Status emit(const Config *config, const Device *device, Emission *emissio
     Dim tiles = dim_mul(dims, rows, dim_ceil_div(dims, window->out[2], config->number[WIDTH]));
     /* As many blocks as are there at a time: each turns its weights once. */
     int64_t groups = ceil_div_i64(conv.groups, packs * lanes);
-    int64_t blocks = (int64_t)device->sm_count * config->number[RESIDENT] / groups;
-    if (blocks < 1) blocks = 1;
+    int64_t blocks = rows_of_blocks(device, config->number[RESIDENT], groups);
     return kernel_finish(w, dim_min(dims, dim_ceil_div(dims, tiles, THREADS / packs), blocks), groups, 1,
                          THREADS, 0);
 }
